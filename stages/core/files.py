@@ -1,0 +1,119 @@
+"""Reading and writing, the same bytes every time: sorted keys, LF, no timestamps, temp file + rename.
+
+Every writer is atomic: a killed stage leaves the old file or the new one, never half of one.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.core.errors import StageError
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary sibling of `path` (file or folder) that replaces it when the block ends well."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield holder / target.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(holder / target.name, target)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def canonical_json(value: object) -> str:
+    """One line of JSON that is equal for equal values: what hashes and JSONL rows are made of."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(", ", ": "))
+
+
+def write_json(path: str | Path, value: object) -> None:
+    write_text(path, json.dumps(value, sort_keys=True, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    write_text(path, "".join(canonical_json(row) + "\n" for row in rows))
+
+
+def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
+    """Rows of equal keys as CSV with a header (plots). No rows: an empty file with no header."""
+    buffer = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+def read_text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise StageError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise StageError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+
+
+def read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+
+
+def read_jsonl(path: str | Path, parse: Callable[[Row], Any] = lambda row: row) -> list[Any]:
+    """The file's rows through `parse`; a bad line is an error that names the file and the line.
+
+    `parse` raises ValueError with a short reason for a row it does not accept.
+    """
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("expected one JSON object a line")
+            rows.append(parse(row))
+        except json.JSONDecodeError as error:
+            raise StageError(f"{path}:{number}: not valid JSON ({error.msg}); one object a line") from None
+        except ValueError as error:
+            raise StageError(f"{path}:{number}: {error}") from None
+    return rows
+
+
+def sha256_file(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def scratch(name: str) -> Path:
+    """A folder for state that outlives a crash, shared by all experiments of this checkout.
+
+    DVC sets DVC_ROOT for a stage; in a `--temp` or queued run it points to the parent repository.
+    """
+    folder = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,40 @@
+"""The base model of the run: pinned, hashed, its tokenizer an out of its own.
+
+Reads  params `model.id`, `model.revision`
+Writes models/base.json (id, revision, file hashes), models/tokenizer/
+Run    python -m stages.fetch
+
+The weights stay in a local cache, so that a queued experiment copies nothing; a change of weights alone
+leaves models/tokenizer as it is and re-tokenizes nothing.
+"""
+
+from pathlib import Path
+
+from stages.core.errors import StageError, run_stage
+from stages.core.files import atomic_path, write_json
+from stages.core.params import load_params
+from stages.weights.reference import resolve
+
+
+def save_tokenizer(model_folder: Path, folder: Path) -> None:
+    """The tokenizer of `model_folder` on its own, re-saved so that its bytes depend on it alone."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{model_folder}: no usable tokenizer ({str(error).splitlines()[0]})") from None
+    with atomic_path(folder) as temporary:
+        tokenizer.save_pretrained(temporary)
+
+
+def main() -> None:
+    model = load_params("model.id", "model.revision").model
+    reference, folder = resolve(model.id, model.revision)
+    save_tokenizer(folder, Path("models/tokenizer"))
+    write_json("models/base.json", reference.model_dump())
+    print(f"models/base.json: {reference.id} {reference.revision}, {len(reference.files)} files verified")
+
+
+if __name__ == "__main__":
+    run_stage(main)

