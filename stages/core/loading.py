@@ -1,0 +1,90 @@
+"""The base model in memory: precision by hardware, NF4 quantization, and the bitsandbytes trap closed.
+
+NF4 with double quantization as in QLoRA (Dettmers et al., arXiv 2305.14314). On CUDA the weights stay
+packed in 4 bits. On the CPU they are quantized and dequantized again, once: the same numbers as 4-bit
+weights, without unpacking them in every forward and backward pass (see `load_base`).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import StageError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+def choose_precision(precision: str) -> "torch.dtype":
+    """`auto`: bf16 where the hardware has it, fp16 on older CUDA, else fp32."""
+    import torch
+
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise StageError("model.precision: fp16 needs a CUDA device; use auto")
+    if precision != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+def load_base(folder: Path, precision: str, quantization: str, double_quantization: bool) -> "PreTrainedModel":
+    """The model of `folder` in eval mode, on the first CUDA device or the CPU.
+
+    Raises StageError when the folder holds no causal language model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import logging
+
+    dtype = choose_precision(precision)
+    arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
+    if torch.cuda.is_available():
+        arguments["device_map"] = {"": torch.cuda.current_device()}
+    if quantization == "nf4":
+        arguments["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=double_quantization,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, **arguments)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{folder}: can't be loaded as a causal language model ({str(error).splitlines()[0]})") from None
+    if quantization == "nf4":
+        close_bitsandbytes_trap(model)
+        if not torch.cuda.is_available():
+            model = dequantize(model, dtype)
+    return model.eval()
+
+
+def close_bitsandbytes_trap(model: "PreTrainedModel") -> None:
+    """Keep every `Linear4bit` from repacking itself in its first `eval()` forward on an AVX512-BF16 CPU.
+
+    A repacked layer runs an operator without a backward pass: training after it passes no gradient
+    through frozen layers, silently, while the loss goes on falling (bitsandbytes 0.50.2).
+    """
+    import bitsandbytes as bnb
+
+    for module in model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def dequantize(model: "PreTrainedModel", dtype: "torch.dtype") -> "PreTrainedModel":
+    """NF4 weights as plain frozen `nn.Linear` weights of the same values."""
+    plain = model.dequantize(dtype=dtype)
+    plain.requires_grad_(False)
+    return plain
+
+
+def load_adapter(base: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
+    """`base` with the LoRA adapter of `folder` on top, in eval mode, nothing merged."""
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(base, folder, local_files_only=True).eval()
+    except (OSError, ValueError) as error:
+        raise StageError(f"{folder}: can't be loaded as a LoRA adapter ({str(error).splitlines()[0]})") from None
