@@ -1,6 +1,6 @@
 """Seeds, generated and extra instructions into train, val and test, with no row's twin on another side.
 
-Reads  data/seeds/F.jsonl, data/generated/instructions.jsonl, files of params `split.extra`,
+Reads  data/seeds/F.jsonl, data/generated/instructions.jsonl, data/extra/ (your own, named by `split.extra`),
        params `split`, `generate.families`
 Writes data/splits/train.jsonl, val.jsonl, test.jsonl, metrics/split.json
 Run    python -m stages.split
@@ -28,6 +28,7 @@ from stages.novelty.rouge import similar_pairs, tokens
 
 SEEDS = Path("data/seeds")
 GENERATED = Path("data/generated/instructions.jsonl")
+EXTRA = Path("data/extra")
 SPLITS = {
     "train": Path("data/splits/train.jsonl"),
     "val": Path("data/splits/val.jsonl"),
@@ -38,12 +39,19 @@ METRICS = Path("metrics/split.json")
 
 def load_rows(families: Sequence[str], extra: Sequence[str]) -> list[Instruction]:
     """Seeds first: of two duplicates the earlier one stays."""
+    for name in extra:
+        if Path(name).name != name:
+            raise StageError(f"split.extra: {name}: put the file into {EXTRA}/, which is hashed, and give its name")
     seeds = [
         Instruction(family=family, source="seed", **seed.model_dump())
         for family in families
         for seed in load_seeds(SEEDS, family)
     ]
-    return [*seeds, *load_instructions(GENERATED), *itertools.chain.from_iterable(map(load_extra, extra))]
+    return [
+        *seeds,
+        *load_instructions(GENERATED),
+        *itertools.chain.from_iterable(load_extra(EXTRA / name) for name in extra),
+    ]
 
 
 def comparable(row: Instruction) -> str:

@@ -79,7 +79,9 @@ def main() -> None:
         kept = [row for row in tokenized if row["length"] <= params.max_length]
         if rows and not kept:
             shortest = min(row["length"] for row in tokenized)
-            raise StageError(f"tokenize.max_length {params.max_length}: no {side} row fits, the shortest has {shortest}")
+            raise StageError(
+                f"tokenize.max_length {params.max_length}: no {side} row fits, the shortest has {shortest}"
+            )
         write_parquet(TOKENIZED[side], kept)
         metrics[side] = {
             "rows": len(kept),

@@ -12,7 +12,10 @@ from stages.core.errors import StageError
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel
+
+    Model = PreTrainedModel | PeftModel
 
 
 def choose_precision(precision: str) -> "torch.dtype":
@@ -50,14 +53,17 @@ def load_base(folder: Path, precision: str, quantization: str, double_quantizati
         )
     logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, **arguments)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, **arguments)
     except (OSError, ValueError) as error:
-        raise StageError(f"{folder}: can't be loaded as a causal language model ({str(error).splitlines()[0]})") from None
+        raise StageError(
+            f"{folder}: can't be loaded as a causal language model ({str(error).splitlines()[0]})"
+        ) from None
     if quantization == "nf4":
         close_bitsandbytes_trap(model)
         if not torch.cuda.is_available():
             model = dequantize(model, dtype)
-    return model.eval()
+    loaded: PreTrainedModel = model.eval()
+    return loaded
 
 
 def close_bitsandbytes_trap(model: "PreTrainedModel") -> None:
@@ -73,18 +79,18 @@ def close_bitsandbytes_trap(model: "PreTrainedModel") -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def dequantize(model: "PreTrainedModel", dtype: "torch.dtype") -> "PreTrainedModel":
+def dequantize(model: Any, dtype: "torch.dtype") -> Any:
     """NF4 weights as plain frozen `nn.Linear` weights of the same values."""
     plain = model.dequantize(dtype=dtype)
     plain.requires_grad_(False)
     return plain
 
 
-def load_adapter(base: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
+def load_adapter(base: "PreTrainedModel", folder: Path) -> "PeftModel":
     """`base` with the LoRA adapter of `folder` on top, in eval mode, nothing merged."""
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(base, folder, local_files_only=True).eval()
+        return PeftModel.from_pretrained(base, str(folder), local_files_only=True).eval()
     except (OSError, ValueError) as error:
         raise StageError(f"{folder}: can't be loaded as a LoRA adapter ({str(error).splitlines()[0]})") from None

@@ -86,6 +86,8 @@ class Generate(Section):
     """Per family: slots that share one frozen pool."""
     num_seed_exemplars: Count
     num_machine_exemplars: Count
+    max_exemplar_tokens: PositiveInt
+    """All examples of one prompt together, a token taken as four characters: small teachers need it short."""
     seed: int
     base_url: str
     """An OpenAI-compatible server; empty: the embedded teacher on a loopback port."""
@@ -130,13 +132,13 @@ class Split(Section):
     near_duplicate_threshold: Annotated[Number, Field(gt=0, le=1)]
     """Rows whose texts are at least this similar (ROUGE-L F1) stay on one side."""
     extra: list[str]
-    """Alpaca-format JSON or JSONL files to add."""
+    """Names of Alpaca-format JSON or JSONL files in data/extra/ to add."""
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> "Split":
-        if isinstance(self.val_size, float) and isinstance(self.test_size, float):
-            if self.val_size + self.test_size >= 1:
-                raise ValueError("val_size + test_size leave nothing to train on")
+        shares = [size for size in (self.val_size, self.test_size) if isinstance(size, float)]
+        if sum(shares) >= 1:
+            raise ValueError("val_size + test_size leave nothing to train on")
         return self
 
 

@@ -24,8 +24,8 @@ def parse_blocks(text: str, truncated: bool) -> list[Candidate]:
     """Candidates in the order of the text; with `truncated`, the last one was cut by the token limit."""
     pieces = _BLOCK_EDGE.split(text)
     # The prompt of a completion ends in "N. Instruction:", so the first piece may begin with its content.
-    if not _begins_with_field(pieces[0]):
-        pieces[0] = f"Instruction:{pieces[0]}" if "Output" in pieces[0] else ""
+    if pieces[0].strip() and not _begins_with_field(pieces[0]):
+        pieces[0] = f"Instruction:{pieces[0]}"
     candidates = [_parse(piece) for piece in pieces if piece.strip()]
     if truncated and candidates:
         last = candidates[-1]

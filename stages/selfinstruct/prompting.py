@@ -14,18 +14,30 @@ SEPARATOR = "###"
 
 
 def draw_exemplars(
-    seeds: Sequence[Task], machine: Sequence[Task], num_seeds: int, num_machine: int, rng: random.Random
+    seeds: Sequence[Task],
+    machine: Sequence[Task],
+    num_seeds: int,
+    num_machine: int,
+    max_tokens: int,
+    rng: random.Random,
 ) -> list[Task]:
-    """Seed and machine-made examples in random order; fewer where the pools are smaller.
+    """Machine-made and seed examples in random order, together at most `max_tokens` long.
 
-    While the machine pool is still short, seeds take its places (Self-Instruct, section 2.2).
+    While the machine pool is still short, seeds take its places (Self-Instruct, section 2.2). What does
+    not fit is passed over; when nothing fits, the shortest seed is taken alone.
     """
-    from_machine = rng.sample(machine, min(num_machine, len(machine)))
-    missing = num_machine - len(from_machine)
-    from_seeds = rng.sample(seeds, min(num_seeds + missing, len(seeds)))
-    exemplars = from_seeds + from_machine
+    exemplars: list[Task] = []
+    for pool, number in ((machine, num_machine), (seeds, num_seeds + num_machine)):
+        for task in rng.sample(pool, len(pool)):
+            if len(exemplars) < number and sum(map(tokens_of, [*exemplars, task])) <= max_tokens:
+                exemplars.append(task)
     rng.shuffle(exemplars)
-    return exemplars
+    return exemplars or [min(seeds, key=tokens_of)]
+
+
+def tokens_of(task: Task) -> int:
+    """Estimated tokens: a token is about four characters of English or code."""
+    return (len(task.instruction) + len(task.input) + len(task.output)) // 4
 
 
 def block(number: int, task: Task) -> str:

@@ -69,6 +69,7 @@ class Family:
             self.kept,
             params.num_seed_exemplars,
             params.num_machine_exemplars,
+            params.max_exemplar_tokens,
             random.Random(f"{params.seed}/{draw}"),
         )
         return Request(

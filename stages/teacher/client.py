@@ -6,7 +6,7 @@ used. The server (and the need for a key) begins with the first question that wa
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -95,7 +95,7 @@ class Teacher:
         }
         with _clear_errors(self.name, request.model):
             if request.api == "chat":
-                answer: Any = await client.chat.completions.create(messages=request.messages, **arguments)
+                answer: Any = await client.chat.completions.create(messages=request.messages or [], **arguments)  # type: ignore[arg-type]
                 text = answer.choices[0].message.content or ""
             else:
                 answer = await client.completions.create(prompt=request.prompt, **arguments)
@@ -126,7 +126,7 @@ def api_key(base_url: str) -> str:
 
 
 @contextlib.contextmanager
-def _clear_errors(teacher: str, model: str):  # type: ignore[no-untyped-def]
+def _clear_errors(teacher: str, model: str) -> Iterator[None]:
     """The server's refusal as one line, decided by type and code. Never the request: it carries the key."""
     import openai
 

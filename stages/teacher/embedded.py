@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,12 +68,18 @@ def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, log: Path
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise StageError(f"the embedded teacher ended with exit code {process.returncode}: {_last_lines(log)}")
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+        if _healthy(port):
+            return
         time.sleep(0.2)
     raise StageError(f"the embedded teacher was not healthy after {timeout:.0f} s: {_last_lines(log)}")
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def _last_lines(log: Path, count: int = 3) -> str:

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from stages.core.errors import StageError
 from stages.core.files import atomic_path, sha256_file
@@ -62,7 +64,7 @@ def convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet("transformers"):
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+        model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
     # A GGUF quantizer can neither be trained nor saved: what is left is a plain Llama in bf16.
     model.hf_quantizer = None
     model.is_quantized = False
@@ -73,7 +75,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def quiet(name: str):  # type: ignore[no-untyped-def]
+def quiet(name: str) -> Iterator[None]:
     """Hide the warnings of one library's logger for a call that warns about what we do on purpose."""
     logger = logging.getLogger(name)
     level = logger.level

@@ -1,0 +1,48 @@
+"""The base model's answers and scores: what the tuned model is compared with.
+
+Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/splits/test.jsonl,
+       data/questions/, params `model.precision`, `model.quantization`, `model.double_quantization`,
+       `tokenize.template`, `tokenize.system_prompt`, `evaluate`
+Writes results/base.jsonl (every answer), metrics/baseline.json
+Run    python -m stages.baseline
+
+A stage of its own, because no LoRA experiment changes it: it runs once for all of them.
+"""
+
+from pathlib import Path
+
+from stages.core.errors import run_stage
+from stages.core.files import write_json, write_jsonl
+from stages.core.loading import load_base
+from stages.core.params import load_params
+from stages.scoring.measure import Material, measure
+from stages.weights.reference import locate
+
+BASE = Path("models/base.json")
+TOKENIZER = Path("models/tokenizer")
+TOKENIZED = Path("data/tokenized/test.parquet")
+TEST = Path("data/splits/test.jsonl")
+QUESTIONS = Path("data/questions")
+ANSWERS = Path("results/base.jsonl")
+METRICS = Path("metrics/baseline.json")
+
+
+def main() -> None:
+    params = load_params(
+        "model.precision",
+        "model.quantization",
+        "model.double_quantization",
+        "tokenize.template",
+        "tokenize.system_prompt",
+        "evaluate",
+    )
+    material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, params)
+    model = load_base(locate(BASE), params.model.precision, params.model.quantization, params.model.double_quantization)
+    metrics, answers = measure(model, material)
+    write_jsonl(ANSWERS, answers)
+    write_json(METRICS, metrics)
+    print(f"base: {len(answers)} answers -> {ANSWERS}, scores -> {METRICS}")
+
+
+if __name__ == "__main__":
+    run_stage(main)
