@@ -56,7 +56,7 @@ def tokenize(row: Instruction, renderer: Renderer, train_on_prompt: bool) -> dic
 
 def preview(rows: Sequence[dict[str, Any]], renderer: Renderer) -> str:
     """The first row of each family as Markdown: what is only read, and what is trained on."""
-    parts = ["# What the model is trained on", "", "One row of each family, special tokens included."]
+    parts = ["# What the model is trained on", "One row of each family, special tokens included."]
     for row in {row["family"]: row for row in reversed(rows)}.values():
         ids, start = row["input_ids"], row["loss_start"]
         decode = renderer.tokenizer.decode

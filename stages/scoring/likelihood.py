@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def log_likelihoods(
-    model: "Model", rows: Sequence[tuple[Sequence[int], int]], batch_size: int, desc: str
+    model: "Model", rows: Sequence[tuple[Sequence[int], int]], batch_size: int, desc: str, leave: bool = True
 ) -> list[float]:
     """For each (input_ids [T], start): the sum of log p(token t | tokens before it) over t >= start, in nats.
 
@@ -23,7 +23,7 @@ def log_likelihoods(
 
     scores = [0.0] * len(rows)
     lengths = [len(ids) for ids, _ in rows]
-    with torch.inference_mode(), tqdm(total=len(rows), desc=desc, unit="row") as bar:
+    with torch.inference_mode(), tqdm(total=len(rows), desc=desc, unit="row", leave=leave) as bar:
         for batch in by_length(lengths, batch_size):
             width = max(lengths[position] for position in batch)
             # Right padding: under the causal mask no real token sees it, so no attention mask is needed.

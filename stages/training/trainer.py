@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from stages.core.errors import StageError
 from stages.scoring.likelihood import log_likelihoods
@@ -38,6 +38,7 @@ class AnswerTrainer(Trainer):
     def __init__(self, *args: Any, validation: Sequence[dict[str, Any]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.validation = validation
+        self.remove_callback(PrinterCallback)
         # The loss below divides by the number of trained tokens of all accumulated batches; without this
         # the Trainer would divide once more by the number of accumulation steps.
         self.model_accepts_loss_kwargs = True
@@ -77,7 +78,7 @@ class AnswerTrainer(Trainer):
         was_training = model.training
         model.eval()
         rows = [(row["input_ids"], max(1, row["loss_start"])) for row in self.validation]
-        scores = log_likelihoods(model, rows, self.args.per_device_eval_batch_size, desc="validation")
+        scores = log_likelihoods(model, rows, self.args.per_device_eval_batch_size, desc="validation", leave=False)
         model.train(was_training)
         metrics = {"eval_loss": -sum(scores) / sum(len(ids) - start for ids, start in rows)}
         self.log(metrics)
