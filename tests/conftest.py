@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,21 +90,24 @@ def set_params(workdir: Path) -> Callable[..., None]:
     return change
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Iterator[Path]:
-    """A git clone of the repository as it stands, uncommitted changes of tracked files included."""
-    folder = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    for name in listed.stdout.splitlines():
+def make_clone(folder: Path) -> Path:
+    """A git clone of the repository as it stands, uncommitted changes included, committed there."""
+
+    def git(*arguments: str, cwd: Path = folder) -> str:
+        return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+    git("clone", "--quiet", str(ROOT), str(folder), cwd=ROOT)
+    for name in git("ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    subprocess.run(["git", "config", "user.email", "tests@localhost"], cwd=folder, check=True)
-    subprocess.run(["git", "config", "user.name", "tests"], cwd=folder, check=True)
-    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
-    subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-m", "as it stands"], cwd=folder, check=True)
-    yield folder
+    git("config", "user.email", "tests@localhost")
+    git("config", "user.name", "tests")
+    git("add", "-A")
+    git("commit", "--quiet", "--allow-empty", "-m", "as it stands")
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    return make_clone(tmp_path / "clone")

@@ -1,0 +1,154 @@
+"""The whole DAG in a temporary clone: the bundled model, the live embedded teacher, small numbers.
+
+One module-wide run, about five minutes on two cores; the tests below it look at what it left and go on
+from there in order.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, make_clone
+
+SMALL: dict[str, Any] = {
+    "generate.families": ["bgp_knowledge", "packet_analysis"],
+    "generate.num_instructions_to_generate": 2,
+    "generate.max_requests": 2,
+    "generate.requests_per_round": 2,
+    "generate.max_exemplar_tokens": 200,
+    "generate.max_tokens": 96,
+    "generate.max_concurrency": 2,
+    "generate.seed": 7,  # not the recorded one: every answer is asked live
+    "tokenize.max_length": 320,
+    "lora.r": 4,
+    "train.max_steps": 3,
+    "train.per_device_train_batch_size": 2,
+    "train.eval_steps": 2,
+    "train.logging_steps": 1,
+    "evaluate.max_new_tokens": 8,
+    "evaluate.num_generated": 2,
+}
+ALL = {"fetch", "generate", "split", "tokenize", "baseline", "train", "evaluate"}
+
+
+class Clone:
+    """A clone to type commands in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        for name in ("DVC_ROOT", "OPENAI_API_KEY"):
+            self.environment.pop(name, None)
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """What the command printed; its exit code must be 0, or with `fails` anything else."""
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, output[-4000:]
+        return output
+
+    def ran(self, output: str) -> set[str]:
+        return set(re.findall(r"Running stage '(\w+)'", output))
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "--quiet", "-m", message)
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    def edit(self, **changes: Any) -> None:
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key, value in changes.items():
+            section, _, name = key.partition(".")
+            params[section][name] = value
+        path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which `dvc repro` ran once, with small numbers, from nothing."""
+    clone = Clone(make_clone(tmp_path_factory.mktemp("pipeline") / "clone"))
+    clone.edit(**SMALL)
+    output = clone.run("dvc", "repro")
+    assert clone.ran(output) == ALL
+    clone.commit("small run")
+    return clone
+
+
+def test_every_stage_wrote_what_it_promises(pipeline: Clone) -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for entry in stages.values():
+        for out in entry["outs"]:
+            assert (pipeline.folder / out).exists(), out
+    assert pipeline.run("git", "status", "--porcelain") == ""
+
+
+def test_the_live_teacher_was_asked_and_stopped(pipeline: Clone) -> None:
+    generated = pipeline.json("metrics/generate.json")
+    assert generated["family"]["bgp_knowledge"]["requests"] == 2
+    stored = pipeline.folder / ".scratch" / "responses" / "responses.jsonl"
+    assert len(stored.read_text().splitlines()) == 4
+    assert str(pipeline.folder) not in subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
+
+
+def test_base_and_tuned_are_measured_by_the_same_keys(pipeline: Clone) -> None:
+    base, tuned = pipeline.json("metrics/baseline.json"), pipeline.json("metrics/evaluate.json")
+    assert set(tuned) == {*base, "delta"}
+    assert tuned["heldout"]["loss"] != base["heldout"]["loss"]
+    assert tuned["delta"]["heldout"]["loss"] == pytest.approx(tuned["heldout"]["loss"] - base["heldout"]["loss"])
+
+
+def test_a_second_repro_runs_no_stage(pipeline: Clone) -> None:
+    assert pipeline.ran(pipeline.run("dvc", "repro")) == set()
+
+
+def test_a_lora_experiment_runs_train_and_evaluate_only_and_going_back_runs_nothing(pipeline: Clone) -> None:
+    assert pipeline.ran(pipeline.run("dvc", "exp", "run", "-S", "lora.r=8")) == {"train", "evaluate"}
+    pipeline.run("git", "stash", "--quiet")
+    pipeline.run("git", "stash", "pop", "--quiet")
+    assert pipeline.ran(pipeline.run("dvc", "exp", "run", "-S", "lora.r=4")) == set()
+
+
+def test_a_change_of_evaluation_reruns_baseline_and_evaluate_only(pipeline: Clone) -> None:
+    output = pipeline.run("dvc", "exp", "run", "-S", "evaluate.max_new_tokens=9")
+    assert pipeline.ran(output) == {"baseline", "evaluate"}
+    pipeline.run("dvc", "exp", "run", "-S", "evaluate.max_new_tokens=8")
+
+
+def test_metrics_diff_shows_an_experiment_in_a_clone_without_a_cache(pipeline: Clone, tmp_path: Path) -> None:
+    pipeline.run("git", "checkout", "--quiet", "-B", "main")
+    pipeline.run("git", "checkout", "--quiet", "-b", "rank-8")
+    pipeline.run("dvc", "exp", "run", "-S", "lora.r=8")
+    pipeline.commit("rank 8")
+    bare = Clone(tmp_path / "bare")
+    pipeline.run("git", "clone", "--quiet", "--branch", "rank-8", str(pipeline.folder), str(bare.folder))
+    bare.run("git", "fetch", "--quiet", "origin", "main:main")
+    diff = bare.run("dvc", "metrics", "diff", "main")
+    assert "metrics/train.json" in diff
+    assert "trainable_parameters" in diff
+    pipeline.run("git", "checkout", "--quiet", "main")
+    pipeline.run("dvc", "checkout")
+
+
+def test_from_nothing_again_the_lock_file_is_the_same(pipeline: Clone) -> None:
+    for name in ("data/generated", "data/splits", "data/tokenized", "models", "results", ".dvc/cache", ".dvc/tmp"):
+        shutil.rmtree(pipeline.folder / name)
+    assert pipeline.ran(pipeline.run("dvc", "repro")) == ALL
+    assert pipeline.run("git", "diff", "--stat", "--", "dvc.lock", "metrics") == ""
+
+
+def test_a_typo_in_an_override_is_one_line_with_the_key(pipeline: Clone) -> None:
+    output = pipeline.run("dvc", "exp", "run", "-S", "lora.rr=8", fails=True)
+    errors = [line for line in output.splitlines() if line.startswith("ERROR")]
+    assert len(errors) == 1
+    assert "lora.rr" in errors[0]
+    assert pipeline.run("git", "status", "--porcelain") == ""
