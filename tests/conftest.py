@@ -1,15 +1,14 @@
 """Models, servers and working copies that the tests share. Nothing here leaves the machine but pip."""
 
+import random
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-
-ROOT = Path(__file__).parent.parent
+from clones import ROOT, make_clone
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
@@ -90,22 +89,44 @@ def set_params(workdir: Path) -> Callable[..., None]:
     return change
 
 
-def make_clone(folder: Path) -> Path:
-    """A git clone of the repository as it stands, uncommitted changes included, committed there."""
+@pytest.fixture
+def tiny_base(workdir: Path, set_params: Callable[..., None], tiny_model_folder: Path, tiny_tokenizer: Any) -> Path:
+    """The workdir as `fetch` leaves it: the tiny model in tiny/, models/base.json, models/tokenizer/; fp32."""
+    from stages.core.files import write_json
+    from stages.weights.reference import resolve
 
-    def git(*arguments: str, cwd: Path = folder) -> str:
-        return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+    shutil.copytree(tiny_model_folder, workdir / "tiny")
+    set_params(**{"model.id": "tiny", "model.revision": "", "model.precision": "fp32"})
+    write_json(workdir / "models" / "base.json", resolve("tiny", "")[0].model_dump())
+    tiny_tokenizer.save_pretrained(workdir / "models" / "tokenizer")
+    return workdir
 
-    git("clone", "--quiet", str(ROOT), str(folder), cwd=ROOT)
-    for name in git("ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    git("config", "user.email", "tests@localhost")
-    git("config", "user.name", "tests")
-    git("add", "-A")
-    git("commit", "--quiet", "--allow-empty", "-m", "as it stands")
-    return folder
+
+@pytest.fixture(scope="session")
+def tokenized_rows(tiny_tokenizer: Any) -> Callable[..., list[dict[str, Any]]]:
+    """`tokenized_rows(8)`: rows of stages/tokenize.py, of unequal length, with random ids before the last one (EOS)."""
+
+    def rows(number: int, seed: int = 0) -> list[dict[str, Any]]:
+        draw = random.Random(seed)
+        made = []
+        for index in range(number):
+            length = draw.randint(8, 40)
+            start = draw.randint(2, length - 2)
+            ids = [draw.randrange(2, len(tiny_tokenizer)) for _ in range(length - 1)] + [tiny_tokenizer.eos_token_id]
+            made.append(
+                {
+                    "id": f"row-{seed}-{index}",
+                    "family": ("bgp_knowledge", "packet_analysis")[index % 2],
+                    "source": "generated" if index % 3 else "seed",
+                    "input_ids": ids,
+                    "answer_start": start,
+                    "loss_start": start,
+                    "length": length,
+                }
+            )
+        return made
+
+    return rows
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from source import ROOT, data_paths, declared_params, import_closure
+from clones import ROOT
+from source import data_paths, declared_params, import_closure
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]

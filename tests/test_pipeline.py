@@ -4,18 +4,14 @@ One module-wide run, about five minutes on two cores; the tests below it look at
 from there in order.
 """
 
-import json
-import os
-import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, make_clone
+from clones import ROOT, Clone, make_clone
 
 SMALL: dict[str, Any] = {
     "generate.families": ["bgp_knowledge", "packet_analysis"],
@@ -36,41 +32,6 @@ SMALL: dict[str, Any] = {
     "evaluate.num_generated": 2,
 }
 ALL = {"fetch", "generate", "split", "tokenize", "baseline", "train", "evaluate"}
-
-
-class Clone:
-    """A clone to type commands in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        for name in ("DVC_ROOT", "OPENAI_API_KEY"):
-            self.environment.pop(name, None)
-
-    def run(self, *command: str, fails: bool = False) -> str:
-        """What the command printed; its exit code must be 0, or with `fails` anything else."""
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
-        output = done.stdout + done.stderr
-        assert (done.returncode != 0) == fails, output[-4000:]
-        return output
-
-    def ran(self, output: str) -> set[str]:
-        return set(re.findall(r"Running stage '(\w+)'", output))
-
-    def commit(self, message: str) -> None:
-        self.run("git", "add", "-A")
-        self.run("git", "commit", "--quiet", "-m", message)
-
-    def json(self, name: str) -> Any:
-        return json.loads((self.folder / name).read_text(encoding="utf-8"))
-
-    def edit(self, **changes: Any) -> None:
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key, value in changes.items():
-            section, _, name = key.partition(".")
-            params[section][name] = value
-        path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
