@@ -24,7 +24,7 @@ from stages.core.errors import StageError, run_stage
 from stages.core.files import write_json, write_jsonl
 from stages.core.params import load_params
 from stages.core.records import Instruction, load_extra, load_instructions, load_seeds
-from stages.novelty.rouge import similar_pairs, tokens
+from stages.novelty.rouge import similar_pairs
 
 SEEDS = Path("data/seeds")
 GENERATED = Path("data/generated/instructions.jsonl")
@@ -40,8 +40,10 @@ METRICS = Path("metrics/split.json")
 def load_rows(families: Sequence[str], extra: Sequence[str]) -> list[Instruction]:
     """Seeds first: of two duplicates the earlier one stays."""
     for name in extra:
-        if Path(name).name != name:
+        if Path(name).name != name or name == "..":
             raise StageError(f"split.extra: {name}: put the file into {EXTRA}/, which is hashed, and give its name")
+    if twins := [stem for stem, number in Counter(Path(name).stem for name in extra).items() if number > 1]:
+        raise StageError(f"split.extra: two files are called {twins[0]}: ids come from the name, rename one")
     seeds = [
         Instruction(family=family, source="seed", **seed.model_dump())
         for family in families
@@ -55,14 +57,15 @@ def load_rows(families: Sequence[str], extra: Sequence[str]) -> list[Instruction
 
 
 def comparable(row: Instruction) -> str:
-    """The row as one text of lower-case words: what duplicates are judged on."""
-    return " ".join(tokens(f"{row.instruction} {row.input} {row.output}"))
+    """The row as one text: what duplicates are judged on."""
+    return f"{row.instruction} {row.input} {row.output}"
 
 
 def without_exact_duplicates(rows: Sequence[Instruction]) -> list[Instruction]:
+    """Rows equal but for white space go. Case and punctuation count: `as_path[0]` is not `as_path[-1]`."""
     first: dict[str, Instruction] = {}
     for row in rows:
-        first.setdefault(comparable(row), row)
+        first.setdefault(" ".join(comparable(row).split()), row)
     return list(first.values())
 
 
@@ -95,7 +98,8 @@ def assign(groups: Sequence[list[Instruction]], val: int, test: int, seed: int) 
     A group that would overfill a side's quota is passed over for that side.
     """
     counts = Counter(row.family for group in groups for row in group)
-    room = {"test": quotas(test, counts), "val": quotas(val, counts)}
+    room = {"test": quotas(test, counts)}
+    room["val"] = quotas(val, {family: number - room["test"][family] for family, number in counts.items()})
     sides: dict[str, list[Instruction]] = {name: [] for name in SPLITS}
     ranked = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}/{group[0].id}".encode()).digest())
     for group in ranked:

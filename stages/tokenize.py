@@ -20,7 +20,7 @@ from stages.core.errors import StageError, run_stage
 from stages.core.files import write_json, write_text
 from stages.core.params import load_params
 from stages.core.records import Instruction, load_instructions
-from stages.core.rendering import Renderer, RenderingError, load_renderer, task_request
+from stages.core.rendering import Renderer, RenderingError, load_renderer
 from stages.core.tables import write_parquet
 
 SPLITS = {
@@ -40,7 +40,7 @@ METRICS = Path("metrics/tokenize.json")
 
 def tokenize(row: Instruction, renderer: Renderer, train_on_prompt: bool) -> dict[str, Any]:
     try:
-        rendered = renderer.render(task_request(row), row.output)
+        rendered = renderer.render(row.instruction, row.output, row.input)
     except RenderingError as error:
         raise StageError(f"row {row.id}: {error}") from None
     return {
@@ -57,7 +57,10 @@ def tokenize(row: Instruction, renderer: Renderer, train_on_prompt: bool) -> dic
 def preview(rows: Sequence[dict[str, Any]], renderer: Renderer) -> str:
     """The first row of each family as Markdown: what is only read, and what is trained on."""
     parts = ["# What the model is trained on", "One row of each family, special tokens included."]
-    for row in {row["family"]: row for row in reversed(rows)}.values():
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        first.setdefault(row["family"], row)
+    for row in first.values():
         ids, start = row["input_ids"], row["loss_start"]
         decode = renderer.tokenizer.decode
         parts += [f"## {row['id']}: {row['length']} tokens, loss on the last {row['length'] - start}"]

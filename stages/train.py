@@ -37,17 +37,19 @@ def training_arguments(train: Any, precision: str) -> "TrainingArguments":
     """The `train` section in the names of the installed transformers.
 
     The seed document's `warmup_ratio` is now a `warmup_steps` below 1, its `group_by_length` a
-    `train_sampling_strategy`, its `fp16` follows from `model.precision`.
+    `train_sampling_strategy`, `gradient_checkpointing` is `activation_checkpointing`, and its `fp16` follows
+    from `model.precision`.
     """
     import torch
     from transformers import TrainingArguments
 
     dtype = choose_precision(precision)
-    named = train.model_dump(exclude={"warmup_ratio", "group_by_length"})
+    named = train.model_dump(exclude={"warmup_ratio", "group_by_length", "gradient_checkpointing"})
     arguments = TrainingArguments(
         output_dir=str(scratch("train")),
         warmup_steps=train.warmup_ratio,
         train_sampling_strategy="group_by_length" if train.group_by_length else "random",
+        activation_checkpointing=train.gradient_checkpointing,
         bf16=dtype == torch.bfloat16,
         fp16=dtype == torch.float16,
         use_cpu=not torch.cuda.is_available(),
@@ -99,8 +101,6 @@ def main() -> None:
     )
     trainer.train()
     history = trainer.state.log_history
-    if validation and params.train.max_steps % params.train.eval_steps:
-        trainer.evaluate()
     losses, val_losses = curves(history, "loss"), curves(history, "eval_loss")
     save_adapter(model, ADAPTER, read_json(BASE))
     write_csv(TRAIN_LOSS, losses)

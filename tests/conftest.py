@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,17 @@ def tiny_base(workdir: Path, set_params: Callable[..., None], tiny_model_folder:
     write_json(workdir / "models" / "base.json", resolve("tiny", "")[0].model_dump())
     tiny_tokenizer.save_pretrained(workdir / "models" / "tokenizer")
     return workdir
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A tiny model's operators are too small to share: on a busy machine two threads take ten times as long as one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -64,19 +64,33 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
 
 
 def read_text(path: str | Path) -> str:
+    """UTF-8 with or without a byte order mark (Windows editors write one)."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise StageError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise StageError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
 
 
+def _parse(text: str) -> Any:
+    """JSON; half a surrogate pair (an emoji cut in two) is refused here and not when a row is written."""
+    value = json.loads(text)
+    if "\\ud" in text.lower():
+        try:
+            canonical_json(value).encode()
+        except UnicodeEncodeError:
+            raise ValueError("half a surrogate pair (\\ud800 to \\udfff) is no character") from None
+    return value
+
+
 def read_json(path: str | Path) -> Any:
     try:
-        return json.loads(read_text(path))
+        return _parse(read_text(path))
     except json.JSONDecodeError as error:
         raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+    except ValueError as error:
+        raise StageError(f"{path}: {error}") from None
 
 
 def read_jsonl(path: str | Path, parse: Callable[[Row], Any] = lambda row: row) -> list[Any]:
@@ -89,7 +103,7 @@ def read_jsonl(path: str | Path, parse: Callable[[Row], Any] = lambda row: row) 
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _parse(line)
             if not isinstance(row, dict):
                 raise ValueError("expected one JSON object a line")
             rows.append(parse(row))

@@ -5,6 +5,8 @@ packed in 4 bits. On the CPU they are quantized and dequantized again, once: the
 weights, without unpacking them in every forward and backward pass (see `load_base`).
 """
 
+import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     Model = PreTrainedModel | PeftModel
+
+# What no user can act on: on an AVX512-BF16 CPU bitsandbytes misses, at import, a kernel for packed weights (here
+# they never stay packed on a CPU), and PEFT calls transformers by a name that has a new one.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
 def choose_precision(precision: str) -> "torch.dtype":
@@ -37,8 +44,9 @@ def load_base(folder: Path, precision: str, quantization: str, double_quantizati
     Raises StageError when the folder holds no causal language model.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
     dtype = choose_precision(precision)
     arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
@@ -51,13 +59,11 @@ def load_base(folder: Path, precision: str, quantization: str, double_quantizati
             bnb_4bit_use_double_quant=double_quantization,
             bnb_4bit_compute_dtype=dtype,
         )
-    logging.disable_progress_bar()
+    disable_progress_bar()
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(folder, **arguments)
-    except (OSError, ValueError) as error:
-        raise StageError(
-            f"{folder}: can't be loaded as a causal language model ({str(error).splitlines()[0]})"
-        ) from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise StageError(f"{folder}: can't be loaded as a causal language model ({_reason(error)})") from None
     if quantization == "nf4":
         close_bitsandbytes_trap(model)
         if not torch.cuda.is_available():
@@ -81,6 +87,8 @@ def close_bitsandbytes_trap(model: "PreTrainedModel") -> None:
 
 def dequantize(model: Any, dtype: "torch.dtype") -> Any:
     """NF4 weights as plain frozen `nn.Linear` weights of the same values."""
+    # transformers warns that it dequantizes: that is what was asked for.
+    logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
     plain = model.dequantize(dtype=dtype)
     plain.requires_grad_(False)
     return plain
@@ -89,8 +97,21 @@ def dequantize(model: Any, dtype: "torch.dtype") -> Any:
 def load_adapter(base: "PreTrainedModel", folder: Path) -> "PeftModel":
     """`base` with the LoRA adapter of `folder` on top, in eval mode, nothing merged."""
     from peft import PeftModel
+    from safetensors import SafetensorError
 
+    # PEFT would look for a missing file on the Hub, in a repository called `models/adapter`.
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            raise StageError(f"{folder / name}: no such file; run `dvc repro train`")
     try:
         return PeftModel.from_pretrained(base, str(folder), local_files_only=True).eval()
-    except (OSError, ValueError) as error:
-        raise StageError(f"{folder}: can't be loaded as a LoRA adapter ({str(error).splitlines()[0]})") from None
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise StageError(f"{folder}: can't be loaded as a LoRA adapter ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    """The error in one line; where its first line only announces a list, the first entry too."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

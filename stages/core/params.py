@@ -31,7 +31,7 @@ def _number(value: object) -> object:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_number)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -162,7 +162,7 @@ class Lora(Section):
     lora_dropout: Share
     bias: Literal["none", "all", "lora_only"]
     task_type: Literal["CAUSAL_LM"]
-    target_modules: Literal["all-linear"] | list[str]
+    target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)]
 
 
 class Train(Section):
@@ -211,7 +211,8 @@ def read_params(path: str | Path = "params.yaml") -> Params:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise StageError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise StageError(f"{where}: not valid YAML ({reason})") from None
     if not isinstance(raw, dict):
         raise StageError(f"{path}: expected the sections {', '.join(Params.model_fields)}")
     try:
@@ -235,6 +236,10 @@ def _problem(error: Any) -> str:
         return f"{key}: missing"
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
+    if error["type"] == "model_type":
+        return f"{key}: a section of keys is expected, not {error['input']!r}"
+    if error["type"] == "too_short":
+        return f"{key}: the list is empty"
     message = error["msg"][0].lower() + error["msg"][1:]
     return f"{key}: {message}, not {error['input']!r}"
 

@@ -2,14 +2,23 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.core.errors import StageError
 from stages.core.files import Row, read_json, read_jsonl
 
 LETTERS = "ABCD"
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("empty")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_not_blank)]
 
 
 class Record(BaseModel):
@@ -19,9 +28,9 @@ class Record(BaseModel):
 class Task(Record):
     """What a user asks and what an expert answers. `input` is concrete data, empty when not needed."""
 
-    instruction: str = Field(min_length=1)
+    instruction: Text
     input: str
-    output: str = Field(min_length=1)
+    output: Text
 
 
 class SeedTask(Task):
@@ -49,7 +58,7 @@ class Question(Record):
     id: str = Field(min_length=1)
     family: str
     kind: Literal["choice", "true_false", "blank", "open", "code"]
-    question: str = Field(min_length=1)
+    question: Text
     options: list[str]
     answer: str
     """choice: a letter; true_false: `true` or `false`; else the text."""
@@ -64,7 +73,7 @@ class Question(Record):
         if self.kind == "choice":
             if not 2 <= len(self.options) <= len(LETTERS):
                 raise ValueError("a choice question has 2 to 4 options")
-            if self.answer not in LETTERS[: len(self.options)]:
+            if self.answer not in list(LETTERS[: len(self.options)]):
                 raise ValueError(f"answer {self.answer!r} is not the letter of an option")
         if self.kind == "true_false" and self.answer not in ("true", "false"):
             raise ValueError(f"answer {self.answer!r} is neither true nor false")
@@ -79,7 +88,7 @@ def parse_as(model: type[Record], row: Row) -> Any:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "value_error":
-            raise ValueError(str(first["ctx"]["error"])) from None
+            raise ValueError(": ".join(filter(None, (key, str(first["ctx"]["error"]))))) from None
         known = f" (keys: {', '.join(model.model_fields)})" if first["type"] == "extra_forbidden" else ""
         raise ValueError(f"{key}: {first['msg'].lower()}{known}") from None
 
@@ -109,9 +118,8 @@ def load_extra(path: str | Path) -> list[Instruction]:
         if not isinstance(raw, dict):
             raise ValueError("expected an object with instruction, input, output")
         task = parse_as(Task, {"input": ""} | {key: raw[key] for key in Task.model_fields if key in raw})
-        return Instruction(
-            id=f"{stem}-{number:06d}", family=raw.get("family", "extra"), source="extra", **task.model_dump()
-        )
+        own = {"id": f"{stem}-{number:06d}", "family": raw.get("family", "extra"), "source": "extra"}
+        return parse_as(Instruction, own | task.model_dump())
 
     if Path(path).suffix != ".json":
         numbers = iter(range(1, sys.maxsize))
@@ -129,12 +137,11 @@ def load_extra(path: str | Path) -> list[Instruction]:
 
 
 def load_questions(folder: Path) -> list[Question]:
-    """The questions of every file in `folder`, in the order of file name and line."""
-    questions = []
+    """The questions of every file in `folder`, in the order of file name and line; no id twice in all of them."""
+    questions: list[Question] = []
     for path in sorted(folder.glob("*.jsonl")):
-        rows = read_jsonl(path, lambda row: parse_as(Question, row))
-        require_unique_ids(path, rows)
-        questions += rows
+        questions += read_jsonl(path, lambda row: parse_as(Question, row))
+        require_unique_ids(path, questions)
     if not questions:
         raise StageError(f"{folder}: no questions; add a .jsonl file")
     return questions

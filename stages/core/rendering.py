@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import StageError
-from stages.core.records import LETTERS, Question, Task
+from stages.core.records import LETTERS, Question
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,28 +43,31 @@ class Renderer:
         self.tokenizer = tokenizer
         self.template = template
         self.system_prompt = system_prompt
+        if system_prompt.strip() not in self.prompt("probe"):
+            raise StageError("tokenize.system_prompt: this chat template leaves it out; set it to ''")
 
-    def prompt(self, request: str) -> str:
-        """The text up to where the model answers, special tokens included."""
+    def prompt(self, request: str, context: str = "") -> str:
+        """The text up to where the model answers, special tokens included; `context` is a task's input."""
         if self.template == "alpaca":
             bos = self.tokenizer.bos_token if self._adds_bos() else ""
-            return f"{bos}{self.system_prompt}{_alpaca(request)}"
-        return self._chat(request, answer=None)
+            system = f"{self.system_prompt}\n\n" if self.system_prompt else ""
+            return f"{bos}{system}{_alpaca(request, context)}"
+        return self._chat(request, context, answer=None)
 
-    def prompt_ids(self, request: str) -> list[int]:
-        return self._ids(self.prompt(request))
+    def prompt_ids(self, request: str, context: str = "") -> list[int]:
+        return self._ids(self.prompt(request, context))
 
-    def render(self, request: str, answer: str) -> Rendered:
+    def render(self, request: str, answer: str, context: str = "") -> Rendered:
         """Prompt and answer together; the prompt's ids must be a prefix of the whole.
 
         A tokenizer that merges across the border would train on ids that inference never sees: an error.
         """
         eos = str(self.tokenizer.eos_token)
-        prompt = self.prompt(request)
+        prompt = self.prompt(request, context)
         if self.template == "alpaca":
             whole = prompt + answer.strip() + eos
         else:
-            whole = self._chat(request, answer.strip())
+            whole = self._chat(request, context, answer.strip())
             whole = whole[: whole.rindex(eos) + len(eos)] if eos in whole[len(prompt) :] else whole + eos
         prompt_ids, ids = self._ids(prompt), self._ids(whole)
         if ids[: len(prompt_ids)] != prompt_ids:
@@ -77,17 +80,23 @@ class Renderer:
         # The text holds its special tokens already: adding them again would double the BOS.
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _chat(self, request: str, answer: str | None) -> str:
-        messages = [{"role": "user", "content": request}]
+    def _chat(self, request: str, context: str, answer: str | None) -> str:
+        from jinja2 import TemplateError
+
+        messages = [{"role": "user", "content": f"{request}\n\n{context}" if context else request}]
         if self.system_prompt:
             messages.insert(0, {"role": "system", "content": self.system_prompt})
         if answer is not None:
             messages.append({"role": "assistant", "content": answer})
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=answer is None, date_string=_DATE
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=answer is None, date_string=_DATE
+                )
             )
-        )
+        except TemplateError as error:
+            key = "system_prompt" if self.system_prompt else "template"
+            raise StageError(f"tokenize.{key}: the tokenizer's chat template refuses it ({error})") from None
 
     def _adds_bos(self) -> bool:
         probe = self.tokenizer("a")["input_ids"]
@@ -95,14 +104,11 @@ class Renderer:
 
 
 def load_renderer(folder: str | Path, template: str, system_prompt: str) -> Renderer:
+    if not Path(folder).is_dir():
+        raise StageError(f"{folder}: no such folder; run `dvc repro fetch`")
     from transformers import AutoTokenizer
 
     return Renderer(AutoTokenizer.from_pretrained(folder, local_files_only=True), template, system_prompt)
-
-
-def task_request(task: Task) -> str:
-    """What the user says: the instruction and, below it, its input."""
-    return f"{task.instruction}\n\n{task.input}" if task.input else task.instruction
 
 
 def question_request(question: Question) -> str:
@@ -119,8 +125,7 @@ def choices(question: Question) -> tuple[list[str], int]:
     return question.options, LETTERS.index(question.answer)
 
 
-def _alpaca(request: str) -> str:
-    instruction, _, context = request.partition("\n\n")
+def _alpaca(instruction: str, context: str) -> str:
     if not context:
         return f"{_ALPACA_TASK}{_ALPACA_REQUEST}\n\n### Instruction:\n{instruction}\n\n### Response:\n"
     return (

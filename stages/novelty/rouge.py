@@ -72,10 +72,12 @@ def similar_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
     encoded = [alphabet.encode(text) for text in texts]
     pairs = []
     block = 256
+    # A score that is the threshold may come out a rounding error below it (1 - 18/20 < 0.1); no other is as near.
+    cutoff = threshold - 1e-6
     for start in range(0, len(encoded), block):
         rows = encoded[start : start + block]
-        scores = cdist(rows, encoded[start:], scorer=Indel.normalized_similarity, score_cutoff=threshold)
-        for i, j in zip(*(scores >= threshold).nonzero(), strict=True):
+        scores = cdist(rows, encoded[start:], scorer=Indel.normalized_similarity, score_cutoff=cutoff)
+        for i, j in zip(*(scores >= cutoff).nonzero(), strict=True):
             if i < j and rows[i]:
                 pairs.append((start + int(i), start + int(j)))
     return pairs

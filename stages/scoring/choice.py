@@ -7,8 +7,9 @@ characters, as lm-evaluation-harness does for acc and acc_norm. Ties go to the f
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from stages.core.errors import StageError
 from stages.core.records import Question
-from stages.core.rendering import Renderer, choices, question_request
+from stages.core.rendering import Renderer, RenderingError, choices, question_request
 from stages.scoring.likelihood import log_likelihoods
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ def score_choices(
     rows, owners = [], []
     for position, question in enumerate(questions):
         for option in choices(question)[0]:
-            rendered = renderer.render(question_request(question), option)
+            try:
+                rendered = renderer.render(question_request(question), option)
+            except RenderingError as error:
+                raise StageError(f"question {question.id}, option {option!r}: {error}") from None
             # Without the end-of-sequence token: an option is scored as text, like every harness does.
             rows.append((rendered.input_ids[:-1], rendered.answer_start))
             owners.append(position)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from stages.core.records import Instruction
-from stages.core.rendering import Renderer, task_request
+from stages.core.rendering import Renderer
 from stages.novelty.rouge import rouge_l
 from stages.scoring.batches import by_length
 
@@ -27,7 +27,7 @@ def generate_answers(
     """One row an instruction: the answer, whether the token limit cut it, and its ROUGE-L F1."""
     import torch
 
-    prompts = [renderer.prompt_ids(task_request(row)) for row in rows]
+    prompts = [renderer.prompt_ids(row.instruction, row.input) for row in rows]
     eos = renderer.tokenizer.eos_token_id
     answers: list[list[int]] = [[] for _ in rows]
     with torch.inference_mode(), tqdm(total=len(rows), desc="answers", unit="row") as bar:
@@ -40,10 +40,15 @@ def generate_answers(
                 input_ids=input_ids.to(model.device),
                 attention_mask=mask.to(model.device),
                 max_new_tokens=max_new_tokens,
+                # Greedy whatever the model's own generation_config.json prefers.
                 do_sample=False,
+                num_beams=1,
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
                 temperature=None,
                 top_p=None,
                 top_k=None,
+                max_length=None,
                 eos_token_id=eos,
                 pad_token_id=eos,
             )

@@ -16,7 +16,7 @@ from stages.selfinstruct.prompting import NO_INPUT, SEPARATOR
 FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)```", re.DOTALL)
 _MARKERS = re.compile(rf"(^\s*{SEPARATOR}\s*$|{NO_INPUT}|\b\d+\s*\.\s*(Instruction|Input|Output)\s*:)", re.MULTILINE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
-_LEAK_WORDS = 8
+_LEAK_WORDS = 12
 _REPEATS = 3
 
 
@@ -46,7 +46,7 @@ def markers(candidate: Candidate, context: Context) -> bool:
 
 
 def prompt_leak(candidate: Candidate, context: Context) -> bool:
-    """Eight words in a row of the directive: the teacher repeats its orders instead of following them."""
+    """Twelve words in a row of the directive: the teacher repeats its orders instead of following them."""
     directive = _shingles(context.directive)
     return any(directive & _shingles(text) for text in (candidate.instruction, candidate.output))
 

@@ -6,6 +6,7 @@ used. The server (and the need for a key) begins with the first question that wa
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 EMBEDDED = "embedded"
+NO_OPENAI_API = "{}: not an answer of the OpenAI API; does generate.base_url end in /v1?"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -35,6 +37,7 @@ class Teacher:
         self.asked = 0
         self.replayed = 0
         self.on_answer: Callable[[], None] = lambda: None
+        self._failure: Exception | None = None
         self._slots = asyncio.Semaphore(max_concurrency)
         self._starting = asyncio.Lock()
         self._client: AsyncOpenAI | None = None
@@ -52,32 +55,50 @@ class Teacher:
         if stored:
             self.replayed += 1
             return stored
-        client = await self._connect()
         async with self._slots:
-            response = await self._send(client, request)
-        self.store.add(response)
+            try:
+                response = await self._send(await self._connect(), request)
+                self.store.add(response)
+            except Exception as error:
+                self._failure = self._failure or error
+                raise
         self.asked += 1
         self.on_answer()
         return response
 
     async def ask_all(self, requests: list[Request]) -> list[Response]:
-        """The answers in the order of the requests. The first failure cancels those not yet sent."""
+        """The answers in the order of the requests. After a failure nothing more is sent; what is under way is
+        paid for, so it is awaited and stored before the failure is raised."""
         tasks = [asyncio.create_task(self.ask(request)) for request in requests]
         try:
-            return await asyncio.gather(*tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failure:
+            raise self._failure
+        return [task.result() for task in tasks]
 
     async def _connect(self) -> "AsyncOpenAI":
         async with self._starting:
+            if self._failure:
+                raise self._failure
             if self._client is None:
-                from openai import AsyncOpenAI
+                from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
                 base_url, key = (self.base_url, api_key(self.base_url)) if self.base_url else (self._start(), EMBEDDED)
                 # The SDK retries 408, 409, 429, 5xx and lost connections, with backoff and Retry-After.
-                self._client = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=6, timeout=600)
+                self._client = AsyncOpenAI(
+                    base_url=base_url,
+                    api_key=key,
+                    max_retries=6,
+                    timeout=600,
+                    http_client=DefaultAsyncHttpxClient(
+                        trust_env=not _on_loopback(base_url),  # a proxy of the environment can't reach our loopback
+                        event_hooks={"response": [_used_up_quota_is_final]},
+                    ),
+                )
                 self._cleanup.push_async_callback(self._client.close)
             return self._client
 
@@ -96,16 +117,17 @@ class Teacher:
         with _clear_errors(self.name, request.model):
             if request.api == "chat":
                 answer: Any = await client.chat.completions.create(messages=request.messages or [], **arguments)  # type: ignore[arg-type]
-                text = answer.choices[0].message.content or ""
             else:
                 answer = await client.completions.create(prompt=request.prompt, **arguments)
-                text = answer.choices[0].text
-        usage = answer.usage
+        if not getattr(answer, "choices", None):
+            raise StageError(NO_OPENAI_API.format(self.name))
+        choice, usage = answer.choices[0], answer.usage
+        text = (choice.message.content if request.api == "chat" else choice.text) or ""
         return Response(
             key=request.key,
             draw=request.draw,
-            text=text,
-            finish_reason=answer.choices[0].finish_reason or "stop",
+            text=text.encode("utf-8", "replace").decode(),  # half an emoji (a lone surrogate) can't be stored
+            finish_reason=choice.finish_reason or "stop",
             max_tokens=request.max_tokens,
             prompt_tokens=usage.prompt_tokens if usage else 0,
             completion_tokens=usage.completion_tokens if usage else 0,
@@ -117,12 +139,22 @@ def api_key(base_url: str) -> str:
     key = secret("OPENAI_API_KEY")
     if key:
         return key
-    if urlsplit(base_url).hostname in LOOPBACK:
+    if _on_loopback(base_url):
         return "none"
     raise StageError(
         f"generate.base_url {base_url}: no API key; set OPENAI_API_KEY in the environment or in .env, "
         "or leave base_url empty for the embedded teacher"
     )
+
+
+def _on_loopback(base_url: str) -> bool:
+    return urlsplit(base_url).hostname in LOOPBACK
+
+
+async def _used_up_quota_is_final(response: Any) -> None:
+    """Keep the SDK from retrying a 429 that no waiting mends; `x-should-retry` is its own header for that."""
+    if response.status_code == 429 and b"insufficient_quota" in await response.aread():
+        response.headers["x-should-retry"] = "false"
 
 
 @contextlib.contextmanager
@@ -132,6 +164,8 @@ def _clear_errors(teacher: str, model: str) -> Iterator[None]:
 
     try:
         yield
+    except json.JSONDecodeError:
+        raise StageError(NO_OPENAI_API.format(teacher)) from None
     except openai.AuthenticationError:
         raise StageError(f"{teacher}: the key in OPENAI_API_KEY was refused (401)") from None
     except openai.PermissionDeniedError:
@@ -142,6 +176,15 @@ def _clear_errors(teacher: str, model: str) -> Iterator[None]:
         hint = "the quota is used up" if error.code == "insufficient_quota" else "still rate-limited after retries"
         raise StageError(f"{teacher}: {hint} (429); what was answered is stored, run again to go on") from None
     except openai.APIStatusError as error:
-        raise StageError(f"{teacher}: answered {error.status_code}; what was answered is stored") from None
+        raise StageError(
+            f"{teacher}: answered {error.status_code}{_reason(error)}; what was answered is stored"
+        ) from None
     except openai.APIConnectionError:
         raise StageError(f"{teacher}: can't be reached; what was answered is stored, run again to go on") from None
+
+
+def _reason(error: Any) -> str:
+    """What the server says is wrong with the request, such as a max_tokens that the model can't take."""
+    message = error.body.get("message") if isinstance(error.body, dict) else None
+    text = " ".join(str(message or "").split())[:200].replace(secret("OPENAI_API_KEY") or "\0", "[key]")
+    return f" ({text})" if text else ""

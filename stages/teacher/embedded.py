@@ -26,7 +26,8 @@ def serving_folder(model: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for file in model.iterdir():
         link = folder / file.name
-        if file.name != "generation_config.json" and not link.exists():
+        if file.name != "generation_config.json" and link.resolve() != file.resolve():
+            link.unlink(missing_ok=True)  # the cache has moved
             link.symlink_to(file.resolve())
     config = json.loads((model / "generation_config.json").read_text(encoding="utf-8"))
     (folder / "generation_config.json").write_text(json.dumps(config | {"do_sample": True}), encoding="utf-8")
@@ -76,7 +77,9 @@ def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, log: Path
 
 def _healthy(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+        # Past any http_proxy of the environment: a proxy can't reach our loopback.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

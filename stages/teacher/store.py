@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -64,8 +63,7 @@ class ResponseStore:
         self.live = live
         self._responses: dict[str, list[Response]] = {}
         for path in recorded:
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                self._remember(self._parse(path, number, line))
+            self._load(path, path.read_bytes())
         self._load_live()
 
     def find(self, request: Request) -> Response | None:
@@ -92,13 +90,12 @@ class ResponseStore:
         if whole < len(data):
             with open(self.live, "r+b") as file:
                 file.truncate(whole)
-        for number, line in enumerate(data[:whole].decode().splitlines(), start=1):
-            self._remember(self._parse(self.live, number, line))
+        self._load(self.live, data[:whole])
 
-    @staticmethod
-    def _parse(path: Path, number: int, line: str) -> Response:
-        try:
-            row: Any = json.loads(line)
-            return Response.model_validate(row)
-        except ValueError:
-            raise StageError(f"{path}:{number}: not a stored response; remove the line and run again") from None
+    def _load(self, path: Path, data: bytes) -> None:
+        # Split at LF only: an answer may hold U+2028 or U+0085, which str.splitlines() takes for line ends.
+        for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=1):
+            try:
+                self._remember(Response.model_validate(json.loads(line)))
+            except ValueError:
+                raise StageError(f"{path}:{number}: not a stored response; remove the line and run again") from None

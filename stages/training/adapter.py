@@ -15,15 +15,23 @@ if TYPE_CHECKING:
 def add_adapter(base: "PreTrainedModel", lora: Any, seed: int) -> "PeftModel":
     """`base` with fresh LoRA layers, in fp32 (what a gradient scaler needs); seeded before they are drawn."""
     from peft import LoraConfig, get_peft_model
+    from torch.nn import Linear
     from transformers import set_seed
 
+    # PEFT only refuses a list of which nothing matches: one mistyped name would silently go untrained.
+    if isinstance(lora.target_modules, list):
+        names = [name for name, _ in base.named_modules()]
+        unknown = [
+            target for target in lora.target_modules if not any(f".{name}".endswith(f".{target}") for name in names)
+        ]
+        if unknown:
+            linear = {name.split(".")[-1] for name, module in base.named_modules() if isinstance(module, Linear)}
+            raise StageError(
+                f"lora.target_modules: no module is called {', '.join(unknown)}; this model has "
+                f"{', '.join(sorted(linear))} (or all-linear)"
+            )
     set_seed(seed)
-    config = LoraConfig(**lora.model_dump())
-    try:
-        return get_peft_model(base, config, autocast_adapter_dtype=True)
-    except ValueError as error:
-        linear = sorted({name.rsplit(".")[-1] for name, _ in base.named_modules() if name.endswith("_proj")})
-        raise StageError(f"lora.target_modules: {str(error).splitlines()[0]} (this model has {linear})") from None
+    return get_peft_model(base, LoraConfig(**lora.model_dump()), autocast_adapter_dtype=True)
 
 
 def save_adapter(model: "PeftModel", folder: Path, base: dict[str, Any]) -> None:

@@ -99,11 +99,15 @@ class Progress(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         if self.bar:
             self.bar.update()
+        # The last steps are logged too where max_steps is no multiple of logging_steps.
+        control.should_log = control.should_log or state.global_step >= state.max_steps
 
     def on_log(self, args: TrainingArguments, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         for key, name in (("loss", "loss"), ("eval_loss", "val_loss")):
             if key in (logs or {}):
                 if not math.isfinite(logs[key]):
+                    if self.bar:
+                        self.bar.close()
                     raise StageError(
                         f"train: {name} is {logs[key]} at step {state.global_step}; lower train.learning_rate, "
                         "or set model.precision to fp32"

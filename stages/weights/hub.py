@@ -59,7 +59,9 @@ class _clear_errors:
         elif isinstance(error, errors.HfHubHTTPError):
             status = error.response.status_code if error.response is not None else "no answer"
             reason = f"the Hub answered {status}"
-        elif isinstance(error, (OSError, errors.LocalEntryNotFoundError)):
+        elif isinstance(error, errors.HFValidationError):
+            reason = "not a Hub id (org/name: letters, digits, - _ .)"
+        elif isinstance(error, (OSError, errors.HTTPError)):  # httpx's errors of the connection are no OSError
             reason = "the Hub can't be reached and the model is not in the local cache"
         else:
             return

@@ -59,10 +59,7 @@ def locate(base_json: str | Path) -> Path:
         if not (folder / name).is_file():
             raise StageError(f"{folder / name}: missing; run `dvc repro --force fetch`")
         if sha256_file(folder / name) != recorded:
-            raise StageError(
-                f"{folder / name}: not the file that {base_json} records; delete {folder} and run "
-                "`dvc repro --force fetch`"
-            )
+            raise StageError(f"{folder / name}: not the file that {base_json} records; {_remedy(reference, folder)}")
     return folder
 
 
@@ -72,6 +69,17 @@ def _folder(reference: ModelReference) -> Path:
     if not reference.revision:
         return Path(reference.id)
     return hub.download(reference.id, reference.revision)
+
+
+def _remedy(reference: ModelReference, folder: Path) -> str:
+    """What mends a changed file: a new download, or a new record of a folder that is the user's own."""
+    again = "`dvc repro --force fetch`"
+    if reference.id == BUNDLED_MODEL:
+        return f"delete {folder} and run {again}"
+    if not reference.revision:
+        return f"put it back, or run {again} to go on with it as it is"
+    # A snapshot holds links: what the Hub's cache would take for downloaded is two folders up, in blobs/.
+    return f"delete {folder.parent.parent} and run {again}"
 
 
 def _hashes(folder: Path) -> dict[str, str]:
