@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from openai_server import DROPPED, Answer, Asked, OpenAIServer, Page, Refusal, Reply
 
 from stages.core.errors import StageError
 from stages.teacher.client import Teacher
 from stages.teacher.store import Request, Response, ResponseStore
-from tests.openai_server import DROPPED, Answer, Asked, OpenAIServer, Page, Refusal, Reply
 
 KEY = "sk-this-key-must-never-be-seen"
 

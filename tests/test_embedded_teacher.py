@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from clones import ROOT
 
 from stages.core.errors import StageError
 from stages.teacher.client import Teacher
 from stages.teacher.embedded import serve, serving_folder
 from stages.teacher.store import Request, ResponseStore
-from tests.conftest import ROOT
 
 MEMORY = 3e9
 """Bytes that the server of a tiny model may take: its cache is bounded, whatever the machine has."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clones import ROOT
+from openai_server import Answer, Asked, OpenAIServer, Refusal, Reply, new_tasks
 
 from stages.core.files import read_json, read_jsonl
-from tests.conftest import ROOT
-from tests.openai_server import Answer, Asked, OpenAIServer, Refusal, Reply, new_tasks
 
 COMMAND = [sys.executable, "-m", "stages.generate"]
 OUTS = [f"data/generated/{name}.jsonl" for name in ("instructions", "rejected", "responses")] + [

@@ -4,13 +4,13 @@ from fractions import Fraction
 from functools import cache
 
 import pytest
+from clones import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from stages.core.records import load_seeds
 from stages.novelty.rouge import NoveltyIndex, rouge_l, similar_pairs, tokens
-from tests.conftest import ROOT
 
 SCORER = RougeScorer(["rougeL"], use_stemmer=False)
 QUICK = settings(max_examples=200, deadline=None)

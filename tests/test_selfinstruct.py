@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clones import ROOT
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from openai_server import Answer, Asked, OpenAIServer, Reply, new_tasks
 
 from stages import generate
 from stages.core.files import read_jsonl
@@ -21,8 +23,6 @@ from stages.selfinstruct.filters import FILTERS, Context, objection
 from stages.selfinstruct.prompting import block, chat_messages, completion_prompt, draw_exemplars, tokens_of
 from stages.selfinstruct.rounds import Family
 from stages.teacher.store import ResponseStore
-from tests.conftest import ROOT
-from tests.openai_server import Answer, Asked, OpenAIServer, Reply, new_tasks
 
 FAMILIES = sorted(path.stem for path in (ROOT / "data" / "seeds").glob("*.jsonl"))
 DIRECTIVE = "Write tasks for a network engineer who debugs BGP sessions between two autonomous systems every day."

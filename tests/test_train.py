@@ -20,6 +20,7 @@ from stages.core.errors import StageError
 from stages.core.loading import load_adapter, load_base
 from stages.core.params import Train, read_params
 from stages.core.tables import write_parquet
+from stages.training.adapter import add_adapter, save_adapter
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -114,6 +115,15 @@ def test_the_adapter_config_is_canonical_and_names_the_base_by_its_id(ready: Pat
     assert list(config) == sorted(config)
     assert str(ready) not in text
     assert '"/' not in text, "an absolute path"
+
+
+def test_an_adapter_of_a_hub_model_names_it_and_its_commit_not_the_folder_of_the_cache(ready: Path) -> None:
+    model = add_adapter(load_base(ready / "tiny", "fp32", "none", True), read_params().lora, seed=1)
+    save_adapter(model, train.ADAPTER, {"id": "org/name", "revision": "0" * 40})
+    text = (train.ADAPTER / "adapter_config.json").read_text()
+    config = json.loads(text)
+    assert (config["base_model_name_or_path"], config["revision"]) == ("org/name", "0" * 40)
+    assert str(ready) not in text
 
 
 def test_curves_hold_the_last_step_where_it_falls_between_two_logs(

@@ -45,20 +45,21 @@ class _clear_errors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from huggingface_hub import errors
+        from huggingface_hub import errors, get_token
 
         if error is None or isinstance(error, (StageError, KeyboardInterrupt)):
             return
-        has_token = "the token that was sent" if token() else "no token was sent: set HF_TOKEN (or hf_token)"
+        sent = token() or get_token()
+        access = "the token that was sent gives no access" if sent else "no token was sent: set HF_TOKEN (or hf_token)"
         if isinstance(error, errors.GatedRepoError):
-            reason = f"gated on the Hub; accept its licence on its page ({has_token})"
+            reason = f"gated on the Hub; accept its licence on its page ({access})"
         elif isinstance(error, errors.RevisionNotFoundError):
             reason = "the Hub has no such revision"
         elif isinstance(error, errors.RepositoryNotFoundError):
-            reason = f"not on the Hub, or private ({has_token})"
+            reason = f"not on the Hub, or private ({access})"
         elif isinstance(error, errors.HfHubHTTPError):
             status = error.response.status_code if error.response is not None else "no answer"
-            reason = f"the Hub answered {status}"
+            reason = f"the Hub answered {status}" + (f" ({access})" if status in (401, 403) else "")
         elif isinstance(error, errors.HFValidationError):
             reason = "not a Hub id (org/name: letters, digits, - _ .)"
         elif isinstance(error, (OSError, errors.HTTPError)):  # httpx's errors of the connection are no OSError

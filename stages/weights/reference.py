@@ -7,7 +7,7 @@ fetches them again if the cache was emptied, and refuses a file whose hash is no
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.core.errors import StageError
 from stages.core.files import read_json, sha256_file
@@ -53,7 +53,10 @@ def resolve(model_id: str, revision: str) -> tuple[ModelReference, Path]:
 
 def locate(base_json: str | Path) -> Path:
     """The folder with the weights of a recorded reference, every file verified."""
-    reference = ModelReference.model_validate(read_json(base_json))
+    try:
+        reference = ModelReference.model_validate(read_json(base_json))
+    except ValidationError:
+        raise StageError(f"{base_json}: not a model reference; run `dvc repro --force fetch`") from None
     folder = _folder(reference)
     for name, recorded in reference.files.items():
         if not (folder / name).is_file():
