@@ -59,7 +59,7 @@ class Question(Record):
     family: str
     kind: Literal["choice", "true_false", "blank", "open", "code"]
     question: Text
-    options: list[str]
+    options: list[Text]
     answer: str
     """choice: a letter; true_false: `true` or `false`; else the text."""
     aliases: list[str]
