@@ -171,8 +171,9 @@ def test_promoted_answers_are_replayed_without_scratch_or_server(server: OpenAIS
 
 
 def test_promote_without_a_run_is_one_line(workdir: Path) -> None:
+    recorded = {path: path.read_bytes() for path in Path("data/recorded").iterdir()}
     assert_one_line(generate("--promote"), "data/generated/responses.jsonl")
-    assert not Path("data/recorded/responses.jsonl").exists()
+    assert {path: path.read_bytes() for path in Path("data/recorded").iterdir()} == recorded
 
 
 def test_too_few_tasks_are_said_and_are_no_error(server: OpenAIServer, set_params: Callable[..., None]) -> None:

@@ -223,6 +223,12 @@ def test_seeds_take_the_places_of_machine_made_examples_while_there_are_none() -
         assert (len(exemplars), sum(task in machine for task in exemplars)) == (5, expected)
 
 
+def test_a_machine_made_example_stands_in_every_place_sooner_or_later() -> None:
+    seeds, machine = tasks("seed", [1] * 6), tasks("made", [1] * 6)
+    draws = [draw_exemplars(seeds, machine, 2, 1, 100, random.Random(number)) for number in range(50)]
+    assert {place for draw in draws for place, task in enumerate(draw) if task in machine} == {0, 1, 2}
+
+
 def test_every_seed_is_drawn_sooner_or_later_and_in_every_place() -> None:
     seeds = tasks("seed", [1] * 6)
     draws = [draw_exemplars(seeds, [], 2, 0, 100, random.Random(number)) for number in range(200)]
