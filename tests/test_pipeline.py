@@ -4,14 +4,19 @@ One module-wide run, about five minutes on two cores; the tests below it look at
 from there in order.
 """
 
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from clones import ROOT, Clone, make_clone
+from openai_server import Answer, Asked, OpenAIServer, new_tasks
 
 SMALL: dict[str, Any] = {
     "generate.families": ["bgp_knowledge", "packet_analysis"],
@@ -105,6 +110,33 @@ def test_from_nothing_again_the_lock_file_is_the_same(pipeline: Clone) -> None:
         shutil.rmtree(pipeline.folder / name)
     assert pipeline.ran(pipeline.run("dvc", "repro")) == ALL
     assert pipeline.run("git", "diff", "--stat", "--", "dvc.lock", "metrics") == ""
+
+
+def test_a_repro_killed_in_generate_goes_on_and_asks_nothing_stored_again(clone: Path) -> None:
+    asked_enough = threading.Event()
+
+    def reply(asked: Asked) -> Answer:
+        if asked.number >= 5:
+            asked_enough.set()
+        return Answer(new_tasks(asked), delay=0.2)
+
+    with OpenAIServer(reply) as server:
+        killed = Clone(clone)
+        killed.edit(**{"generate.base_url": server.url, "generate.api": "chat", "generate.max_concurrency": 1})
+        command = [Path(sys.executable).parent / "dvc", "repro", "generate"]
+        run = subprocess.Popen(
+            command, cwd=clone, env=killed.environment, start_new_session=True, stdout=subprocess.DEVNULL
+        )
+        assert asked_enough.wait(120)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        stored = (clone / ".scratch" / "responses" / "responses.jsonl").read_text(encoding="utf-8").splitlines()
+        before = len(server.requests)
+        killed.run("dvc", "repro", "generate")
+        total = killed.json("metrics/generate.json")["family"]
+        assert sum(family["requests"] for family in total.values()) == len(stored) + len(server.requests) - before
+        assert 0 < before - len(stored) <= 1, "only what was in flight may be asked again"
+    assert (clone / "data" / "generated" / "instructions.jsonl").is_file()
 
 
 def test_a_typo_in_an_override_is_one_line_with_the_key(pipeline: Clone) -> None:
