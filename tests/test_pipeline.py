@@ -139,6 +139,15 @@ def test_a_repro_killed_in_generate_goes_on_and_asks_nothing_stored_again(clone:
     assert (clone / "data" / "generated" / "instructions.jsonl").is_file()
 
 
+def test_a_fresh_clone_replays_the_recorded_answers_to_the_bytes_of_the_lock_file(clone: Path) -> None:
+    fresh = Clone(clone)
+    committed = yaml.safe_load((clone / "dvc.lock").read_text(encoding="utf-8"))["stages"]["generate"]["outs"]
+    fresh.run("dvc", "repro", "--force", "generate")
+    lock = yaml.safe_load((clone / "dvc.lock").read_text(encoding="utf-8"))
+    assert lock["stages"]["generate"]["outs"] == committed
+    assert not (clone / ".scratch" / "responses" / "responses.jsonl").exists(), "nothing had to be asked"
+
+
 def test_a_typo_in_an_override_is_one_line_with_the_key(pipeline: Clone) -> None:
     output = pipeline.run("dvc", "exp", "run", "-S", "lora.rr=8", fails=True)
     errors = [line for line in output.splitlines() if line.startswith("ERROR")]
