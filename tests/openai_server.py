@@ -131,6 +131,7 @@ class OpenAIServer:
 
 
 class _Http(ThreadingHTTPServer):
+    request_queue_size = 64
     daemon_threads = True
     script: OpenAIServer
 

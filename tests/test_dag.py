@@ -91,6 +91,19 @@ def test_metrics_and_plots_are_in_git_and_out_of_the_cache(stage: str) -> None:
             assert git("ls-files", "--error-unmatch", path).returncode == 0, f"{path} is not committed"
 
 
+@pytest.mark.parametrize("name", ["params.yaml", *(f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*"))])
+def test_a_params_file_is_written_as_dvc_writes_it_so_that_an_override_changes_one_line(
+    name: str, tmp_path: Path
+) -> None:
+    from dvc.utils.serialize import modify_yaml
+
+    copy = tmp_path / "params.yaml"
+    shutil.copy(ROOT / name, copy)
+    with modify_yaml(copy):
+        pass
+    assert copy.read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8")
+
+
 def test_the_baseline_depends_on_nothing_that_a_lora_experiment_changes() -> None:
     reached, queue = set(), ["baseline"]
     producers = {out: stage for stage, entry in STAGES.items() for out in names(entry["outs"])}
