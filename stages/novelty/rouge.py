@@ -81,3 +81,8 @@ def similar_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
             if i < j and rows[i]:
                 pairs.append((start + int(i), start + int(j)))
     return pairs
+
+
+def f1(common, first, second):  # type: ignore[no-untyped-def]
+    recall, precision = common / first, common / second
+    return 2 * precision * recall / (precision + recall)

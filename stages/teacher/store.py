@@ -7,7 +7,9 @@ killed process, is dropped on load; everything before it is kept. Nothing stored
 import json
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,7 +20,7 @@ from stages.core.files import canonical_json, sha256_json
 class Request(BaseModel):
     """One call of the teacher: `prompt` for the completions API, `messages` for the chat API."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     teacher: str
     """The base_url, or `embedded`: its loopback port changes from run to run."""
@@ -26,28 +28,39 @@ class Request(BaseModel):
     api: str
     prompt: str | None = None
     messages: list[dict[str, str]] | None = None
+    json_schema: dict[str, Any] | None = None
+    """The answer's strict JSON schema, for servers that hold the teacher to one."""
     temperature: float
     top_p: float
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    stop: list[str] = []
     max_tokens: int
     draw: str
     """family/round/slot: equal prompts of two slots are two draws."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of all but `max_tokens`: raising it must re-ask truncated answers only."""
         return sha256_json(self.model_dump(exclude={"max_tokens"}))
 
 
 class Response(BaseModel):
+    """One answer. Its finish_reason is the API's (`stop`, `length`, `content_filter`) or `refusal`."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
     draw: str
+    model: str
+    """The model that the server says it used; a dated version behind an alias, for instance."""
     text: str
     finish_reason: str
     max_tokens: int
     prompt_tokens: int
     completion_tokens: int
+    batch: bool = False
+    """Answered through the Batch API, at its price."""
 
     def answers(self, request: Request) -> bool:
         """Whether asking `request` anew could end no differently: same limit, or the limit was not met."""
@@ -64,20 +77,30 @@ class ResponseStore:
         self._responses: dict[str, list[Response]] = {}
         for path in recorded:
             self._load(path, path.read_bytes())
+        self._recorded = {id(row) for rows in self._responses.values() for row in rows}
         self._load_live()
 
     def find(self, request: Request) -> Response | None:
         return next((row for row in self._responses.get(request.key, []) if row.answers(request)), None)
 
-    def add(self, response: Response) -> None:
+    def bought(self, request: Request) -> list[Response]:
+        """Every answer that this request ever got, those that a higher limit made obsolete included."""
+        return list(self._responses.get(request.key, []))
+
+    def is_recorded(self, response: Response) -> bool:
+        """Whether it came from data/recorded/, not from a teacher that this checkout asked."""
+        return id(response) in self._recorded
+
+    def add(self, *responses: Response) -> None:
         """Durable when this returns: one write, then fsync."""
-        line = canonical_json(response.model_dump()) + "\n"
+        lines = "".join(canonical_json(response.model_dump()) + "\n" for response in responses)
         self.live.parent.mkdir(parents=True, exist_ok=True)
         with open(self.live, "ab") as file:
-            file.write(line.encode())
+            file.write(lines.encode())
             file.flush()
             os.fsync(file.fileno())
-        self._remember(response)
+        for response in responses:
+            self._remember(response)
 
     def _remember(self, response: Response) -> None:
         self._responses.setdefault(response.key, []).append(response)
