@@ -24,7 +24,7 @@ from stages.core.errors import StageError, run_stage
 from stages.core.files import write_json, write_jsonl
 from stages.core.params import load_params
 from stages.core.records import Instruction, load_extra, load_instructions, load_seeds
-from stages.novelty.rouge import similar_pairs
+from stages.novelty.index import similar_pairs
 
 SEEDS = Path("data/seeds")
 GENERATED = Path("data/generated/instructions.jsonl")

@@ -1,14 +1,14 @@
-"""ROUGE-L F1 between short texts, exact and fast, and an index that finds the nearest one.
+"""ROUGE-L F1 between short texts, exact and fast.
 
-Each distinct token becomes one character; then ROUGE-L F1 = 2 LCS / (m + n) is the normalized Indel
-similarity, which rapidfuzz computes bit-parallel (equal to rouge-score within 1e-15, tested; 0.07 us a
-pair against 135 us). Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3.
+Each distinct token becomes one character; then rapidfuzz counts the longest common subsequence bit-parallel
+(0.07 us a pair against rouge-score's 135 us) and F1 is computed from it as rouge-score does, equal to the last bit
+(tested). Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3.
 """
 
 import re
+from typing import Any
 
-from rapidfuzz.distance import Indel
-from rapidfuzz.process import cdist, extractOne
+from rapidfuzz.distance import LCSseq
 
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
 _FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800
@@ -38,11 +38,22 @@ class Alphabet:
 def rouge_l(first: str, second: str) -> float:
     """F1 in 0..1; 0 when either text has no token."""
     alphabet = Alphabet()
-    return _similarity(alphabet.encode(first), alphabet.encode(second))
+    one, other = alphabet.encode(first), alphabet.encode(second)
+    common = LCSseq.similarity(one, other)
+    return float(f1(common, len(one), len(other))) if common else 0.0
 
 
-def _similarity(first: str, second: str) -> float:
-    return Indel.normalized_similarity(first, second) if first and second else 0.0
+def f1(common: Any, first: Any, second: Any) -> Any:
+    """F1 of texts of `first` and `second` tokens, `common` (at least 1) in common; numbers or arrays of one shape.
+
+    In rouge-score's steps: 2 common / (first + second) differs in the last bit, and 7 of 10 would not be 0.7 in both.
+    """
+    recall, precision = common / first, common / second
+    return 2 * precision * recall / (precision + recall)
+
+
+from rapidfuzz.distance import Indel  # noqa
+from rapidfuzz.process import cdist, extractOne  # noqa
 
 
 class NoveltyIndex:
@@ -81,8 +92,3 @@ def similar_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
             if i < j and rows[i]:
                 pairs.append((start + int(i), start + int(j)))
     return pairs
-
-
-def f1(common, first, second):  # type: ignore[no-untyped-def]
-    recall, precision = common / first, common / second
-    return 2 * precision * recall / (precision + recall)

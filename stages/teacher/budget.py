@@ -80,6 +80,13 @@ class Budget:
             self.reserved += most
             return most
 
+    def cost(self, response: Response, reserved: Decimal) -> Decimal:
+        """What an answer cost; one whose server gives no usage counts as all that was reserved for it."""
+        if not self.prices:
+            return Decimal(0)
+        unknown = not response.prompt_tokens and response.finish_reason != "content_filter"
+        return reserved if unknown else self.prices.of(response)
+
     def fits(self, usd: Decimal) -> bool:
         return self.max_usd is None or self.spent + self.reserved + usd <= self.max_usd
 

@@ -1,47 +1,68 @@
 """Asking the teacher: any OpenAI-compatible server, or the embedded one, behind the response store.
 
-`Teacher.ask` returns what is stored and asks only for what is not; an answer is stored before it is
-used. The server (and the need for a key) begins with the first question that was not stored.
+`Teacher.ask_all` returns what is stored and asks only for what is not; an answer is stored before it is used.
+A request waits, in the order of the list, for its slot (max_concurrency), for its money (budget) and for its
+pace (limiter), and keeps slot and money until it is answered: so the requests that a budget pays for are the
+same at every concurrency. The server (and the need for a key) begins with the first that was not stored, and
+that one is alone under way until the server has answered: a wrong key is refused once, not 64 times.
 """
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from stages.core.errors import StageError
-from stages.core.files import scratch
-from stages.core.secrets import secret
-from stages.teacher.embedded import serve, serving_folder
+from stages.teacher.budget import Budget
+from stages.teacher.connection import EMBEDDED, connect, post
+from stages.teacher.faults import LimitRenamed, Passing, Patience, Withheld, judge
+from stages.teacher.limits import RateLimiter, estimated_tokens
 from stages.teacher.store import Request, Response, ResponseStore
-from stages.weights import bundled
-from stages.weights.reference import cache_folder
+from stages.teacher.wire import PATHS, body_of, response_of, withheld
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-EMBEDDED = "embedded"
-NO_OPENAI_API = "{}: not an answer of the OpenAI API; does generate.base_url end in /v1?"
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+WORTH_A_LINE = 10.0
+"""Seconds of a rate limit after which a silent progress bar would look stuck."""
 
 
 class Teacher:
-    """Use as `async with Teacher(...) as teacher`; leaving it stops the embedded server."""
+    """Use as `async with Teacher(...) as teacher`; leaving it closes the client and stops the embedded server."""
 
-    def __init__(self, base_url: str, store: ResponseStore, max_concurrency: int) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        store: ResponseStore,
+        max_concurrency: int,
+        *,
+        limiter: RateLimiter | None = None,
+        budget: Budget | None = None,
+        max_retries: int = 6,
+        request_timeout: float = 600.0,
+    ) -> None:
         self.base_url = base_url
         self.name = base_url or EMBEDDED
         self.store = store
+        self.limiter = limiter or RateLimiter()
+        self.budget = budget or Budget()
+        self.max_retries = max_retries
+        self.request_timeout = request_timeout
         self.asked = 0
         self.replayed = 0
         self.on_answer: Callable[[], None] = lambda: None
-        self._failure: Exception | None = None
         self._slots = asyncio.Semaphore(max_concurrency)
-        self._starting = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._answers = 0
+        self._limit_name = "max_tokens"
+        self._counted: set[str] = set()
+        self._waiting: set[asyncio.Task[Any] | None] = set()
+        self._failure: Exception | None = None
+        self._quiet_until = 0.0
         self._client: AsyncOpenAI | None = None
-        self._served_model: str | None = None
         self._cleanup = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "Teacher":
@@ -50,141 +71,128 @@ class Teacher:
     async def __aexit__(self, *exc: object) -> None:
         await self._cleanup.aclose()
 
-    async def ask(self, request: Request) -> Response:
-        stored = self.store.find(request)
-        if stored:
-            self.replayed += 1
-            return stored
-        async with self._slots:
-            try:
-                response = await self._send(await self._connect(), request)
-                self.store.add(response)
-            except Exception as error:
-                self._failure = self._failure or error
-                raise
+    async def ask_all(self, requests: list[Request]) -> list[Response]:
+        """The answers in the order of the requests.
+
+        After a failure (or `BudgetReached`) nothing more is sent; what is under way is paid for, so it is
+        awaited and stored before the failure is raised.
+        """
+        for request in requests:
+            if request.key not in self._counted:
+                self._counted.add(request.key)
+                self.budget.count(self.store.bought(request))
+        stored = [self.store.find(request) for request in requests]
+        self.replayed += len(requests) - stored.count(None)
+        tasks: dict[tuple[str, int], asyncio.Task[Response]] = {}
+        for request, found in zip(requests, stored, strict=True):
+            if not found and _same(request) not in tasks:
+                tasks[_same(request)] = asyncio.create_task(self._ask(request))
+        try:
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+        if self._failure:
+            raise self._failure
+        return [found or tasks[_same(request)].result() for request, found in zip(requests, stored, strict=True)]
+
+    async def _ask(self, request: Request) -> Response:
+        """One request from its turn to its stored answer. Its failure is everybody's: who still waits is called off."""
+        task = asyncio.current_task()
+        self._waiting.add(task)
+        try:
+            async with contextlib.AsyncExitStack() as held:
+                async with self._turn:
+                    if self._failure:
+                        raise self._failure
+                    await self._open.wait()
+                    await self._slots.acquire()
+                    held.callback(self._slots.release)
+                    client = await self._connect()
+                    await self.limiter.acquire(estimated_tokens(request))
+                    reserved = await self.budget.reserve(request)
+                    if not self._answers:
+                        self._open.clear()
+                response = await self._answer(client, request, reserved)
+        except Exception as error:
+            if not self._failure:
+                self._failure = error
+                for other in self._waiting - {task}:
+                    other.cancel()
+            raise
+        finally:
+            self._waiting.discard(task)
         self.asked += 1
         self.on_answer()
         return response
 
-    async def ask_all(self, requests: list[Request]) -> list[Response]:
-        """The answers in the order of the requests. After a failure nothing more is sent; what is under way is
-        paid for, so it is awaited and stored before the failure is raised."""
-        tasks = [asyncio.create_task(self.ask(request)) for request in requests]
-        try:
-            await asyncio.gather(*tasks, return_exceptions=True)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if self._failure:
-            raise self._failure
-        return [task.result() for task in tasks]
-
     async def _connect(self) -> "AsyncOpenAI":
-        async with self._starting:
-            if self._failure:
-                raise self._failure
-            if self._client is None:
-                from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+        if self._client is None:
+            self._client = await self._cleanup.enter_async_context(connect(self.base_url, self.request_timeout))
+        return self._client
 
-                base_url, key = (self.base_url, api_key(self.base_url)) if self.base_url else (self._start(), EMBEDDED)
-                # The SDK retries 408, 409, 429, 5xx and lost connections, with backoff and Retry-After.
-                self._client = AsyncOpenAI(
-                    base_url=base_url,
-                    api_key=key,
-                    max_retries=6,
-                    timeout=600,
-                    http_client=DefaultAsyncHttpxClient(
-                        trust_env=not _on_loopback(base_url),  # a proxy of the environment can't reach our loopback
-                        event_hooks={"response": [_used_up_quota_is_final]},
-                    ),
-                )
-                self._cleanup.push_async_callback(self._client.close)
-            return self._client
+    async def _answer(self, client: "AsyncOpenAI", request: Request, reserved: Decimal) -> Response:
+        """Attempts until one is answered, and the answer stored. The first attempt has had its turn already."""
+        patience, spent = Patience(self.max_retries), Decimal(0)
+        try:
+            while isinstance(outcome := await self._attempt(client, request), Passing):
+                if outcome.maybe_billed:
+                    await self.budget.settle(reserved, reserved)
+                    reserved = Decimal(0)
+                seconds = patience.wait(outcome, self._answers)
+                if self._failure or seconds is None:
+                    raise self._failure or StageError(outcome.line)
+                self._waiting.add(asyncio.current_task())
+                if outcome.maybe_billed:
+                    reserved = await self.budget.reserve(request)
+                await self._sleep(seconds, outcome.rate_limited)
+                await self.limiter.acquire(estimated_tokens(request))
+            spent = self.budget.cost(outcome, reserved)
+            self.store.add(outcome)
+            self._answers += 1
+            self._open.set()
+            return outcome
+        finally:
+            await self.budget.settle(reserved, spent)
 
-    def _start(self) -> str:
-        folder = serving_folder(bundled.ensure(cache_folder()), scratch("teacher") / "model")
-        self._served_model = str(folder)
-        return self._cleanup.enter_context(serve(folder, scratch("teacher") / "server.log"))
+    async def _attempt(self, client: "AsyncOpenAI", request: Request) -> Response | Passing:
+        """Send once. What no retry mends is raised; the tokens that were not used go back to the limiter."""
+        body, estimate = body_of(request), estimated_tokens(request)
+        body[self._limit_name] = body.pop("max_tokens")
+        self._waiting.discard(asyncio.current_task())  # under way, and perhaps paid for: not called off any more
+        try:
+            # httpx's own timeout is one of silence, which a body that trickles never trips.
+            async with asyncio.timeout(self.request_timeout):
+                response = response_of(request, await post(client, PATHS[request.api], body))
+        except Exception as error:
+            verdict = judge(error, self.name, request.model)
+        else:
+            self.limiter.refund(estimate - (response.prompt_tokens + response.completion_tokens or estimate))
+            return response
+        if isinstance(verdict, Passing):
+            self.limiter.refund(0 if verdict.maybe_billed else estimate)
+            return verdict
+        self.limiter.refund(estimate)
+        if isinstance(verdict, Withheld):
+            return withheld(request)
+        if isinstance(verdict, LimitRenamed) and request.api == "chat" and "max_tokens" in body:
+            self._limit_name = "max_completion_tokens"  # for the rest of the run
+            await self.limiter.acquire(estimate)
+            return await self._attempt(client, request)
+        raise verdict if isinstance(verdict, StageError) else StageError(verdict.line) from None
 
-    async def _send(self, client: "AsyncOpenAI", request: Request) -> Response:
-        arguments: dict[str, Any] = {
-            "model": self._served_model or request.model,
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-            "max_tokens": request.max_tokens,
-        }
-        with _clear_errors(self.name, request.model):
-            if request.api == "chat":
-                answer: Any = await client.chat.completions.create(messages=request.messages or [], **arguments)  # type: ignore[arg-type]
-            else:
-                answer = await client.completions.create(prompt=request.prompt, **arguments)
-        if not getattr(answer, "choices", None):
-            raise StageError(NO_OPENAI_API.format(self.name))
-        choice, usage = answer.choices[0], answer.usage
-        text = (choice.message.content if request.api == "chat" else choice.text) or ""
-        return Response(
-            key=request.key,
-            draw=request.draw,
-            text=text.encode("utf-8", "replace").decode(),  # half an emoji (a lone surrogate) can't be stored
-            finish_reason=choice.finish_reason or "stop",
-            max_tokens=request.max_tokens,
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else 0,
-        )
-
-
-def api_key(base_url: str) -> str:
-    """OPENAI_API_KEY; a server on this machine needs none."""
-    key = secret("OPENAI_API_KEY")
-    if key:
-        return key
-    if _on_loopback(base_url):
-        return "none"
-    raise StageError(
-        f"generate.base_url {base_url}: no API key; set OPENAI_API_KEY in the environment or in .env, "
-        "or leave base_url empty for the embedded teacher"
-    )
-
-
-def _on_loopback(base_url: str) -> bool:
-    return urlsplit(base_url).hostname in LOOPBACK
+    async def _sleep(self, seconds: float, rate_limited: bool) -> None:
+        """Until this request's next attempt; a rate limit holds all the others as well."""
+        if rate_limited:
+            self.limiter.pause(seconds)
+            now = asyncio.get_running_loop().time()
+            if seconds >= WORTH_A_LINE and now > self._quiet_until:
+                print(f"{self.name}: rate-limited (429), going on in {seconds:.0f} s", flush=True)
+                self._quiet_until = now + seconds
+        await asyncio.sleep(seconds)
 
 
-async def _used_up_quota_is_final(response: Any) -> None:
-    """Keep the SDK from retrying a 429 that no waiting mends; `x-should-retry` is its own header for that."""
-    if response.status_code == 429 and b"insufficient_quota" in await response.aread():
-        response.headers["x-should-retry"] = "false"
-
-
-@contextlib.contextmanager
-def _clear_errors(teacher: str, model: str) -> Iterator[None]:
-    """The server's refusal as one line, decided by type and code. Never the request: it carries the key."""
-    import openai
-
-    try:
-        yield
-    except json.JSONDecodeError:
-        raise StageError(NO_OPENAI_API.format(teacher)) from None
-    except openai.AuthenticationError:
-        raise StageError(f"{teacher}: the key in OPENAI_API_KEY was refused (401)") from None
-    except openai.PermissionDeniedError:
-        raise StageError(f"{teacher}: this key may not use {model} (403)") from None
-    except openai.NotFoundError:
-        raise StageError(f"{teacher}: no model {model} there (404); check generate.model_name and base_url") from None
-    except openai.RateLimitError as error:
-        hint = "the quota is used up" if error.code == "insufficient_quota" else "still rate-limited after retries"
-        raise StageError(f"{teacher}: {hint} (429); what was answered is stored, run again to go on") from None
-    except openai.APIStatusError as error:
-        raise StageError(
-            f"{teacher}: answered {error.status_code}{_reason(error)}; what was answered is stored"
-        ) from None
-    except openai.APIConnectionError:
-        raise StageError(f"{teacher}: can't be reached; what was answered is stored, run again to go on") from None
-
-
-def _reason(error: Any) -> str:
-    """What the server says is wrong with the request, such as a max_tokens that the model can't take."""
-    message = error.body.get("message") if isinstance(error.body, dict) else None
-    text = " ".join(str(message or "").split())[:200].replace(secret("OPENAI_API_KEY") or "\0", "[key]")
-    return f" ({text})" if text else ""
+def _same(request: Request) -> tuple[str, int]:
+    """Equal requests are asked once."""
+    return request.key, request.max_tokens

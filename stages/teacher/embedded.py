@@ -1,11 +1,10 @@
-"""The embedded teacher: `transformers serve` with the bundled model, on a free loopback port.
+"""The embedded teacher: a server of the bundled model (server_process.py) on a free loopback port.
 
 The server never outlives the stage: it holds the read end of a pipe from us and exits when that closes,
 whatever ended us (return, exception, SIGTERM, SIGKILL).
 """
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -21,24 +20,11 @@ START_TIMEOUT = 180.0
 """Seconds until the server must be healthy; it takes about 10 on two cores."""
 
 
-def serving_folder(model: Path, folder: Path) -> Path:
-    """`model` by links, with a generation_config.json that samples: the server has no switch for it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in model.iterdir():
-        link = folder / file.name
-        if file.name != "generation_config.json" and link.resolve() != file.resolve():
-            link.unlink(missing_ok=True)  # the cache has moved
-            link.symlink_to(file.resolve())
-    config = json.loads((model / "generation_config.json").read_text(encoding="utf-8"))
-    (folder / "generation_config.json").write_text(json.dumps(config | {"do_sample": True}), encoding="utf-8")
-    return folder
-
-
 @contextlib.contextmanager
-def serve(folder: Path, log: Path, timeout: float = START_TIMEOUT) -> Iterator[str]:
-    """Serve the model of `folder`; yields the base_url once it is healthy, stops it at the end."""
+def serve(model: Path, log: Path, timeout: float = START_TIMEOUT) -> Iterator[str]:
+    """Serve the model of a folder; yields the base_url once it is healthy, stops it at the end."""
     port = _free_port()
-    command = [sys.executable, "-m", "stages.teacher.server_process", str(folder), str(port)]
+    command = [sys.executable, "-m", "stages.teacher.server_process", str(model), str(port)]
     with open(log, "wb") as output:
         process = subprocess.Popen(
             command,
@@ -48,7 +34,7 @@ def serve(folder: Path, log: Path, timeout: float = START_TIMEOUT) -> Iterator[s
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
     try:
-        print(f"embedded teacher: starting on 127.0.0.1:{port} (log: {log}) ...", flush=True)
+        print(f"embedded teacher: {model.name} starts on 127.0.0.1:{port} (log: {log}) ...", flush=True)
         _wait_until_healthy(process, port, log, timeout)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
