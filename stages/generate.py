@@ -1,13 +1,14 @@
 """Prompts and seed tasks into instructions: Self-Instruct through an OpenAI-compatible API.
 
-Reads  data/prompts/F.txt, data/seeds/F.jsonl for each family, data/recorded/ (answers to replay),
-       params `generate`
+Reads  data/prompts/F.txt, data/seeds/F.jsonl for each family, data/questions/ (which no instruction may be near to),
+       data/recorded/ (answers to replay), params `generate`
 Writes data/generated/instructions.jsonl, rejected.jsonl (with reasons), responses.jsonl (the answers used),
-       metrics/generate.json
-Run    python -m stages.generate [--promote]
+       metrics/generate.json, metrics/generate_funnel.csv
+Run    python -m stages.generate [--estimate | --promote]
 
 Recorded answers are replayed: offline, free, the same bytes everywhere. What is not recorded is asked
 live and stored in .scratch/responses/ before it is used, so that a killed run goes on where it was.
+--estimate prints what a run would ask and cost, and sends nothing.
 --promote moves the answers of the last run into data/recorded/ for everybody else to replay.
 """
 
@@ -19,57 +20,99 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.core.errors import StageError, run_stage
-from stages.core.files import read_text, scratch, write_json, write_jsonl, write_text
+from stages.core.files import read_text, scratch, write_csv, write_json, write_jsonl, write_text
 from stages.core.params import load_params
-from stages.core.records import load_seeds
+from stages.core.records import load_questions, load_seeds
+from stages.selfinstruct.estimate import estimate, replay, table
+from stages.selfinstruct.pool import Questions
+from stages.selfinstruct.report import funnel, yield_report
 from stages.selfinstruct.rounds import Family, grow
+from stages.teacher.batch import BatchTeacher
+from stages.teacher.budget import Budget, Prices
 from stages.teacher.client import Teacher
+from stages.teacher.store import EMBEDDED
+from stages.teacher.limits import RateLimiter
 from stages.teacher.store import ResponseStore
 
 PROMPTS = Path("data/prompts")
 SEEDS = Path("data/seeds")
+QUESTIONS = Path("data/questions")
 RECORDED = Path("data/recorded")
 INSTRUCTIONS = Path("data/generated/instructions.jsonl")
 REJECTED = Path("data/generated/rejected.jsonl")
 RESPONSES = Path("data/generated/responses.jsonl")
 METRICS = Path("metrics/generate.json")
+FUNNEL = Path("metrics/generate_funnel.csv")
 
 
 def load_families(params: Any) -> list[Family]:
     """Every family's files, all read before the first question is asked."""
+    questions = Questions(load_questions(QUESTIONS))
     families = []
     for name in params.families:
         directive = read_text(PROMPTS / f"{name}.txt").strip()
         if not directive:
             raise StageError(f"{PROMPTS / name}.txt: empty; write what a good task of {name} is")
-        families.append(Family(name, directive, load_seeds(SEEDS, name), params))
+        try:
+            seeds = load_seeds(SEEDS, name)
+            families.append(Family(name, directive, seeds, questions, params.base_url or EMBEDDED, params))
+        except ValueError as error:
+            raise StageError(f"params.yaml: generate.filters: {error}") from None
     return families
 
 
+def budget_of(params: Any) -> Budget:
+    prices = (params.usd_per_million_prompt_tokens, params.usd_per_million_completion_tokens)
+    return Budget(None if None in prices else Prices(*prices), params.max_usd)
+
+
+def teacher_of(params: Any, store: ResponseStore, budget: Budget) -> Teacher | BatchTeacher:
+    patience = {"max_retries": params.max_retries, "request_timeout": params.request_timeout}
+    if params.mode == "batch":
+        return BatchTeacher(params.base_url, store, budget=budget, **patience)
+    limiter = RateLimiter(params.requests_per_minute or None, params.tokens_per_minute or None)
+    return Teacher(params.base_url, store, params.max_concurrency, limiter=limiter, budget=budget, **patience)
+
+
 async def generate(families: list[Family], params: Any, store: ResponseStore) -> str:
-    """Grow all families behind a progress bar; returns what was asked and what was replayed."""
+    """Grow all families behind a progress bar; returns what was asked, replayed and paid."""
     total = params.num_instructions_to_generate * len(families)
-    async with Teacher(params.base_url, store, params.max_concurrency) as teacher:
+    budget = budget_of(params)
+    async with teacher_of(params, store, budget) as teacher:
         with tqdm(total=total, unit="task", desc="generate") as bar:
 
             def report() -> None:
                 rejected = sum(len(family.rejected) for family in families)
                 bar.update(sum(len(family.kept) for family in families) - bar.n)
-                bar.set_postfix(rejected=rejected, asked=teacher.asked, replayed=teacher.replayed)
+                paid = {"usd": f"{budget.spent:.4f}"} if budget.prices else {}
+                bar.set_postfix(rejected=rejected, asked=teacher.asked, replayed=teacher.replayed, **paid)
 
             teacher.on_answer = report
-            await grow(families, teacher, report)
-        return f"{teacher.asked} answers asked, {teacher.replayed} replayed"
+            paid_for = await grow(families, teacher, report)
+    log = f"{teacher.asked} answers asked, {teacher.replayed} replayed"
+    if budget.prices:
+        log += f", {budget.spent:.4f} US$ in all"
+    if not paid_for:
+        log += f"; the next request could pass generate.max_usd={budget.max_usd}: raise it to go on from here"
+    return log
 
 
-def write_outs(families: list[Family]) -> None:
+def write_outs(families: list[Family], prices: Prices | None, store: ResponseStore) -> None:
     write_jsonl(INSTRUCTIONS, (row.model_dump() for family in families for row in family.kept))
     write_jsonl(REJECTED, (row for family in families for row in family.rejected))
     write_jsonl(RESPONSES, (response.model_dump() for family in families for response in family.responses))
-    by_family = {family.name: family.summary() for family in families}
-    kept = sum(summary["kept"] for summary in by_family.values())
-    rejected = sum(len(family.rejected) for family in families)
-    write_json(METRICS, {"kept": kept, "rejected": rejected, "family": by_family})
+    write_json(METRICS, yield_report(families, prices, store.is_recorded))
+    write_csv(FUNNEL, funnel(families))
+
+
+def print_estimate(families: list[Family], params: Any, store: ResponseStore) -> None:
+    budget = budget_of(params)
+    rows = [estimate(family, store) for family in families]
+    for family in families:
+        for request in [*replay(family, store)]:
+            budget.count(store.bought(request))
+        budget.count(family.responses)
+    print(table(rows, budget, params.mode == "batch"))
 
 
 def promote() -> None:
@@ -80,19 +123,30 @@ def promote() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--promote", action="store_true", help="move the last run's answers into data/recorded/")
-    if parser.parse_args().promote:
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--estimate", action="store_true", help="what a run would ask and cost; sends nothing")
+    action.add_argument("--promote", action="store_true", help="move the last run's answers into data/recorded/")
+    arguments = parser.parse_args()
+    if arguments.promote:
         return promote()
     params = load_params("generate").generate
     families = load_families(params)
     store = ResponseStore(scratch("responses") / "responses.jsonl", sorted(RECORDED.glob("*.jsonl")))
-    log = asyncio.run(generate(families, params, store))
-    write_outs(families)
+    if arguments.estimate:
+        return print_estimate(families, params, store)
+    prices = budget_of(params).prices
+    try:
+        log = asyncio.run(generate(families, params, store))
+    except StageError as error:
+        write_outs(families, prices, store)
+        raise StageError(f"{error} (kept so far: {sum(len(f.kept) for f in families)} -> {INSTRUCTIONS})") from None
+    write_outs(families, prices, store)
     for family in families:
         short = params.num_instructions_to_generate - len(family.kept)
-        if short > 0:
+        if short > 0 and len(family.responses) >= params.max_requests:
             print(f"{family.name}: {short} short of the number after generate.max_requests={params.max_requests}")
     print(f"{log}; kept {sum(len(family.kept) for family in families)} -> {INSTRUCTIONS}, rejected -> {REJECTED}")
+    print(f"yield and reasons: {METRICS}, funnel: dvc plots show")
 
 
 if __name__ == "__main__":

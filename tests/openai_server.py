@@ -1,7 +1,8 @@
 """An OpenAI-compatible server on a loopback port, scripted request by request.
 
-`with OpenAIServer(reply) as server`: `reply` turns each request into an `Answer`, a `Refusal` or `DROPPED`
-(the connection is closed with no answer); `server.requests` holds what was asked, headers included.
+`with OpenAIServer(reply) as server`: `reply` turns each request into an `Answer`, a `Refusal`, a `Page` or a
+fault (`DROPPED`, `HANG`, `TRUNCATED`, `CUT_OFF`); `server.requests` holds what was asked, headers included, and
+`server.billed` the answers that it would charge for, whether they arrived or not.
 """
 
 import json
@@ -42,6 +43,10 @@ class Answer:
     completion_tokens: int = 7
     delay: float = 0.0
     """Seconds until it is sent."""
+    trickle: float = 0.0
+    """Seconds between each eight bytes of it."""
+    refusal: str | None = None
+    """Chat: the model's own refusal, in the place of a text."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class Refusal:
     status: int
     code: str = "refused"
     message: str = "refused by the test"
+    retry_after: float | None = 0.001
+    """The Retry-After header in seconds; None: no such header."""
+    param: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,34 @@ def new_tasks(asked: Asked, count: int = 3) -> str:
     return text.removeprefix(f"{number}. Instruction:") if "prompt" in asked.body else f"###\n{text}"
 
 
+def filled_in(schema: dict[str, Any], draw: random.Random) -> Any:
+    """Something of a JSON schema, as a server with strict schemas answers: three items in each list."""
+    match schema:
+        case {"enum": [value, *_]}:
+            return value
+        case {"type": "object"}:
+            return {name: filled_in(inner, draw) for name, inner in schema["properties"].items()}
+        case {"type": "array"}:
+            return [filled_in(schema["items"], draw) for _ in range(3)]
+        case {"type": "integer" | "number"}:
+            return draw.randrange(100)
+    return " ".join(draw.sample(WORDS, 8))
+
+
+def strict_answer(asked: Asked) -> str:
+    """The text of an answer that keeps to the request's own schema: a pure function of the request."""
+    schema = asked.body["response_format"]["json_schema"]["schema"]
+    return json.dumps(filled_in(schema, random.Random(asked.prompt)))
+
+
 DROPPED = "dropped"
+"""The connection is closed with no answer."""
+HANG = "hang"
+"""No answer until the client leaves."""
+TRUNCATED = "truncated"
+"""JSON without its end, in a response that is whole by its headers."""
+CUT_OFF = "cut off"
+"""The connection is closed in the middle of the body."""
 Reply = Answer | Refusal | Page | str
 
 
@@ -89,6 +124,8 @@ Reply = Answer | Refusal | Page | str
 class OpenAIServer:
     reply: Callable[[Asked], Reply]
     requests: list[Asked] = field(default_factory=list)
+    billed: list[tuple[int, int]] = field(default_factory=list)
+    """Prompt and completion tokens of each answer that was made."""
     most_at_once: int = 0
     """The largest number of requests that were being answered at one time."""
 
@@ -123,6 +160,10 @@ class OpenAIServer:
         reply = self.reply(asked)
         if isinstance(reply, Answer):
             time.sleep(reply.delay)
+        made = Answer("") if reply in (TRUNCATED, CUT_OFF) else reply
+        if isinstance(made, Answer):
+            with self._lock:
+                self.billed.append((made.prompt_tokens, made.completion_tokens))
         return reply
 
     def answered(self) -> None:
@@ -131,7 +172,7 @@ class OpenAIServer:
 
 
 class _Http(ThreadingHTTPServer):
-    request_queue_size = 64
+    request_queue_size = 256
     daemon_threads = True
     script: OpenAIServer
 
@@ -150,19 +191,33 @@ class _Handler(BaseHTTPRequestHandler):
         # Counted as answered before the bytes leave: the client may send its next request as soon as it has them.
         self.server.script.answered()
         if isinstance(reply, str):
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self._fault(body, reply)
         elif isinstance(reply, Refusal):
-            error = {"message": reply.message, "code": reply.code, "type": reply.code, "param": None}
-            self._send(reply.status, json.dumps({"error": error}), "application/json")
+            error = {"message": reply.message, "code": reply.code, "type": reply.code, "param": reply.param}
+            headers = {} if reply.retry_after is None else {"Retry-After": str(reply.retry_after)}
+            self._send(reply.status, json.dumps({"error": error}), "application/json", headers)
         elif isinstance(reply, Page):
             self._send(200, reply.content, reply.content_type)
         else:
-            self._send(200, json.dumps(self._completion(body, reply)), "application/json")
+            content = json.dumps(self._completion(body, reply))
+            self._send(200, content, "application/json", trickle=reply.trickle)
+
+    def _fault(self, body: dict[str, Any], fault: str) -> None:
+        content = json.dumps(self._completion(body, Answer("lost on the way")))
+        self.close_connection = True
+        if fault == HANG:
+            self.connection.recv(1)  # returns when the client has closed
+            return
+        if fault == TRUNCATED:
+            return self._send(200, content[: len(content) // 2], "application/json")
+        if fault == CUT_OFF:
+            self._send(200, content, "application/json", stop_after=len(content) // 2)
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def _completion(self, body: dict[str, Any], answer: Answer) -> dict[str, Any]:
         chat = self.path.endswith("/chat/completions")
-        content = {"message": {"role": "assistant", "content": answer.text}} if chat else {"text": answer.text}
+        message = {"role": "assistant", "content": None if answer.refusal else answer.text, "refusal": answer.refusal}
+        content = {"message": message} if chat else {"text": answer.text}
         return {
             "id": "test",
             "object": "chat.completion" if chat else "text_completion",
@@ -176,15 +231,24 @@ class _Handler(BaseHTTPRequestHandler):
             },
         }
 
-    def _send(self, status: int, text: str, content_type: str) -> None:
+    def _send(
+        self,
+        status: int,
+        text: str,
+        content_type: str,
+        headers: dict[str, str] | None = None,
+        trickle: float = 0.0,
+        stop_after: int | None = None,
+    ) -> None:
         content = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(content)))
-        if status >= 400:
-            self.send_header("Retry-After-Ms", "1")  # retries without the SDK's half a second
+        for name, value in {"Content-Type": content_type, "Content-Length": len(content), **(headers or {})}.items():
+            self.send_header(name, str(value))
         self.end_headers()
-        self.wfile.write(content)
+        step = 8 if trickle else max(len(content), 1)
+        for start in range(0, len(content), step):
+            self.wfile.write(content[start : start + step][:stop_after])
+            time.sleep(trickle)
 
     def log_message(self, *args: object) -> None:
         """Silent."""

@@ -1,17 +1,33 @@
 """The client: stored answers first, one clear line for each refusal, never the key."""
 
 import asyncio
+import email.utils
 import errno
 import os
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 import pytest
-from openai_server import DROPPED, Answer, Asked, OpenAIServer, Page, Refusal, Reply
+from asking import LIVE, always, ask, at_first, request
+from openai_server import (
+    CUT_OFF,
+    DROPPED,
+    HANG,
+    TRUNCATED,
+    Answer,
+    Asked,
+    OpenAIServer,
+    Page,
+    Refusal,
+    Reply,
+    new_tasks,
+    strict_answer,
+)
 
 from stages.core.errors import StageError
+from stages.teacher import faults
 from stages.teacher.client import Teacher
-from stages.teacher.store import Request, Response, ResponseStore
+from stages.teacher.store import Response, ResponseStore
 
 KEY = "sk-this-key-must-never-be-seen"
 
@@ -21,34 +37,9 @@ def _in_a_folder_without_keys(workdir: Path) -> None:
     """No .env, no OPENAI_API_KEY."""
 
 
-def request(teacher: str, slot: int = 0, api: str = "completions", max_tokens: int = 64) -> Request:
-    prompt = f"task {slot}"
-    return Request(
-        teacher=teacher,
-        model="small",
-        api=api,
-        prompt=prompt if api == "completions" else None,
-        messages=[{"role": "user", "content": prompt}] if api == "chat" else None,
-        temperature=0.7,
-        top_p=0.95,
-        max_tokens=max_tokens,
-        draw=f"family/0/{slot}",
-    )
-
-
-def ask(
-    url: str, requests: list[Request], store: ResponseStore | None = None, max_concurrency: int = 3
-) -> list[Response]:
-    async def run() -> list[Response]:
-        kept = store if store is not None else ResponseStore(Path("responses.jsonl"))
-        async with Teacher(url, kept, max_concurrency) as teacher:
-            return await teacher.ask_all(requests)
-
-    return asyncio.run(run())
-
-
-def always(reply: Reply) -> Callable[[Asked], Reply]:
-    return lambda asked: reply
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
 
 
 @pytest.mark.parametrize(("api", "path"), [("completions", "/v1/completions"), ("chat", "/v1/chat/completions")])
@@ -59,6 +50,7 @@ def test_an_answer_carries_text_usage_and_finish_reason(api: str, path: str) -> 
     assert response == Response(
         key=asked.key,
         draw="family/0/0",
+        model="small",
         text="BGP is a path vector protocol.",
         finish_reason="length",
         max_tokens=64,
@@ -88,11 +80,17 @@ def test_no_more_than_max_concurrency_requests_are_under_way_at_once() -> None:
 
 def test_a_stored_answer_is_not_asked_again_and_needs_neither_server_nor_key() -> None:
     url = "https://api.example.com/v1"
-    asked, store = request(url), ResponseStore(Path("responses.jsonl"))
+    asked, store = request(url), ResponseStore(LIVE)
     stored = Response(
-        key=asked.key, draw=asked.draw, text="stored", finish_reason="stop", max_tokens=64, prompt_tokens=1,
+        key=asked.key,
+        draw=asked.draw,
+        model="small",
+        text="stored",
+        finish_reason="stop",
+        max_tokens=64,
+        prompt_tokens=1,
         completion_tokens=1,
-    )  # fmt: skip
+    )
     store.add(stored)
     assert ask(url, [asked], store) == [stored]
 
@@ -135,7 +133,7 @@ def test_the_key_is_sent_from_the_environment_or_dotenv_and_not_stored(
     with OpenAIServer(always(Answer("text"))) as server:
         ask(server.url, [request(server.url)])
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
-    assert KEY not in Path("responses.jsonl").read_text()
+    assert KEY not in LIVE.read_text()
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_a_loopback_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,28 +170,211 @@ def test_a_refusal_that_no_retry_mends_ends_at_once_in_one_line_without_the_key(
     assert KEY not in str(error.value) + "".join(capfd.readouterr())
 
 
-@pytest.mark.parametrize("fault", [Refusal(500), Refusal(503), Refusal(429, "rate_limit_exceeded"), DROPPED])
-def test_a_passing_fault_is_retried(fault: Reply) -> None:
-    with OpenAIServer(lambda asked: fault if asked.number == 0 else Answer("text")) as server:
-        assert ask(server.url, [request(server.url)])[0].text == "text"
+PASSING: dict[str, tuple[Reply, str]] = {
+    "408": (Refusal(408), "answered 408"),
+    "409": (Refusal(409), "answered 409"),
+    "429": (Refusal(429, "rate_limit_exceeded", f"slow down, {KEY}"), "still rate-limited"),
+    "500": (Refusal(500, message=f"out of memory for {KEY}"), r"answered 500 \(out of memory for \[key\]\)"),
+    "503 without Retry-After": (Refusal(503, retry_after=None), "answered 503"),
+    "529": (Refusal(529), "answered 529"),
+    "a connection that is dropped": (DROPPED, "can't be reached"),
+    "a body that is dropped in its middle": (CUT_OFF, "can't be reached"),
+    "JSON without an end": (TRUNCATED, "cut off"),
+    "a server that hangs": (HANG, "no answer in time"),
+    "a body that trickles": (Answer("x" * 400, trickle=0.05), "no answer in time"),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_passing_fault_is_retried(fault: str) -> None:
+    with OpenAIServer(at_first(PASSING[fault][0])) as server:
+        assert ask(server.url, [request(server.url)], request_timeout=0.5)[0].text == "text"
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [(Refusal(500, message="out of memory"), r"answered 500 \(out of memory\)"), (Refusal(429), "still rate-limited")],
-)
-def test_a_lasting_fault_ends_in_one_line_after_the_retries(fault: Refusal, says: str) -> None:
-    with OpenAIServer(always(fault)) as server, pytest.raises(StageError, match=says) as error:
-        ask(server.url, [request(server.url)])
-    assert len(server.requests) == 7
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_lasting_fault_ends_in_one_line_after_the_retries(
+    fault: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    reply, says = PASSING[fault]
+    with OpenAIServer(always(reply)) as server, pytest.raises(StageError, match=says) as error:
+        ask(server.url, [request(server.url)], max_retries=2, request_timeout=0.3)
+    assert len(server.requests) == 3
+    assert server.url in str(error.value)
     assert "stored" in str(error.value)
     assert "\n" not in str(error.value)
+    assert KEY not in str(error.value) + "".join(capfd.readouterr())
 
 
-def test_an_unreachable_server_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
-    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.001)
+def test_six_retries_are_the_default() -> None:
+    with OpenAIServer(always(Refusal(500))) as server, pytest.raises(StageError):
+        ask(server.url, [request(server.url)])
+    assert len(server.requests) == 7
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "2"}, 2),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "soon", "retry-after": "3"}, 3),
+        ({"retry-after": "0"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_the_wait_that_a_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert faults.retry_after(headers) == seconds
+
+
+def test_retry_after_as_a_date_is_the_time_until_then() -> None:
+    date = email.utils.formatdate(time.time() + 90, usegmt=True)
+    assert faults.retry_after({"retry-after": date}) == pytest.approx(90, abs=2)
+
+
+def test_waits_double_with_jitter_up_to_a_minute_and_retry_after_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "FIRST_WAIT", 0.5)
+    runs = []
+    for _ in range(20):
+        patience = faults.Patience(10)
+        runs.append([patience.wait(faults.Passing("")) for _ in range(11)])
+    for number, waits in enumerate(zip(*runs, strict=True)):
+        if number == 10:
+            assert set(waits) == {None}, "ten retries were allowed"
+            continue
+        backoff = min(0.5 * 2**number, 60)
+        assert all(wait is not None and backoff / 2 <= wait <= backoff for wait in waits)
+        assert len(set(waits)) > 1
+    waited = faults.Patience(10).wait(faults.Passing("", retry_after=7.0))
+    assert waited is not None
+    assert 7 <= waited <= 7.7
+
+
+def test_a_429_is_no_failure_while_others_are_answered() -> None:
+    limited = faults.Passing("", rate_limited=True)
+    patience = faults.Patience(2)
+    assert all(patience.wait(limited, answers) is not None for answers in range(50))
+    assert [patience.wait(limited, 49) is None for _ in range(2)] == [False, True]
+
+
+def test_retry_after_is_waited_for() -> None:
+    with OpenAIServer(at_first(Refusal(503, retry_after=0.4))) as server:
+        before = time.monotonic()
+        ask(server.url, [request(server.url)])
+    assert time.monotonic() - before >= 0.4
+
+
+def test_a_wait_of_hours_ends_the_run_and_says_how_long() -> None:
+    refusal = Refusal(429, "rate_limit_exceeded", retry_after=7 * 3600)
+    with OpenAIServer(always(refusal)) as server, pytest.raises(StageError, match=r"for 7\.0 hours"):
+        ask(server.url, [request(server.url)])
+    assert len(server.requests) == 1
+
+
+def test_a_wrong_key_makes_one_request_at_any_concurrency() -> None:
+    with OpenAIServer(always(Refusal(401))) as server, pytest.raises(StageError, match="refused"):
+        ask(server.url, [request(server.url, slot) for slot in range(64)], max_concurrency=64)
+    assert len(server.requests) == 1
+
+
+def test_one_request_is_alone_under_way_until_the_server_has_answered() -> None:
+    replies: list[Reply] = [Refusal(503), DROPPED, Answer("text", delay=0.2)]
+    with OpenAIServer(lambda asked: replies[asked.number] if asked.number < 3 else Answer("", delay=0.2)) as server:
+        ask(server.url, [request(server.url, slot) for slot in range(16)], max_concurrency=16)
+    assert server.prompts[:3] == ["task 0"] * 3
+    assert server.most_at_once == 15
+
+
+def test_a_failure_calls_off_those_that_wait_for_their_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "FIRST_WAIT", 60)
+
+    def refuse_in_the_end(asked: Asked) -> Reply:
+        if asked.prompt == "task 2":
+            time.sleep(0.3)
+            return Refusal(403)
+        return Refusal(503, retry_after=None) if asked.prompt == "task 1" else Answer("text")
+
+    with OpenAIServer(refuse_in_the_end) as server:
+        before = time.monotonic()
+        with pytest.raises(StageError, match="403"):
+            ask(server.url, [request(server.url, slot) for slot in range(9)], max_concurrency=3)
+    assert time.monotonic() - before < 20
+    assert server.prompts.count("task 1") == 1
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
+def test_a_prompt_that_the_provider_withholds_is_an_answer_of_its_own(code: str) -> None:
+    with OpenAIServer(lambda asked: Refusal(400, code) if asked.prompt == "task 0" else Answer("text")) as server:
+        requests = [request(server.url, slot, "chat") for slot in range(3)]
+        responses = ask(server.url, requests)
+        assert ask(server.url, requests) == responses
+    assert [response.finish_reason for response in responses] == ["content_filter", "stop", "stop"]
+    assert (responses[0].text, responses[0].prompt_tokens) == ("", 0)
+    assert len(server.requests) == 3
+
+
+def test_the_models_own_refusal_is_told_apart_from_an_answer() -> None:
+    with OpenAIServer(always(Answer("", refusal="I can't help with that."))) as server:
+        [response] = ask(server.url, [request(server.url, api="chat")])
+    assert (response.text, response.finish_reason) == ("I can't help with that.", "refusal")
+
+
+def test_a_schema_is_sent_as_a_strict_one_and_penalties_and_stop_where_they_are_set() -> None:
+    task = {"type": "object", "properties": {"instruction": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"tasks": {"type": "array", "items": task}}}
+    with OpenAIServer(lambda asked: Answer(strict_answer(asked))) as server:
+        sent = request(server.url, api="chat", json_schema=schema, stop=["###"], frequency_penalty=0.5)
+        [response] = ask(server.url, [sent])
+    body = server.requests[0].body
+    assert body["response_format"]["json_schema"] == {"name": "tasks", "strict": True, "schema": schema}
+    assert (body["stop"], body["frequency_penalty"], "presence_penalty" in body) == (["###"], 0.5, False)
+    assert response.text.count("instruction") == 3
+
+
+def test_a_model_that_wants_max_completion_tokens_gets_it_from_then_on() -> None:
+    def newer_model(asked: Asked) -> Reply:
+        old = "max_tokens" in asked.body
+        return Refusal(400, "unsupported_parameter", param="max_tokens") if old else Answer("text")
+
+    with OpenAIServer(newer_model) as server:
+        responses = ask(server.url, [request(server.url, slot, "chat") for slot in range(5)])
+    assert [response.text for response in responses] == ["text"] * 5
+    assert [asked.body.get("max_completion_tokens") for asked in server.requests] == [None, 64, 64, 64, 64, 64]
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_server_that_takes_neither_name_of_the_limit_is_one_line(api: str) -> None:
+    refusal = Refusal(400, "unsupported_parameter", "no limit here", param="max_tokens")
+    with OpenAIServer(always(refusal)) as server, pytest.raises(StageError, match=r"answered 400 \(no limit here\)"):
+        ask(server.url, [request(server.url, api=api)])
+    assert len(server.requests) == (2 if api == "chat" else 1)
+
+
+def test_equal_requests_of_one_list_are_asked_once() -> None:
+    with OpenAIServer(always(Answer("text"))) as server:
+        responses = ask(server.url, [request(server.url), request(server.url)])
+    assert len(server.requests) == 1
+    assert responses[0] == responses[1]
+
+
+def test_the_stored_rows_are_the_same_bytes_at_every_concurrency() -> None:
+    files = []
+    with OpenAIServer(lambda asked: Answer(new_tasks(asked), delay=0.3 if asked.number >= 64 else 0)) as server:
+        for concurrency in (1, 64):
+            path = Path(f"{concurrency}.jsonl")
+            ask(server.url, [request(server.url, slot) for slot in range(64)], ResponseStore(path), concurrency)
+            files.append(path.read_bytes().splitlines())
+    assert server.most_at_once > 8
+    assert sorted(files[0]) == sorted(files[1])
+
+
+def test_an_unreachable_server_is_one_line() -> None:
     with OpenAIServer(always(Answer("text"))) as server:
         url = server.url
     with pytest.raises(StageError, match="can't be reached") as error:
@@ -238,15 +419,18 @@ def test_what_was_answered_before_a_failure_is_stored_and_not_asked_again() -> N
 
 def test_answers_under_way_when_another_fails_are_paid_for_and_stored() -> None:
     def refuse_one_answer_the_other_late(asked: Asked) -> Reply:
-        return Refusal(403) if asked.prompt == "task 0" else Answer(asked.prompt, delay=0.3)
+        if asked.prompt == "task 1":
+            time.sleep(0.1)
+            return Refusal(403)
+        return Answer(asked.prompt, delay=0.3 if asked.prompt == "task 2" else 0)
 
     with OpenAIServer(refuse_one_answer_the_other_late) as server:
         requests = [request(server.url, slot) for slot in range(4)]
         with pytest.raises(StageError, match="403"):
             ask(server.url, requests, max_concurrency=2)
-    assert sorted(server.prompts) == ["task 0", "task 1"]
-    store = ResponseStore(Path("responses.jsonl"))
-    assert [bool(store.find(asked)) for asked in requests] == [False, True, False, False]
+    assert sorted(server.prompts) == ["task 0", "task 1", "task 2"]
+    store = ResponseStore(LIVE)
+    assert [bool(store.find(asked)) for asked in requests] == [True, False, True, False]
 
 
 def test_an_answer_that_can_not_be_stored_ends_the_asking(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,4 +466,4 @@ def test_an_answer_is_stored_when_it_is_reported() -> None:
         return lines
 
     with OpenAIServer(always(Answer("text"))) as server:
-        assert asyncio.run(run(server.url, ResponseStore(Path("responses.jsonl")))) == [1, 2, 3]
+        assert asyncio.run(run(server.url, ResponseStore(LIVE))) == [1, 2, 3]

@@ -1,11 +1,15 @@
 """The embedded teacher: it answers, it says why it can't, and it never outlives the stage."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,11 +17,11 @@ from clones import ROOT
 
 from stages.core.errors import StageError
 from stages.teacher.client import Teacher
-from stages.teacher.embedded import serve, serving_folder
+from stages.teacher.embedded import serve
 from stages.teacher.store import Request, ResponseStore
 
 MEMORY = 3e9
-"""Bytes that the server of a tiny model may take: its cache is bounded, whatever the machine has."""
+"""Bytes that the server of a tiny model may take, whatever the machine has."""
 
 PARENT = """
 import sys, time
@@ -72,10 +76,14 @@ def test_the_embedded_teacher_answers_and_is_gone_afterwards(
                 assert 0 < response.completion_tokens <= 12
                 assert (response.finish_reason == "length") == (response.completion_tokens == 12)
             assert len({response.text for response in responses}) > 1, "it samples: equal prompts are different draws"
+            assert {response.model for response in responses} == {"smollm2-135m-instruct"}, "a name, never a path"
             assert await teacher.ask_all(requests) == responses
 
     asyncio.run(ask())
     assert servers() == []
+    assert "3 answers" in Path(".scratch/teacher/server.log").read_text() or "2 answers" in Path(
+        ".scratch/teacher/server.log"
+    ).read_text(), "requests that wait together are one batch"
 
 
 def test_a_broken_model_is_one_line_with_the_servers_own_words_and_leaves_no_process(
@@ -114,18 +122,31 @@ def test_the_server_vanishes_when_its_parent_is_killed(tiny_model_folder: Path) 
     assert not server.is_running()
 
 
-def test_the_serving_folder_samples_and_links_to_the_model(tiny_model_folder: Path, tmp_path: Path) -> None:
-    folder = serving_folder(tiny_model_folder, tmp_path / "served")
-    assert '"do_sample": true' in (folder / "generation_config.json").read_text()
-    assert (folder / "model.safetensors").resolve() == (tiny_model_folder / "model.safetensors").resolve()
-    assert "do_sample" not in (tiny_model_folder / "generation_config.json").read_text()
-    assert {path.name for path in folder.iterdir()} == {path.name for path in tiny_model_folder.iterdir()}
+def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
-def test_the_serving_folder_follows_a_model_that_has_moved(tiny_model_folder: Path, tmp_path: Path) -> None:
-    old, new, served = tmp_path / "old", tmp_path / "new", tmp_path / "served"
-    shutil.copytree(tiny_model_folder, old)
-    serving_folder(old, served)
-    old.rename(new)
-    serving_folder(new, served)
-    assert (served / "model.safetensors").read_bytes() == (new / "model.safetensors").read_bytes()
+def test_the_server_speaks_both_apis_and_says_what_it_does_not_have(tiny_model_folder: Path, tmp_path: Path) -> None:
+    asking = {"model": "tiny", "max_tokens": 4, "temperature": 1.0, "top_p": 1.0, "seed": 3}
+    messages = [{"role": "user", "content": "Name the BGP port."}]
+    with serve(tiny_model_folder, tmp_path / "server.log") as url:
+        status, chat = post(f"{url}/chat/completions", asking | {"messages": messages})
+        assert (status, chat["model"], chat["choices"][0]["finish_reason"]) == (200, "tiny", "length")
+        assert chat["choices"][0]["message"]["role"] == "assistant"
+        assert chat["usage"]["completion_tokens"] == 4
+        status, completion = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
+        assert (status, completion["choices"][0]["finish_reason"]) == (200, "length")
+        assert completion["choices"][0]["text"]
+
+        status, refused = post(f"{url}/chat/completions", asking | {"messages": messages, "response_format": {}})
+        assert (status, refused["error"]["code"]) == (400, "unsupported_parameter")
+        status, refused = post(f"{url}/completions", asking | {"prompt": "port " * 2000})
+        assert (status, refused["error"]["code"]) == (400, "context_length_exceeded")
+        assert "do not fit the model's 1024" in refused["error"]["message"]
+        status, again = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
+        assert again["choices"] == completion["choices"], "the same seed, the same answer"

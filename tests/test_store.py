@@ -16,8 +16,12 @@ FIELDS: dict[str, Any] = {
     "api": "completions",
     "prompt": "1. Instruction:",
     "messages": None,
+    "json_schema": None,
     "temperature": 0.7,
     "top_p": 0.95,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "stop": [],
     "max_tokens": 320,
     "draw": "bgp/0/0",
 }
@@ -31,6 +35,7 @@ def response(to: Request, text: str = "an answer", **changes: Any) -> Response:
     fields: dict[str, Any] = {
         "key": to.key,
         "draw": to.draw,
+        "model": to.model,
         "text": text,
         "finish_reason": "stop",
         "max_tokens": to.max_tokens,
@@ -152,6 +157,10 @@ def test_an_empty_recorded_file_is_no_error(tmp_path: Path) -> None:
         ("messages", [{"role": "user", "content": "1. Instruction:"}]),
         ("temperature", 0.71),
         ("top_p", 0.9),
+        ("json_schema", {"type": "object"}),
+        ("frequency_penalty", 0.5),
+        ("presence_penalty", 0.5),
+        ("stop", ["###"]),
         ("draw", "bgp/0/1"),
     ],
 )
@@ -169,7 +178,7 @@ def test_the_key_does_not_change_with_max_tokens() -> None:
 
 def test_the_key_is_the_one_that_recorded_answers_carry() -> None:
     """A changed hash would orphan every recorded answer."""
-    assert request().key == "b7a8b5be84550e8f4e2d3cf2bca32584e6300368749b233361f0459bf99978c3"
+    assert request().key == "60b3aaca20f238aa258261ea72c291aa593253c752aae35d855e4fbebc191858"
 
 
 @pytest.mark.parametrize(

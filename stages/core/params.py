@@ -9,6 +9,7 @@ reads as a string; `Number` takes it back.
 """
 
 import difflib
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -47,6 +48,19 @@ def _size(value: object) -> int | float:
 
 
 Size = Annotated[Any, BeforeValidator(_size)]
+
+
+def _decimal(value: object) -> object:
+    """Money as it is written: 0.15 is 0.15, not the binary fraction nearest to it."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return Decimal(str(value))
+        except InvalidOperation:
+            return value
+    return value
+
+
+Usd = Annotated[Decimal, BeforeValidator(_decimal), Field(ge=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -93,15 +107,45 @@ class Generate(Section):
     """An OpenAI-compatible server; empty: the embedded teacher on a loopback port."""
     model_name: str = Field(min_length=1)
     api: Literal["chat", "completions"]
+    mode: Literal["live", "batch"]
+    """batch: a round at a time through the provider's Batch API, at half the price and within a day."""
+    output_contract: Literal["blocks", "json_schema"]
+    """json_schema: strict structured outputs, where the provider has them; blocks: the numbered list, anywhere."""
+    tasks_per_request: PositiveInt
+    """What a chat model is asked for; a completion goes on until max_tokens."""
     temperature: Annotated[Number, Field(ge=0, le=2)]
     top_p: Annotated[Number, Field(gt=0, le=1)]
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)]
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)]
+    stop: list[str] = Field(max_length=4)
+    """Text that ends an answer. Keep it empty: Alpaca's "20." cut answers at an address or a number."""
     max_tokens: PositiveInt
     max_concurrency: PositiveInt
+    requests_per_minute: Count
+    tokens_per_minute: Count
+    """The provider's limits, to stay below them; 0: none."""
+    max_retries: Count
+    """Of one request, after a fault that may pass (408, 409, 429, 5xx, a lost connection)."""
+    request_timeout: Annotated[Number, Field(gt=0)]
+    """Seconds for one answer, from the first byte sent to the last byte received."""
+    usd_per_million_prompt_tokens: Usd | None
+    usd_per_million_completion_tokens: Usd | None
+    """The provider's price without its batch discount; null: not known."""
+    max_usd: Usd | None
+    """What the answers of this stage may cost in all, those of earlier runs included; null: no cap."""
+    filters: list[str]
+    """In their order (stages/selfinstruct/filters.py); `name@family` for that family only, `name@!family` for others."""
     min_words: Count
     max_words: PositiveInt
     """Window of an instruction's length, in words."""
+    blacklist: list[str]
+    """Words that no instruction may hold. Empty: "file", "plot" and "map" are words of this domain."""
+    required_imports: list[str]
+    """`family=module`: Python in an output of that family imports the module; any of several."""
     rouge_threshold: Annotated[Number, Field(gt=0, le=1)]
     """An instruction is rejected above this ROUGE-L F1 to any seed or kept instruction of its family."""
+    question_threshold: Annotated[Number, Field(gt=0, le=1)]
+    """And above this to any evaluation question."""
 
     @model_validator(mode="after")
     def _combinations(self) -> "Generate":
@@ -115,6 +159,20 @@ class Generate(Section):
             problems.append("num_seed_exemplars and num_machine_exemplars are both 0")
         if self.min_words > self.max_words:
             problems.append(f"min_words {self.min_words} is above max_words {self.max_words}")
+        if self.output_contract == "json_schema" and (self.api != "chat" or not self.base_url):
+            problems.append("output_contract json_schema needs api: chat and a base_url whose server has it; use blocks")
+        if self.mode == "batch" and not self.base_url:
+            problems.append("mode batch is a provider's Batch API: set base_url, or use live")
+        if self.stop and not self.base_url:
+            problems.append("the embedded teacher has no stop")
+        prices = (self.usd_per_million_prompt_tokens, self.usd_per_million_completion_tokens)
+        if prices.count(None) == 1:
+            problems.append("one of usd_per_million_prompt_tokens and usd_per_million_completion_tokens is missing")
+        if self.max_usd is not None and None in prices:
+            problems.append("max_usd is a cap on what has no price: set both usd_per_million_..._tokens")
+        for entry in self.required_imports:
+            if not entry.partition("=")[2].isidentifier():
+                problems.append(f"required_imports: {entry!r} is not `family=module`")
         if len(set(self.families)) < len(self.families):
             problems.append("families names one twice")
         if problems:

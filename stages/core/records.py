@@ -49,6 +49,8 @@ class Instruction(Task):
 
     id: str
     family: str
+    category: str = ""
+    """A seed's; a generated row's where the teacher gave one (the JSON schema contract)."""
     source: Literal["seed", "generated", "extra"]
 
 

@@ -1,40 +1,65 @@
-"""The teacher's text back into tasks: numbered blocks, each accepted whole or rejected with its reason."""
+"""The numbered block format, written and read: Instruction, Input and Output of one task after another.
+
+The format of Alpaca's Self-Instruct. A completion prompt ends where the next task begins; a chat model is told
+to go on from there.
+"""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
-from stages.selfinstruct.prompting import NO_INPUT, SEPARATOR
+from stages.selfinstruct.contract import Candidate
+from stages.selfinstruct.prompting import NO_INPUT, Example
 
+SEPARATOR = "###"
 _BLOCK_EDGE = re.compile(rf"^{re.escape(SEPARATOR)}\s*$", re.MULTILINE)
 _FIELD = re.compile(r"^\s*(?:\d+\s*\.\s*)?(Instruction|Input|Output)\s*:", re.MULTILINE)
 _ORDERS = (["Instruction", "Input", "Output"], ["Instruction", "Output"])
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One block: its fields, or the reason why it is not a task (`malformed`, `truncated`)."""
+class Blocks:
+    """The contract `blocks`, for the completions API or for chat."""
 
-    instruction: str = ""
-    input: str = ""
-    output: str = ""
-    problem: str | None = None
+    def __init__(self, api: str, tasks_per_request: int) -> None:
+        self.api = api
+        self.wording = (
+            "" if api == "completions" else f"Continue it with {tasks_per_request} new tasks, in exactly this format:"
+        )
+
+    def asking(self, directive: str, exemplars: Sequence[Example]) -> dict[str, Any]:
+        listed = "".join(block(number, task) for number, task in enumerate(exemplars, start=1))
+        following = len(exemplars) + 1
+        if self.api == "completions":
+            return {"prompt": f"{directive.strip()}\n\n{listed}{SEPARATOR}\n{following}. Instruction:"}
+        user = (
+            f"The list so far:\n\n{listed}\n{self.wording} a line `{SEPARATOR}`, then `{following}. Instruction:`, "
+            f"`{following}. Input:` ({NO_INPUT} when none is needed) and `{following}. Output:`, and so on."
+        )
+        # The directive first, so that a provider's prompt cache holds it; the examples last.
+        return {"messages": [{"role": "system", "content": directive.strip()}, {"role": "user", "content": user}]}
+
+    def parse(self, text: str, cut: str | None) -> list[Candidate]:
+        pieces = _BLOCK_EDGE.split(text)
+        # The prompt of a completion ends in "N. Instruction:", so the first piece may begin with its content.
+        if pieces[0].strip() and not _FIELD.match(pieces[0].lstrip("\n")):
+            pieces[0] = f"Instruction:{pieces[0]}"
+        candidates = [_parse(piece) for piece in pieces if piece.strip()]
+        if cut and candidates:
+            last = candidates[-1]
+            candidates[-1] = Candidate(last.instruction, last.input, last.output, problem=cut)
+        return candidates
 
 
-def parse_blocks(text: str, truncated: bool) -> list[Candidate]:
-    """Candidates in the order of the text; with `truncated`, the last one was cut by the token limit."""
-    pieces = _BLOCK_EDGE.split(text)
-    # The prompt of a completion ends in "N. Instruction:", so the first piece may begin with its content.
-    if pieces[0].strip() and not _begins_with_field(pieces[0]):
-        pieces[0] = f"Instruction:{pieces[0]}"
-    candidates = [_parse(piece) for piece in pieces if piece.strip()]
-    if truncated and candidates:
-        last = candidates[-1]
-        candidates[-1] = Candidate(last.instruction, last.input, last.output, problem="truncated")
-    return candidates
+def block(number: int, task: Example) -> str:
+    return (
+        f"{SEPARATOR}\n{number}. Instruction: {task.instruction}\n"
+        f"{number}. Input:\n{task.input or NO_INPUT}\n{number}. Output:\n{task.output}\n"
+    )
 
 
-def _begins_with_field(piece: str) -> bool:
-    return _FIELD.match(piece.lstrip("\n")) is not None
+def without_placeholder(task_input: str) -> str:
+    """An input that only says that there is none is empty."""
+    return "" if task_input.strip("<> \n").lower() == NO_INPUT.strip("<>") else task_input
 
 
 def _parse(piece: str) -> Candidate:
@@ -43,9 +68,8 @@ def _parse(piece: str) -> Candidate:
     if names not in _ORDERS:
         return Candidate(instruction=piece.strip(), problem="malformed")
     fields = dict(zip(names, values, strict=True))
-    task_input = fields.get("Input", "")
     return Candidate(
         instruction=" ".join(fields["Instruction"].split()),
-        input="" if task_input.strip("<>").lower() == NO_INPUT.strip("<>") else task_input,
+        input=without_placeholder(fields.get("Input", "")),
         output=fields["Output"],
     )

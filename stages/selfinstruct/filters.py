@@ -1,23 +1,34 @@
-"""Why a candidate is no good: named pure functions, in order, the first reason wins.
+"""Why a candidate is no good: named pure functions, in the order that params give them; the first reason wins.
 
-Each takes the candidate and the family's context and returns whether it objects. Novelty comes last and
-apart, because it needs the pool (stages/novelty).
+Each takes the candidate and its context (what the family wants, and what the candidate is near to) and returns
+whether it objects. A filter is listed in `generate.filters` by its name: `word_count`, or for some families only
+`required_import@pybgpstream`, or for all but one `word_count@!pybgpstream`.
 """
 
 import ast
+import difflib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stages.selfinstruct.blocks import Candidate
-from stages.selfinstruct.prompting import NO_INPUT, SEPARATOR
+from stages.selfinstruct.blocks import SEPARATOR
+from stages.selfinstruct.contract import Candidate
+from stages.selfinstruct.prompting import NO_INPUT
 
 FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)```", re.DOTALL)
 _MARKERS = re.compile(rf"(^\s*{SEPARATOR}\s*$|{NO_INPUT}|\b\d+\s*\.\s*(Instruction|Input|Output)\s*:)", re.MULTILINE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
+_LOCAL_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root)/\w|\b[A-Za-z]:\\Users\\|\bfile://", re.IGNORECASE)
+_SECRET = re.compile(
+    r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{40,}|AKIA[0-9A-Z]{16}"
+    r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
 _LEAK_WORDS = 12
 _REPEATS = 3
+
+Match = tuple[str | None, float]
+"""(id, ROUGE-L F1) of the most similar text; (None, 0.0): none."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +36,22 @@ class Context:
     """What a filter may look at besides the candidate."""
 
     directive: str
+    """The text that the teacher was given around the examples."""
     min_words: int
     max_words: int
+    blacklist: tuple[str, ...] = ()
+    required_imports: frozenset[str] = frozenset()
+    rouge_threshold: float = 1.0
+    question_threshold: float = 1.0
+    nearest: Match = (None, 0.0)
+    """The seed or kept instruction that is most like the instruction."""
+    same_output: str | None = None
+    """The seed or kept row that has this very output."""
+    nearest_question: Match = (None, 0.0)
+    """The evaluation question that is most like the instruction or the input."""
 
 
-def empty(candidate: Candidate, context: Context) -> bool:
+def empty_field(candidate: Candidate, context: Context) -> bool:
     """No instruction or no output."""
     return not candidate.instruction or not candidate.output
 
@@ -41,14 +63,20 @@ def word_count(candidate: Candidate, context: Context) -> bool:
 
 def markers(candidate: Candidate, context: Context) -> bool:
     """Block markup or zero-width characters inside a field: two tasks that ran into each other."""
-    text = "\n".join((candidate.instruction, candidate.input, candidate.output))
+    text = _text(candidate)
     return bool(_MARKERS.search(text) or _INVISIBLE.search(text))
 
 
 def prompt_leak(candidate: Candidate, context: Context) -> bool:
-    """Twelve words in a row of the directive: the teacher repeats its orders instead of following them."""
+    """Twelve words in a row of the prompt: the teacher repeats its orders instead of following them."""
     directive = _shingles(context.directive)
-    return any(directive & _shingles(text) for text in (candidate.instruction, candidate.output))
+    return any(directive & _shingles(text) for text in (candidate.instruction, candidate.input, candidate.output))
+
+
+def blacklist(candidate: Candidate, context: Context) -> bool:
+    """A word of `generate.blacklist` in the instruction, as a whole word, in any case."""
+    words = "|".join(map(re.escape, context.blacklist))
+    return bool(words and re.search(rf"(?<!\w)(?:{words})(?!\w)", candidate.instruction, re.IGNORECASE))
 
 
 def echo(candidate: Candidate, context: Context) -> bool:
@@ -68,26 +96,91 @@ def broken_code(candidate: Candidate, context: Context) -> bool:
     """A fence is not closed, or a Python block does not parse."""
     if candidate.output.count("```") % 2:
         return True
-    blocks = (code for language, code in FENCE.findall(candidate.output) if language.lower() in ("python", "py"))
-    return any(not _parses(code) for code in blocks)
+    return any(_syntax(code) is None for code in _python(candidate.output))
 
 
-FILTERS: tuple[Callable[[Candidate, Context], bool], ...] = (
-    empty,
-    word_count,
-    markers,
-    prompt_leak,
-    echo,
-    repetition,
-    broken_code,
-)
+def required_import(candidate: Candidate, context: Context) -> bool:
+    """There is Python in the output, and none of it imports a module of `generate.required_imports`."""
+    trees = [tree for code in _python(candidate.output) if (tree := _syntax(code))]
+    if not trees or not context.required_imports:
+        return False
+    imported = {
+        name.split(".")[0]
+        for tree in trees
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    return not imported & context.required_imports
 
 
-def objection(candidate: Candidate, context: Context) -> str | None:
-    """The name of the first filter that objects; None: the candidate may go on to the novelty check."""
-    if candidate.problem:
-        return candidate.problem
-    return next((check.__name__ for check in FILTERS if check(candidate, context)), None)
+def local_path(candidate: Candidate, context: Context) -> bool:
+    """A path in somebody's home: nobody else has it."""
+    return bool(_LOCAL_PATH.search(_text(candidate)))
+
+
+def secret(candidate: Candidate, context: Context) -> bool:
+    """A private key, or a token in the form of OpenAI's, Hugging Face's, GitHub's, AWS's, Slack's or Google's."""
+    return bool(_SECRET.search(_text(candidate)))
+
+
+def duplicate_output(candidate: Candidate, context: Context) -> bool:
+    """A seed or kept row has the same output, but for white space."""
+    return context.same_output is not None
+
+
+def near_duplicate(candidate: Candidate, context: Context) -> bool:
+    """The instruction is above `rouge_threshold` to a seed or a kept instruction of the family."""
+    return context.nearest[1] > context.rouge_threshold
+
+
+def near_question(candidate: Candidate, context: Context) -> bool:
+    """The instruction or the input is above `question_threshold` to an evaluation question: it must not be trained on."""
+    return context.nearest_question[1] > context.question_threshold
+
+
+Filter = Callable[[Candidate, Context], bool]
+FILTERS: dict[str, Filter] = {
+    check.__name__: check
+    for check in (
+        empty_field,
+        word_count,
+        markers,
+        prompt_leak,
+        blacklist,
+        echo,
+        repetition,
+        broken_code,
+        required_import,
+        local_path,
+        secret,
+        duplicate_output,
+        near_duplicate,
+        near_question,
+    )
+}
+
+
+def filters_of(family: str, listed: Sequence[str]) -> list[Filter]:
+    """The filters of `family` in their order; ValueError for a name that is none."""
+    chosen = []
+    for entry in listed:
+        name, _, only = entry.partition("@")
+        if name not in FILTERS:
+            near = difflib.get_close_matches(name, FILTERS, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown filter {name!r}, nearest known is {near}")
+        if not only or (only[1:] != family if only.startswith("!") else only == family):
+            chosen.append(FILTERS[name])
+    return chosen
+
+
+def _text(candidate: Candidate) -> str:
+    return "\n".join((candidate.instruction, candidate.input, candidate.output))
 
 
 def _shingles(text: str) -> set[tuple[str, ...]]:
@@ -95,9 +188,12 @@ def _shingles(text: str) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + _LEAK_WORDS]) for i in range(len(words) - _LEAK_WORDS + 1)}
 
 
-def _parses(code: str) -> bool:
+def _python(text: str) -> list[str]:
+    return [code for language, code in FENCE.findall(text) if language.lower() in ("python", "py")]
+
+
+def _syntax(code: str) -> ast.Module | None:
     try:
-        ast.parse(code)
+        return ast.parse(code)
     except (SyntaxError, ValueError):
-        return False
-    return True
+        return None

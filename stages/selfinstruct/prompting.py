@@ -1,68 +1,71 @@
-"""A family's directive and a few example tasks into the text that asks the teacher for more.
+"""The examples of a request: drawn from seeds and accepted machine tasks, spread over their categories.
 
-The format is the numbered blocks of Alpaca's Self-Instruct: every teacher can continue it, the smallest
-included. A completion prompt ends where the next task begins; a chat model is told to go on from there.
+A task's rank in a draw is a hash of (draw, its id) and of nothing else. So an edited or added seed, or a task
+that joins the pool, changes the requests that draw it and no other.
 """
 
-import random
+import hashlib
 from collections.abc import Sequence
-
-from stages.core.records import Task
+from typing import Protocol
 
 NO_INPUT = "<noinput>"
-SEPARATOR = "###"
+
+
+class Example(Protocol):
+    """A seed task or an accepted machine task."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def instruction(self) -> str: ...
+    @property
+    def input(self) -> str: ...
+    @property
+    def output(self) -> str: ...
+    @property
+    def category(self) -> str: ...
 
 
 def draw_exemplars(
-    seeds: Sequence[Task],
-    machine: Sequence[Task],
+    seeds: Sequence[Example],
+    machine: Sequence[Example],
     num_seeds: int,
     num_machine: int,
     max_tokens: int,
-    rng: random.Random,
-) -> list[Task]:
-    """Machine-made and seed examples in random order, together at most `max_tokens` long.
+    draw: str,
+) -> list[Example]:
+    """Machine-made and seed examples in mixed order, together at most `max_tokens` long.
 
-    While the machine pool is still short, seeds take its places (Self-Instruct, section 2.2). What does
-    not fit is passed over; when nothing fits, the shortest seed is taken alone.
+    `draw` names the slot, with its seed: the same name draws the same. While the machine pool is still short, seeds
+    take its places (Self-Instruct, arXiv 2212.10560, section 2.2). What does not fit is passed over; when
+    nothing fits, the shortest seed is taken alone.
     """
-    exemplars: list[Task] = []
+    exemplars: list[Example] = []
     for pool, number in ((machine, num_machine), (seeds, num_seeds + num_machine)):
-        for task in rng.sample(pool, len(pool)):
+        for task in spread(pool, draw):
             if len(exemplars) < number and sum(map(tokens_of, [*exemplars, task])) <= max_tokens:
                 exemplars.append(task)
-    rng.shuffle(exemplars)
+    exemplars.sort(key=lambda task: _rank(f"{draw}/order", task.id))
     return exemplars or [min(seeds, key=tokens_of)]
 
 
-def tokens_of(task: Task) -> int:
+def spread(tasks: Sequence[Example], draw: str) -> list[Example]:
+    """`tasks` in drawn order, one of each category before the second of any: rare categories are as likely as common."""
+    by_category: dict[str, list[Example]] = {}
+    for task in sorted(tasks, key=lambda task: _rank(draw, task.id)):
+        by_category.setdefault(task.category, []).append(task)
+    turns = [
+        (turn, _rank(f"{draw}/category", category), task)
+        for category, members in by_category.items()
+        for turn, task in enumerate(members)
+    ]
+    return [task for *_, task in sorted(turns, key=lambda turn: turn[:2])]
+
+
+def _rank(draw: str, name: str) -> bytes:
+    return hashlib.sha256(f"{draw}/{name}".encode()).digest()
+
+
+def tokens_of(task: Example) -> int:
     """Estimated tokens: a token is about four characters of English or code."""
     return (len(task.instruction) + len(task.input) + len(task.output)) // 4
-
-
-def block(number: int, task: Task) -> str:
-    return (
-        f"{SEPARATOR}\n{number}. Instruction: {task.instruction}\n"
-        f"{number}. Input:\n{task.input or NO_INPUT}\n{number}. Output:\n{task.output}\n"
-    )
-
-
-def completion_prompt(directive: str, exemplars: Sequence[Task]) -> str:
-    """Ends in `N. Instruction:`, for the teacher to continue (`/v1/completions`)."""
-    blocks = "".join(block(number, task) for number, task in enumerate(exemplars, start=1))
-    return f"{directive.strip()}\n\n{blocks}{SEPARATOR}\n{len(exemplars) + 1}. Instruction:"
-
-
-def chat_messages(directive: str, exemplars: Sequence[Task]) -> list[dict[str, str]]:
-    """The directive first, so that a provider's prompt cache holds it; the examples last."""
-    blocks = "".join(block(number, task) for number, task in enumerate(exemplars, start=1))
-    following = len(exemplars) + 1
-    return [
-        {"role": "system", "content": directive.strip()},
-        {
-            "role": "user",
-            "content": f"The list so far:\n\n{blocks}\nContinue it with new tasks from number {following} on, in "
-            f"exactly this format: a line `{SEPARATOR}`, then `{following}. Instruction:`, `{following}. Input:` "
-            f"({NO_INPUT} when none is needed) and `{following}. Output:`.",
-        },
-    ]

@@ -59,7 +59,7 @@ class Teacher:
         self._answers = 0
         self._limit_name = "max_tokens"
         self._counted: set[str] = set()
-        self._waiting: set[asyncio.Task[Any] | None] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()
         self._failure: Exception | None = None
         self._quiet_until = 0.0
         self._client: AsyncOpenAI | None = None
@@ -99,7 +99,7 @@ class Teacher:
 
     async def _ask(self, request: Request) -> Response:
         """One request from its turn to its stored answer. Its failure is everybody's: who still waits is called off."""
-        task = asyncio.current_task()
+        task = _this_task()
         self._waiting.add(task)
         try:
             async with contextlib.AsyncExitStack() as held:
@@ -143,7 +143,7 @@ class Teacher:
                 seconds = patience.wait(outcome, self._answers)
                 if self._failure or seconds is None:
                     raise self._failure or StageError(outcome.line)
-                self._waiting.add(asyncio.current_task())
+                self._waiting.add(_this_task())
                 if outcome.maybe_billed:
                     reserved = await self.budget.reserve(request)
                 await self._sleep(seconds, outcome.rate_limited)
@@ -160,7 +160,7 @@ class Teacher:
         """Send once. What no retry mends is raised; the tokens that were not used go back to the limiter."""
         body, estimate = body_of(request), estimated_tokens(request)
         body[self._limit_name] = body.pop("max_tokens")
-        self._waiting.discard(asyncio.current_task())  # under way, and perhaps paid for: not called off any more
+        self._waiting.discard(_this_task())  # under way, and perhaps paid for: not called off any more
         try:
             # httpx's own timeout is one of silence, which a body that trickles never trips.
             async with asyncio.timeout(self.request_timeout):
@@ -196,3 +196,9 @@ class Teacher:
 def _same(request: Request) -> tuple[str, int]:
     """Equal requests are asked once."""
     return request.key, request.max_tokens
+
+
+def _this_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task is not None, "called from a coroutine that no task runs"
+    return task

@@ -81,6 +81,7 @@ class RateLimiter:
 
     def refund(self, tokens: float) -> None:
         """Give back what was estimated and not used; a negative number when more was used."""
+        self._tokens.fill(self._clock())  # first what time gave, which is capped
         self._tokens.take(-tokens)
         if self._sleeper:
             self._sleeper.cancel()  # the one whose turn it is looks again

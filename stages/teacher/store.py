@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from stages.core.errors import StageError
 from stages.core.files import canonical_json, sha256_json
 
+EMBEDDED = "embedded"
+"""The `teacher` of a request to the embedded one: its loopback port changes from run to run."""
+
 
 class Request(BaseModel):
     """One call of the teacher: `prompt` for the completions API, `messages` for the chat API."""
@@ -23,7 +26,7 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     teacher: str
-    """The base_url, or `embedded`: its loopback port changes from run to run."""
+    """The base_url, or `EMBEDDED`."""
     model: str
     api: str
     prompt: str | None = None

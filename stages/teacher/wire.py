@@ -6,7 +6,7 @@ body, and the same answer is stored as the same row, whichever way it went.
 
 from typing import Any
 
-from stages.teacher.store import Request, Response
+from stages.teacher.store import EMBEDDED, Request, Response
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 CONTENT_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}
@@ -35,6 +35,8 @@ def body_of(request: Request) -> dict[str, Any]:
     for name in ("frequency_penalty", "presence_penalty", "stop"):
         if value := getattr(request, name):
             body[name] = value
+    if request.teacher == EMBEDDED:
+        body["seed"] = int(request.key[:8], 16)  # ours samples each row from its own seed; elsewhere it is best effort
     return body
 
 
