@@ -103,6 +103,8 @@ class Run:
 
 
 def teacher_run(requests_per_minute: int, tokens_per_minute: int, count: int, folder: Path) -> Run:
+    import openai  # noqa: F401  loaded before the clock starts, as it is for the peer
+
     limiter = RateLimiter(requests_per_minute or None, tokens_per_minute or None)
     with limited_server(requests_per_minute, tokens_per_minute) as url:
         start = time.perf_counter()

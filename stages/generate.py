@@ -30,9 +30,8 @@ from stages.selfinstruct.rounds import Family, grow
 from stages.teacher.batch import BatchTeacher
 from stages.teacher.budget import Budget, Prices
 from stages.teacher.client import Teacher
-from stages.teacher.store import EMBEDDED
 from stages.teacher.limits import RateLimiter
-from stages.teacher.store import ResponseStore
+from stages.teacher.store import EMBEDDED, Request, Response, ResponseStore
 
 PROMPTS = Path("data/prompts")
 SEEDS = Path("data/seeds")
@@ -109,9 +108,9 @@ def print_estimate(families: list[Family], params: Any, store: ResponseStore) ->
     budget = budget_of(params)
     rows = [estimate(family, store) for family in families]
     for family in families:
-        for request in [*replay(family, store)]:
-            budget.count(store.bought(request))
-        budget.count(family.responses)
+        asked: list[Request | Response] = [*family.responses, *replay(family, store)]
+        for one in asked:
+            budget.count(store.bought(one))
     print(table(rows, budget, params.mode == "batch"))
 
 
@@ -138,6 +137,8 @@ def main() -> None:
     try:
         log = asyncio.run(generate(families, params, store))
     except StageError as error:
+        if not any(family.responses for family in families):
+            raise
         write_outs(families, prices, store)
         raise StageError(f"{error} (kept so far: {sum(len(f.kept) for f in families)} -> {INSTRUCTIONS})") from None
     write_outs(families, prices, store)

@@ -80,6 +80,22 @@ def test_a_request_that_does_not_fit_waits_for_what_is_under_way_and_the_next_on
     assert asyncio.run(run()) == ["a sent", "b sent", "b answered", "c sent", "c answered", "a answered"]
 
 
+def test_a_small_request_does_not_overtake_a_big_one() -> None:
+    async def run() -> list[str]:
+        budget, order = Budget(DEAR, BOUND + 30), []
+
+        async def buy(name: str, max_tokens: int) -> None:
+            reserved = await budget.reserve(request("", max_tokens=max_tokens))
+            order.append(name)
+            await asyncio.sleep(0.01)
+            await budget.settle(reserved, Decimal(1))
+
+        await asyncio.gather(buy("first", 64), buy("big", 64), buy("small", 1))
+        return order
+
+    assert asyncio.run(run()) == ["first", "big", "small"]
+
+
 def test_the_cap_is_reached_only_when_nothing_is_under_way() -> None:
     async def run() -> None:
         budget = Budget(DEAR, BOUND)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,26 @@ def test_a_missing_key_and_a_missing_section_are_named(workdir: Path) -> None:
         ("generate.top_p", 1.5),
         ("generate.families", "bgp_knowledge"),
         ("generate.families", [5]),
+        ("generate.api", "responses"),
+        ("generate.mode", "Batch"),
+        ("generate.output_contract", "json"),
+        ("generate.tasks_per_request", 0),
+        ("generate.frequency_penalty", 2.5),
+        ("generate.presence_penalty", -2.5),
+        ("generate.stop", "20."),
+        ("generate.stop", list("abcde")),
+        ("generate.max_retries", -1),
+        ("generate.request_timeout", 0),
+        ("generate.usd_per_million_prompt_tokens", -0.15),
+        ("generate.usd_per_million_prompt_tokens", "cheap"),
+        ("generate.usd_per_million_prompt_tokens", True),
+        ("generate.usd_per_million_prompt_tokens", float("nan")),
+        ("generate.max_usd", float("inf")),
+        ("generate.filters", "echo"),
+        ("generate.filters", None),
+        ("generate.blacklist", [5]),
+        ("generate.rouge_threshold", 0),
+        ("generate.question_threshold", 1.5),
         ("split.val_size", True),
         ("split.val_size", -1),
         ("split.val_size", 1.0),
@@ -123,6 +144,15 @@ def test_a_size_keeps_whether_it_is_a_count_or_a_share(set_params: Callable[...,
         ({"generate.num_seed_exemplars": 0, "generate.num_machine_exemplars": 0}, "are both 0"),
         ({"generate.min_words": 200}, "min_words 200 is above max_words 150"),
         ({"generate.families": ["a", "b", "a"]}, "families names one twice"),
+        ({"generate.output_contract": "json_schema", "generate.base_url": "http://a/v1"}, "needs api: chat"),
+        ({"generate.output_contract": "json_schema", "generate.api": "chat"}, "and a base_url whose server has it"),
+        ({"generate.mode": "batch"}, "set base_url, or use live"),
+        ({"generate.stop": ["20."]}, "the embedded teacher has no stop"),
+        ({"generate.usd_per_million_prompt_tokens": 1}, "one of usd_per_million_prompt_tokens and"),
+        ({"generate.usd_per_million_completion_tokens": 0}, "one of usd_per_million_prompt_tokens and"),
+        ({"generate.max_usd": 5}, "max_usd is a cap on what has no price"),
+        ({"generate.required_imports": ["packet_analysis=scapy", "scapy"]}, "'scapy' is not `family=module`"),
+        ({"generate.required_imports": ["packet_analysis=scapy.all"]}, "'packet_analysis=scapy.all' is not"),
         ({"split.val_size": 0.5, "split.test_size": 0.5}, "nothing to train on"),
         ({"model.revision": "main"}, "revision is for Hub ids"),
     ],
@@ -134,6 +164,43 @@ def test_an_impossible_combination_is_refused(
     (problem,) = problems()
     assert problem.split(": ")[0] == next(iter(changes)).split(".")[0]
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"api": "chat", "output_contract": "json_schema", "stop": list("abcd")},
+        {"api": "chat", "output_contract": "json_schema", "mode": "batch", "frequency_penalty": -2},
+        {"usd_per_million_prompt_tokens": 0, "usd_per_million_completion_tokens": 0, "max_usd": 0},
+        {"required_imports": ["a=scapy", "a=pyshark"], "filters": [], "blacklist": ["file"]},
+    ],
+)
+def test_a_possible_combination_is_taken(set_params: Callable[..., None], changes: dict[str, Any]) -> None:
+    changes = changes | {"base_url": "https://api.example.com/v1", "model_name": "gpt"}
+    set_params(**{f"generate.{name}": value for name, value in changes.items()})
+    assert changes.items() <= read_params().generate.model_dump().items()
+
+
+@pytest.mark.parametrize(
+    ("written", "price"),
+    [("0.15", "0.15"), ("2", "2"), ("1e-05", "0.00001"), ("'0.15'", "0.15"), ("0.1234567890123", "0.1234567890123")],
+)
+def test_money_is_what_is_written_and_not_the_nearest_binary_fraction(written: str, price: str, workdir: Path) -> None:
+    path = workdir / "params.yaml"
+    keys = ("usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "max_usd")
+    text = path.read_text(encoding="utf-8")
+    for key in keys:
+        text = re.sub(rf"^  {key}:.*$", f"  {key}: {written}", text, flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8")
+    generate = read_params().generate
+    assert [getattr(generate, key) for key in keys] == [Decimal(price)] * 3
+
+
+def test_no_price_and_no_cap_is_the_default(workdir: Path) -> None:
+    generate = read_params().generate
+    assert generate.usd_per_million_prompt_tokens is None
+    assert generate.usd_per_million_completion_tokens is None
+    assert generate.max_usd is None
 
 
 def test_two_impossible_combinations_of_a_section_are_both_told(set_params: Callable[..., None]) -> None:

@@ -23,7 +23,9 @@ class Blocks:
     def __init__(self, api: str, tasks_per_request: int) -> None:
         self.api = api
         self.wording = (
-            "" if api == "completions" else f"Continue it with {tasks_per_request} new tasks, in exactly this format:"
+            ""
+            if api == "completions"
+            else f"Continue it with {tasks_per_request} new tasks, in exactly this format: a line `{SEPARATOR}`, then"
         )
 
     def asking(self, directive: str, exemplars: Sequence[Example]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ class Blocks:
         if self.api == "completions":
             return {"prompt": f"{directive.strip()}\n\n{listed}{SEPARATOR}\n{following}. Instruction:"}
         user = (
-            f"The list so far:\n\n{listed}\n{self.wording} a line `{SEPARATOR}`, then `{following}. Instruction:`, "
+            f"The list so far:\n\n{listed}\n{self.wording} `{following}. Instruction:`, "
             f"`{following}. Input:` ({NO_INPUT} when none is needed) and `{following}. Output:`, and so on."
         )
         # The directive first, so that a provider's prompt cache holds it; the examples last.

@@ -25,15 +25,17 @@ class Estimate:
     answers: int
     likely_requests: int
     most_requests: int
-    prompt_tokens: int
-    """Of one request, at four characters a token."""
+    likely_prompt_tokens: int
+    """Of one request, at four characters a token, as the next three."""
+    most_prompt_tokens: int
+    """The longest prompt of the next round, as if it had all of its examples once more."""
     likely_completion_tokens: int
     most_completion_tokens: int
 
     def usd(self, prices: Prices, batch: bool) -> tuple[Decimal, Decimal]:
         """(likely, at most)"""
-        likely = prices.usd(self.prompt_tokens, self.likely_completion_tokens, batch) * self.likely_requests
-        return likely, prices.usd(self.prompt_tokens, self.most_completion_tokens, batch) * self.most_requests
+        likely = prices.usd(self.likely_prompt_tokens, self.likely_completion_tokens, batch) * self.likely_requests
+        return likely, prices.usd(self.most_prompt_tokens, self.most_completion_tokens, batch) * self.most_requests
 
 
 def replay(family: Family, store: ResponseStore) -> list[Request]:
@@ -64,6 +66,7 @@ def estimate(family: Family, store: ResponseStore) -> Estimate:
         min(most, rounds * params.requests_per_round - stored),
         most,
         round(sum(prompts) / len(prompts)) if prompts else 0,
+        math.ceil(max(prompts)) + params.max_exemplar_tokens if prompts else 0,
         round(sum(lengths) / len(lengths)) if lengths else params.max_tokens,
         params.max_tokens,
     )
@@ -79,8 +82,8 @@ def table(estimates: Sequence[Estimate], budget: Budget, batch: bool) -> str:
     total = [0] * 6
     money = [Decimal(0), Decimal(0)]
     for row in estimates:
-        likely = row.likely_requests * (row.prompt_tokens + row.likely_completion_tokens)
-        most = row.most_requests * (row.prompt_tokens + row.most_completion_tokens)
+        likely = row.likely_requests * (row.likely_prompt_tokens + row.likely_completion_tokens)
+        most = row.most_requests * (row.most_prompt_tokens + row.most_completion_tokens)
         numbers = [row.kept, row.answers, row.likely_requests, row.most_requests, likely, most]
         usd = row.usd(prices, batch) if prices else (Decimal(0), Decimal(0))
         lines.append(_line(row.family, numbers, usd if prices else None))

@@ -8,6 +8,7 @@ whether it objects. A filter is listed in `generate.filters` by its name: `word_
 import ast
 import difflib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from stages.selfinstruct.prompting import NO_INPUT
 FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)```", re.DOTALL)
 _MARKERS = re.compile(rf"(^\s*{SEPARATOR}\s*$|{NO_INPUT}|\b\d+\s*\.\s*(Instruction|Input|Output)\s*:)", re.MULTILINE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
-_LOCAL_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root)/\w|\b[A-Za-z]:\\Users\\|\bfile://", re.IGNORECASE)
+_LOCAL_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root)/\w|(?i:\b[a-z]:\\{1,2}Users\\|\bfile://)")
 _SECRET = re.compile(
     r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{40,}|AKIA[0-9A-Z]{16}"
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -140,7 +141,7 @@ def near_duplicate(candidate: Candidate, context: Context) -> bool:
 
 
 def near_question(candidate: Candidate, context: Context) -> bool:
-    """The instruction or the input is above `question_threshold` to an evaluation question: it must not be trained on."""
+    """Instruction or input are above `question_threshold` to an evaluation question: it must not be trained on."""
     return context.nearest_question[1] > context.question_threshold
 
 
@@ -167,8 +168,11 @@ FILTERS: dict[str, Filter] = {
 
 
 def filters_of(family: str, listed: Sequence[str]) -> list[Filter]:
-    """The filters of `family` in their order; ValueError for a name that is none."""
-    chosen = []
+    """The filters of `family` in their order; ValueError for a name that is none.
+
+    `empty_field` is always there, and first where it is not listed: a task with no text can't become a row.
+    """
+    chosen: list[Filter] = [] if "empty_field" in listed else [empty_field]
     for entry in listed:
         name, _, only = entry.partition("@")
         if name not in FILTERS:
@@ -194,6 +198,7 @@ def _python(text: str) -> list[str]:
 
 def _syntax(code: str) -> ast.Module | None:
     try:
-        return ast.parse(code)
-    except (SyntaxError, ValueError):
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deep, such as `-----...1`
         return None

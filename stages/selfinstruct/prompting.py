@@ -5,7 +5,8 @@ that joins the pool, changes the requests that draw it and no other.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 NO_INPUT = "<noinput>"
@@ -41,25 +42,35 @@ def draw_exemplars(
     nothing fits, the shortest seed is taken alone.
     """
     exemplars: list[Example] = []
+
+    def fits(task: Example) -> bool:
+        return sum(map(tokens_of, [*exemplars, task])) <= max_tokens
+
     for pool, number in ((machine, num_machine), (seeds, num_seeds + num_machine)):
-        for task in spread(pool, draw):
-            if len(exemplars) < number and sum(map(tokens_of, [*exemplars, task])) <= max_tokens:
-                exemplars.append(task)
+        for task in islice(spread(pool, draw, fits), number - len(exemplars)):
+            exemplars.append(task)  # one at a time: what fits next depends on it
     exemplars.sort(key=lambda task: _rank(f"{draw}/order", task.id))
     return exemplars or [min(seeds, key=tokens_of)]
 
 
-def spread(tasks: Sequence[Example], draw: str) -> list[Example]:
-    """`tasks` in drawn order, one of each category before the second of any: rare categories are as likely as common."""
+def spread(
+    tasks: Sequence[Example], draw: str, fits: Callable[[Example], bool] = lambda task: True
+) -> Iterator[Example]:
+    """`tasks` in drawn order, one of each category before the second of any: rare ones are as likely as common ones.
+
+    In the place of a task that does not fit stands the next one of its category, as if it had never been there.
+    """
     by_category: dict[str, list[Example]] = {}
     for task in sorted(tasks, key=lambda task: _rank(draw, task.id)):
         by_category.setdefault(task.category, []).append(task)
-    turns = [
-        (turn, _rank(f"{draw}/category", category), task)
-        for category, members in by_category.items()
-        for turn, task in enumerate(members)
-    ]
-    return [task for *_, task in sorted(turns, key=lambda turn: turn[:2])]
+    left = [iter(by_category[name]) for name in sorted(by_category, key=lambda name: _rank(f"{draw}/category", name))]
+    while left:
+        for members in left.copy():
+            found = next(filter(fits, members), None)
+            if found is None:
+                left.remove(members)
+            else:
+                yield found
 
 
 def _rank(draw: str, name: str) -> bytes:

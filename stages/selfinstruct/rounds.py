@@ -103,7 +103,7 @@ class Family:
     def _judge(self, candidate: Candidate, slot: int, number: int, response: Response) -> None:
         verdict = self.pool.judge(candidate)
         nearest, score = verdict.nearest
-        row = {
+        row: dict[str, Any] = {
             "id": f"{self.name}-r{self.rounds:03d}-s{slot:02d}-t{number:02d}",
             "family": self.name,
             "category": candidate.category,

@@ -4,6 +4,7 @@ For providers with structured outputs, which hold the teacher to the schema whil
 required and no other allowed, as their strict mode demands; the categories are those of the family's seeds.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -41,9 +42,11 @@ class JsonSchema:
         """A cut answer is read up to the cut: the tasks before it are whole, and paid for."""
         try:
             rows = pydantic_core.from_json(text, allow_partial=bool(cut))["tasks"]
-            candidates = [_candidate(row) for row in rows]
         except (ValueError, TypeError, KeyError):
+            rows = None
+        if not isinstance(rows, list):
             return [Candidate(instruction=text.strip(), problem=cut or "malformed")]
+        candidates = [_candidate(row) for row in rows]
         if cut and _is_cut(text) and candidates:
             last = candidates[-1]
             candidates[-1] = Candidate(last.instruction, last.input, last.output, last.category, problem=cut)
@@ -56,8 +59,12 @@ def _strict(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_cut(text: str) -> bool:
-    """Whether the last task itself is incomplete: behind a whole one stands its brace, and at most a comma."""
-    return not text.rstrip(" \n\t,]").endswith("}")
+    """Whether the last task itself is incomplete: behind a whole one only the ends of list and object are missing."""
+    for end in ("", "}", "]}"):
+        with contextlib.suppress(ValueError):
+            pydantic_core.from_json(text.rstrip(" \n\r\t,") + end)
+            return False
+    return True
 
 
 def _candidate(row: Any) -> Candidate:

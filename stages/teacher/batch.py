@@ -1,77 +1,29 @@
 """Asking the teacher through a provider's Batch API: half the price, within a day, the same rows in the store.
 
-`BatchTeacher` has the face of `client.Teacher`. What is not stored goes up as one JSONL (custom_id = the
-request's key) and its results come down into the store. The provider is the memory of it: each batch carries
-metadata by which it is found again, so that a process killed at any moment, even between creating a batch and
-noting it, pays for nothing twice. Formats: https://platform.openai.com/docs/guides/batch
+`BatchTeacher` has the face of `client.Teacher`. What is not stored goes up as one JSONL file, and its results
+come down into the store. The provider is the memory of it: each batch carries metadata by which it is found
+again, so a process that is killed at any moment, even between creating a batch and noting it, pays for nothing
+twice. What a batch is asked and how its lines are read: batch_files.py; what is there: batch_ledger.py.
 """
 
 import asyncio
-import contextlib
-import json
-import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from functools import partial
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import StageError
-from stages.core.files import sha256_json, write_json
-from stages.core.secrets import secret
+from stages.teacher.batch_api import BatchApi, shown
+from stages.teacher.batch_files import limit_name, uploads
+from stages.teacher.batch_ledger import FINISHED, Batch, Ledger
 from stages.teacher.budget import Budget, BudgetReached
-from stages.teacher.connection import connect
-from stages.teacher.faults import KEPT, LimitRenamed, Passing, Patience, Withheld, judge
+from stages.teacher.faults import KEPT, LimitRenamed, Passing, Patience
 from stages.teacher.store import Request, Response, ResponseStore
-from stages.teacher.wire import CONTENT_CODES, PATHS, NotAnAnswer, body_of, response_of, withheld
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
-PROJECT = "netllama"
-MAX_REQUESTS = 50_000
-MAX_BYTES = 200_000_000
-"""Of one batch, at OpenAI."""
 QUEUE_FULL = "token_limit_exceeded"
-"""A batch that fails with it fits when others have ended: models have a limit of tokens in unfinished batches."""
-FINISHED = {"completed", "expired", "cancelled"}
-Outcome = Response | Passing | StageError
-
-
-class Gone(StageError):
-    """404."""
-
-
-@dataclass
-class Batch:
-    """A batch of ours at the provider."""
-
-    about: dict[str, Any]
-    """The provider's last word on it."""
-    limits: dict[str, int]
-    """max_tokens of each request in it, by key."""
-    unanswered: set[str] = field(default_factory=set)
-    """Keys that it is known to have no answer for."""
-    reserved: dict[str, Decimal] = field(default_factory=dict)
-    watched: bool = False
-    """This process saw it open, so its errors are news."""
-
-    @property
-    def id(self) -> str:
-        return str(self.about["id"])
-
-    @property
-    def status(self) -> str:
-        return str(self.about.get("status"))
-
-    @property
-    def completed(self) -> int:
-        return int((self.about.get("request_counts") or {}).get("completed") or 0)
+"""Why a batch fails that fits when others have ended: a model has a limit of tokens in unfinished batches."""
 
 
 class BatchTeacher:
-    """Use as `async with BatchTeacher(...) as teacher`; leaving it closes the client, open batches go on."""
+    """Use as `async with BatchTeacher(...) as teacher`; leaving it closes the client, and open batches go on."""
 
     def __init__(
         self,
@@ -83,34 +35,37 @@ class BatchTeacher:
         request_timeout: float = 600.0,
         poll_seconds: float = 30.0,
     ) -> None:
-        self.name = self.base_url = base_url
+        self.name = base_url
         self.store = store
         self.budget = budget or Budget()
         self.max_retries = max_retries
-        self.request_timeout = request_timeout
         self.poll_seconds = poll_seconds
         self.asked = 0
         self.replayed = 0
-        self.ready = 0
-        """Answers that wait at the provider for the end of their batches."""
         self.on_answer: Callable[[], None] = lambda: None
-        self._batches: dict[str, Batch] = {}
+        self._api = BatchApi(base_url, max_retries, request_timeout)
+        self._ledger = Ledger(self._api, store.live.parent / "batches")
         self._renamed: set[str] = set()
-        """Models whose answer's limit is named max_completion_tokens."""
+        """Models that want `NEW_LIMIT`."""
         self._counted: set[str] = set()
-        self._client: AsyncOpenAI | None = None
-        self._cleanup = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "BatchTeacher":
+        await self._api.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._cleanup.aclose()
+        await self._api.__aexit__(*exc)
+
+    @property
+    def ready(self) -> int:
+        """Answers that lie at the provider until their batch ends."""
+        batches = self._ledger.batches.values()
+        return sum(batch.completed for batch in batches if batch.watched and batch.status not in FINISHED)
 
     async def ask_all(self, requests: list[Request]) -> list[Response]:
-        """The answers in the order of the requests. May take a day, and may be left at any moment.
+        """The answers in the order of the requests. It may take a day and may be left at any moment.
 
-        First what earlier batches hold is imported or waited for; a new batch is for what none of them holds.
+        What earlier batches hold is imported or waited for; a new batch is for what none of them holds.
         """
         for request in requests:
             if request.key not in self._counted:
@@ -118,27 +73,30 @@ class BatchTeacher:
                 self.budget.count(self.store.bought(request))
         self.replayed += sum(self._stored(request) is not None for request in requests)
         if missing := self._missing(requests):
-            await self._survey({request.model for request in missing.values()})
+            await self._ledger.survey({request.model for request in missing.values()})
+            self._renamed |= {batch.model for batch in self._ledger.batches.values() if batch.new_limit}
         patience = Patience(self.max_retries)
         while missing:
-            before, renamed = self.asked, len(self._renamed)
+            before = self.asked, len(self._renamed)
             line = await self._round(missing)
             missing = self._missing(requests)
-            if self.asked > before or len(self._renamed) > renamed:
+            if (self.asked, len(self._renamed)) != before:
                 patience = Patience(self.max_retries)
-            elif missing and (seconds := patience.wait(Passing(line))) is None:
-                raise StageError(f"{len(missing)} requests have no answer after {patience.failures} batches; {line}")
             elif missing:
+                if (seconds := patience.wait(Passing(line))) is None:
+                    raise StageError(
+                        f"{len(missing)} requests: no answer, {patience.failures} batches in a row; {line}"
+                    )
                 await asyncio.sleep(seconds)
         return [response for request in requests if (response := self._stored(request))]
 
     def _stored(self, request: Request) -> Response | None:
-        """Also one that `find` takes for too long, if it was asked with this limit: asked again it is no shorter."""
+        """`find`, or an answer longer than its own limit (servers count in their ways): not asked again."""
         bought = (row for row in self.store.bought(request) if row.max_tokens == request.max_tokens)
         return self.store.find(request) or next(bought, None)
 
     def _missing(self, requests: Iterable[Request]) -> dict[str, Request]:
-        """By key: a batch holds a key once, so of one key and two limits the second comes in a later round."""
+        """By key: a batch holds a key once, so of a key with two limits the second comes in a later round."""
         missing: dict[str, Request] = {}
         for request in requests:
             if not self._stored(request):
@@ -146,35 +104,40 @@ class BatchTeacher:
         return missing
 
     def _wanted(self, batch: Batch, missing: dict[str, Request]) -> dict[str, Request]:
-        """The missing requests that `batch` may have an answer for, with the max_tokens that they have there."""
-        held = (key for key in missing if key in batch.limits and key not in batch.unanswered)
-        wanted = {key: missing[key].model_copy(update={"max_tokens": batch.limits[key]}) for key in held}
-        bought = {key: {row.max_tokens for row in self.store.bought(request)} for key, request in wanted.items()}
-        return {key: request for key, request in wanted.items() if request.max_tokens not in bought[key]}
+        """The missing requests whose answer `batch` has or will have, with the max_tokens that they have in it."""
+        wanted = {}
+        for key, request in missing.items():
+            limit = batch.limits.get(key)
+            if limit is None or key in batch.unanswered or limit in {r.max_tokens for r in self.store.bought(request)}:
+                continue
+            wanted[key] = request.model_copy(update={"max_tokens": limit})
+        return wanted
 
     async def _round(self, missing: dict[str, Request]) -> str:
         """Import what has ended, create what no batch holds, wait for all. Returns why some have no answer."""
-        line, waiting = "", []
-        for batch in list(self._batches.values()):
+        line, waiting = "", list[Batch]()
+        held: set[str] = set()
+        for batch in list(self._ledger.batches.values()):
             if batch.status in FINISHED and (wanted := self._wanted(batch, missing)):
                 line = await self._import(batch, wanted) or line
         missing = self._missing(missing.values())
-        held: set[str] = set()
-        for batch in self._batches.values():
+        for batch in self._ledger.batches.values():
             if batch.status not in FINISHED and (wanted := self._wanted(batch, missing)):
-                held |= wanted.keys()
                 self._reserve(batch, wanted)
                 waiting.append(batch)
+                held |= wanted.keys()
         free = [request for key, request in missing.items() if key not in held]
         admitted = self._admitted(free)
         if free and not admitted and not waiting:
             raise BudgetReached
-        for chunk in _chunks(admitted, self._renamed):
-            waiting.append(await self._create(chunk))
+        for upload in uploads(admitted, self._renamed):
+            batch = await self._ledger.create(upload, limit_name(upload.api, upload.model, self._renamed))
+            self._reserve(batch, upload.requests)
+            waiting.append(batch)
         return await self._wait(waiting, missing) or line
 
     def _admitted(self, requests: list[Request]) -> list[Request]:
-        """As many of them, in their order, as the budget surely pays for."""
+        """As many of them, in their order, as the budget pays for whatever they cost."""
         total = Decimal(0)
         for number, request in enumerate(requests):
             total += self._most(request)
@@ -190,33 +153,66 @@ class BatchTeacher:
             batch.reserved[key] = self._most(requests[key])
             self.budget.reserved += batch.reserved[key]
 
-    async def _create(self, chunk: dict[str, tuple[Request, bytes]]) -> Batch:
-        """Upload and create. An upload that no batch refers to costs nothing; of creations there is one only."""
-        requests = {key: request for key, (request, _) in chunk.items()}
-        first = next(iter(requests.values()))
-        client = await self._connect()
-        content = b"".join(line for _, line in chunk.values())
-        limit = "max_completion_tokens" if first.model in self._renamed and first.api == "chat" else "max_tokens"
-        metadata = {"project": PROJECT, "keys": _digest(chunk), "model": first.model, "limit": limit}
-        tried = False
+    async def _wait(self, waiting: list[Batch], missing: dict[str, Request]) -> str:
+        """Poll until all have ended, and import each when it has. Returns why some requests have no answer."""
+        line, before = "", self.asked
+        for batch in waiting:
+            if not batch.watched:
+                leave = "leave any time, the next run comes back to it"
+                print(f"batch {batch.id}: {len(batch.limits)} requests; {leave}", flush=True)
+            batch.watched = True
+        while waiting:
+            await asyncio.sleep(self.poll_seconds)
+            for batch in list(waiting):
+                ready = self.ready
+                batch.about = await self._api.batch(batch.id, self.poll_seconds)
+                if batch.status == "failed":
+                    waiting.remove(batch)
+                    line = await self._failed(batch, others=bool(waiting) or self.asked > before)
+                elif batch.status in FINISHED:
+                    waiting.remove(batch)
+                    line = await self._import(batch, self._wanted(batch, missing)) or line
+                elif self.ready > ready:
+                    self.on_answer()
+        return line
 
-        async def upload() -> str:
-            file = await client.files.create(file=("requests.jsonl", content), purpose="batch")
-            return str(_checked({"id": getattr(file, "id", None)})["id"])
+    async def _failed(self, batch: Batch, others: bool) -> str:
+        """The provider took nothing of it: `StageError`, unless it will fit when `others` of ours have ended."""
+        code, message = batch.failure
+        line = shown(f"{self.name}: batch {batch.id} failed ({code}: {message}); {KEPT}")
+        self._ledger.forget(batch)
+        await self.budget.settle(sum(batch.reserved.values(), Decimal(0)), Decimal(0))
+        if code == QUEUE_FULL and others:
+            return line
+        raise StageError(line)
 
-        async def create() -> dict[str, Any]:
-            nonlocal tried
-            # A fault of the first try says nothing about whether the batch was made.
-            made = [about for about in await self._listing() if about.get("input_file_id") == file] if tried else []
-            tried = True
-            endpoint = f"/v1{PATHS[first.api]}"
-            body = {"input_file_id": file, "endpoint": endpoint, "completion_window": "24h", "metadata": metadata}
-            return made[0] if made else _checked(await client.post("/batches", cast_to=object, body=body))
+    async def _import(self, batch: Batch, wanted: dict[str, Request]) -> str:
+        """Store the answers to `wanted`, in one write, before anything is raised. Returns why some have none.
 
-        file = await self._call(upload, first.model, limited=False)
-        about = await self._call(create, first.model)
-        batch = Batch(about, {key: request.max_tokens for key, request in requests.items()})
-        self._batches[batch.id] = batch
-        self._reserve(batch, requests)
-        self._note(batch.about, batch.limits)
-        return batch
+        Errors are raised for a batch that this process saw open only: the cause of an older one may be mended by
+        now. Its requests are asked again, which costs nothing if it is not.
+        """
+        results = await self._ledger.results(batch, wanted)
+        if results.unreadable:
+            results = await self._ledger.results(batch, wanted)  # what was cut on the way is whole now
+        outcomes = [results.outcomes.get(key) for key in wanted]
+        answers = [outcome for outcome in outcomes if isinstance(outcome, Response)]
+        costs = [self.budget.cost(row, batch.reserved.get(row.key, self._most(wanted[row.key]))) for row in answers]
+        if answers:
+            self.store.add(*answers)
+        await self.budget.settle(sum(batch.reserved.values(), Decimal(0)), sum(costs, Decimal(0)))
+        batch.reserved.clear()
+        self.asked += len(answers)
+        self.on_answer()
+        if results.unreadable:
+            mend = "paid for, so not asked again; run again later, or delete that file at the provider to have it asked"
+            raise StageError(shown(f"{self.name}: batch {batch.id}: {results.unreadable} can't be read; {mend}"))
+        batch.unanswered |= wanted.keys() - {row.key for row in answers}
+        line = ""
+        for request, outcome in zip(wanted.values(), outcomes, strict=True):
+            if isinstance(outcome, LimitRenamed) and not batch.new_limit:
+                self._renamed.add(request.model)
+            elif isinstance(outcome, LimitRenamed | StageError) and batch.watched:
+                raise outcome if isinstance(outcome, StageError) else StageError(outcome.line)
+            line = outcome.line if isinstance(outcome, Passing) else line
+        return line or f"{self.name}: batch {batch.id} {batch.status} without an answer to some; {KEPT}"

@@ -4,7 +4,7 @@
 A request waits, in the order of the list, for its slot (max_concurrency), for its money (budget) and for its
 pace (limiter), and keeps slot and money until it is answered: so the requests that a budget pays for are the
 same at every concurrency. The server (and the need for a key) begins with the first that was not stored, and
-that one is alone under way until the server has answered: a wrong key is refused once, not 64 times.
+that one is alone under way until a remote server has answered: a wrong key is refused once, not 64 times.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import StageError
 from stages.teacher.budget import Budget
-from stages.teacher.connection import EMBEDDED, connect, post
+from stages.teacher.connection import connect, post
 from stages.teacher.faults import LimitRenamed, Passing, Patience, Withheld, judge
 from stages.teacher.limits import RateLimiter, estimated_tokens
-from stages.teacher.store import Request, Response, ResponseStore
+from stages.teacher.store import EMBEDDED, Request, Response, ResponseStore
 from stages.teacher.wire import PATHS, body_of, response_of, withheld
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Teacher:
                     client = await self._connect()
                     await self.limiter.acquire(estimated_tokens(request))
                     reserved = await self.budget.reserve(request)
-                    if not self._answers:
+                    if self.base_url and not self._answers:
                         self._open.clear()
                 response = await self._answer(client, request, reserved)
         except Exception as error:

@@ -13,21 +13,24 @@ from stages.core.errors import StageError
 from stages.core.files import scratch
 from stages.core.secrets import secret
 from stages.teacher.embedded import serve
+from stages.teacher.store import EMBEDDED
 from stages.weights import bundled
 from stages.weights.reference import cache_folder
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-EMBEDDED = "embedded"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+CONNECT_TIMEOUT = 20.0
+"""Seconds: a host that does not even take the connection is not one that thinks."""
 
 
 @contextlib.asynccontextmanager
 async def connect(base_url: str, timeout: float) -> AsyncIterator["AsyncOpenAI"]:
     """The teacher at `base_url`, or the embedded one when that is empty. `timeout`: seconds of silence."""
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
+    silence = Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
     with contextlib.ExitStack() as server:
         if base_url:
             key = api_key(base_url)
@@ -37,7 +40,7 @@ async def connect(base_url: str, timeout: float) -> AsyncIterator["AsyncOpenAI"]
         # A proxy of the environment can't reach our loopback.
         http = DefaultAsyncHttpxClient(trust_env=not on_loopback(base_url))
         async with AsyncOpenAI(
-            base_url=base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http
+            base_url=base_url, api_key=key, max_retries=0, timeout=silence, http_client=http
         ) as client:
             yield client
 

@@ -163,5 +163,6 @@ def _refused(teacher: str, error: Any) -> str:
 def _reason(error: Any) -> str:
     """What the server says is wrong, such as a max_tokens that the model can't take; never the key."""
     message = error.body.get("message") if isinstance(error.body, dict) else None
-    text = " ".join(str(message or "").replace(secret("OPENAI_API_KEY") or "\0", "[key]").split())[:200]
+    key = (secret("OPENAI_API_KEY") or "").strip() or "\0"
+    text = " ".join(str(message or "").replace(key, "[key]").split())[:200]
     return f" ({text})" if text else ""

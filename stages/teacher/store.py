@@ -86,9 +86,9 @@ class ResponseStore:
     def find(self, request: Request) -> Response | None:
         return next((row for row in self._responses.get(request.key, []) if row.answers(request)), None)
 
-    def bought(self, request: Request) -> list[Response]:
+    def bought(self, asked: Request | Response) -> list[Response]:
         """Every answer that this request ever got, those that a higher limit made obsolete included."""
-        return list(self._responses.get(request.key, []))
+        return list(self._responses.get(asked.key, []))
 
     def is_recorded(self, response: Response) -> bool:
         """Whether it came from data/recorded/, not from a teacher that this checkout asked."""
