@@ -13,6 +13,7 @@ from growing import TEACHER, Scripted, family, grown, rows_of, seeds_of, tasks_f
 from openai_server import Answer, Asked, OpenAIServer, Reply
 
 from stages.novelty.rouge import rouge_l
+from stages.selfinstruct.prompting import draw_exemplars
 from stages.selfinstruct.rounds import Family, grow
 from stages.teacher.client import Teacher
 from stages.teacher.store import Request, ResponseStore
@@ -125,6 +126,15 @@ def test_slots_of_a_round_see_the_pool_as_it_was_when_the_round_began() -> None:
                 assert rounds[name] < row.model_extra["round"]
                 seen += 1
     assert seen > 20
+
+
+def test_a_slot_draws_by_its_name_from_the_seeds_and_all_rows_of_earlier_rounds() -> None:
+    one = family(num_seed_exemplars=1, num_machine_exemplars=2, max_exemplar_tokens=1000, seed=7, **ENDLESS)
+    grown(one)
+    for (number, slot), drew in exemplars_of(one).items():
+        before = [row for row in one.kept if row.model_extra["round"] < number]
+        drawn = draw_exemplars(one.seeds, before, 1, 2, 1000, f"7/bgp_knowledge/{number}/{slot}")
+        assert drew == {task.id for task in drawn}
 
 
 @every_contract

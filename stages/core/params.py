@@ -134,7 +134,7 @@ class Generate(Section):
     max_usd: Usd | None
     """What the answers of this stage may cost in all, those of earlier runs included; null: no cap."""
     filters: list[str]
-    """In their order (stages/selfinstruct/filters.py); `name@family` for that family only, `name@!family` for others."""
+    """In their order (stages/selfinstruct/filters.py); `name@family`: there only, `name@!family`: elsewhere."""
     min_words: Count
     max_words: PositiveInt
     """Window of an instruction's length, in words."""
@@ -160,7 +160,9 @@ class Generate(Section):
         if self.min_words > self.max_words:
             problems.append(f"min_words {self.min_words} is above max_words {self.max_words}")
         if self.output_contract == "json_schema" and (self.api != "chat" or not self.base_url):
-            problems.append("output_contract json_schema needs api: chat and a base_url whose server has it; use blocks")
+            problems.append(
+                "output_contract json_schema needs api: chat and a base_url whose server has it; use blocks"
+            )
         if self.mode == "batch" and not self.base_url:
             problems.append("mode batch is a provider's Batch API: set base_url, or use live")
         if self.stop and not self.base_url:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from stages.core.errors import StageError
-from stages.teacher.batch_api import BatchApi, shown
+from stages.teacher.batch_api import BatchApi
 from stages.teacher.batch_files import limit_name, uploads
 from stages.teacher.batch_ledger import FINISHED, Batch, Ledger
 from stages.teacher.budget import Budget, BudgetReached
-from stages.teacher.faults import KEPT, LimitRenamed, Passing, Patience
+from stages.teacher.faults import KEPT, LimitRenamed, Passing, Patience, shown
 from stages.teacher.store import Request, Response, ResponseStore
 
 QUEUE_FULL = "token_limit_exceeded"
@@ -71,7 +71,7 @@ class BatchTeacher:
             if request.key not in self._counted:
                 self._counted.add(request.key)
                 self.budget.count(self.store.bought(request))
-        self.replayed += sum(self._stored(request) is not None for request in requests)
+        self.replayed += sum(self.store.find(request) is not None for request in requests)
         if missing := self._missing(requests):
             await self._ledger.survey({request.model for request in missing.values()})
             self._renamed |= {batch.model for batch in self._ledger.batches.values() if batch.new_limit}
@@ -88,18 +88,13 @@ class BatchTeacher:
                         f"{len(missing)} requests: no answer, {patience.failures} batches in a row; {line}"
                     )
                 await asyncio.sleep(seconds)
-        return [response for request in requests if (response := self._stored(request))]
-
-    def _stored(self, request: Request) -> Response | None:
-        """`find`, or an answer longer than its own limit (servers count in their ways): not asked again."""
-        bought = (row for row in self.store.bought(request) if row.max_tokens == request.max_tokens)
-        return self.store.find(request) or next(bought, None)
+        return [response for request in requests if (response := self.store.find(request))]
 
     def _missing(self, requests: Iterable[Request]) -> dict[str, Request]:
         """By key: a batch holds a key once, so of a key with two limits the second comes in a later round."""
         missing: dict[str, Request] = {}
         for request in requests:
-            if not self._stored(request):
+            if not self.store.find(request):
                 missing.setdefault(request.key, request)
         return missing
 

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.core.errors import StageError
-from stages.core.secrets import secret
 from stages.teacher.connection import connect
 from stages.teacher.faults import Passing, Patience, judge
 from stages.teacher.wire import NotAnAnswer
@@ -136,12 +135,6 @@ class BatchApi:
         if self._client is None:
             self._client = await self._cleanup.enter_async_context(connect(self.base_url, self.request_timeout))
         return self._client
-
-
-def shown(text: str) -> str:
-    """A provider's text for an error: one line, without the key."""
-    key = (secret("OPENAI_API_KEY") or "").strip() or "\0"
-    return " ".join(text.replace(key, "[key]").split())[:400]
 
 
 def _checked(about: Any) -> About:

@@ -13,8 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from stages.core.errors import StageError
-from stages.teacher.batch_api import shown
-from stages.teacher.faults import KEPT, LimitRenamed, Passing, Withheld, judge
+from stages.teacher.faults import KEPT, LimitRenamed, Passing, Withheld, judge, shown
 from stages.teacher.store import Request, Response
 from stages.teacher.wire import CONTENT_CODES, PATHS, body_of, response_of, withheld
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from stages.core.errors import StageError
 from stages.core.files import write_json
-from stages.teacher.batch_api import About, BatchApi, Gone, shown
+from stages.teacher.batch_api import About, BatchApi, Gone
 from stages.teacher.batch_files import NEW_LIMIT, Results, Upload, digest, limits_of, read_results
+from stages.teacher.faults import shown
 from stages.teacher.store import Request
 
 PROJECT = "netllama"

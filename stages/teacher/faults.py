@@ -161,8 +161,12 @@ def _refused(teacher: str, error: Any) -> str:
 
 
 def _reason(error: Any) -> str:
-    """What the server says is wrong, such as a max_tokens that the model can't take; never the key."""
+    """What the server says is wrong, such as a max_tokens that the model can't take."""
     message = error.body.get("message") if isinstance(error.body, dict) else None
+    return f" ({shown(str(message))})" if message else ""
+
+
+def shown(text: str) -> str:
+    """A provider's text for an error: one line, without the key."""
     key = (secret("OPENAI_API_KEY") or "").strip() or "\0"
-    text = " ".join(str(message or "").replace(key, "[key]").split())[:200]
-    return f" ({text})" if text else ""
+    return " ".join(text.replace(key, "[key]").split())[:400]

@@ -55,7 +55,9 @@ class Sampler(LogitsProcessor):
             likely, order, mass = self._likeliest((scores / self.temperature).softmax(dim=-1))
             # Tokens are kept while the mass before them is below top_p: the likeliest always is.
             kept = (mass - likely < self.top_p).sum(dim=-1, keepdim=True)
-            drawn = torch.tensor([[draw.random()] for draw in self.draws], device=mass.device) * mass.gather(1, kept - 1)
+            drawn = torch.tensor([[draw.random()] for draw in self.draws], device=mass.device) * mass.gather(
+                1, kept - 1
+            )
             place = torch.minimum(torch.searchsorted(mass, drawn, right=True), kept - 1)
             chosen = order.gather(1, place)
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_ROWS = 32
-WAIT = 0.1
+WAIT = 0.3
 """Seconds that the first request of a batch waits for others: a client sends a round at once."""
 
 
@@ -59,7 +59,9 @@ class Model:
     def job(self, path: str, body: dict[str, Any]) -> Job:
         """The request's body as a job; `BadRequest` where it asks for what is not here."""
         if path.endswith("/chat/completions"):
-            ids = self.tokenizer.apply_chat_template(body["messages"], add_generation_prompt=True, return_dict=False)
+            ids: Any = self.tokenizer.apply_chat_template(
+                body["messages"], add_generation_prompt=True, return_dict=False
+            )
         else:
             ids = self.tokenizer(body["prompt"]).input_ids
         if unknown := {"response_format", "stop"} & set(body):
@@ -90,7 +92,7 @@ class Model:
         pad = next(iter(self.ends))
         # The prompts of a family begin with the same directive, a third of their tokens: it is read once for all
         # rows. The padding stands behind it, so that it is at the same places in each row.
-        shared = len(os.path.commonprefix([job.ids[:-1] for job in jobs])) if len(jobs) > 1 else 0
+        shared = _shared([job.ids for job in jobs]) if len(jobs) > 1 else 0
         gaps = [width - len(job.ids) for job in jobs]
         rows = [job.ids[:shared] + [pad] * gap + job.ids[shared:] for job, gap in zip(jobs, gaps, strict=True)]
         ids = torch.tensor(rows, device=self.model.device)
@@ -116,8 +118,15 @@ class Model:
             )
         for job, row in zip(jobs, answered[:, width:].tolist(), strict=True):
             end = next((place for place, token in enumerate(row) if token in self.ends), len(row))
-            text = self.tokenizer.decode(row[:end], skip_special_tokens=True)
+            text = str(self.tokenizer.decode(row[:end], skip_special_tokens=True))
             job.answer.set_result((text, "stop" if end < len(row) else "length", end))
+
+
+def _shared(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with, the last one of each left out: it is what the answer goes on from."""
+    first, last = min(prompts), max(prompts)  # in the order of words in a dictionary: what these share, all share
+    pairs = enumerate(zip(first[:-1], last[:-1], strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(map(len, prompts)) - 1)
 
 
 def work(model: Model, jobs: "queue.Queue[Job]") -> None:

@@ -67,9 +67,9 @@ class Response(BaseModel):
 
     def answers(self, request: Request) -> bool:
         """Whether asking `request` anew could end no differently: same limit, or the limit was not met."""
-        if self.finish_reason == "length":
-            return self.max_tokens == request.max_tokens
-        return self.completion_tokens <= request.max_tokens
+        if self.max_tokens == request.max_tokens:
+            return True
+        return self.finish_reason != "length" and self.completion_tokens <= request.max_tokens
 
 
 class ResponseStore:
@@ -97,11 +97,16 @@ class ResponseStore:
     def add(self, *responses: Response) -> None:
         """Durable when this returns: one write, then fsync."""
         lines = "".join(canonical_json(response.model_dump()) + "\n" for response in responses)
-        self.live.parent.mkdir(parents=True, exist_ok=True)
+        if new := not self.live.exists():
+            self.live.parent.mkdir(parents=True, exist_ok=True)
         with open(self.live, "ab") as file:
             file.write(lines.encode())
             file.flush()
             os.fsync(file.fileno())
+        if new:  # the name of the file must be as durable as what is in it
+            folder = os.open(self.live.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
         for response in responses:
             self._remember(response)
 
