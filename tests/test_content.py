@@ -11,8 +11,9 @@ from source import ROOT
 
 from stages.core.params import read_params
 from stages.core.records import Question, SeedTask, load_questions, load_seeds
-from stages.selfinstruct.blocks import Candidate
-from stages.selfinstruct.filters import FENCE, Context, objection
+from stages.selfinstruct.contract import Candidate
+from stages.selfinstruct.filters import FENCE
+from stages.selfinstruct.pool import Pool, Questions
 
 DATA = ROOT / "data"
 GENERATE = read_params(ROOT / "params.yaml").generate
@@ -65,13 +66,14 @@ def test_an_instruction_lies_in_the_word_window_of_generated_ones(family: str) -
     assert {name: n for name, n in lengths.items() if not GENERATE.min_words <= n <= GENERATE.max_words} == {}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_seed_passes_the_filters_of_its_family(family: str) -> None:
-    context = Context(directive(family), GENERATE.min_words, GENERATE.max_words)
-    objections = {
-        seed.id: objection(Candidate(seed.instruction, seed.input, seed.output), context) for seed in SEEDS[family]
-    }
-    assert {name: reason for name, reason in objections.items() if reason} == {}
+@a_family
+def test_every_seed_passes_the_filters_of_its_family_and_the_pool_of_the_seeds_before_it(family: str) -> None:
+    pool = Pool(family, [], directive(family), Questions(QUESTIONS), GENERATE)
+    reasons = {}
+    for seed in SEEDS[family]:
+        reasons[seed.id] = pool.judge(Candidate(seed.instruction, seed.input, seed.output, seed.category)).reason
+        pool.add(seed)
+    assert {name: reason for name, reason in reasons.items() if reason} == {}
 
 
 @a_family

@@ -102,21 +102,25 @@ CASES: list[tuple[str, Context, Candidate, bool]] = [
     ("broken_code", CONTEXT, code("x = 1", "import scapy\n"), False),
     ("broken_code", CONTEXT, code("x = = 1", language="console"), False),
     ("broken_code", CONTEXT, code("x = = 1", language=""), False),
-    ("required_import", SCAPY, code("print(1)"), True),
+    ("required_import", SCAPY, code("import dpkt"), True),
+    ("required_import", SCAPY, code("from dpkt.ip import IP\nimport os"), True),
+    ("required_import", SCAPY, code("import dpkt", "x = 'import scapy'"), True),
+    ("required_import", SCAPY, code("x = [1]"), False),
+    ("required_import", SCAPY, code("import os, xml.sax\nfrom collections.abc import Sized"), False),
+    ("required_import", SCAPY, code("from . import dpkt\nfrom .dpkt import ip"), False),
     ("required_import", SCAPY, code("import scapy_http\nfrom . import scapy\n# import scapy"), True),
-    ("required_import", SCAPY, code("import os", "x = 'import scapy'"), True),
     ("required_import", SCAPY, code("import scapy"), False),
     ("required_import", SCAPY, code("import os, scapy.all as s"), False),
     ("required_import", SCAPY, code("from scapy.all import IP"), False),
     ("required_import", SCAPY, code("def f():\n    from scapy import all"), False),
-    ("required_import", SCAPY, code("print(1)", "import scapy.all"), False),
-    ("required_import", SCAPY, code("import scapy.all", "print(1)"), False),
+    ("required_import", SCAPY, code("import dpkt", "import scapy.all"), False),
+    ("required_import", SCAPY, code("import scapy.all", "import dpkt"), False),
     ("required_import", SCAPY, code("tshark -r a.pcap", language="console"), False),
     ("required_import", SCAPY, says("Scapy is a library."), False),
     ("required_import", SCAPY, code(DEEP), False),  # broken_code's to say
     ("required_import", EITHER, code("import pyshark"), False),
     ("required_import", EITHER, code("import dpkt"), True),
-    ("required_import", CONTEXT, code("print(1)"), False),
+    ("required_import", CONTEXT, code("import dpkt"), False),
     *(
         ("local_path", CONTEXT, says(text), True)
         for text in (
@@ -241,26 +245,15 @@ def test_words_of_the_domain_pass_by_default(word: str) -> None:
     assert family("performance_analysis").pool.judge(candidate).reason is None
 
 
-FRAGMENTS = {
-    "pybgpstream-015",
-    "pybgpstream-018",
-    "pybgpstream-021",
-    "pybgpstream_realtime-017",
-    "pybgpstream_realtime-019",
-    "pybgpstream_realtime-021",
-}
-"""Seeds whose Python is a few lines for the middle of a script: `required_import` has no way to see that."""
-
-
 @pytest.mark.parametrize("name", FAMILIES)
-def test_no_filter_objects_to_a_hand_written_seed_but_for_fragments(name: str) -> None:
+def test_no_filter_objects_to_a_hand_written_seed(name: str) -> None:
     seeds = seeds_of(name)
     for seed in seeds:
         others = [other for other in seeds if other is not seed]
         # No directive: some state facts of the field, and a seed may say the same in as many words.
         pool = Pool(name, others, "", Questions(), params())
         verdict = pool.judge(Candidate(" ".join(seed.instruction.split()), seed.input, seed.output, seed.category))
-        assert (seed.id, verdict.reason) == (seed.id, "required_import" if seed.id in FRAGMENTS else None)
+        assert (seed.id, verdict.reason) == (seed.id, None)
 
 
 def test_the_orders_of_either_contract_are_a_leak() -> None:

@@ -314,7 +314,8 @@ def test_a_run_ends_at_its_cap_and_a_higher_cap_goes_on_from_there(
     server: OpenAIServer, set_params: Callable[..., None]
 ) -> None:
     server.reply = as_dear_as_real
-    set_params(**PRICES, **{"generate.requests_per_round": 2})
+    rounds = {"num_instructions_to_generate": 60, "max_requests": 40, "requests_per_round": 12}
+    set_params(**PRICES, **{f"generate.{name}": value for name, value in rounds.items()})
     assert generate().returncode == 0
     uncapped, prompts, price = outs(), server.prompts.copy(), bill(server)
     assert read_json(OUTS[3])["usd"] == float(round(price, 6))
@@ -333,10 +334,10 @@ def test_a_run_ends_at_its_cap_and_a_higher_cap_goes_on_from_there(
         assert 0 < bill(server) <= Decimal(str(cap))
         bought.append(sorted(server.prompts))
         capped = outs()
-        assert 0 < len(read_jsonl(OUTS[0])) < 16
+        assert 0 < len(read_jsonl(OUTS[0])) < 120
         assert uncapped[OUTS[0]].startswith(capped[OUTS[0]].splitlines()[0]), "the rounds that were paid are there"
     assert bought[0] == bought[1]
-    assert 2 < len(bought[0]) < len(prompts)
+    assert len(prompts) / 2 < len(bought[0]) < len(prompts)
 
     again = generate()
     assert again.returncode == 0

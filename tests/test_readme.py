@@ -71,7 +71,8 @@ def test_the_params_table_shows_the_defaults() -> None:
         for name, default in zip(re.findall(r"`([\w.]+)`", names), defaults.split(", "), strict=True):
             area, _, key = name.partition(".")
             value = PARAMS[area][key]
-            shown = f"{len(value)} of them" if isinstance(value, list) else "(empty)" if value in ("", None) else str(value)
+            empty = "(empty)" if value in ("", None) else str(value)
+            shown = f"{len(value)} of them" if isinstance(value, list) else empty
             assert shown == default, name
 
 

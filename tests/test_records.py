@@ -106,7 +106,7 @@ def test_a_family_without_a_seed_says_what_to_do(tmp_path: Path) -> None:
 def test_an_instruction_keeps_its_provenance(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "pool.jsonl", [INSTRUCTION])
     (row,) = load_instructions(tmp_path / "pool.jsonl")
-    assert row.model_dump() == INSTRUCTION
+    assert row.model_dump() == INSTRUCTION | {"category": ""}
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,7 @@ def test_an_alpaca_array_and_the_same_rows_as_lines_are_the_same(tmp_path: Path)
         {
             "id": "mine-000001",
             "family": "extra",
+            "category": "",
             "source": "extra",
             "instruction": "What is a MED?",
             "input": "",
@@ -193,6 +194,7 @@ def test_an_alpaca_array_and_the_same_rows_as_lines_are_the_same(tmp_path: Path)
         {
             "id": "mine-000002",
             "family": "bgp",
+            "category": "",
             "source": "extra",
             "instruction": "What is an AS?",
             "input": "",

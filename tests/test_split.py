@@ -265,6 +265,7 @@ def test_your_own_data_joins_without_its_stray_keys(
         {
             "id": "mine-000001",
             "family": "extra",
+            "category": "",
             "source": "extra",
             "instruction": "Name the port of BGP.",
             "input": "",
@@ -273,6 +274,7 @@ def test_your_own_data_joins_without_its_stray_keys(
         {
             "id": "mine-000002",
             "family": "packet_analysis",
+            "category": "",
             "source": "extra",
             "instruction": "Name the port of NTP.",
             "input": "ntp",

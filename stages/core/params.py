@@ -141,7 +141,7 @@ class Generate(Section):
     blacklist: list[str]
     """Words that no instruction may hold. Empty: "file", "plot" and "map" are words of this domain."""
     required_imports: list[str]
-    """`family=module`: Python in an output of that family imports the module; any of several."""
+    """`family=module`: Python in an output of that family that uses libraries uses this one; any of several."""
     rouge_threshold: Annotated[Number, Field(gt=0, le=1)]
     """An instruction is rejected above this ROUGE-L F1 to any seed or kept instruction of its family."""
     question_threshold: Annotated[Number, Field(gt=0, le=1)]

@@ -8,9 +8,10 @@ whether it objects. A filter is listed in `generate.filters` by its name: `word_
 import ast
 import difflib
 import re
+import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.selfinstruct.blocks import SEPARATOR
@@ -101,23 +102,13 @@ def broken_code(candidate: Candidate, context: Context) -> bool:
 
 
 def required_import(candidate: Candidate, context: Context) -> bool:
-    """There is Python in the output, and none of it imports a module of `generate.required_imports`."""
+    """The Python in the output uses libraries, and none of them is one of `generate.required_imports`.
+
+    A fragment that needs no more than the standard library passes: it may work on what the library hands it.
+    """
     trees = [tree for code in _python(candidate.output) if (tree := _syntax(code))]
-    if not trees or not context.required_imports:
-        return False
-    imported = {
-        name.split(".")[0]
-        for tree in trees
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    return not imported & context.required_imports
+    libraries = {name for tree in trees for name in _imported(tree)} - sys.stdlib_module_names
+    return bool(context.required_imports and libraries and not libraries & context.required_imports)
 
 
 def local_path(candidate: Candidate, context: Context) -> bool:
@@ -194,6 +185,15 @@ def _shingles(text: str) -> set[tuple[str, ...]]:
 
 def _python(text: str) -> list[str]:
     return [code for language, code in FENCE.findall(text) if language.lower() in ("python", "py")]
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Top-level names of the modules that the code imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").split(".")[0]
 
 
 def _syntax(code: str) -> ast.Module | None:
