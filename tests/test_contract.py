@@ -69,9 +69,9 @@ def test_noinput_in_any_spelling_is_an_empty_input(written: str) -> None:
 @pytest.mark.parametrize(
     "piece",
     [
-        "1. Output:\nb\n1. Input:\nc\n1. Instruction: a",  # out of order
+        "1. Output:\nb\n1. Input:\nc\nInstruction: a",  # out of order
         "1. Instruction: a\n1. Input:\nb",  # no output
-        "1. Instruction: a\n2. Instruction: b\n1. Output:\nc",  # two in one
+        "1. Instruction: a\nInstruction: b\n1. Output:\nc",  # two in one
         "1. Instruction: a\n1. Output:\nb\n1. Output:\nc",
     ],
 )
@@ -80,6 +80,15 @@ def test_a_block_with_other_fields_is_malformed_and_keeps_its_text(piece: str) -
         Candidate(instruction=piece, problem="malformed"),
         Candidate("a", "", "b"),
     ]
+
+
+@pytest.mark.parametrize("between", ["\n", "\n\n \n"])
+@pytest.mark.parametrize("start", ["###\n3. Instruction: a", "3. Instruction: a", " a"])
+def test_a_numbered_instruction_begins_a_block_where_the_separator_was_forgotten(start: str, between: str) -> None:
+    text = f"{start}\n3. Output:\nb\n1. Step{between}4. Instruction: c\n4. Input:\nd\n4. Output:\ne"
+    assert BLOCKS.parse(text, None) == [Candidate("a", "", "b\n1. Step"), Candidate("c", "d", "e")]
+    [first, second] = BLOCKS.parse(text, "truncated")
+    assert (first.problem, second.problem) == (None, "truncated")
 
 
 def test_chatter_before_the_first_block_is_one_malformed_candidate() -> None:

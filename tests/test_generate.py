@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -67,6 +68,13 @@ class Gate:
         self.opened.set()
 
 
+def await_gate(gate: Gate, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 60
+    while not gate.reached.wait(0.05):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the run hangs"
+
+
 @pytest.fixture
 def gate() -> Gate:
     return Gate()
@@ -125,7 +133,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_like_an_undisturbed_one(
     server.requests.clear()
     gate.close_after(5)
     with start() as process:
-        assert gate.reached.wait(60)
+        await_gate(gate, process)
         process.send_signal(signal.SIGKILL)
     gate.open()
     stored = read_jsonl(STORE)
@@ -148,7 +156,7 @@ def test_an_interrupted_run_says_that_it_can_go_on_and_writes_nothing(
 ) -> None:
     gate.close_after(4)
     process = start()
-    assert gate.reached.wait(60)
+    await_gate(gate, process)
     process.send_signal(number)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130

@@ -12,7 +12,8 @@ from stages.selfinstruct.contract import Candidate
 from stages.selfinstruct.prompting import NO_INPUT, Example
 
 SEPARATOR = "###"
-_BLOCK_EDGE = re.compile(rf"^{re.escape(SEPARATOR)}\s*$", re.MULTILINE)
+# A separator, or a numbered instruction where the teacher forgot it.
+_BLOCK_EDGE = re.compile(rf"^{re.escape(SEPARATOR)}\s*$|^(?=\s*\d+\s*\.\s*Instruction\s*:)", re.MULTILINE)
 _FIELD = re.compile(r"^\s*(?:\d+\s*\.\s*)?(Instruction|Input|Output)\s*:", re.MULTILINE)
 _ORDERS = (["Instruction", "Input", "Output"], ["Instruction", "Output"])
 
