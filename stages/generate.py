@@ -46,6 +46,10 @@ FUNNEL = Path("metrics/generate_funnel.csv")
 
 def load_families(params: Any) -> list[Family]:
     """Every family's files, all read before the first question is asked."""
+    for entry in [*params.filters, *params.required_imports]:
+        name = entry.partition("=")[0] if "=" in entry else entry.partition("@")[2].removeprefix("!")
+        if name and not (PROMPTS / f"{name}.txt").exists():
+            raise StageError(f"params.yaml: generate: {entry!r} is for a family {name} that has no {PROMPTS / name}.txt")
     questions = Questions(load_questions(QUESTIONS))
     families = []
     for name in params.families:

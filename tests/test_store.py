@@ -62,8 +62,11 @@ def test_a_response_is_on_the_disk_when_add_returns(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "fsync", fsync)
     store.add(response(request()))
-    assert synced == [(live.stat().st_ino, live.read_bytes())]
+    # The file, and the folder that has its name since now.
+    assert synced == [(path.stat().st_ino, live.read_bytes()) for path in (live, tmp_path)]
     assert synced[0][1].endswith(b"\n")
+    store.add(response(request(draw="bgp/0/1")))
+    assert synced[2:] == [(live.stat().st_ino, live.read_bytes())]
 
 
 def test_what_was_not_stored_is_not_found(tmp_path: Path) -> None:
