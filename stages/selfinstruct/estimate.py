@@ -90,6 +90,7 @@ def table(estimates: Sequence[Estimate], budget: Budget, batch: bool) -> str:
         total = [sum(pair) for pair in zip(total, numbers, strict=True)]
         money = [sum(pair, Decimal(0)) for pair in zip(money, usd, strict=True)]
     lines.append(_line("all", total, (money[0], money[1]) if prices else None))
+    lines.append("tokens of prompts are counted at four characters each")
     if not prices:
         lines.append("no price: set generate.usd_per_million_prompt_tokens and usd_per_million_completion_tokens")
     if budget.max_usd is not None:
