@@ -48,8 +48,9 @@ def load_families(params: Any) -> list[Family]:
     """Every family's files, all read before the first question is asked."""
     for entry in [*params.filters, *params.required_imports]:
         name = entry.partition("=")[0] if "=" in entry else entry.partition("@")[2].removeprefix("!")
-        if name and not (PROMPTS / f"{name}.txt").exists():
-            raise StageError(f"params.yaml: generate: {entry!r} is for a family {name} that has no {PROMPTS / name}.txt")
+        prompt = PROMPTS / f"{name}.txt"
+        if name and not prompt.exists():
+            raise StageError(f"params.yaml: generate: {entry!r} is for a family that has no {prompt}")
     questions = Questions(load_questions(QUESTIONS))
     families = []
     for name in params.families:

@@ -268,6 +268,8 @@ def test_a_bad_seed_file_is_one_line_before_anything_is_asked(
             {"generate.filters": ["echo", "word_cuont@bgp_knowledge"]},
             "params.yaml: generate.filters: unknown filter 'word_cuont', nearest known is word_count",
         ),
+        ({"generate.filters": ["echo@!typo"]}, "'echo@!typo' is for a family that has no data/prompts/typo.txt"),
+        ({"generate.required_imports": ["typo=scapy"]}, "is for a family that has no data/prompts/typo.txt"),
         ({"generate.max_usd": 5}, "max_usd is a cap on what has no price"),
         ({"generate.usd_per_million_prompt_tokens": 0.15}, "one of usd_per_million_prompt_tokens and"),
         ({"generate.required_imports": ["scapy"]}, "required_imports: 'scapy' is not `family=module`"),
