@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -111,13 +112,14 @@ def test_a_server_that_is_not_healthy_in_time_is_one_line_and_leaves_no_process(
     assert servers() == []
 
 
-def test_the_server_vanishes_when_its_parent_is_killed(tiny_model_folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_server_vanishes_when_its_parent_is_killed(number: signal.Signals, tiny_model_folder: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(tiny_model_folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as parent:
         assert parent.stdout
         assert any(line.startswith("serving ") for line in parent.stdout), "the server became healthy"
         [server] = servers()
-        parent.kill()
+        parent.send_signal(number)
         parent.wait()
         server.wait(timeout=20)
     assert not server.is_running()
