@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def test_a_server_that_is_not_healthy_in_time_is_one_line_and_leaves_no_process(
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_server_vanishes_when_its_parent_is_killed(number: signal.Signals, tiny_model_folder: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(tiny_model_folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as parent:
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored below a shell's background job
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ), preexec_fn=heed) as parent:
         assert parent.stdout
         assert any(line.startswith("serving ") for line in parent.stdout), "the server became healthy"
         [server] = servers()

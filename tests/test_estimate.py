@@ -142,12 +142,15 @@ def test_the_price_is_exact_and_half_in_a_batch() -> None:
 def test_the_table_has_a_line_a_family_their_sum_and_the_cap() -> None:
     budget = Budget(PRICES, Decimal("1.5"))
     budget.count([paid(1_000_000)])
-    head, first, second, total, cap = table([made("a", 7, 10), made("b", 10, 100)], budget, batch=False).splitlines()
+    head, first, second, total, unit, cap = table(
+        [made("a", 7, 10), made("b", 10, 100)], budget, batch=False
+    ).splitlines()
     assert head.split("  ")[0] == "family"
     assert first.split() == ["a", "5", "6", "7", "10", "7,700", "23,000", "0.0015", "0.0048"]
     assert second.split() == ["b", "5", "6", "10", "100", "11,000", "230,000", "0.0021", "0.0480"]
     assert total.split() == ["all", "10", "12", "17", "110", "18,700", "253,000", "0.0036", "0.0528"]
     assert len({len(line) for line in (head, first, second, total)}) == 1, "the columns stand below their names"
+    assert unit == "tokens of prompts are counted at four characters each"
     assert cap == "generate.max_usd 1.5: spent so far 0.1500"
 
 
@@ -157,7 +160,7 @@ def paid(prompt_tokens: int) -> Response:
 
 
 def test_without_a_price_the_table_says_which_params_to_set() -> None:
-    head, first, total, last = table([made("a", 7, 10)], Budget(), batch=False).splitlines()
+    head, first, total, _, last = table([made("a", 7, 10)], Budget(), batch=False).splitlines()
     assert "US$" not in head
     assert first.split() == ["a", "5", "6", "7", "10", "7,700", "23,000"]
     assert total.split()[0] == "all"

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ def generate(*options: str, **environment: str) -> "subprocess.CompletedProcess[
 
 
 def start() -> "subprocess.Popen[str]":
-    return subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env())
+    # Where these tests run in the background of a shell, it lets its children ignore SIGINT.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env(), preexec_fn=heed
+    )
 
 
 def env(**more: str) -> dict[str, str]:
@@ -379,7 +384,7 @@ def test_an_estimate_sends_and_writes_nothing_and_bounds_the_run(
     before = generate("--estimate")
     assert (before.returncode, before.stderr, server.requests) == (0, "", [])
     assert_nothing_written()
-    head, *families, total, cap = before.stdout.splitlines()
+    head, *families, total, _, cap = before.stdout.splitlines()
     assert head.split()[0] == "family"
     assert [line.split()[:3] for line in families] == [["bgp_knowledge", "0", "0"], ["packet_analysis", "0", "0"]]
     assert cap == "generate.max_usd 5: spent so far 0.0000"
@@ -391,7 +396,7 @@ def test_an_estimate_sends_and_writes_nothing_and_bounds_the_run(
     written = outs()
     after = generate("--estimate")
     assert (after.returncode, len(server.requests)) == (0, asked)
-    *_, total, cap = after.stdout.splitlines()
+    *_, total, _, cap = after.stdout.splitlines()
     assert total.split()[:5] == ["all", "16", str(asked), "0", "0"]
     assert cap == f"generate.max_usd 5: spent so far {bill(server):.4f}"
     assert outs() == written
