@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
+from dvc.utils.serialize import modify_yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,9 +59,8 @@ class Clone:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
     def edit(self, **changes: Any) -> None:
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key, value in changes.items():
-            section, _, name = key.partition(".")
-            params[section][name] = value
-        path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        """params.yaml with other values, in the style of DVC: an override must not change a line more."""
+        with modify_yaml(self.folder / "params.yaml") as params:
+            for key, value in changes.items():
+                section, _, name = key.partition(".")
+                params[section][name] = value

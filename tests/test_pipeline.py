@@ -60,7 +60,7 @@ def test_every_stage_wrote_what_it_promises(pipeline: Clone) -> None:
 
 def test_the_live_teacher_was_asked_and_stopped(pipeline: Clone) -> None:
     generated = pipeline.json("metrics/generate.json")
-    assert generated["family"]["bgp_knowledge"]["requests"] == 2
+    assert generated["family"]["bgp_knowledge"]["answers"] == {"asked": 2, "replayed": 0}
     stored = pipeline.folder / ".scratch" / "responses" / "responses.jsonl"
     assert len(stored.read_text().splitlines()) == 4
     assert str(pipeline.folder) not in subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
@@ -133,7 +133,8 @@ def test_a_repro_killed_in_generate_goes_on_and_asks_nothing_stored_again(clone:
         before = len(server.requests)
         killed.run("dvc", "repro", "generate")
         total = killed.json("metrics/generate.json")["family"]
-        assert sum(family["requests"] for family in total.values()) == len(stored) + len(server.requests) - before
+        asked = sum(family["answers"]["asked"] for family in total.values())
+        assert asked == len(stored) + len(server.requests) - before
         assert 0 < before - len(stored) <= 1, "only what was in flight may be asked again"
     assert (clone / "data" / "generated" / "instructions.jsonl").is_file()
 
