@@ -16,12 +16,15 @@ import pytest
 from asking import LIVE, always, ask, request
 from batch_server import LOST, UNANSWERED, BatchServer, End
 from clones import ROOT
+from growing import FAMILIES, family, tasks_for
 from openai_server import Answer, Asked, Refusal, Reply, new_tasks
 
 from stages.core.errors import StageError
+from stages.selfinstruct.rounds import grow
 from stages.teacher import batch_api, batch_files, faults
 from stages.teacher.batch import BatchTeacher
 from stages.teacher.budget import Budget, BudgetReached, Prices
+from stages.teacher.client import Teacher
 from stages.teacher.store import Request, Response, ResponseStore
 
 KEY = "sk-this-key-must-never-be-seen"
@@ -585,3 +588,28 @@ def test_an_id_that_is_no_name_is_not_used_as_one() -> None:
     with BatchServer(echo, interfere=rename) as server, pytest.raises(StageError, match="base_url"):
         batch(server, slots(1))
     assert not Path("batches").exists()
+
+
+def test_families_grown_by_batches_are_those_grown_live_at_half_the_price() -> None:
+    def grown(teacher: Any) -> tuple[list[Any], Decimal]:
+        families = [family(name, num_instructions_to_generate=9, requests_per_round=3) for name in FAMILIES[:2]]
+
+        async def run() -> None:
+            async with teacher:
+                assert await grow(families, teacher, lambda: None)
+
+        asyncio.run(run())
+        paid = sum((DEAR.of(response) for one in families for response in one.responses), Decimal(0))
+        return [(one.kept, one.rejected, one.rounds) for one in families], paid
+
+    # The first batch expires with one of its answers.
+    with BatchServer(tasks_for, end=lambda number: End("expired", answered=1) if number == 0 else End()) as server:
+        live, price = grown(Teacher(server.live.url, ResponseStore(Path("live.jsonl")), 8))
+        batched, batch_price = grown(
+            BatchTeacher(server.url, ResponseStore(LIVE), budget=Budget(DEAR), poll_seconds=0.005)
+        )
+    assert batched == live
+    assert batched[0][0]
+    assert batched[0][1]
+    assert batched[0][2] > 1
+    assert batch_price == price / 2
