@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.hardware import hardware
+
 from bench.limited_server import LATENCY
 from stages.teacher.client import Teacher
 from stages.teacher.limits import RateLimiter

@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.hardware import hardware
+
 from bench.text import instructions
 from stages.novelty.index import NoveltyIndex
 
