@@ -14,8 +14,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import platform
 import random
 import resource
 import signal
@@ -30,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.hardware import hardware
-
 from bench.limited_server import LATENCY
 from stages.teacher.client import Teacher
 from stages.teacher.limits import RateLimiter
@@ -157,12 +154,6 @@ def killed_and_run_again(folder: Path, draw: random.Random) -> tuple[float, int,
         after = seen(url)["answered"][len(before) :]
     assert len(store.read_bytes().splitlines()) == KILLED_REQUESTS
     return moment, len(stored), len(stored & set(after)), len(set(before) & set(after))
-
-
-def hardware() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def main() -> None:

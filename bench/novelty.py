@@ -10,16 +10,12 @@ Run    python -m bench.novelty [--check]      (--check: exit code 1 where a targ
 
 import argparse
 import math
-import os
-import platform
 import random
 import resource
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench.hardware import hardware
-
 from bench.text import instructions
 from stages.novelty.index import NoveltyIndex
 
@@ -115,12 +111,6 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def hardware() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} cores (one used), Python {platform.python_version()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="The novelty filter against rouge-score.")
     parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
@@ -142,7 +132,7 @@ def main() -> None:
     pair = peer.seconds_a_pair(runs[LAST], draw)
     peer_seconds = {number: pair * run.pairs() for number, run in runs.items()} | {FULL: full.seconds}
 
-    print(f"{hardware()}; {before:.0f} MB before the first run")
+    print(f"{hardware()} (one core used); {before:.0f} MB before the first run")
     print(
         f"rouge-score loop: {full.seconds / full.pairs() * 1e6:.0f} us a pair, all {full.pairs():,} of {FULL:,} texts;"
     )

@@ -1,9 +1,11 @@
 """The embedded teacher's batches: each row as if it were alone, sampled as its own seed says."""
 
+import queue
 import random
+import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import TopPLogitsWarper
 
 from stages.teacher.sampling import Sampler
-from stages.teacher.server_process import Job, Model
+from stages.teacher.server_process import Job, Model, work
 
 PROMPTS = [
     "Name the port of BGP and the protocol below it.",
@@ -134,3 +136,23 @@ def test_a_job_of_other_settings_is_another_batch(model: Model) -> None:
     other = model.job("/v1/completions", {"prompt": "a", "max_tokens": 5} | SETTINGS)
     assert isinstance(first, Job)
     assert first.settings != other.settings
+
+
+def test_what_waits_together_is_shared_out_to_the_workers_in_batches_of_equal_settings() -> None:
+    class Noting:
+        batches: ClassVar[list[list[Job]]] = []
+
+        def answer(self, jobs: list[Job]) -> None:
+            self.batches.append(jobs)
+            for job in jobs:
+                job.answer.set_result(("", "stop", 0))
+
+    equal = [Job([number], (("max_tokens", 4),), 0) for number in range(5)]
+    other = Job([9], (("max_tokens", 5),), 0)
+    waiting: queue.Queue[Job] = queue.Queue()
+    for job in [*equal[:2], other, *equal[2:]]:
+        waiting.put(job)
+    threading.Thread(target=work, args=(Noting(), waiting, 2), daemon=True).start()
+    for job in [*equal, other]:
+        job.answer.result(timeout=20)
+    assert sorted([job.ids for job in batch] for batch in Noting.batches) == [[[0], [1], [2]], [[3], [4]], [[9]]]
