@@ -1,0 +1,134 @@
+"""Routes -> BGP UPDATE messages as bytes (RFC 4271), with four-octet AS numbers and IPv6.
+
+The sessions that these messages come from have negotiated four-octet AS numbers (RFC 6793) and multiprotocol
+NLRI (RFC 4760), as every session of a route collector has today.
+"""
+
+import ipaddress
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Segment types: RFC 4271 section 4.3 (AS_PATH), RFC 5065 section 3 (confederations)
+AS_SET, AS_SEQUENCE, AS_CONFED_SEQUENCE, AS_CONFED_SET = 1, 2, 3, 4
+# ORIGIN: RFC 4271 section 4.3
+IGP, EGP, INCOMPLETE = 0, 1, 2
+
+Segment = tuple[int, tuple[int, ...]]
+
+MAX_MESSAGE = 4096  # octets of one message: RFC 4271 section 4.1
+
+_UPDATE = 2
+_OPTIONAL, _TRANSITIVE, _EXTENDED_LENGTH = 0x80, 0x40, 0x10
+_IPV4_AFI, _IPV6_AFI, _UNICAST = 1, 2, 1
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The path attributes of a route. Addresses are text, AS numbers below 2**32."""
+
+    as_path: tuple[Segment, ...]
+    next_hop: str
+    origin: int = IGP
+    med: int | None = None
+    local_pref: int | None = None
+    atomic_aggregate: bool = False
+    aggregator: tuple[int, str] | None = None
+    """AS number and IPv4 address of the router that formed the aggregate (RFC 4271 section 5.1.7)."""
+    communities: tuple[tuple[int, int], ...] = ()
+    """Pairs of 16-bit numbers (RFC 1997)."""
+    large_communities: tuple[tuple[int, int, int], ...] = ()
+    """Triples of 32-bit numbers (RFC 8092)."""
+
+
+def sequence(*asns: int) -> tuple[Segment, ...]:
+    """The AS path that is one AS_SEQUENCE; no segment at all for no AS (RFC 4271 section 5.1.2)."""
+    return ((AS_SEQUENCE, asns),) if asns else ()
+
+
+def nlri(prefix: str) -> bytes:
+    """Length in bits and the octets that hold them: RFC 4271 section 4.3. ValueError on host bits."""
+    network = ipaddress.ip_network(prefix)
+    return bytes([network.prefixlen]) + network.network_address.packed[: (network.prefixlen + 7) // 8]
+
+
+def address(text: str) -> bytes:
+    """4 or 16 octets."""
+    return ipaddress.ip_address(text).packed
+
+
+def path_attributes(attributes: Attributes, announced: Sequence[str] = (), abbreviated: bool = False) -> bytes:
+    """All attributes in the order of their type codes (RFC 4271 section 5).
+
+    An IPv6 next hop goes into MP_REACH_NLRI (RFC 4760 section 3) with the prefixes `announced`; `abbreviated`
+    leaves all but the next hop out of it, as a RIB entry does (RFC 6396 section 4.3.4).
+    """
+    next_hop = address(attributes.next_hop)
+    parts = [_attribute(1, _TRANSITIVE, bytes([attributes.origin])), _attribute(2, _TRANSITIVE, _as_path(attributes))]
+    if len(next_hop) == 4:
+        parts.append(_attribute(3, _TRANSITIVE, next_hop))
+    if attributes.med is not None:
+        parts.append(_attribute(4, _OPTIONAL, struct.pack(">I", attributes.med)))
+    if attributes.local_pref is not None:
+        parts.append(_attribute(5, _TRANSITIVE, struct.pack(">I", attributes.local_pref)))
+    if attributes.atomic_aggregate:
+        parts.append(_attribute(6, _TRANSITIVE, b""))
+    if attributes.aggregator is not None:
+        asn, router = attributes.aggregator
+        parts.append(_attribute(7, _OPTIONAL | _TRANSITIVE, struct.pack(">I", asn) + address(router)))
+    if attributes.communities:
+        values = b"".join(struct.pack(">HH", *community) for community in attributes.communities)
+        parts.append(_attribute(8, _OPTIONAL | _TRANSITIVE, values))
+    if len(next_hop) == 16:
+        reach = bytes([len(next_hop)]) + next_hop
+        if not abbreviated:
+            reach = struct.pack(">HB", _IPV6_AFI, _UNICAST) + reach + b"\0" + b"".join(map(nlri, announced))
+        parts.append(_attribute(14, _OPTIONAL, reach))
+    if attributes.large_communities:
+        values = b"".join(struct.pack(">III", *community) for community in attributes.large_communities)
+        parts.append(_attribute(32, _OPTIONAL | _TRANSITIVE, values))
+    return b"".join(parts)
+
+
+def update(announced: Sequence[str] = (), withdrawn: Sequence[str] = (), attributes: Attributes | None = None) -> bytes:
+    """One UPDATE message with its header (RFC 4271 sections 4.1 and 4.3).
+
+    All prefixes are of one address family; IPv6 goes into MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760).
+    ValueError where the message would exceed 4096 octets, or prefixes are announced without attributes.
+    """
+    if announced and attributes is None:
+        raise ValueError("an announcement needs path attributes")
+    ipv6 = any(":" in prefix for prefix in (*announced, *withdrawn))
+    parts = []
+    if attributes is not None and announced:
+        parts.append(path_attributes(attributes, announced))
+    if ipv6 and withdrawn:
+        unreach = struct.pack(">HB", _IPV6_AFI, _UNICAST) + b"".join(map(nlri, withdrawn))
+        parts.append(_attribute(15, _OPTIONAL, unreach))
+    withdrawn_routes = b"" if ipv6 else b"".join(map(nlri, withdrawn))
+    reachable = b"" if ipv6 else b"".join(map(nlri, announced))
+    attributes_field = b"".join(parts)
+    body = (
+        struct.pack(">H", len(withdrawn_routes))
+        + withdrawn_routes
+        + struct.pack(">H", len(attributes_field))
+        + attributes_field
+        + reachable
+    )
+    length = 19 + len(body)
+    if length > MAX_MESSAGE:
+        raise ValueError(f"a message of {length} octets: at most {MAX_MESSAGE} (RFC 4271 section 4.1)")
+    return b"\xff" * 16 + struct.pack(">HB", length, _UPDATE) + body
+
+
+def _attribute(code: int, flags: int, value: bytes) -> bytes:
+    if len(value) > 255:
+        return struct.pack(">BBH", flags | _EXTENDED_LENGTH, code, len(value)) + value
+    return struct.pack(">BBB", flags, code, len(value)) + value
+
+
+def _as_path(attributes: Attributes) -> bytes:
+    segments = []
+    for kind, asns in attributes.as_path:
+        segments.append(struct.pack(">BB", kind, len(asns)) + struct.pack(f">{len(asns)}I", *asns))
+    return b"".join(segments)
