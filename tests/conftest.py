@@ -17,6 +17,14 @@ CHAT_TEMPLATE = (
 
 
 @pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The replay network of seed 1: routing/, captures/, measurements/. Nobody writes into it."""
+    from stages.network.build import built
+
+    return built(tmp_path_factory.mktemp("network"), 1)
+
+
+@pytest.fixture(scope="session")
 def tiny_tokenizer() -> Any:
     """A byte-level BPE of 600 tokens with a chat template; its end-of-sequence token is <|end|>."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

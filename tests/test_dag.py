@@ -14,7 +14,7 @@ from source import data_paths, declared_params, import_closure
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
-BY_HAND = {"ask", "publish"}
+BY_HAND = {"ask", "publish", "replay"}
 
 
 def module(stage: str) -> Path:
@@ -72,7 +72,9 @@ def test_no_stage_imports_another() -> None:
 
 
 def test_package_files_are_empty_so_that_they_need_no_dep() -> None:
-    assert all(not path.read_text() for path in (ROOT / "stages").rglob("__init__.py"))
+    replayed = ROOT / "stages" / "network" / "path"  # packages of the code that is run, not of the project
+    packages = [path for path in (ROOT / "stages").rglob("__init__.py") if not path.is_relative_to(replayed)]
+    assert all(not path.read_text() for path in packages)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.network.bgp import Attributes, address, nlri, path_attributes
+from stages.network.internet.bgp import Attributes, address, nlri, path_attributes
 
 # BGP FSM states in STATE_CHANGE records: RFC 6396 section 4.4.1
 IDLE, CONNECT, ACTIVE, OPEN_SENT, OPEN_CONFIRM, ESTABLISHED = range(1, 7)

@@ -1,0 +1,62 @@
+"""A seed -> everything there is to run code against, in one folder that is built once and kept.
+
+    routing/SCENARIO/   index.csv, mrt/, truth.json     (archive.py)
+    captures/           NAME.pcap, NAME.json            (captures/)
+    measurements/       NAME.csv, NAME.json             (measurements/)
+
+Nothing of it is in git: it is a pure function of the seed and of the code of this room.
+"""
+
+import hashlib
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stages.core.files import atomic_path
+from stages.network.captures.write import CAPTURES, write_capture
+from stages.network.internet.archive import write_archive
+from stages.network.internet.scenarios import ROUTING
+from stages.network.measurements.write import MEASUREMENTS, write_measurements
+
+ROOM = Path(__file__).parent
+
+
+def build(folder: Path, seed: int) -> None:
+    """Write all scenarios, captures and measurements of `seed` into a new `folder`."""
+    captures, measurements = folder / "captures", folder / "measurements"
+    captures.mkdir(parents=True)
+    measurements.mkdir()
+    with tqdm(total=len(ROUTING) + len(CAPTURES) + len(MEASUREMENTS), desc="network", unit="part") as bar:
+        for name in ROUTING:
+            scenario = folder / "routing" / name
+            scenario.mkdir(parents=True)
+            write_archive(name, seed, scenario)
+            bar.update()
+        for name in CAPTURES:
+            write_capture(name, seed, captures)
+            bar.update()
+        for name in MEASUREMENTS:
+            write_measurements(name, seed, measurements)
+            bar.update()
+
+
+def built(cache: Path, seed: int) -> Path:
+    """The folder of `seed` in `cache`: built where it is missing or was written by other code."""
+    folder = cache / f"{seed}-{code_hash()[:12]}"
+    if not folder.is_dir():
+        for stale in cache.glob(f"{seed}-*"):
+            shutil.rmtree(stale)
+        with atomic_path(folder) as temporary:
+            build(temporary, seed)
+    return folder
+
+
+def code_hash() -> str:
+    """SHA-256 of what decides the bytes: the code of this room (the replay module aside) and Scapy's version."""
+    digest = hashlib.sha256(version("scapy").encode())
+    for path in sorted(ROOM.rglob("*.py")):
+        if "path" not in path.relative_to(ROOM).parts:
+            digest.update(path.relative_to(ROOM).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,125 @@
+"""A seed into a small Internet: who buys transit from whom, who peers, and how each AS treats communities.
+
+Every number of a large carrier, content or measurement network (AS3356, AS15169, AS3333 ...) stands for a well-behaved
+network in the core and for nothing else: how it is connected here is invented. All others are fictional, with AS
+numbers from 420000 to 429999, which IANA has assigned to nobody; whoever harms or is harmed is one of them.
+
+Relationships are those of L. Gao, "On Inferring Autonomous System Relationships in the Internet" (IEEE/ACM ToN 9(6),
+2001): a provider sells transit to its customer, peers exchange their customers' routes.
+"""
+
+import random
+from dataclasses import dataclass
+
+CUSTOMER, PEER, PROVIDER = 0, 1, 2
+"""What a neighbour is to an AS; `PROVIDER - x` is what the AS is to that neighbour."""
+
+TIER1 = (174, 1299, 2914, 3257, 3356, 6453, 6461, 6762)
+BIG_PEER = 6939
+CONTENT = (13335, 15169)
+RIPE_NCC, K_ROOT, RIS_BEACON = 3333, 25152, 12654
+REAL = (*TIER1, BIG_PEER, *CONTENT, RIPE_NCC, K_ROOT, RIS_BEACON)
+
+Neighbours = dict[int, dict[int, int]]
+"""AS number -> neighbour -> CUSTOMER, PEER or PROVIDER (what the neighbour is to the AS)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """The ASes by role and the links between them. 16 transit, 9 access, 4 hosting, 30 stub ASes are fictional."""
+
+    neighbours: Neighbours
+    transit: tuple[int, ...]
+    access: tuple[int, ...]
+    hosting: tuple[int, ...]
+    stubs: tuple[int, ...]
+    tags: frozenset[int]
+    """ASes that mark what they learn with communities of their own."""
+    strips: frozenset[int]
+    """ASes that remove others' communities, well-known ones (65535:x) excepted."""
+
+    @property
+    def fictional(self) -> tuple[int, ...]:
+        return self.transit + self.access + self.hosting + self.stubs
+
+    def providers(self, asn: int) -> list[int]:
+        return self._neighbours(asn, PROVIDER)
+
+    def customers(self, asn: int) -> list[int]:
+        return self._neighbours(asn, CUSTOMER)
+
+    def _neighbours(self, asn: int, relation: int) -> list[int]:
+        return sorted(other for other, kind in self.neighbours[asn].items() if kind == relation)
+
+    def relationships(self) -> list[tuple[int, int, str]]:
+        """(provider, customer, "p2c") and (lower, higher, "p2p"), each link once, sorted."""
+        links = []
+        for asn, others in self.neighbours.items():
+            for other, relation in others.items():
+                if relation == CUSTOMER:
+                    links.append((asn, other, "p2c"))
+                elif relation == PEER and asn < other:
+                    links.append((asn, other, "p2p"))
+        return sorted(links)
+
+
+def topology(seed: int) -> Topology:
+    """73 ASes: a clique of eight, transit networks below it, access networks below those, and stubs."""
+    rng = random.Random(f"topology-{seed}")
+    numbers = rng.sample(range(420_000, 430_000), 59)
+    transit, access = tuple(numbers[:16]), tuple(numbers[16:25])
+    hosting, stubs = tuple(numbers[25:29]), tuple(numbers[29:])
+    neighbours: Neighbours = {asn: {} for asn in (*REAL, *numbers)}
+
+    _connect_core(neighbours, transit, rng)
+    for place, asn in enumerate(transit):
+        _buy(neighbours, asn, rng.sample((*TIER1, BIG_PEER), rng.choice((1, 2, 2, 3))))
+        _peer(neighbours, asn, rng.sample(transit[:place], min(place, rng.choice((0, 1, 1, 2)))))
+    for asn in access:
+        _buy(neighbours, asn, [*rng.sample(transit, 2), *rng.sample((3356, 174, 1299), rng.choice((0, 0, 1)))])
+    for asn in hosting:
+        _buy(neighbours, asn, rng.sample((*TIER1, *transit), 2))
+        _peer(neighbours, asn, [BIG_PEER, *rng.sample(transit, 4), *rng.sample(access, 2)])
+    for asn in stubs:
+        _buy(neighbours, asn, rng.sample((*transit, *access, *access), rng.choice((1, 2, 2, 2, 3))))
+    _exchange_point(neighbours, rng.sample(transit, 4) + rng.sample(access, 3) + [hosting[0], BIG_PEER])
+    return Topology(
+        neighbours={asn: dict(sorted(others.items())) for asn, others in sorted(neighbours.items())},
+        transit=transit,
+        access=access,
+        hosting=hosting,
+        stubs=stubs,
+        tags=frozenset((*TIER1, BIG_PEER, *rng.sample(transit, 8))),
+        strips=frozenset((6461, *rng.sample(transit, 3), *rng.sample(access, 3))),
+    )
+
+
+def _connect_core(neighbours: Neighbours, transit: tuple[int, ...], rng: random.Random) -> None:
+    for place, asn in enumerate(TIER1):
+        _peer(neighbours, asn, TIER1[:place])
+    _buy(neighbours, BIG_PEER, [1299])
+    _peer(neighbours, BIG_PEER, [asn for asn in TIER1 if asn not in (174, 1299)])
+    for asn in CONTENT:
+        _peer(neighbours, asn, [*TIER1, BIG_PEER, *CONTENT, *rng.sample(transit, 8)])
+    _buy(neighbours, RIPE_NCC, [1299, 3257, rng.choice(transit)])
+    _buy(neighbours, K_ROOT, [BIG_PEER, *rng.sample(transit, 2)])
+    _buy(neighbours, RIS_BEACON, [RIPE_NCC, 3356])
+
+
+def _exchange_point(neighbours: Neighbours, members: list[int]) -> None:
+    """A mesh of peerings, as a route server makes it: everyone with everyone who is not linked yet."""
+    for place, asn in enumerate(members):
+        _peer(neighbours, asn, members[:place])
+
+
+def _buy(neighbours: Neighbours, customer: int, providers: list[int]) -> None:
+    for provider in providers:
+        if provider not in neighbours[customer]:
+            neighbours[customer][provider] = PROVIDER
+            neighbours[provider][customer] = CUSTOMER
+
+
+def _peer(neighbours: Neighbours, asn: int, others: list[int] | tuple[int, ...]) -> None:
+    for other in others:
+        if other != asn and other not in neighbours[asn]:
+            neighbours[asn][other] = neighbours[other][asn] = PEER

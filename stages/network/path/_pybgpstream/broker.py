@@ -1,0 +1,80 @@
+"""The virtual broker: a question about any project, collector and time -> dumps of one local archive, relabelled."""
+
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .filters import Filters
+from .interfaces import csv_rows, unknown_names, wanted_type
+from .readers import Resource
+
+_RIS_NONE = (2, 8, 9, 17)  # closed, or never opened (https://ris.ripe.net/docs/route-collectors)
+RIS = frozenset(f"rrc{number:02d}" for number in range(27) if number not in _RIS_NONE)
+_EXCHANGES = (
+    "amsix bdix bknix chicago chile eqix flix fortaleza gixa gorex isc jinx kixp linx mwix napafrica nwax ny paix "
+    "perth peru phoix rio saopaulo sfmix sg siex soxrs sydney telxatl uaeix wide"
+)
+ROUTE_VIEWS = frozenset(  # https://www.routeviews.org/routeviews/collectors, as the broker names them
+    [f"route-views{number}" for number in range(2, 9)]
+    + ["route-views2.saopaulo"]
+    + [f"route-views.{place}" for place in _EXCHANGES.split()]
+)
+COLLECTORS = {"ris": RIS, "routeviews": ROUTE_VIEWS}
+FEEDS = {"ris-live": "ris", "routeviews-stream": "routeviews"}
+"""Live projects and the archive's project whose updates they replay."""
+PROJECTS = frozenset([*COLLECTORS, *FEEDS, "caida-bmp"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    dumps: list[Resource]
+    feeds: list[list[Resource]]
+    """The update files of each collector of a live project, in time order."""
+    collectors: dict[str, str]
+    """Names asked for -> names in the archive."""
+    shift: int
+
+
+def ask(archive: Path, filters: Filters) -> Answer:
+    """Dumps for the filters. InterfaceError where the archive's index cannot be read."""
+    rows = [replace(row, path=archive / row.path) for row in csv_rows(archive / "index.csv")]
+    own = {row.project: sorted({other.collector for other in rows if other.project == row.project}) for row in rows}
+    begin, end = filters.interval or (0, 0)
+    shift = begin - min(row.initial_time for row in rows) if rows and filters.interval else 0
+    known = {name for names in own.values() for name in names} | RIS | ROUTE_VIEWS
+    unknown_names(filters, set(own) | PROJECTS, known)
+    labels: dict[str, str] = {}
+    dumps: list[Resource] = []
+    feeds: list[list[Resource]] = []
+    for project in filters.projects or own:
+        source = FEEDS.get(project, project)
+        for name, collector in _collectors(source, own.get(source, []), filters.collectors):
+            labels[name] = collector
+            found = [
+                replace(row, project=project, collector=name, initial_time=row.initial_time + shift, shift=shift)
+                for row in rows
+                if row.project == source and row.collector == collector and wanted_type(row, filters)
+            ]
+            found = sorted(
+                (row for row in found if not end or row.initial_time <= end), key=lambda row: row.initial_time
+            )
+            if project not in FEEDS and filters.resource_types != ["stream"]:
+                dumps += found
+            elif project in FEEDS and filters.resource_types != ["batch"]:
+                router = name if project == "routeviews-stream" else None
+                if not filters.routers or router in filters.routers:
+                    feeds.append([replace(row, live=True, router=router) for row in found if row.kind == "update"])
+    return Answer(dumps, feeds, labels, shift)
+
+
+def _collectors(project: str, own: list[str], asked: list[str]) -> list[tuple[str, str]]:
+    """(name to report, name in the archive); a real collector that the archive lacks is always the same one of it."""
+    if not asked or not own:
+        return [(name, name) for name in own]
+    found = []
+    for name in dict.fromkeys(asked):
+        if name in own:
+            found.append((name, name))
+        elif name in COLLECTORS.get(project, ()):
+            found.append((name, own[zlib.crc32(name.encode()) % len(own)]))
+    return found

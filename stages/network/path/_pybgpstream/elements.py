@@ -1,0 +1,169 @@
+"""The record and element objects of the low-level module, and the dictionary of an element's fields."""
+
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from .log import misuse
+from .routes import Routes
+
+# RFC 6396 section 4.4.1; CLEARING and DELETED are Quagga's
+PEER_STATES = ("", "IDLE", "CONNECT", "ACTIVE", "OPENSENT", "OPENCONFIRM", "ESTABLISHED", "CLEARING", "DELETED")
+
+_FIELDS = {"prefix": "prefix", "as_path": "as-path", "aspath": "as-path", "next_hop": "next-hop"}
+_FIELDS |= {"communities": "communities", "old_state": "old-state", "new_state": "new-state"}
+_KINDS = {"R": "RIB entries", "A": "announcements", "W": "withdrawals", "S": "peer states"}
+
+
+def lacking(owner: str, name: str, kind: str, thing: object) -> NoReturn:
+    """Note and raise that an extension type lacks an attribute; Python's own questions (__deepcopy__) are no misuse."""
+    if not name.startswith("_"):
+        field = _FIELDS.get(name, "") if owner == "elem" else ""
+        misuse(
+            "unknown-attribute", f"{owner} has no attribute {name!r}" + (f': elem.fields["{field}"]' if field else "")
+        )
+    raise AttributeError(f"'{kind}' object has no attribute '{name}'", name=name, obj=thing)
+
+
+class Fields(dict[str, Any]):
+    """A plain dict to a script; a key that the element's type lacks is noted before the ordinary KeyError."""
+
+    __slots__ = ()
+
+    def __missing__(self, key: object) -> NoReturn:
+        kind = "S" if "old-state" in self else "A" if "as-path" in self else "W"
+        of = "RIB entries and announcements" if kind == "A" else _KINDS[kind]
+        misuse("missing-field", f"no field {key!r} on {of}: they have {', '.join(self)}")
+        raise KeyError(key)
+
+
+class BGPElem:
+    """One element: R (RIB entry), A (announcement), W (withdrawal) or S (peer state)."""
+
+    __module__ = "_pybgpstream"
+    __slots__ = (
+        "_fields",
+        "_next_hop",
+        "_prefix",
+        "_routes",
+        "_states",
+        "orig_time",
+        "peer_address",
+        "peer_asn",
+        "type",
+    )
+
+    type: str
+    peer_address: str
+    peer_asn: int
+    orig_time: float
+    _prefix: str
+    _next_hop: str
+    _routes: Routes | None
+    _states: tuple[str, str] | None
+    _fields: Fields | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "BGPElem":
+        misuse("removed-api", "BGPElem() is version 1's: record.get_next_elem() returns the element")
+        raise TypeError("cannot create '_pybgpstream.BGPElem' instances")
+
+    @property
+    def fields(self) -> Fields:
+        """Built when first asked for; the same dictionary every time."""
+        found = self._fields
+        if found is None:
+            routes = self._routes
+            if routes is not None:
+                found = Fields(
+                    {
+                        "next-hop": self._next_hop,
+                        "as-path": routes.as_path,
+                        "communities": set(routes.communities),
+                        "prefix": self._prefix,
+                    }
+                )
+            elif self._states is not None:
+                found = Fields({"old-state": self._states[0], "new-state": self._states[1]})
+            else:
+                found = Fields({"prefix": self._prefix})
+            self._fields = found
+        return found
+
+    def __getattr__(self, name: str) -> NoReturn:
+        lacking("elem", name, "_pybgpstream.BGPElem", self)
+
+
+_blank_elem = object.__new__
+
+
+def route(
+    kind: str, peer: tuple[int, str], orig_time: float, prefix: str, next_hop: str, routes: Routes | None
+) -> BGPElem:
+    """An R or A with its routes, or a W without."""
+    elem = _blank_elem(BGPElem)
+    elem.type = kind
+    elem.peer_asn, elem.peer_address = peer
+    elem.orig_time = orig_time
+    elem._prefix, elem._next_hop, elem._routes = prefix, next_hop, routes
+    elem._states = elem._fields = None
+    return elem
+
+
+def peer_state(peer: tuple[int, str], old: str, new: str) -> BGPElem:
+    elem = route("S", peer, 0.0, "", "", None)
+    elem._states = (old, new)
+    return elem
+
+
+class BGPRecord:
+    """One MRT record, or a word about a dump that has none (status)."""
+
+    __module__ = "_pybgpstream"
+    __slots__ = (
+        "_elems",
+        "_seconds",
+        "_taken",
+        "collector",
+        "dump_position",
+        "dump_time",
+        "project",
+        "router",
+        "router_ip",
+        "status",
+        "time",
+        "type",
+    )
+
+    project: str
+    collector: str
+    router: str | None
+    router_ip: str | None
+    type: str
+    dump_time: int
+    time: float
+    status: str
+    dump_position: str
+    _elems: Iterator[BGPElem]
+    _seconds: int
+    _taken: Any
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "BGPRecord":
+        misuse("removed-api", "BGPRecord() is version 1's: stream.get_next_record() returns the record")
+        raise TypeError("cannot create '_pybgpstream.BGPRecord' instances")
+
+    def get_next_elem(self) -> BGPElem | None:
+        for elem in self._elems:
+            taken = self._taken
+            if taken is not None:
+                taken.elems += 1
+            return elem
+        return None
+
+    def __getattr__(self, name: str) -> NoReturn:
+        lacking("record", name, "_pybgpstream.BGPRecord", self)
+
+
+def blank_record() -> BGPRecord:
+    """A record whose attributes the caller sets."""
+    record = _blank_elem(BGPRecord)
+    record.router = record.router_ip = record._taken = None
+    return record

@@ -1,0 +1,185 @@
+"""Filters of a stream: what each type accepts, and which elements they let pass.
+
+Which filters look at which elements is the library's: an origin, AS path or community filter rejects withdrawals and
+peer states, a prefix or IP version filter rejects peer states; a peer filter looks at every element.
+"""
+
+import re
+from dataclasses import dataclass, field
+from socket import AF_INET, AF_INET6, inet_pton
+
+from . import regex
+from .log import complain
+
+ELEMENT_TYPES = {"ribs": "R", "announcements": "A", "withdrawals": "W", "peerstates": "S"}
+PREFIX_TYPES = {"prefix": "more", "prefix-more": "more", "prefix-less": "less", "prefix-exact": "exact"}
+PREFIX_TYPES["prefix-any"] = "any"
+NAMES = {
+    "project": "projects",
+    "collector": "collectors",
+    "router": "routers",
+    "record-type": "record_types",
+    "resource-type": "resource_types",
+}
+ADD_FILTER_TYPES = frozenset(
+    ["project", "collector", "record-type", "peer-asn", "not-peer-asn", "community", "aspath", "ipversion", "elemtype"]
+) | set(PREFIX_TYPES)
+"""What add_filter() knows; the filter language has origin, router and resource-type beyond them."""
+
+Community = tuple[int | None, int | None]
+"""None stands for `*`."""
+
+
+@dataclass
+class Filters:
+    """What a script asked for, in the order in which it did."""
+
+    projects: list[str] = field(default_factory=list)
+    collectors: list[str] = field(default_factory=list)
+    routers: list[str] = field(default_factory=list)
+    record_types: list[str] = field(default_factory=list)
+    resource_types: list[str] = field(default_factory=list)
+    peers: list[int] = field(default_factory=list)
+    not_peers: list[int] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
+    prefixes: dict[tuple[int, int, int], str] = field(default_factory=dict)
+    """(family, address, length) -> more, less, exact or any; the first that is given for a prefix holds."""
+    prefix_texts: list[str] = field(default_factory=list)
+    aspaths: list[str] = field(default_factory=list)
+    communities: list[str] = field(default_factory=list)
+    element_types: list[str] = field(default_factory=list)
+    ip_version: int | None = None
+    interval: tuple[int, int] | None = None
+    """Inclusive, Unix seconds; an end of 0 is no end. A second interval replaces the first."""
+    rib_period: int = 0
+
+    def add(self, kind: str, value: str) -> str:
+        """Add one value; the library's complaint where it refuses it, else an empty text."""
+        if kind in NAMES:
+            getattr(self, NAMES[kind]).append(value)
+        elif kind in ("peer-asn", "not-peer-asn", "origin-asn"):
+            asn = unsigned(value, 0xFFFFFFFF)
+            if asn is None:
+                return f"invalid {'origin' if kind == 'origin-asn' else 'peer'} asn '{value}'"
+            {"peer-asn": self.peers, "not-peer-asn": self.not_peers, "origin-asn": self.origins}[kind].append(asn)
+        elif kind in PREFIX_TYPES:
+            prefix = parse_prefix(value)
+            if prefix is None:
+                return f"invalid prefix '{value}'"
+            self.prefixes.setdefault(prefix, PREFIX_TYPES[kind])
+            self.prefix_texts.append(f"{PREFIX_TYPES[kind]} {value}")
+        elif kind == "community":
+            if parse_community(value) is None:
+                return f"invalid community '{value}'"
+            self.communities.append(value)
+        elif kind == "aspath":
+            try:
+                regex.compiled(value)
+            except ValueError as error:
+                return str(error)
+            self.aspaths.append(value)
+        elif kind == "ipversion":
+            if value not in ("4", "6"):
+                return f"Unknown IP version '{value}'"
+            self.ip_version = int(value)
+        elif value not in ELEMENT_TYPES:
+            return f"unknown element type '{value}'"
+        else:
+            self.element_types.append(value)
+        return ""
+
+    def asked(self) -> dict[str, object]:
+        """What is set, for the log."""
+        found = {name: value for name, value in vars(self).items() if value and name not in ("interval", "prefixes")}
+        if "prefix_texts" in found:
+            found["prefixes"] = found.pop("prefix_texts")
+        return found
+
+
+class ElementFilter:
+    """The compiled form: cheap questions that a decoder asks once for what repeats."""
+
+    def __init__(self, filters: Filters) -> None:
+        kinds = {ELEMENT_TYPES[name] for name in filters.element_types} or set("RAWS")
+        self._paths = [regex.compiled(text) for text in filters.aspaths]
+        self._communities = [found for text in filters.communities if (found := parse_community(text))]
+        self._origins = frozenset(filters.origins)
+        self._peers, self._not_peers = frozenset(filters.peers), frozenset(filters.not_peers)
+        self._prefixes, self._ip_version = filters.prefixes, filters.ip_version
+        self._lengths = {version: sorted({n for f, _, n in filters.prefixes if f == version}) for version in (4, 6)}
+        self.on_routes = bool(self._paths or self._communities or self._origins)
+        if self.on_routes:
+            kinds -= {"W", "S"}
+        if filters.prefixes or filters.ip_version:
+            kinds -= {"S"}
+        self.kinds = frozenset(kinds)
+
+    def wants_peer(self, asn: int) -> bool:
+        return (not self._peers or asn in self._peers) and asn not in self._not_peers
+
+    def wants_prefix(self, family: int, address: int, length: int) -> bool:
+        if self._ip_version and family != self._ip_version:
+            return False
+        if not self._prefixes:
+            return True
+        bits = 32 if family == 4 else 128
+        for shorter in self._lengths[family]:
+            if shorter > length:
+                break
+            mode = self._prefixes.get((family, address >> (bits - shorter) << (bits - shorter), shorter))
+            if mode is not None and (shorter == length or mode in ("more", "any")):
+                return True
+        return any(
+            f == family and n > length and mode in ("less", "any") and (a ^ address) >> (bits - length) == 0
+            for (f, a, n), mode in self._prefixes.items()
+        )
+
+    def wants_route(self, origin: int | None, hops: list[str], communities: tuple[tuple[int, int], ...]) -> bool:
+        """`hops` as routes.path_hops gives them; all AS path expressions must hold, and any community."""
+        if not self.on_routes:
+            return True
+        if self._origins and origin not in self._origins:
+            return False
+        path = "_".join(hops)
+        if any((expression.search(path) is None) != negated for expression, negated in self._paths):
+            return False
+        return not self._communities or any(
+            asn in (None, community[0]) and value in (None, community[1])
+            for community in communities
+            for asn, value in self._communities
+        )
+
+
+def unsigned(text: str, limit: int) -> int | None:
+    """C's strtoul over the whole text, where it gives at most `limit`: blanks and a plus may lead; "" is 0."""
+    match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
+    if match is None:
+        return 0 if text == "" else None
+    number = int(match[2])
+    return number if number <= limit and (match[1] != "-" or number == 0) else None
+
+
+def parse_prefix(text: str) -> tuple[int, int, int] | None:
+    """(family, address without host bits, length); None for what the library refuses, e.g. no length at all."""
+    address, slash, length_text = text.partition("/")
+    family, bits = (AF_INET6, 128) if ":" in address else (AF_INET, 32)
+    length = unsigned(length_text, bits)
+    if not slash or length is None or len(text) > 48:
+        return None
+    try:
+        packed = inet_pton(family, address)
+    except (OSError, ValueError):
+        complain(f"Could not parse address string {address}")
+        return None
+    value = int.from_bytes(packed, "big") >> (bits - length) << (bits - length)
+    return 6 if bits == 128 else 4, value, length
+
+
+def parse_community(text: str) -> Community | None:
+    """asn:value, either of them `*`."""
+    asn, colon, value = text.partition(":")
+    if not colon:
+        return None
+    halves = [None if half == "*" else unsigned(half, 0xFFFF) for half in (asn, value)]
+    refused = any(half is None and given != "*" for half, given in zip(halves, (asn, value), strict=True))
+    return None if refused else (halves[0], halves[1])

@@ -1,0 +1,82 @@
+"""Where a replay is configured (PYBGPSTREAM_REPLAY), what it writes down, and what the library says on stderr."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TextIO
+
+VARIABLE = "PYBGPSTREAM_REPLAY"
+
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120
+_noted: set[tuple[Any, ...]] = set()
+_open: dict[str, TextIO | None] = {}
+
+
+@dataclass(frozen=True)
+class Settings:
+    archive: Path | None = None
+    log: str | None = None
+    now: float | None = None
+    problem: str = ""
+    """Why there is no archive, in words for stderr."""
+
+
+def settings() -> Settings:
+    """The configuration that the environment names; never an exception."""
+    return _settings(os.environ.get(VARIABLE))
+
+
+@lru_cache
+def _settings(path: str | None) -> Settings:
+    if not path:
+        return Settings(problem=f"the environment variable {VARIABLE} is not set: it names the replay's JSON file")
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        archive, log, now = values.get("archive"), values.get("log"), values.get("now")
+        return Settings(Path(archive) if archive else None, log, now, "" if archive else f"{path}: no 'archive'")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        return Settings(problem=f"{VARIABLE}={path}: {error}")
+
+
+def now() -> float:
+    found = settings().now
+    return time.time() if found is None else float(found)
+
+
+def complain(message: str, level: str = "ERROR") -> None:
+    """One line on stderr, in the form of the library's own log."""
+    moment = time.strftime("%Y-%m-%d %H:%M:%S")
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(f"{moment} {os.getpid()}: bgpstream: {level}: {message}", file=sys.stderr, flush=True)
+
+
+def write(event: dict[str, Any]) -> None:
+    """Append one event to the log, if there is one. A log that cannot be written is given up silently."""
+    path = settings().log
+    if path is None:
+        return
+    try:
+        if path not in _open:
+            _open[path] = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        file = _open[path]
+        if file is not None:
+            file.write(json.dumps(event, sort_keys=True, default=str) + "\n")
+    except (OSError, ValueError):
+        _open[path] = None
+
+
+def misuse(what: str, detail: str) -> None:
+    """Note a misuse at the script's line; the same one in a loop is written once."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGES) and frame.f_back is not None:
+        frame = frame.f_back
+    file, line = os.path.basename(frame.f_code.co_filename), frame.f_lineno  # noqa: PTH119
+    key = (settings().log, what, detail, file, line)
+    if key not in _noted:
+        _noted.add(key)
+        write({"event": "misuse", "what": what, "detail": detail, "file": file, "line": line})

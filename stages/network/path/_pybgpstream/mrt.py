@@ -1,0 +1,83 @@
+"""A dump file (plain, gzip or bzip2) -> its MRT records, streaming: RFC 6396 sections 2 and 3.
+
+Compression is told by the first bytes, not by the name. At most one chunk and one record are held in memory.
+"""
+
+import bz2
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TABLE_DUMP_V2, BGP4MP, BGP4MP_ET = 13, 16, 17
+
+Record = tuple[int, int, int, int, bytes]
+"""Seconds, microseconds, type, subtype, body (without the microseconds of an extended timestamp)."""
+
+LONGEST = 1 << 20
+"""Octets of a record beyond which the library's buffer, too, takes the file for corrupted."""
+
+_CHUNK = 1 << 18
+_header = struct.Struct(">IHHI")
+
+
+class DumpError(Exception):
+    """The rest of a dump cannot be read."""
+
+    def __init__(self, message: str, level: str = "ERROR", status: str = "corrupted-record") -> None:
+        super().__init__(message)
+        self.level, self.status = level, status
+
+
+def open_dump(path: str | Path) -> Any:
+    """A binary file with `read1`; OSError where it cannot be opened."""
+    file = open(path, "rb")  # noqa: SIM115
+    try:
+        magic = file.peek(3)[:3]
+    except OSError:
+        file.close()
+        raise
+    if magic[:2] == b"\x1f\x8b":
+        return gzip.GzipFile(fileobj=file)
+    if magic == b"BZh":
+        return bz2.BZ2File(file)
+    return file
+
+
+def records(file: Any) -> Iterator[Record]:
+    """The records of an open dump. DumpError after the last good one where the file is cut short or damaged."""
+    pending = b""
+    unpack = _header.unpack_from
+    while chunk := _read(file):
+        data = pending + chunk if pending else chunk
+        position, end = 0, len(data)
+        while end - position >= 12:
+            seconds, kind, subtype, length = unpack(data, position)
+            stop = position + 12 + length
+            if stop > end:
+                if length > LONGEST:
+                    raise DumpError(f"Failed to parse message: a record of {length} octets")
+                break
+            if kind == BGP4MP_ET:
+                if length < 4:
+                    raise DumpError("Failed to parse message: no extended timestamp")
+                microseconds = int.from_bytes(data[position + 12 : position + 16], "big")
+                yield seconds, microseconds, BGP4MP, subtype, data[position + 16 : stop]
+            else:
+                yield seconds, 0, kind, subtype, data[position + 12 : stop]
+            position = stop
+        pending = data[position:]
+    if pending:
+        raise DumpError("Unexpected EOF. Input file potentially truncated or corrupted.", "WARNING")
+
+
+def _read(file: Any) -> bytes:
+    try:
+        chunk: bytes = file.read1(_CHUNK)
+        return chunk
+    except EOFError:
+        raise DumpError("Unexpected EOF. Input file potentially truncated or corrupted.", "WARNING") from None
+    except (OSError, zlib.error):
+        raise DumpError("Could not refill buffer", status="corrupted-source") from None

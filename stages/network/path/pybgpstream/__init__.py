@@ -1,0 +1,5 @@
+"""A replay of PyBGPStream's high-level module: see _pybgpstream for what is replayed and how it is configured."""
+
+from .pybgpstream import BGPElem, BGPRecord, BGPStream
+
+__all__ = ["BGPElem", "BGPRecord", "BGPStream"]
