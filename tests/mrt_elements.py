@@ -13,6 +13,7 @@ import mrtparse
 from stages.network.internet.archive import write_archive
 
 UPDATE = 2
+_SEGMENTS = {1: ("{", ",", "}"), 2: ("", " ", ""), 3: ("(", " ", ")"), 4: ("[", ",", "]")}
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Element:
     peer: str
     prefix: str = ""
     path: str = ""
-    """AS numbers with blanks between them, an AS_SET as {1,2}."""
+    """As libbgpstream writes it: numbers with blanks between them, {1,2} a set, (1 2) and [1,2] in a confederation."""
     origin: str = ""
     next_hop: str = ""
     med: int | None = None
@@ -95,8 +96,8 @@ def _attributes(attributes: list[dict[str, Any]]) -> dict[str, Any]:
     codes = {next(iter(each["type"])) for each in attributes}
     segments = []
     for segment in value.get(2, []):
-        is_set = next(iter(segment["type"])) == 1
-        segments.append("{" + ",".join(segment["value"]) + "}" if is_set else " ".join(segment["value"]))
+        opening, separator, closing = _SEGMENTS[next(iter(segment["type"]))]
+        segments.append(opening + separator.join(segment["value"]) + closing)
     reach = value.get(14, {})
     return {
         "path": " ".join(segments),

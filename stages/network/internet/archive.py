@@ -42,9 +42,10 @@ presence of one. What the tables show already begins no spell, and a broken sess
 
 import bz2
 import csv
-import gzip
 import io
 import random
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -63,6 +64,7 @@ from stages.network.internet.truth import origins_of
 
 RIB_TIMESPAN = 120
 _MONTH, _DAY = "2024.03", "20240305"  # of START
+_STORED = 0xFFFF  # octets of a stored block
 _LOOKS_OLD = 30 * 86400  # seconds before the dump in which its routes were received
 
 
@@ -128,7 +130,20 @@ def _rib_dump(seed: int, collector: Collector) -> bytes:
 
 
 def _compressed(data: bytes, collector: Collector) -> bytes:
-    return gzip.compress(data, mtime=0) if collector.is_ris else bz2.compress(data)
+    return _gzip(data) if collector.is_ris else bz2.compress(data)
+
+
+def _gzip(data: bytes) -> bytes:
+    """A gzip file (RFC 1952) of stored blocks (RFC 1951 section 3.2.4), without time and name.
+
+    Compressed, its bytes would depend on the machine: zlib and zlib-ng, both of them behind Python's zlib, differ.
+    """
+    blocks = [data[at : at + _STORED] for at in range(0, len(data), _STORED)] or [b""]
+    parts = [b"\x1f\x8b\x08\0\0\0\0\0\0\xff"]
+    for number, block in enumerate(blocks, 1):
+        parts.append(struct.pack("<BHH", number == len(blocks), len(block), len(block) ^ 0xFFFF) + block)
+    parts.append(struct.pack("<II", zlib.crc32(data), len(data) % 2**32))
+    return b"".join(parts)
 
 
 def _clock(time: int) -> str:
