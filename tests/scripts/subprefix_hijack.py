@@ -1,0 +1,41 @@
+"""Sub-prefix hijacks: parts of the watched blocks that appear after the table dump, from an origin that is not theirs.
+
+watch.json: {"198.51.100.0/22": 64500, "2001:db8::/32": 64501}
+"""
+
+import json
+
+import pybgpstream
+
+with open("watch.json") as file:
+    blocks = json.load(file)
+
+stream = pybgpstream.BGPStream(data_interface="csvfile")
+stream.set_data_interface_option("csvfile", "csv-file", "index.csv")
+for block in blocks:
+    stream.add_filter("prefix-more", block)
+
+known, alarms = set(), {}
+for rec in stream.records():
+    if rec.status != "valid":
+        continue
+    for elem in rec:
+        prefix = elem.fields["prefix"]
+        if elem.type == "R":
+            known.add(prefix)
+        elif elem.type == "A" and prefix not in known:
+            origin = int(elem.fields["as-path"].split()[-1])
+            if origin in blocks.values():
+                continue
+            alarm = alarms.setdefault(prefix, {"origin": origin, "first_seen": {}, "last_withdrawal": None})
+            alarm["first_seen"].setdefault(elem.peer_address, rec.time)
+        elif elem.type == "W" and prefix in alarms:
+            alarms[prefix]["last_withdrawal"] = rec.time
+
+print(f"{len(known)} prefixes of the blocks in the tables, {len(alarms)} alarms")
+for prefix, alarm in alarms.items():
+    first = min(alarm["first_seen"].values())
+    print(f"{prefix:28} AS{alarm['origin']} since {first}, {len(alarm['first_seen'])} peers")
+
+with open("result.json", "w") as file:
+    json.dump(alarms, file, indent=1)
