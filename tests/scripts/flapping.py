@@ -3,6 +3,7 @@
 import json
 import os
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -31,7 +32,7 @@ for (peer, prefix), times in changes.items():
     if len(times) < 10:
         continue
     downs = [time for time, up in times if not up]
-    period = median(later - earlier for earlier, later in zip(downs, downs[1:], strict=False))
+    period = median(later - earlier for earlier, later in pairwise(downs))
     entry = flapping.setdefault(prefix, {"start": times[0][0], "transitions": {}, "periods": []})
     entry["start"] = min(entry["start"], times[0][0])
     entry["transitions"][peer] = len(times)

@@ -4,7 +4,7 @@ watch.json: {"prefix": "192.0.2.0/24", "origin": 64500}
 """
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pybgpstream
 
@@ -37,8 +37,8 @@ for elem in stream:
     origin_at[peer] = origin
 
 print(f"{watch['prefix']} of AS{watch['origin']}: {len(first_seen)} of {len(origin_at)} peers switched")
-for time, peer, before, after in timeline:
-    clock = datetime.fromtimestamp(time, tz=timezone.utc).strftime("%H:%M:%S.%f")
+for time, peer, before, after in sorted(timeline, key=lambda change: change[0]):
+    clock = datetime.fromtimestamp(time, tz=UTC).strftime("%H:%M:%S.%f")
     print(f"{clock} {peer:24} {before or '-'} -> {after or '-'}")
 
 with open("result.json", "w") as file:

@@ -30,12 +30,12 @@ for rec in stream.records():
             origins[prefix].add(origin)
             peers_of[prefix].add(peer)
         elif elem.type == "A":
-            if (peer, prefix) in lost[prefix]:
+            if peer in lost[prefix] and peer not in peers_of[prefix]:
                 returned[prefix].append(rec.time)
             peers_of[prefix].add(peer)
         elif peer in peers_of[prefix]:
             peers_of[prefix].discard(peer)
-            lost[prefix].add((peer, prefix))
+            lost[prefix].add(peer)
             withdrawn[prefix].append(rec.time)
             for origin in origins[prefix]:
                 if not any(peers_of[other] for other in prefixes[origin]):
@@ -45,11 +45,9 @@ result = {}
 for origin, time in sorted(dark.items(), key=lambda item: item[1]):
     start = min(time for prefix in prefixes[origin] for time in withdrawn[prefix])
     back = [time for prefix in prefixes[origin] for time in returned[prefix]]
-    missing = defaultdict(list)
-    for peer, prefix in sorted(pair for prefix in prefixes[origin] for pair in lost[prefix]):
-        missing[peer].append(prefix)
     end = max(back, default=None)
-    result[origin] = {"prefixes": sorted(prefixes[origin]), "start": start, "dark": time, "end": end, "lost": missing}
+    missing = {name: sorted(lost[name]) for name in sorted(prefixes[origin])}
+    result[origin] = {"start": start, "dark": time, "end": end, "lost": missing}
     print(f"AS{origin:7} {len(prefixes[origin])} prefixes, dark at {time:.0f}, back at {end or 0:.0f}")
 print(f"{len(dumps)} dumps read")
 

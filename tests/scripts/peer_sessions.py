@@ -1,7 +1,7 @@
 """Sessions of RIS collectors that broke: how long they were down, and how much of the table came back in a minute."""
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pybgpstream
 
@@ -14,14 +14,14 @@ for elem in stream:
     key = f"{elem.collector} {elem.peer_address}"
     session = sessions.setdefault(key, {"asn": elem.peer_asn, "down": None, "up": None, "states": []})
     session["states"].append([elem.time, old, new])
-    if old == "established":
+    if old == "ESTABLISHED":
         session["down"] = elem.time
-    if new == "established":
+    if new == "ESTABLISHED":
         session["up"] = elem.time
 
 
 def clock(time: float) -> str:
-    return datetime.fromtimestamp(time, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(time, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 for key, session in sessions.items():
