@@ -1,7 +1,7 @@
 """Run analysis code against the replay network: try what a model wrote, without collectors, captures or a 5G core.
 
 Reads  a script (.py), or an answer of a model (any other text: its fenced Python blocks)
-Writes .scratch/replay/NAME/work/   the script's working directory, with everything it wrote
+Writes .scratch/replay/NAME-HASH/work/   the script's working directory, with everything it wrote
 Run    python -m stages.replay script.py
        python -m stages.replay answer.md --scenario route_leak --seed 7
        python -m stages.replay --list
@@ -13,9 +13,14 @@ The code runs with your rights: no sandbox keeps it from your files or the netwo
 """
 
 import argparse
+import hashlib
+import math
 import shutil
+import signal
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 from stages.core.errors import StageError, run_stage
 from stages.core.files import read_text, scratch, write_text
@@ -26,7 +31,11 @@ from stages.network.measurements.write import MEASUREMENTS
 from stages.network.running import CAPTURE, SCENARIO, Run, furnish, run_script
 from stages.selfinstruct.filters import FENCE
 
+PYTHON = ("python", "py", "python3")
 TIMED_OUT = 124  # the exit status of coreutils' timeout
+INTERRUPTED = 130
+# Correct code may ask for these and handle the exception.
+HANDLED = ("missing-field", "unknown-attribute")
 
 
 def catalogue() -> str:
@@ -42,30 +51,80 @@ def catalogue() -> str:
 
 
 def code_of(answer: Path) -> str:
-    """The fenced Python blocks of a model's answer, one after the other."""
-    blocks = [code for language, code in FENCE.findall(read_text(answer)) if language.lower() in ("python", "py")]
-    if not blocks:
-        raise StageError(f"{answer}: no ```python block in it; give a file that ends in .py to run it as it is")
-    return "\n\n".join(blocks)
+    """The fenced Python blocks of a model's answer, one after the other; where no block is labelled, all of them."""
+    text = read_text(answer)
+    blocks = [(language.lower(), textwrap.dedent(code)) for language, code in FENCE.findall(text)]
+    labelled = [code for language, code in blocks if language in PYTHON]
+    code = labelled or [code for language, code in blocks if not language]
+    if code:
+        return "\n\n".join(code)
+    problem = "its last code block is not closed" if text.count("```") % 2 else "no ```python block in it"
+    raise StageError(f"{answer}: {problem}; give a file that ends in .py to run it as it is")
 
 
-def summary(run: Run, work: Path) -> str:
+def ending(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "time is up"
+    return f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
+
+
+def status(exit_code: int | None) -> int:
+    """What this command exits with: as a shell reports it."""
+    if exit_code is None:
+        return TIMED_OUT
+    return 128 - exit_code if exit_code < 0 else exit_code
+
+
+def summary(run: Run, script: Path, work: Path) -> str:
     """How the script ended, what it read from the streams, what it misused and what it wrote."""
-    end = "time is up" if run.exit_code is None else f"exit {run.exit_code}"
-    lines = [f"{end} after {run.seconds:.1f} s"]
-    streams, records, elems = run.consumed()
-    if run.log:
-        lines.append(f"pybgpstream: {streams} streams, {records:,} records, {elems:,} elements read")
-    if run.misuses():
-        lines.append("misuse:")
-        lines += [f"  line {event['line'] or '?'}: {event['what']}: {event['detail']}" for event in run.misuses()]
+    lines = [f"{ending(run.exit_code)} after {run.seconds:.1f} s"]
+    if run.events("stream"):
+        lines += _streams(run)
+    handled = [event for event in run.misuses() if run.exit_code == 0 and event["what"] in HANDLED]
+    misused = [event for event in run.misuses() if event not in handled]
+    for title, events in (("misuse", misused), ("noted", run.events("note") + handled)):
+        if events:
+            lines += [f"{title}:", *(f"  {_place(event, script)}: {event['detail']}" for event in events)]
     if run.files:
         lines.append(f"written in {work}:")
-        lines += [f"  {path.relative_to(work)} ({path.stat().st_size:,} bytes)" for path in run.files]
+        lines += [f"  {_name(path, work)} ({path.lstat().st_size:,} bytes)" for path in run.files]
+    if run.removed:
+        lines += ["removed:", *(f"  {_name(path, work)}" for path in run.removed)]
     return "\n".join(lines)
 
 
-def main() -> None:
+def _streams(run: Run) -> list[str]:
+    streams, (records, elems) = run.events("stream"), run.consumed()
+    lines = [f"pybgpstream: streams: {len(streams)}, records read: {records:,}, elements read: {elems:,}"]
+    uncounted = len(streams) - len(run.events("consumed"))
+    if uncounted > 0:
+        lines.append(f"  without what was read of {uncounted}, which the script was stopped in")
+    for shift, collectors in dict.fromkeys((each["shift"], tuple(each["collectors"].items())) for each in streams):
+        replaced = [f"{asked} is answered by {own}" for asked, own in collectors if asked != own]
+        facts = [f"times are those of the truth {shift:+d} s"] * (shift != 0) + replaced
+        if facts:
+            lines.append(f"  {'; '.join(facts)}")
+    return lines
+
+
+def _place(event: dict[str, Any], script: Path) -> str:
+    return f"line {event['line']}" if event["file"] == script.name else f"{event['file']}:{event['line']}"
+
+
+def _name(path: Path, work: Path) -> str:
+    """A name that the script chose, without what would steer the terminal."""
+    name = str(path.relative_to(work))
+    return name if name.isprintable() else ascii(name)
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(text)
+    return value
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m stages.replay"
     )
@@ -74,29 +133,38 @@ def main() -> None:
     parser.add_argument("--scenario", default=SCENARIO, choices=ROUTING, metavar="NAME", help="default: %(default)s")
     parser.add_argument("--capture", default=CAPTURE, choices=CAPTURES, metavar="NAME", help="default: %(default)s")
     parser.add_argument("--seed", default=1, type=int, help="another network of the same kind (default: %(default)s)")
-    parser.add_argument("--timeout", default=120.0, type=float, metavar="SECONDS", help="default: %(default)g")
-    arguments = parser.parse_args()
-    if arguments.list:
-        return print(catalogue())
-    if arguments.script is None:
+    parser.add_argument("--timeout", default=120.0, type=seconds, metavar="SECONDS", help="default: %(default)g")
+    given = parser.parse_args()
+    if given.script is None and not given.list:
         parser.error("which script? (--list says what there is to run it against)")
-    script: Path = arguments.script
+    return given
+
+
+def main() -> None:
+    given = arguments()
+    if given.list:
+        return print(catalogue())
+    script: Path = given.script
     code = read_text(script) if script.suffix == ".py" else code_of(script)
-    network = built(scratch("network"), arguments.seed)
-    place = scratch("replay") / script.stem
+    network = built(scratch("network"), given.seed)
+    # A folder of its own for every script: two of one name do not delete each other's results.
+    place = scratch("replay") / f"{script.stem}-{hashlib.sha256(str(script.resolve()).encode()).hexdigest()[:8]}"
     shutil.rmtree(place, ignore_errors=True)
     work = place / "work"
     work.mkdir(parents=True)
-    furnish(work, network, arguments.scenario, arguments.capture)
+    furnish(work, network, given.scenario, given.capture)
     if script.suffix != ".py":
-        script = place / f"{script.stem}.py"
+        script = place / "answer.py"
         write_text(script, code)
-    run = run_script(script, work, place, arguments.timeout, show=True)
-    print(f"--\n{summary(run, work)}")
-    print(f"what there was to find: {network / 'routing' / arguments.scenario / 'truth.json'}")
+    try:
+        run = run_script(script, work, place, given.timeout, show=True)
+    except KeyboardInterrupt:
+        print(f"--\nstopped; what it wrote is in {work}")
+        sys.exit(INTERRUPTED)
+    print(f"--\n{summary(run, script, work)}")
+    print(f"what there was to find: {network / 'routing' / given.scenario / 'truth.json'}")
     print(f"  captures, measurements: {network}/{{captures,measurements}}/NAME.json")
-    if run.exit_code != 0:
-        sys.exit(TIMED_OUT if run.exit_code is None else run.exit_code % 256)
+    sys.exit(status(run.exit_code))
 
 
 if __name__ == "__main__":

@@ -101,14 +101,15 @@ def configured(folder: Path, archive: Path | None, now: int | None = START + 10*
     return path
 
 
-def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
     path = folder / "log.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [event for event in map(json.loads, lines) if event["event"] == kind]
+    return [event for event in map(json.loads, lines) if event["event"] in kinds]
 
 
 def misuses(folder: Path) -> list[str]:
-    return [event["what"] for event in events(folder, "misuse")]
+    """What the log holds against the script, notes included."""
+    return [event["what"] for event in events(folder, "misuse", "note")]
 
 
 def run_script(script: str, folder: Path, config: Path | None = None) -> "subprocess.CompletedProcess[str]":

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +48,11 @@ def analyse(network: Path, tmp_path: Path) -> Analyse:
     """`analyse("moas", "everyday")` runs moas.py; `files` are written into its folder, `replace` changes its text."""
 
     def analyse(
-        script: str, scenario: str, files: Mapping[str, str] | None = None, replace: tuple[str, str] | None = None
+        script: str,
+        scenario: str,
+        files: Mapping[str, str] | None = None,
+        replace: tuple[str, str] | None = None,
+        selects_nothing: bool = False,
     ) -> Found:
         work = tmp_path / "work"
         work.mkdir()
@@ -65,11 +70,11 @@ def analyse(network: Path, tmp_path: Path) -> Analyse:
         assert not run.stderr
         assert run.stdout
         assert run.misuses() == []
-        streams, records, elements = run.consumed()
-        assert streams > 0
+        records, elements = run.consumed()
         assert records > 0
-        assert elements > 0
+        assert (elements == 0) == selects_nothing
         assert run.files == [work / "result.json"]
+        assert run.removed == []
         result = json.loads((work / "result.json").read_text(encoding="utf-8"))
         archive = Archive(network / "routing" / scenario)
         return Found(run, result, archive.truth, archive)
@@ -112,7 +117,7 @@ def test_paths_are_as_much_longer_than_the_shortest_ones_as_a_slow_search_says(a
     found = analyse("path_inflation", "everyday")
     ribs = found.archive.of("rrc00", "ribs") + found.archive.of("route-views.sg", "ribs")
     paths = [tuple(dict.fromkeys(each.sequence)) for each in ribs if ":" not in each.peer and "{" not in each.path]
-    edges = {tuple(sorted(pair)) for path in paths for pair in zip(path, path[1:], strict=False)}
+    edges = {tuple(sorted(pair)) for path in paths for pair in pairwise(path)}
     assert found.result["edges"] == sorted(map(list, edges))
     assert edges <= {tuple(sorted(each[:2])) for each in found.truth["relationships"]}
     in_bgp: dict[str, int] = {}
@@ -120,7 +125,7 @@ def test_paths_are_as_much_longer_than_the_shortest_ones_as_a_slow_search_says(a
         if len(path) > 1:
             ends = f"{path[0]} {path[-1]}"
             in_bgp[ends] = min(len(path), in_bgp.get(ends, 99))
-    expected = {}
+    expected: dict[str, list[int]] = {}
     for source in {path[0] for path in paths}:
         length = relaxed(source, edges)
         expected |= {
@@ -146,7 +151,7 @@ def relaxed(source: int, edges: set[tuple[int, ...]]) -> dict[int, int]:
 
 @pytest.mark.parametrize("scenario", ["blackholing", "mixed"])
 def test_blackholed_hosts_are_found_by_their_communities(analyse: Analyse, scenario: str) -> None:
-    found, start = analyse("communities", scenario), asked("2022-11-15 08:00:00")
+    found, start = analyse("communities", scenario), asked("2022-11-15 12:00:00")
     events = {event["prefix"]: event for event in found.events("blackholing")}
     assert len(events) == 3
     assert found.result.keys() == events.keys()
@@ -154,8 +159,8 @@ def test_blackholed_hosts_are_found_by_their_communities(analyse: Analyse, scena
         event = events[prefix]
         assert hole["origins"] == [event["victim"]]
         assert hole["peers"] == sorted(event["peers_affected"])
-        asking = [community for community in hole["communities"] if community.split(":")[1] in ("666", "9999")]
-        assert asking == sorted(event["communities"])
+        asking = {community for community in hole["communities"] if community.split(":")[1] in ("666", "9999")}
+        assert asking == set(event["communities"])
         assert hole["start"] - start == found.since(event["start"])
         assert hole["end"] - start == found.since(event["end"])
 
@@ -168,7 +173,13 @@ def test_the_live_stream_has_every_element_of_ris_and_no_other(analyse: Analyse,
     total = {kind: sum(count[name] for count in counts) for kind, name in kinds.items()}
     assert found.result["by_type"] == {kind: count for kind, count in total.items() if count}
     assert found.result["by_peer"] == per_peer(found.archive, " ", RIS)
-    assert found.run.consumed()[2] == sum(total.values())
+    assert found.run.consumed()[1] == sum(total.values())
+
+
+@pytest.mark.parametrize("script", ["communities", "peer_sessions"])
+def test_a_filter_that_rightly_selects_nothing_is_no_misuse(analyse: Analyse, script: str) -> None:
+    """No host is blackholed and no session breaks in ordinary churn."""
+    assert analyse(script, "everyday", selects_nothing=True).result == {}
 
 
 def test_a_live_stream_can_be_left_early(analyse: Analyse) -> None:
@@ -222,13 +233,13 @@ def test_a_hijack_is_told_peer_by_peer(analyse: Analyse, network: Path, scenario
 
 @pytest.mark.parametrize("scenario", ["subprefix_hijack", "ipv6", "mixed", "everyday"])
 def test_a_foreign_part_of_a_watched_block_raises_an_alarm(analyse: Analyse, network: Path, scenario: str) -> None:
-    """The blocks hijacked in IPv4, in IPv6 and in the mixture are watched all at once. Local dumps keep their times."""
+    """The blocks hijacked in any of the scenarios are watched all at once. Local dumps keep their times."""
     events = {
         name: [each for each in truth_of(network, name)["events"] if each["kind"] == "subprefix_hijack"]
         for name in ("subprefix_hijack", "ipv6", "mixed")
     }
     watch = {event["covering_prefix"]: event["victim"] for each in events.values() for event in each}
-    assert len(watch) == 3
+    assert len(watch) > 1
     found = analyse("subprefix_hijack", scenario, {"watch.json": json.dumps(watch)})
     expected = {event["prefix"]: event for event in events.get(scenario, [])}
     assert len(expected) == (scenario != "everyday")
@@ -244,7 +255,7 @@ def test_a_leak_is_a_path_with_a_valley_and_nothing_else_is(analyse: Analyse, ne
     kinds = {"p2c": -1, "p2p": 0}
     lines = [f"{left}|{right}|{kinds[kind]}" for left, right, kind in truth_of(network, scenario)["relationships"]]
     relationships = "\n".join(("# provider|customer|-1, peer|peer|0", *lines, ""))
-    found, start = analyse("route_leak", scenario, {"as-rel.txt": relationships}), asked("2020-05-05 08:00:00")
+    found, start = analyse("route_leak", scenario, {"as-rel.txt": relationships}), asked("2020-05-05 16:00:00")
     events = {f"{event['leaker']} {event['leaked_to']}": event for event in found.events("route_leak")}
     assert len(events) == (scenario == "route_leak")
     assert found.result.keys() == events.keys()
@@ -320,4 +331,5 @@ def test_new_prepending_is_found_with_the_neighbour_it_is_meant_for(analyse: Ana
         assert entry["first"] - start == found.since(event["start"])
         assert entry["prefixes"] == sorted(event["prefixes"])
         assert entry["peers"] == sorted(event["peers_affected"])
-        assert entry["towards"] == [event["towards"]] if event["towards"] else len(entry["towards"]) > 0
+        if event["towards"]:
+            assert entry["towards"] == [event["towards"]]

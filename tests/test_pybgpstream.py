@@ -1,9 +1,12 @@
 """The replay module behaves as PyBGPStream 2.0.4: streams, records, elements, errors, and what it writes down."""
 
 import ast
+import copy
 import datetime
 import json
+import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +276,18 @@ def test_keywords_are_refused_by_methods_and_unknown_ones_by_the_constructor(rep
     with pytest.raises(TypeError, match=r"got an unexpected keyword argument 'start_time'"):
         pybgpstream.BGPStream(start_time="2024-03-05")
     assert misuses(replay) == ["unknown-argument"]
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy, copy.copy])
+def test_objects_of_the_stream_can_be_neither_pickled_nor_copied(replay: Path, copied: Callable[[Any], Any]) -> None:
+    stream = low.BGPStream()
+    stream.add_interval_filter(START, START + 60)
+    stream.start()
+    record = stream.get_next_record()
+    for kind, thing in (("BGPElem", record.get_next_elem()), ("BGPRecord", record), ("BGPStream", stream)):
+        with pytest.raises(TypeError, match=f"^cannot pickle '_pybgpstream.{kind}' object$"):
+            copied(thing)
+    assert misuses(replay) == []
 
 
 def test_a_record_before_the_start_is_a_runtime_error() -> None:

@@ -17,8 +17,8 @@ from stages.network.build import build, built
 from stages.network.captures.write import CAPTURES
 from stages.network.internet.scenarios import ROUTING
 from stages.network.measurements.write import MEASUREMENTS
-from stages.network.running import Run, furnish, run_script
-from stages.replay import code_of, summary
+from stages.network.running import PATH, SHOWN, Run, furnish, run_script
+from stages.replay import code_of, ending, status, summary
 
 ORIGINS = """
 import pybgpstream
@@ -36,7 +36,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def run(network: Path, tmp_path: Path, code: str, timeout: float = 60, scenario: str = "mixed") -> Run:
     work = tmp_path / "work"
-    work.mkdir()
+    work.mkdir(parents=True)
     furnish(work, network, scenario)
     script = tmp_path / "script.py"
     script.write_text(code, encoding="utf-8")
@@ -111,18 +111,17 @@ def test_a_script_reads_streams_captures_and_measurements(network: Path, tmp_pat
     assert 20 < origins <= len({asn for asns in truth["origins"].values() for asn in asns}) + len(truth["as_sets"])
     assert packets == json.loads((network / "captures" / "mixed.json").read_text())["packets"]
     assert rows == json.loads((network / "measurements" / "kpi.json").read_text())["rows"]
-    assert result.consumed()[2] == truth["counts"]["rrc00"]["ribs"]
+    assert result.consumed()[1] == truth["counts"]["rrc00"]["ribs"]
     assert result.misuses() == []
 
 
 def test_the_replay_is_on_the_path_of_the_script_only(network: Path, tmp_path: Path) -> None:
-    code = "import pybgpstream, sys\nprint(pybgpstream.__file__)\nprint([p for p in sys.path if p.endswith('main')])"
-    result = run(network, tmp_path, code)
-    assert Path(result.stdout.splitlines()[0]).is_relative_to(ROOT / "stages" / "network" / "path")
-    assert "stages.network.path" not in " ".join(sys.modules)
-    assert [path for path in sys.path if path.endswith("network/path")] == []
-    outside = subprocess.run([sys.executable, "-c", "import pybgpstream"], cwd=ROOT, capture_output=True, text=True)
-    assert "No module named 'pybgpstream'" in outside.stderr
+    code = "import pybgpstream, sys\nprint(pybgpstream.__file__, *sys.path, sep='\\n')"
+    found, *path = run(network, tmp_path, code).stdout.splitlines()
+    assert Path(found).is_relative_to(PATH)
+    assert str(PATH) in path
+    assert str(ROOT) not in path
+    assert [entry for entry in sys.path if Path(entry) == PATH] == []
 
 
 def test_no_key_of_the_user_reaches_the_script(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +150,7 @@ def test_misuse_is_reported_with_its_line(network: Path, tmp_path: Path) -> None
     assert "ValueError" in result.stderr
     (misuse,) = result.misuses()
     assert (misuse["what"], misuse["line"]) == ("filter-string", 2)
-    assert "line 2: filter-string" in summary(result, tmp_path / "work")
+    assert "misuse:\n  line 2: 'ipversion 5 or peer 1'" in summary(result, tmp_path / "script.py", tmp_path / "work")
 
 
 def test_a_script_without_end_is_stopped_with_all_that_it_started(network: Path, tmp_path: Path) -> None:
@@ -163,15 +162,14 @@ def test_a_script_without_end_is_stopped_with_all_that_it_started(network: Path,
     )
     result = run(network, tmp_path, code, timeout=2)
     assert result.exit_code is None
-    assert "time is up" in summary(result, tmp_path / "work")
+    assert "time is up" in summary(result, tmp_path / "script.py", tmp_path / "work")
     assert not alive(int(result.stdout))
 
 
 def test_what_a_script_leaves_behind_is_stopped_too(network: Path, tmp_path: Path) -> None:
     code = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],\n"
-        "    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "print(child.pid)\n"
     )
     result = run(network, tmp_path, code)
@@ -216,9 +214,89 @@ def test_the_python_blocks_of_an_answer_are_run_one_after_the_other(tmp_path: Pa
     answer = tmp_path / "answer.md"
     answer.write_text("First\n```python\nx = 1\n```\nthen\n```bash\nls\n```\n```py\nprint(x)\n```\n", encoding="utf-8")
     assert code_of(answer) == "x = 1\n\n\nprint(x)\n"
+    answer.write_text("1. So:\n   ```\n   if x:\n       print(x)\n   ```\n", encoding="utf-8")
+    assert code_of(answer) == "if x:\n    print(x)\n"
     answer.write_text("No code.", encoding="utf-8")
     with pytest.raises(StageError, match=r"answer\.md: no ```python block in it"):
         code_of(answer)
+    answer.write_text("Cut off:\n```python\nx = 1\n", encoding="utf-8")
+    with pytest.raises(StageError, match=r"answer\.md: its last code block is not closed"):
+        code_of(answer)
+
+
+def test_a_killed_script_ends_as_a_shell_says_it_and_what_it_had_read_is_not_counted(
+    network: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import os, pybgpstream\nfor elem in pybgpstream.BGPStream(project='ris-live'):\n    os.kill(os.getpid(), 9)\n"
+    )
+    result = run(network, tmp_path, code)
+    assert (ending(result.exit_code), status(result.exit_code)) == ("killed by SIGKILL", 137)
+    assert (status(None), status(3)) == (124, 3)
+    assert "without what was read of 1" in summary(result, tmp_path / "script.py", tmp_path / "work")
+
+
+def test_a_script_that_prints_without_end_fills_neither_memory_nor_disk(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.network.running.FILE_LIMIT", 2**22)
+    result = run(network, tmp_path, "while True: print('x' * 10000)")
+    assert result.exit_code == 1
+    assert "File too large" in result.stderr
+    assert len(result.stdout) == SHOWN
+
+
+def test_a_script_prints_the_same_every_time(network: Path, tmp_path: Path) -> None:
+    code = "import pybgpstream\nfor elem in pybgpstream.BGPStream(1614585600, 1614585900): print(elem)"
+    first, second = (run(network, tmp_path / name, code) for name in ("first", "second"))
+    assert (first.stdout, first.exit_code) == (second.stdout, 0)
+    assert len(first.stdout.splitlines()) > 1000
+
+
+def test_windows_that_follow_one_another_are_those_of_one_hour(network: Path, tmp_path: Path) -> None:
+    code = (
+        "import pybgpstream\n"
+        "def times(begin, end, kind):\n"
+        "    stream = pybgpstream.BGPStream(begin, end, collectors=['rrc00'], record_types=[kind])\n"
+        "    return [elem.time for elem in stream]\n"
+        "start = 1614585600\n"
+        "print(len(times(start - 300, start + 300, 'ribs')))\n"
+        "print(*times(start, start + 3600, 'updates'))\n"
+        "print(*(t for i in range(4) for t in times(start + 900 * i, start + 900 * i + 899, 'updates')))\n"
+        "print(*times(0, 3600, 'updates'))\n"
+    )
+    table, whole, parts, elsewhere = run(network, tmp_path, code).stdout.splitlines()
+    truth = json.loads((network / "routing" / "mixed" / "truth.json").read_text())["counts"]["rrc00"]
+    assert int(table) == truth["ribs"]
+    assert parts == whole
+    assert len(whole.split()) == truth["announcements"] + truth["withdrawals"] + truth["peerstates"]
+    assert float(elsewhere.split()[0]) < 3600
+
+
+def test_what_was_removed_is_listed_and_odd_names_do_not_steer_the_terminal(network: Path, tmp_path: Path) -> None:
+    code = "import os\nos.remove('kpi.csv')\nopen('\\x1b[2J', 'w').write('')\nos.symlink('/etc/passwd', 'p')"
+    result = run(network, tmp_path, code)
+    lines = summary(result, tmp_path / "script.py", tmp_path / "work").splitlines()
+    assert "  '\\x1b[2J' (0 bytes)" in lines
+    assert "  p (11 bytes)" in lines
+    assert lines[-2:] == ["removed:", "  kpi.csv"]
+
+
+def test_what_gave_nothing_and_what_was_handled_is_noted_not_held_against_the_script(
+    network: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import pybgpstream\n"
+        "for elem in pybgpstream.BGPStream(1614585600, 1614585660, collectors=['rrc21'], filter='peer 1'): pass\n"
+        "for elem in pybgpstream.BGPStream(1614585600, 1614589200, filter='elemtype withdrawals'):\n"
+        "    getattr(elem, 'prefix', None)\n"
+    )
+    result = run(network, tmp_path, code)
+    text = summary(result, tmp_path / "script.py", tmp_path / "work")
+    assert "misuse" not in text
+    assert "noted:\n  line 2: " in text
+    assert "  line 4: elem has no attribute 'prefix'" in text
+    assert "times are those of the truth -95040000 s; rrc21 is answered by rrc0" in text
 
 
 def test_the_command_shows_output_files_and_what_there_was_to_find(network: Path, tmp_path: Path) -> None:
@@ -244,6 +322,8 @@ def test_the_command_without_script_with_a_missing_one_and_with_an_unknown_scena
     unknown = command("x.py", "--scenario", "hijack", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "prefix_hijack" in unknown.stderr
+    for timeout in ("nan", "0", "-1", "soon"):
+        assert "argument --timeout: invalid seconds value" in command("x.py", "--timeout", timeout, cwd=tmp_path).stderr
 
 
 def test_the_list_names_everything_there_is(tmp_path: Path) -> None:
@@ -271,6 +351,7 @@ def test_ctrl_c_ends_the_script_with_the_command(network: Path, tmp_path: Path) 
     assert process.stdout is not None
     pid = int(process.stdout.readline())
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in stderr) == (130, False)
+    assert "stopped; what it wrote is in" in stdout
     assert not alive(pid)

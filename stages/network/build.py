@@ -1,19 +1,21 @@
 """A seed -> everything there is to run code against, in one folder that is built once and kept.
 
-    routing/SCENARIO/   index.csv, mrt/, truth.json     (archive.py)
-    captures/           NAME.pcap, NAME.json            (captures/)
-    measurements/       NAME.csv, NAME.json             (measurements/)
+    routing/SCENARIO/   index.csv, mrt/, truth.json     (internet/archive.py)
+    captures/           NAME.pcap, NAME.json            (captures/write.py)
+    measurements/       NAME.csv, NAME.json             (measurements/write.py)
 
 Nothing of it is in git: it is a pure function of the seed and of the code of this room.
 """
 
 import hashlib
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 from tqdm import tqdm
 
+from stages.core import files
 from stages.core.files import atomic_path
 from stages.network.captures.write import CAPTURES, write_capture
 from stages.network.internet.archive import write_archive
@@ -21,6 +23,8 @@ from stages.network.internet.scenarios import ROUTING
 from stages.network.measurements.write import MEASUREMENTS, write_measurements
 
 ROOM = Path(__file__).parent
+CODE = [ROOM / "build.py", *(ROOM / part for part in ("internet", "captures", "measurements")), Path(files.__file__)]
+"""What decides the bytes: this room but for the replay module and the running of scripts, and how files are written."""
 
 
 def build(folder: Path, seed: int) -> None:
@@ -54,9 +58,9 @@ def built(cache: Path, seed: int) -> Path:
 
 
 def code_hash() -> str:
-    """SHA-256 of what decides the bytes: the code of this room (the replay module aside) and Scapy's version."""
-    digest = hashlib.sha256(version("scapy").encode())
-    for path in sorted(ROOM.rglob("*.py")):
-        if "path" not in path.relative_to(ROOM).parts:
-            digest.update(path.relative_to(ROOM).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    """SHA-256 of CODE, and of the versions of Python and Scapy."""
+    digest = hashlib.sha256(f"{sys.version_info[:2]} {version('scapy')}".encode())
+    for entry in CODE:
+        for path in sorted(entry.rglob("*.py")) if entry.is_dir() else [entry]:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

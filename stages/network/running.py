@@ -1,11 +1,14 @@
 """Python code + a built network -> what it printed, what it wrote, and how it used the pybgpstream replay.
 
 The code runs as a process of its own, in a folder that holds copies of the network's files (never its truth) and with
-`path/` on its PYTHONPATH. That keeps it apart from this project, not from this machine: it has its user's rights.
+`path/` on its PYTHONPATH. That keeps it apart from this project, not from this machine: it has its user's rights, and
+a child that begins a session of its own outlives it.
 """
 
+import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -13,7 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from stages.core.errors import StageError
 from stages.network.captures.write import CAPTURES
@@ -24,28 +27,39 @@ PATH = Path(__file__).parent / "path"
 CONFIG = "PYBGPSTREAM_REPLAY"
 SCENARIO, CAPTURE = "mixed", "mixed"
 # What a process needs to start at all. Everything else stays here: the environment holds API keys.
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV")
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
+# The same output on every machine: communities are sets of str, whose order hangs on the hash seed.
+FIXED = {"LC_ALL": "C.UTF-8", "MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "TZ": "UTC"}
+FILE_LIMIT = 2**28
+"""Octets of the largest file that a script may write, its output included (an endless loop of prints: 1 GB in 2 s)."""
+SHOWN = 2**20
+"""Octets of stdout and of stderr that a Run keeps, the last ones."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How a script ended. `exit_code` is None where the time was up; `files` are the ones it wrote or changed."""
+    """How a script ended. `exit_code` is None where the time was up, negative where a signal ended it."""
 
     exit_code: int | None
     seconds: float
     stdout: str
     stderr: str
     files: list[Path]
+    """Written or changed."""
+    removed: list[Path]
     log: list[dict[str, Any]]
-    """The events of the pybgpstream replay; path/pybgpstream/__init__.py documents them."""
+    """The events of the pybgpstream replay; path/_pybgpstream/__init__.py documents them."""
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.log if event["event"] == kind]
 
     def misuses(self) -> list[dict[str, Any]]:
-        return [event for event in self.log if event["event"] == "misuse"]
+        return self.events("misuse")
 
-    def consumed(self) -> tuple[int, int, int]:
-        """Streams read, records, elements."""
-        streams = [event for event in self.log if event["event"] == "consumed"]
-        return len(streams), sum(stream["records"] for stream in streams), sum(stream["elems"] for stream in streams)
+    def consumed(self) -> tuple[int, int]:
+        """Records and elements that the script took; a killed one leaves no count of a stream it was reading."""
+        streams = self.events("consumed")
+        return sum(stream["records"] for stream in streams), sum(stream["elems"] for stream in streams)
 
 
 def furnish(folder: Path, network: Path, scenario: str = SCENARIO, capture: str = CAPTURE) -> None:
@@ -80,63 +94,63 @@ def run_script(
     log.unlink(missing_ok=True)
     settings = {"archive": str(folder.resolve()), "log": str(log.resolve()), "now": now}
     config.write_text(json.dumps(settings), encoding="utf-8")
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {
-        CONFIG: str(config.resolve()),
-        "HOME": str(state.resolve()),
-        "MPLBACKEND": "Agg",
-        "PYTHONIOENCODING": "utf-8",
-        "PYTHONPATH": str(PATH),
-        "PYTHONUNBUFFERED": "1",
-    }
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | FIXED
+    environment |= {CONFIG: str(config.resolve()), "HOME": str(state.resolve()), "PYTHONPATH": str(PATH)}
     before = _stamps(folder)
     started = time.monotonic()
-    pipe = None if show else subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, str(script.resolve())],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        stdout, stderr = process.communicate(timeout=timeout)
-        exit_code: int | None = process.returncode
-    except subprocess.TimeoutExpired:
-        exit_code = None
-        _kill(process)
-        stdout, stderr = process.communicate()
-    finally:
-        _kill(process)
+    # Files, not pipes: a pipe stays open while any child has it, and what is printed without end would fill our memory.
+    with (state / "stdout").open("w+b") as stdout, (state / "stderr").open("w+b") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, str(script.resolve())],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=None if show else stdout,
+            stderr=None if show else stderr,
+            start_new_session=True,
+            preexec_fn=_limit_files,
+        )
+        try:
+            exit_code: int | None = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            exit_code = None
+        finally:
+            _kill(process)
+        seconds = time.monotonic() - started
+        printed, complained = _end(stdout), _end(stderr)
     after = _stamps(folder)
     return Run(
         exit_code=exit_code,
-        seconds=time.monotonic() - started,
-        stdout=stdout or "",
-        stderr=stderr or "",
+        seconds=seconds,
+        stdout=printed,
+        stderr=complained,
         files=sorted(path for path, stamp in after.items() if before.get(path) != stamp),
+        removed=sorted(before.keys() - after.keys()),
         log=_events(log),
     )
 
 
-def _kill(process: "subprocess.Popen[str]") -> None:
-    """The script and whatever it started and left behind: all of its process group."""
-    try:
+def _limit_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
+
+
+def _end(file: BinaryIO) -> str:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - SHOWN))
+    return file.read(SHOWN).decode("utf-8", errors="replace")
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """The script and what it started and left behind: all of its process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
+    process.wait()
 
 
 def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
     stamps = {}
     for path in folder.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            stat = path.stat()
+        if not path.is_dir() and "__pycache__" not in path.parts:
+            stat = path.lstat()
             stamps[path] = (stat.st_mtime_ns, stat.st_size)
     return stamps
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pybgpstream
 
-WINDOW = {"from_time": "2022-11-15 08:00:00", "until_time": "2022-11-15 09:00:00", "record_type": "updates"}
+WINDOW = {"from_time": "2022-11-15 12:00:00", "until_time": "2022-11-15 13:00:00", "record_type": "updates"}
 
 holes = {}
 for elem in pybgpstream.BGPStream(filter="community *:666 and elemtype announcements", **WINDOW):
@@ -14,6 +14,7 @@ for elem in pybgpstream.BGPStream(filter="community *:666 and elemtype announcem
     if length < longest:
         continue
     hole = holes.setdefault(prefix, {"start": elem.time, "peers": set(), "origins": set(), "communities": Counter()})
+    hole["start"] = min(hole["start"], elem.time)  # collectors are merged to the second
     hole["peers"].add(elem.peer_address)
     hole["origins"].add(int(elem.fields["as-path"].split()[-1]))
     hole["communities"].update(elem.fields["communities"])
@@ -23,7 +24,8 @@ if holes:
     exact = " ".join(f"exact {prefix}" for prefix in holes)
     stream = pybgpstream.BGPStream(filter=f"elemtype withdrawals and prefix {exact}", **WINDOW)
     for elem in stream:
-        holes[elem.fields["prefix"]]["end"] = elem.time
+        hole = holes[elem.fields["prefix"]]
+        hole["end"] = max(hole.get("end", 0), elem.time)
 
 print(f"{'prefix':28} {'origin':>8} {'peers':>5} {'minutes':>7}  communities")
 for prefix, hole in holes.items():

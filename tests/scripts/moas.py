@@ -25,6 +25,7 @@ for elem in stream:
         origins[prefix].add(origin)
     elif prefix in origins and origin not in origins[prefix]:
         first = added.setdefault(f"{prefix} {origin}", {"time": elem.time, "peers": []})
+        first["time"] = min(first["time"], elem.time)  # collectors are merged to the second
         if elem.peer_address not in first["peers"]:
             first["peers"].append(elem.peer_address)
 

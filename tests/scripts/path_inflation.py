@@ -7,8 +7,8 @@ from itertools import groupby, pairwise
 import pybgpstream
 
 stream = pybgpstream.BGPStream(
-    from_time="2019-07-07 08:00:00",
-    until_time="2019-07-07 08:05:00 UTC",
+    from_time="2019-07-07 00:00:00",
+    until_time="2019-07-07 00:05:00 UTC",
     collectors=["rrc00", "route-views.sg"],
     record_type="ribs",
     filter="ipversion 4",

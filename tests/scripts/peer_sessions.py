@@ -24,6 +24,7 @@ def clock(time: float) -> str:
     return datetime.fromtimestamp(time, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+print(f"{len(sessions)} sessions changed their state")
 for key, session in sessions.items():
     collector, address = key.split()
     table, again = set(), set()

@@ -1,7 +1,7 @@
 """Prepending that begins in the updates: which AS repeats itself in the path, how often, and towards whom."""
 
 import json
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import pybgpstream
 
@@ -17,7 +17,7 @@ stream = pybgpstream.BGPStream(
 def repeated(path: str) -> set[tuple[str, str, int]]:
     """(AS, the one it told, how many times it stands in a row), for each run of more than one."""
     runs = [(asn, len(list(run))) for asn, run in groupby(path.split())]
-    return {(asn, told[0], copies) for told, (asn, copies) in zip(runs, runs[1:], strict=False) if copies > 1}
+    return {(asn, told[0], copies) for told, (asn, copies) in pairwise(runs) if copies > 1}
 
 
 in_tables, found = set(), {}
@@ -31,6 +31,7 @@ for elem in stream:
             is_origin = path.split()[-1] == asn
             key = f"{asn} {'origin' if is_origin else 'transit'} {copies}"
             entry = found.setdefault(key, {"first": elem.time, "towards": set(), "prefixes": set(), "peers": set()})
+            entry["first"] = min(entry["first"], elem.time)  # collectors are merged to the second
             entry["towards"].add(int(told))
             entry["prefixes"].add(elem.fields["prefix"])
             entry["peers"].add(elem.peer_address)

@@ -31,7 +31,7 @@ def leaks(path: list[int]) -> list[tuple[int, int]]:
 
 
 stream = pybgpstream.BGPStream(
-    from_time="2020-05-05 08:00:00", until_time="2020-05-05 09:00:00", projects=["ris", "routeviews"]
+    from_time="2020-05-05 16:00:00", until_time="2020-05-05 17:00:00", projects=["ris", "routeviews"]
 )
 table: dict[tuple[str, str], list[int]] = {}
 found: dict[str, dict] = {}
@@ -49,12 +49,14 @@ for elem in stream:
             continue  # seen already
         new = {"time": elem.time, "peers": set(), "prefixes": set(), "before": [], "leaked": []}
         entry = found.setdefault(f"{leak[0]} {leak[1]}", new)
+        entry["time"] = min(entry["time"], elem.time)  # collectors are merged to the second
         entry["peers"].add(route[0])
         entry["prefixes"].add(route[1])
         if before:
             entry["before"].append(len(before))
             entry["leaked"].append(len(path))
 
+print(f"{len(found)} leaks, {len(table)} routes")
 for name, entry in found.items():
     jump = sum(entry["leaked"]) / len(entry["leaked"]) - sum(entry["before"]) / len(entry["before"])
     print(f"{name}: {len(entry['prefixes'])} prefixes, {len(entry['peers'])} peers, paths longer by {jump:.2f}")

@@ -20,7 +20,7 @@ MAX_MESSAGE = 4096  # octets of one message: RFC 4271 section 4.1
 
 _UPDATE = 2
 _OPTIONAL, _TRANSITIVE, _EXTENDED_LENGTH = 0x80, 0x40, 0x10
-_IPV4_AFI, _IPV6_AFI, _UNICAST = 1, 2, 1
+_IPV6_AFI, _UNICAST = 2, 1
 
 
 @dataclass(frozen=True)

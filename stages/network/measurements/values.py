@@ -1,8 +1,8 @@
 """What all measurement files are made of: times, bounded noise, curves, and the statistics of the ground truth.
 
-Only + - * / and sqrt, which IEEE 754 rounds alike everywhere: `random.gauss`, `exp` or `log` of two C libraries may
-differ in the last digit, and so might a rounded value. Sums are `math.fsum`: the built-in `sum` of floats
-is compensated from Python 3.12 on and not before.
+Only + - * / and sqrt, which IEEE 754 rounds alike everywhere, but for one rounded figure in radio.py: `random.gauss`,
+`exp` or `log` of two C libraries may differ in the last digit, and so might a rounded value. Sums are `math.fsum`: the
+built-in `sum` of floats is compensated from Python 3.12 on and not before.
 """
 
 import itertools

@@ -40,7 +40,7 @@ def ask(archive: Path, filters: Filters) -> Answer:
     rows = [replace(row, path=archive / row.path) for row in csv_rows(archive / "index.csv")]
     own = {row.project: sorted({other.collector for other in rows if other.project == row.project}) for row in rows}
     begin, end = filters.interval or (0, 0)
-    shift = begin - min(row.initial_time for row in rows) if rows and filters.interval else 0
+    shift = _shift(archive, rows, begin, filters) if rows and filters.interval else 0
     known = {name for names in own.values() for name in names} | RIS | ROUTE_VIEWS
     unknown_names(filters, set(own) | PROJECTS, known)
     labels: dict[str, str] = {}
@@ -65,6 +65,24 @@ def ask(archive: Path, filters: Filters) -> Answer:
                 if not filters.routers or router in filters.routers:
                     feeds.append([replace(row, live=True, router=router) for row in found if row.kind == "update"])
     return Answer(dumps, feeds, labels, shift)
+
+
+_shifts: dict[Path, int] = {}
+"""Archive -> the shift of this script's first stream with updates."""
+
+
+def _shift(archive: Path, rows: list[Resource], begin: int, filters: Filters) -> int:
+    """Seconds from the archive's times to those asked for. Windows of one script that follow one another stay in step.
+
+    A table alone decides nothing for later streams: it is often asked for some minutes before the updates.
+    """
+    first, last = min(row.initial_time for row in rows), max(row.initial_time + row.duration for row in rows)
+    kept = _shifts.get(archive)
+    if kept is not None and first + kept <= begin < last + kept:
+        return kept
+    if any(row.kind == "update" and wanted_type(row, filters) for row in rows):
+        _shifts[archive] = begin - first
+    return begin - first
 
 
 def _collectors(project: str, own: list[str], asked: list[str]) -> list[tuple[str, str]]:

@@ -24,6 +24,12 @@ def lacking(owner: str, name: str, kind: str, thing: object) -> NoReturn:
     raise AttributeError(f"'{kind}' object has no attribute '{name}'", name=name, obj=thing)
 
 
+def unpicklable(thing: object) -> NoReturn:
+    """The library's objects are C structures: they can be neither pickled nor copied."""
+    kind = type(thing)
+    raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__name__}' object")
+
+
 class Fields(dict[str, Any]):
     """A plain dict to a script; a key that the element's type lacks is noted before the ordinary KeyError."""
 
@@ -87,6 +93,9 @@ class BGPElem:
                 found = Fields({"prefix": self._prefix})
             self._fields = found
         return found
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        unpicklable(self)
 
     def __getattr__(self, name: str) -> NoReturn:
         lacking("elem", name, "_pybgpstream.BGPElem", self)
@@ -157,6 +166,9 @@ class BGPRecord:
                 taken.elems += 1
             return elem
         return None
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        unpicklable(self)
 
     def __getattr__(self, name: str) -> NoReturn:
         lacking("record", name, "_pybgpstream.BGPRecord", self)

@@ -70,7 +70,7 @@ def write(event: dict[str, Any]) -> None:
         _open[path] = None
 
 
-def misuse(what: str, detail: str) -> None:
+def misuse(what: str, detail: str, event: str = "misuse") -> None:
     """Note a misuse at the script's line; the same one in a loop is written once."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGES) and frame.f_back is not None:
@@ -79,4 +79,9 @@ def misuse(what: str, detail: str) -> None:
     key = (settings().log, what, detail, file, line)
     if key not in _noted:
         _noted.add(key)
-        write({"event": "misuse", "what": what, "detail": detail, "file": file, "line": line})
+        write({"event": event, "what": what, "detail": detail, "file": file, "line": line})
+
+
+def note(what: str, detail: str) -> None:
+    """Note what is no misuse, but worth a word: a stream that gave nothing."""
+    misuse(what, detail, "note")

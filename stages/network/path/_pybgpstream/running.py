@@ -2,6 +2,7 @@
 
 import atexit
 import heapq
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,10 +22,11 @@ class Consumed:
         self.records = self.elems = 0
         self.counts = Counts()
         self.written = False
+        self.process = os.getpid()
         atexit.register(self.write, False)
 
     def write(self, complete: bool) -> None:
-        if self.written:
+        if self.written or self.process != os.getpid():  # a fork's copy took nothing of its own
             return
         self.written = True
         atexit.unregister(self.write)
@@ -95,7 +97,7 @@ def end(request: Request, consumed: Consumed) -> None:
     if not counts.looked_at:
         begin, until = filters.interval or (0, 0)
         window = f"[{begin}, {until or 'no end'}]"
-        log.misuse("no-data", f"{request.interface.name}: no elements for {filters.asked()} in {window}")
+        log.note("no-data", f"{request.interface.name}: no elements for {filters.asked()} in {window}")
     elif not counts.made:
-        log.misuse("nothing-matched", f"{filters.asked()} matched none of {counts.looked_at} elements")
+        log.note("nothing-matched", f"{filters.asked()} matched none of {counts.looked_at} elements")
     consumed.write(True)

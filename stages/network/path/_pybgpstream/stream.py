@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from . import interfaces, language, log, running
 from .arguments import no_arguments, no_keywords, parsed
-from .elements import BGPRecord, lacking
+from .elements import BGPRecord, lacking, unpicklable
 from .filters import ADD_FILTER_TYPES
 from .readers import CannotOpen
 
@@ -150,7 +150,7 @@ class BGPStream:
             record = next(state.records, None)
         except (CannotOpen, interfaces.InterfaceError) as error:
             state.consumed.write(False)
-            log.misuse("no-data", f"{state.interface.name}: {error}")
+            log.note("no-data", f"{state.interface.name}: {error}")
             raise RuntimeError(_NO_RECORD) from None
         if record is not None:
             state.consumed.records += 1
@@ -172,6 +172,9 @@ class BGPStream:
             log.complain(f"{method}() after the start of the stream has no effect", "WARNING")
             log.misuse("after-start", f"{method}() after the start of the stream has no effect")
         return late
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        unpicklable(self)
 
     def __getattr__(self, name: str) -> NoReturn:
         lacking("stream", name, "_pybgpstream.BGPStream", self)
