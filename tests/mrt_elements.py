@@ -1,17 +1,28 @@
 """Test support: MRT files read by mrtparse, a reader that is not ours, as flat lists of elements."""
 
 import csv
+import importlib
 import json
+import signal
 import tempfile
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import mrtparse
-
 from stages.network.internet.archive import write_archive
 
+
+def _imported_mrtparse() -> Any:
+    """mrtparse lets SIGPIPE end the process that imports it: one write to a closed socket would end all tests."""
+    handler = signal.getsignal(signal.SIGPIPE)
+    try:
+        return importlib.import_module("mrtparse")
+    finally:
+        signal.signal(signal.SIGPIPE, handler)
+
+
+mrtparse = _imported_mrtparse()
 UPDATE = 2
 _SEGMENTS = {1: ("{", ",", "}"), 2: ("", " ", ""), 3: ("(", " ", ")"), 4: ("[", ",", "]")}
 

@@ -5,6 +5,7 @@ mrtparse is the independent reader; the replay's stream is the one that analysis
 
 import gzip
 import ipaddress
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,10 @@ def test_every_file_of_a_scenario_is_read_alike_by_both(name: str) -> None:
         if kind == "updates" or name == "mixed":  # the tables are the same in all scenarios
             stream = replayed(archive.folder / path, "rib" if kind == "ribs" else "upd")
             assert [shown(element) for element in stream] == [seen(element) for element in archive.files[path]], path
+
+
+def test_reading_with_mrtparse_leaves_broken_pipes_to_python() -> None:
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
 
 
 def test_a_message_above_4096_octets_is_refused() -> None:
