@@ -1,7 +1,7 @@
 """Run analysis code against the replay network: try what a model wrote, without collectors, captures or a 5G core.
 
 Reads  a script (.py), or an answer of a model (any other text: its fenced Python blocks)
-Writes .scratch/replay/NAME-HASH/work/   the script's working directory, with everything it wrote
+Writes .scratch/replay/NAME-HASH/cwd/   the script's working directory, with everything it wrote
 Run    python -m stages.replay script.py
        python -m stages.replay answer.md --scenario route_leak --seed 7
        python -m stages.replay --list
@@ -150,7 +150,7 @@ def main() -> None:
     # A folder of its own for every script: two of one name do not delete each other's results.
     place = scratch("replay") / f"{script.stem}-{hashlib.sha256(str(script.resolve()).encode()).hexdigest()[:8]}"
     shutil.rmtree(place, ignore_errors=True)
-    work = place / "work"
+    work = place / "cwd"
     work.mkdir(parents=True)
     furnish(work, network, given.scenario, given.capture)
     if script.suffix != ".py":
