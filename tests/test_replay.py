@@ -166,6 +166,26 @@ def test_a_script_without_end_is_stopped_with_all_that_it_started(network: Path,
     assert not alive(int(result.stdout))
 
 
+def test_what_a_script_had_read_when_its_time_was_up_is_counted(network: Path, tmp_path: Path) -> None:
+    code = (
+        "import itertools, pybgpstream\n"
+        "for elem in itertools.islice(pybgpstream.BGPStream(project='ris-live'), 50): pass\n"
+        "for elem in pybgpstream.BGPStream(project='ris-live'):\n"
+        "    while True: pass\n"
+    )
+    result = run(network, tmp_path, code, timeout=3)
+    assert result.exit_code is None
+    assert result.consumed()[1] == 51
+    assert "line 4" in result.stderr
+
+
+def test_a_script_that_ignores_the_interrupt_is_stopped_all_the_same(network: Path, tmp_path: Path) -> None:
+    code = "import os, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint(os.getpid())\nwhile True: pass"
+    result = run(network, tmp_path, code, timeout=1)
+    assert result.exit_code is None
+    assert not alive(int(result.stdout))
+
+
 def test_what_a_script_leaves_behind_is_stopped_too(network: Path, tmp_path: Path) -> None:
     code = (
         "import subprocess, sys\n"

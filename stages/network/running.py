@@ -32,6 +32,8 @@ PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
 FIXED = {"LC_ALL": "C.UTF-8", "MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "TZ": "UTC"}
 FILE_LIMIT = 2**28
 """Octets of the largest file that a script may write, its output included (an endless loop of prints: 1 GB in 2 s)."""
+GRACE = 2.0
+"""Seconds between the interrupt at the end of a script's time and its end."""
 SHOWN = 2**20
 """Octets of stdout and of stderr that a Run keeps, the last ones."""
 
@@ -57,7 +59,7 @@ class Run:
         return self.events("misuse")
 
     def consumed(self) -> tuple[int, int]:
-        """Records and elements that the script took; a killed one leaves no count of a stream it was reading."""
+        """Records and elements that the script took; one killed at once leaves no count of a stream it was in."""
         streams = self.events("consumed")
         return sum(stream["records"] for stream in streams), sum(stream["elems"] for stream in streams)
 
@@ -108,12 +110,13 @@ def run_script(
             stdout=None if show else stdout,
             stderr=None if show else stderr,
             start_new_session=True,
-            preexec_fn=_limit_files,
+            preexec_fn=_prepare,
         )
         try:
             exit_code: int | None = process.wait(timeout)
         except subprocess.TimeoutExpired:
             exit_code = None
+            _interrupt(process)
         finally:
             _kill(process)
         seconds = time.monotonic() - started
@@ -130,8 +133,17 @@ def run_script(
     )
 
 
-def _limit_files() -> None:
+def _prepare() -> None:
+    """In the child: its limits, and Ctrl-C as in a terminal (a shell's background job inherits it ignored)."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _interrupt(process: "subprocess.Popen[bytes]") -> None:
+    """As by Ctrl-C: the traceback says where the script was, and the replay writes down what it had read."""
+    with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(GRACE)
 
 
 def _end(file: BinaryIO) -> str:
