@@ -10,6 +10,9 @@ from stages.core.errors import StageError
 from stages.core.files import Row, read_json, read_jsonl
 
 LETTERS = "ABCD"
+Form = Literal["explain", "compare", "debug", "configure", "interpret", "compute", "decide", "write_code", "fix_code", ""]
+"""What a task asks for; empty: not said."""
+Difficulty = Literal["easy", "medium", "hard", ""]
 
 
 def _not_blank(text: str) -> str:
@@ -39,7 +42,11 @@ class SeedTask(Task):
     id: str = Field(min_length=1)
     category: str = Field(min_length=1)
     reference: str = Field(min_length=1)
-    """RFC and section, 3GPP TS and clause, or library documentation."""
+    """RFC and section, 3GPP TS and clause, or library documentation; several are separated by `; `."""
+    form: Form = ""
+    difficulty: Difficulty = ""
+    scenario: str = ""
+    """What code in the output is run against in the tests (stages/network); empty: `mixed`."""
 
 
 class Instruction(Task):
@@ -60,15 +67,21 @@ class Question(Record):
     id: str = Field(min_length=1)
     family: str
     kind: Literal["choice", "true_false", "blank", "open", "code"]
+    category: str = ""
+    difficulty: Difficulty = ""
     question: Text
     options: list[Text]
     answer: str
-    """choice: a letter; true_false: `true` or `false`; else the text."""
+    """choice: a letter; true_false: `true` or `false`; blank, open: the text; code: a script that solves the task."""
     aliases: list[str]
+    """blank: other texts that are right, too."""
     key_facts: list[str]
+    """open: what a complete answer says."""
     reference: str
     cluster: str
     """Questions of one non-empty cluster stand or fall together."""
+    scenario: str = ""
+    """code: what the script is run against (stages/network); empty: `mixed`."""
 
     @model_validator(mode="after")
     def _answer_fits_kind(self) -> "Question":

@@ -64,6 +64,13 @@ class Run:
         return sum(stream["records"] for stream in streams), sum(stream["elems"] for stream in streams)
 
 
+def chosen(name: str) -> tuple[str, str]:
+    """(scenario, capture) of a data row's `scenario`: a name of either kind, beside which the other is the default."""
+    if name in CAPTURES and name not in ROUTING:
+        return SCENARIO, name
+    return name or SCENARIO, CAPTURE
+
+
 def furnish(folder: Path, network: Path, scenario: str = SCENARIO, capture: str = CAPTURE) -> None:
     """Fill an empty `folder` with what a script finds in its working directory.
 
