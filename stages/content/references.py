@@ -1,0 +1,40 @@
+"""Are the references well formed? One or more sources, separated by `; `, each with the place in it.
+
+    RFC 4271 section 4.3             RFC 4271 sections 4.2 and 4.4      RFC 3357, Title      RFC 2544 appendix C.2.2
+    3GPP TS 23.501 clause 5.7.4      3GPP TS 38.133 table 10.1.6.1-1    ITU-T Y.1541 table 1
+    NAME documentation: place        NAME API: place                    NAME source: file symbol
+    Author, Title, venue             what a report, a paper or a web page is found by
+
+    arithmetic on the given numbers  run with pandas 3.1                how the answer was found from the question itself
+
+A standard is named with its section, clause, table, annex or appendix, or with the title of a part that has no number.
+"""
+
+import re
+
+_NUMBER = r"(?:\d+[A-Z]?(?:\.\d+[A-Za-z]?)*(?:-\d+)?|[A-Z](?:\.\d+)*)(?: \([a-z0-9]+\)(?:(?:, | and )\([a-z0-9]+\))*)?"
+_LIST = rf"{_NUMBER}(?:(?:, | and | to ){_NUMBER})*"
+_PLACE = rf"(?:sections?|clauses?|tables?|appendix|appendices|annex) {_LIST}"
+_PLACES = rf"{_PLACE}(?:(?:, | and ){_PLACE})*"
+_DOCUMENT = r"(?:RFC [1-9]\d{0,4}|3GPP TS \d\d\.\d{3}|ITU-T [A-Z]\.\d+|IEEE \d+(?:\.\d+\w*)?)"
+_STANDARD = re.compile(rf"{_DOCUMENT}(?: {_PLACES}|, .+)")
+_OF_STANDARDS = re.compile(r"(?:RFC|TS|TR|3GPP|ITU-T|IEEE)\b(?!/)")
+_OTHER = re.compile(r"[^,:]+(?:, |: ).+|arithmetic on .+|run with \w+ \d+(?:\.\d+)*")
+
+
+def problems(reference: str) -> list[str]:
+    """What is wrong with each source; empty: nothing."""
+    found = []
+    for source in reference.split("; "):
+        if not source.strip() or source != source.strip() or source.endswith((".", ";", ",")):
+            found.append(f"{source!r}: empty, or with a stray separator at an end")
+        elif "http" in source or "www." in source:
+            found.append(f"{source!r}: an address; name the document, which outlives it")
+        elif source.count("(") != source.count(")"):
+            found.append(f"{source!r}: a bracket is not closed")
+        elif _OF_STANDARDS.match(source):
+            if not _STANDARD.fullmatch(source):
+                found.append(f"{source!r}: name the section, clause or table of the standard, or the title of the part")
+        elif not _OTHER.fullmatch(source):
+            found.append(f"{source!r}: say where in it: `source: place` or `author, title`")
+    return found

@@ -1,0 +1,122 @@
+"""How far does one get without knowing anything? Rules that guess closed questions from their form alone.
+
+A benchmark on which "always C" or "the longest option" wins measures test-taking, not knowledge. Each rule here answers
+every question of a suite (one family, one kind); its accuracy is held against chance. Gururangan et al., "Annotation
+Artifacts in Natural Language Inference Data", NAACL 2018, is the classic case.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stages.core.records import LETTERS, Question
+from stages.novelty.rouge import tokens
+
+_NEGATIONS = re.compile(r"\b(?:not|no|none|never|cannot|without|nor|neither)\b", re.IGNORECASE)
+_ABSOLUTES = re.compile(r"\b(?:always|never|only|every|all|any|alone|must|none)\b", re.IGNORECASE)
+
+Scores = Callable[[Question], Sequence[float]]
+"""How much a rule likes each option; of the ones it likes most it draws one."""
+
+
+def _overlap(one: str, other: str) -> int:
+    return len(set(tokens(one)) & set(tokens(other)))
+
+
+def _common(question: Question) -> list[float]:
+    return [
+        sum(_overlap(option, other) for other in question.options if other is not option) for option in question.options
+    ]
+
+
+CHOICE: dict[str, Scores] = {
+    "first": lambda question: [-position for position in range(len(question.options))],
+    "longest": lambda question: [len(option) for option in question.options],
+    "shortest": lambda question: [-len(option) for option in question.options],
+    "most overlap": lambda question: [_overlap(option, question.question) for option in question.options],
+    "least overlap": lambda question: [-_overlap(option, question.question) for option in question.options],
+    "most specific": lambda question: [sum(c.isdigit() for c in option) for option in question.options],
+    "most common words": _common,
+}
+"""`most overlap`: shares most words with the question; `most specific`: most digits; `most common words`: shares most
+words with the other options, as a right answer often does of which the wrong ones were made by changing one thing."""
+
+TRUE_FALSE: dict[str, Callable[[Question], bool]] = {
+    "first": lambda question: True,
+    "negation is false": lambda question: not _NEGATIONS.search(question.question),
+    "absolute is false": lambda question: not _ABSOLUTES.search(question.question),
+}
+"""Whether the rule says `true`. Each is also taken the other way round: bias helps in either direction."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The closed questions of one family and kind, and what each rule gets of them."""
+
+    family: str
+    kind: str
+    questions: int
+    chance: float
+    rules: dict[str, float]
+    """Accuracy in 0..1 by rule."""
+    skew: float
+    """p-value of chi-square: the answers are spread evenly over the positions (choice) or truth values."""
+
+    def excess(self) -> tuple[str, float]:
+        """The rule that beats chance by most, and by how much (0..1)."""
+        name = max(self.rules, key=lambda rule: self.rules[rule])
+        return name, self.rules[name] - self.chance
+
+
+def suites(questions: Sequence[Question]) -> list[Suite]:
+    """One a family and closed kind, in the order of the questions."""
+    groups: dict[tuple[str, str], list[Question]] = {}
+    for question in questions:
+        if question.kind in _RULES:
+            groups.setdefault((question.family, question.kind), []).append(question)
+    return [_RULES[kind](family, own) for (family, kind), own in groups.items()]
+
+
+def _choice(family: str, questions: Sequence[Question]) -> Suite:
+    counts = Counter(question.answer for question in questions)
+    rules = {"majority": max(counts.values()) / len(questions)}
+    rules |= {name: sum(_hit(q, scores(q)) for q in questions) / len(questions) for name, scores in CHOICE.items()}
+    chance = sum(1 / len(question.options) for question in questions) / len(questions)
+    widest = max(len(question.options) for question in questions)
+    return Suite(family, "choice", len(questions), chance, rules, _even([counts[c] for c in LETTERS[:widest]]))
+
+
+def _hit(question: Question, scores: Sequence[float]) -> float:
+    """The probability that the rule is right, which draws where several options score alike."""
+    best = [position for position, score in enumerate(scores) if score == max(scores)]
+    return (LETTERS.index(question.answer) in best) / len(best)
+
+
+def _true_false(family: str, questions: Sequence[Question]) -> Suite:
+    truths = [question.answer == "true" for question in questions]
+    rules = {}
+    for name, says in TRUE_FALSE.items():
+        right = sum(says(question) == truth for question, truth in zip(questions, truths, strict=True)) / len(truths)
+        rules |= {name: right, f"{name}, reversed": 1 - right}
+    return Suite(family, "true_false", len(truths), 0.5, rules, _even([sum(truths), len(truths) - sum(truths)]))
+
+
+def _blank(family: str, questions: Sequence[Question]) -> Suite:
+    """The rule: always the one text that fits most blanks. Chance is one blank, which some text always fits."""
+    fits = Counter(text for q in questions for text in {" ".join(t.casefold().split()) for t in (q.answer, *q.aliases)})
+    majority = max(fits.values()) / len(questions)
+    return Suite(family, "blank", len(questions), 1 / len(questions), {"majority": majority}, 1.0)
+
+
+def _even(counts: Sequence[int]) -> float:
+    from scipy.stats import chisquare
+
+    return float(chisquare(counts).pvalue)
+
+
+_RULES: dict[str, Callable[[str, Sequence[Question]], Suite]] = {
+    "choice": _choice,
+    "true_false": _true_false,
+    "blank": _blank,
+}
