@@ -5,7 +5,7 @@
     NAME documentation: place        NAME API: place                    NAME source: file symbol
     Author, Title, venue             what a report, a paper or a web page is found by
 
-    arithmetic on the given numbers  run with pandas 3.1                how the answer was found from the question itself
+    arithmetic on the given numbers  run with pandas 3.1                how the answer was found otherwise
 
 A standard is named with its section, clause, table, annex or appendix, or with the title of a part that has no number.
 """

@@ -95,7 +95,7 @@ def _hit(question: Question, scores: Sequence[float]) -> float:
 
 def _true_false(family: str, questions: Sequence[Question]) -> Suite:
     truths = [question.answer == "true" for question in questions]
-    rules = {}
+    rules: dict[str, float] = {}
     for name, says in TRUE_FALSE.items():
         right = sum(says(question) == truth for question, truth in zip(questions, truths, strict=True)) / len(truths)
         rules |= {name: right, f"{name}, reversed": 1 - right}

@@ -10,7 +10,9 @@ from stages.core.errors import StageError
 from stages.core.files import Row, read_json, read_jsonl
 
 LETTERS = "ABCD"
-Form = Literal["explain", "compare", "debug", "configure", "interpret", "compute", "decide", "write_code", "fix_code", ""]
+Form = Literal[
+    "explain", "compare", "debug", "configure", "interpret", "compute", "decide", "write_code", "fix_code", ""
+]
 """What a task asks for; empty: not said."""
 Difficulty = Literal["easy", "medium", "hard", ""]
 

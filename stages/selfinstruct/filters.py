@@ -53,6 +53,11 @@ class Context:
     """The evaluation question that is most like the instruction or the input."""
 
 
+def python_blocks(text: str) -> list[str]:
+    """The code of the fenced Python blocks, in their order."""
+    return [code for language, code in FENCE.findall(text) if language.lower() in ("python", "py")]
+
+
 def empty_field(candidate: Candidate, context: Context) -> bool:
     """No instruction or no output."""
     return not candidate.instruction or not candidate.output
@@ -98,7 +103,7 @@ def broken_code(candidate: Candidate, context: Context) -> bool:
     """A fence is not closed, or a Python block does not parse."""
     if candidate.output.count("```") % 2:
         return True
-    return any(_syntax(code) is None for code in _python(candidate.output))
+    return any(_syntax(code) is None for code in python_blocks(candidate.output))
 
 
 def required_import(candidate: Candidate, context: Context) -> bool:
@@ -106,7 +111,7 @@ def required_import(candidate: Candidate, context: Context) -> bool:
 
     A fragment that needs no more than the standard library passes: it may work on what the library hands it.
     """
-    trees = [tree for code in _python(candidate.output) if (tree := _syntax(code))]
+    trees = [tree for code in python_blocks(candidate.output) if (tree := _syntax(code))]
     libraries = {name for tree in trees for name in _imported(tree)} - sys.stdlib_module_names
     return bool(context.required_imports and libraries and not libraries & context.required_imports)
 
@@ -181,10 +186,6 @@ def _text(candidate: Candidate) -> str:
 def _shingles(text: str) -> set[tuple[str, ...]]:
     words = re.findall(r"\w+", text.lower())
     return {tuple(words[i : i + _LEAK_WORDS]) for i in range(len(words) - _LEAK_WORDS + 1)}
-
-
-def _python(text: str) -> list[str]:
-    return [code for language, code in FENCE.findall(text) if language.lower() in ("python", "py")]
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

@@ -19,8 +19,7 @@ from mrt_elements import Archive
 
 from stages.core.records import SeedTask
 from stages.network.running import Run, chosen
-
-NOW = 1709625600  # 2024-03-05 08:00:00 UTC: when live streams begin, which is also the time in the files
+from stages.scoring.code_tasks import NOW as NOW
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Figures of the truth have six decimals; where the truth has none, they are count
 import struct
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -120,7 +120,7 @@ def flags_what_is_far_from_the_median_of_cell_and_hour(ran: Ran) -> None:
         middle = median(_values(group, "latency_ms"))
         spread = median(abs(value - middle) for value in _values(group, "latency_ms"))
         flagged += [row for row in group if abs(float(row["latency_ms"]) - middle) * 0.6745 > 3.5 * spread > 0]
-    assert ran.lines[0] == f"flagged: {len(flagged)} of {len(rows)}"
+    assert ran.lines[0] == f"{len(flagged)} of {len(rows)} samples flagged"
     worst = sorted(flagged, key=lambda row: -float(row["latency_ms"]))[:5]
     expected = [(f"{row['timestamp']} {row['cell']}", [float(row["latency_ms"])]) for row in worst]
     _assert_same(_rows(ran, 1, names=3), expected, 1)
@@ -130,7 +130,8 @@ def flags_what_is_far_from_the_median_of_cell_and_hour(ran: Ran) -> None:
 
 @check("performance_analysis-005")
 def fills_short_gaps_on_the_grid_and_leaves_long_ones(ran: Ran) -> None:
-    expected, filled = [], {}
+    expected: Rows = []
+    filled: dict[tuple[str, str], float] = {}
     for cell, rows in _by_cell(ran.table("kpi")).items():
         known = {_time(row): float(row["throughput_mbps"]) for row in rows if row["throughput_mbps"]}
         first, last = min(map(_time, rows)), max(map(_time, rows))
@@ -172,12 +173,12 @@ def lists_the_bins_with_weak_samples(ran: Ran) -> None:
     lost = 0
     for row in ran.table("radio"):
         time = _time(row)
-        near = [at for at in (time.replace(microsecond=400_000) + n * timedelta(seconds=1) for n in (-1, 0, 1))]
-        near = [at for at in near if at in positions and abs(at - time) <= timedelta(seconds=1)]
+        ticks = [time.replace(microsecond=400_000) + timedelta(seconds=number) for number in (-1, 0, 1)]
+        near = [tick for tick in ticks if tick in positions and abs(tick - time) <= timedelta(seconds=1)]
         if not near:
             lost += 1
             continue
-        place = positions[min(near, key=lambda at: abs(at - time))]
+        place = positions[min(near, key=lambda tick: abs(tick - time))]
         where = f"{float(place['lat']):.3f}", f"{float(place['lon']):.3f}"
         bins.setdefault(where, []).append(float(row["ss_rsrp_dbm"]))
     assert lost == ran.measurements("radio")["samples_without_position"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 
 from mrt_elements import Element
+
 from seed_checks import Ran, check
 
 BEACON = "84.205.64.0/24"
@@ -132,7 +133,7 @@ def lists_when_the_peer_announced_the_beacon(ran: Ran) -> None:
 
 @check("pybgpstream-014")
 def lists_the_three_origins_with_most_prefixes(ran: Ran) -> None:
-    pairs = {(each.prefix, _origin(each)) for each in ran.archive.of("route-views2", "ribs") if "{" not in each.path}
+    pairs = {(each.prefix, _origin(each)) for each in ran.archive.of("rrc04", "ribs") if "{" not in each.path}
     counts = Counter(int(origin) for _, origin in pairs)
     best = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:3]
     assert ran.lines == [f"AS{asn} {count}" for asn, count in best]

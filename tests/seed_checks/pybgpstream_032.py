@@ -38,6 +38,11 @@ def _is_version_4(prefix: str) -> bool:
     return ipaddress.ip_network(prefix).version == 4
 
 
+def _is_near(text: str, time: float) -> bool:
+    """Streams are in the order of whole seconds: of several collectors' elements, the first may not be the earliest."""
+    return float(text) == time or abs(float(text) - time) <= 1
+
+
 def _is_top(shown: list[tuple[Any, int]], counts: Mapping[Any, int], places: int | None = None) -> None:
     """`shown` are the first `places` of the counts, the largest first; those of equal counts in any order."""
     assert [number for _, number in shown] == sorted(counts.values(), reverse=True)[:places]
@@ -71,10 +76,10 @@ def prefixes_are_counted_for_every_member_of_a_set(ran: Ran) -> None:
     assert ran.lines == [f"{asn} {counts[asn]}" for asn in sorted(counts)]
 
 
-@check("pybgpstream-035", same_everywhere=True)  # the prefixes of real networks are
+@check("pybgpstream-035", same_everywhere=True)
 def a_prefix_that_many_peers_repeat_is_counted_once(ran: Ran) -> None:
     routes = [each.prefix for each in ran.archive.of("route-views.sg", "ribs") if each.origins == (15169,)]
-    assert ran.lines == [f"{len(routes)} routes, {len(set(routes))} prefixes"]
+    assert ran.lines == [str(len(set(routes)))] == ["3"]  # what stands in for Google has them on every network
     assert len(routes) > 2 * len(set(routes))
 
 
@@ -101,7 +106,7 @@ def every_long_run_of_an_as_is_listed_by_its_role(ran: Ran) -> None:
 
 
 @check("pybgpstream-038")
-def the_prefixes_with_most_lengthened_paths_are_those_of_the_leak(ran: Ran) -> None:
+def the_prefixes_with_most_lengthened_paths_are_ranked(ran: Ran) -> None:
     grown: dict[str, list[int]] = defaultdict(list)
     for (_, prefix), history in _histories(ran, "rrc00", "route-views.sg").items():
         lengths = [len(dict.fromkeys(each.path.split())) for each in history if each.time <= NOW + 1200 and each.path]
@@ -111,7 +116,7 @@ def the_prefixes_with_most_lengthened_paths_are_those_of_the_leak(ran: Ran) -> N
     _is_top(shown, {prefix: len(extra) for prefix, extra in grown.items()}, 10)
     assert ran.lines == [f"{name} {number} +{sum(grown[name]) / number:.1f}" for name, number in shown]
     [event] = ran.archive.events("route_leak")
-    assert shown[0][0] in event["prefixes"]
+    assert {name for name, _ in shown} & set(event["prefixes"])
 
 
 @check("pybgpstream-039")
@@ -123,11 +128,11 @@ def blackholed_hosts_are_followed_from_the_first_tag_to_the_last_session(ran: Ra
             starts[prefix].append(history[tagged[0]].time)
             ends[prefix].append(history[tagged[-1] + 1].time if tagged[-1] + 1 < len(history) else inf)
     assert starts.keys() == {event["prefix"] for event in ran.archive.events("blackholing")}
-    expected = []
-    for prefix in sorted(starts, key=lambda prefix: min(starts[prefix])):
-        end = "open" if inf in ends[prefix] else f"{max(ends[prefix]):.0f}"
-        expected.append(f"{prefix} {min(starts[prefix]):.0f} {end} {len(starts[prefix])}")
-    assert ran.lines == expected
+    assert sorted(line.split()[0] for line in ran.lines) == sorted(starts)
+    for prefix, start, end, sessions in map(str.split, ran.lines):
+        assert _is_near(start, min(starts[prefix]))
+        assert _is_near(end.replace("open", "inf"), max(ends[prefix]))
+        assert int(sessions) == len(starts[prefix])
 
 
 @check("pybgpstream-040")
@@ -155,14 +160,14 @@ def definers_are_shown_with_their_routes_and_with_those_still_marked(ran: Ran) -
 @check("pybgpstream-042")
 def the_lost_session_is_reported_with_its_downtime(ran: Ran) -> None:
     [event] = ran.archive.events("peer_down")
-    assert event["collector"] == "rrc00"
     lost = f"{datetime.fromtimestamp(event['start'], UTC):%H:%M:%S}"
     down = event["end"] - event["start"]
-    assert ran.lines == [f"{event['peer_asn']} {event['peer']} lost {lost} down {down} s", "sessions restored: 1"]
+    peer = f"{event['collector']} {event['peer_asn']} {event['peer']}"
+    assert ran.lines == [f"{peer} lost {lost} down {down} s", "sessions restored: 1"]
 
 
 def _gaps(histories: list[list[Element]]) -> list[tuple[float, float]]:
-    """When none of the sessions had the prefix: where the gaps of all of them overlap, the one before 08:00 left out."""
+    """When none of the sessions had the prefix, which some had at 08:00: where the gaps of all of them overlap."""
     common = [(-inf, inf)]
     for history in histories:
         gone = [] if history[0].kind == "R" else [-inf]
@@ -176,7 +181,7 @@ def _gaps(histories: list[list[Element]]) -> list[tuple[float, float]]:
         gaps += [(gone[0], inf)] if gone else []
         pairs = [(max(a, c), min(b, d)) for a, b in common for c, d in gaps]
         common = [(start, end) for start, end in pairs if start < end]
-    return [gap for gap in common if gap[0] > -inf]
+    return common
 
 
 @check("pybgpstream-044")
@@ -184,20 +189,24 @@ def prefixes_that_vanished_from_all_sessions_are_listed(ran: Ran) -> None:
     sessions = defaultdict(list)
     for (_, prefix), history in _histories(ran, "rrc00", "route-views2").items():
         sessions[prefix].append(history)
-    expected = set()
+    expected = []
     for prefix, histories in sessions.items():
-        origins = {history[0].path.split()[-1] for history in histories if history[0].kind == "R"}
-        if sum(history[0].kind == "R" for history in histories) >= 5:
-            [origin] = origins if _gaps(histories) else [""]
-            for start, end in _gaps(histories):
-                back = "not back" if end == inf else f"back after {end - start:.0f} s"
-                expected.add(f"AS{origin} {prefix} gone {start:.0f} {back}")
-    assert set(ran.lines) == expected
-    assert len(ran.lines) == len(expected)
+        paths = [history[0].path for history in histories if history[0].kind == "R"]
+        if len(paths) >= 5:
+            expected += [(prefix, *gap, {path.split()[-1] for path in paths}) for gap in _gaps(histories)]
+    shown = [line.split() for line in ran.lines]
+    assert len(shown) == len(expected)
+    for words, (prefix, start, end, origins) in zip(
+        sorted(shown, key=lambda words: words[1::2]), sorted(expected, key=lambda gap: (gap[0], gap[1])), strict=True
+    ):
+        assert words[1] == prefix
+        assert words[0].removeprefix("AS") in origins
+        assert _is_near(words[3], start)
+        assert words[4:] == ["not", "back"] if end == inf else _is_near(words[6], end - start)
     [event] = ran.archive.events("outage")
-    dark = [line for line in ran.lines if line.startswith(f"AS{event['asn']} ")]
-    assert {line.split()[1] for line in dark} <= set(event["prefixes"])
+    dark = {words[1] for words in shown if words[0] == f"AS{event['asn']}"}
     assert dark
+    assert dark <= set(event["prefixes"])
 
 
 @check("pybgpstream-045")
@@ -217,11 +226,12 @@ def each_withdrawal_is_counted_for_the_origin_of_the_lost_route(ran: Ran) -> Non
 def the_hijacked_part_of_a_block_is_the_only_candidate(ran: Ran) -> None:
     [event] = ran.archive.events("subprefix_hijack")
     peers = _peers(ran, "rrc00") & set(event["peers_affected"])
-    assert ran.lines == [
-        f"{event['prefix']} by AS{event['attacker']} inside {event['covering_prefix']} of ['{event['victim']}'], "
-        f"{len(peers)} peers",
-        "1 candidates",
-    ]
+    part = ipaddress.IPv4Network(event["prefix"])
+    table = {ipaddress.ip_network(each.prefix) for each in ran.archive.of("rrc00", "ribs")}
+    covering = max((net for net in table if net.version == 4 and part.subnet_of(net)), key=lambda net: net.prefixlen)
+    assert covering.subnet_of(ipaddress.IPv4Network(event["covering_prefix"]))
+    alarm = f"{part} by AS{event['attacker']} inside {covering} of ['{event['victim']}'], {len(peers)} peers"
+    assert ran.lines == [alarm, "1 candidates"]
 
 
 @check("pybgpstream-048")

@@ -1,0 +1,65 @@
+"""Texts that are too much alike: seed tasks among themselves, questions among themselves, and the two with each other.
+
+What is trained on must not hold what is asked afterwards. Two measures: ROUGE-L F1 of whole texts, and runs of words in
+common, which also find a sentence inside a long text.
+"""
+
+import string
+from collections.abc import Iterator, Mapping, Sequence
+
+from stages.core.records import Question, SeedTask
+from stages.novelty.index import NoveltyIndex, similar_pairs
+
+RUN = 8
+"""Words in a row that count as taken over."""
+_PUNCTUATION = string.punctuation + "–—’“”"
+
+
+def near_seeds(seeds: Mapping[str, Sequence[SeedTask]], threshold: float) -> Iterator[str]:
+    """Two instructions of a family at or above `threshold`."""
+    for family in seeds.values():
+        for one, other in similar_pairs([seed.instruction for seed in family], threshold):
+            yield f"{family[one].id} and {family[other].id}: instructions are alike"
+
+
+def near_questions(questions: Sequence[Question], threshold: float) -> Iterator[str]:
+    """Two questions, with their options, at or above `threshold` that are not in one cluster."""
+    texts = [" ".join((question.question, *question.options)) for question in questions]
+    for one, other in similar_pairs(texts, threshold):
+        first, second = questions[one], questions[other]
+        if not first.cluster or first.cluster != second.cluster:
+            yield f"{first.id} and {second.id}: questions are alike; put them into one cluster, or drop one"
+
+
+def seeds_near_questions(
+    seeds: Mapping[str, Sequence[SeedTask]], questions: Sequence[Question], threshold: float
+) -> Iterator[str]:
+    """An instruction or input above `threshold` to a question."""
+    index = NoveltyIndex()
+    for question in questions:
+        index.add(question.id, question.question)
+    for seed in (seed for family in seeds.values() for seed in family):
+        for text in (seed.instruction, seed.input):
+            near, score = index.nearest(text, threshold)
+            if near:
+                yield f"{seed.id} and {near}: the task is like the question (ROUGE-L {score:.2f})"
+
+
+def shared_runs(seeds: Mapping[str, Sequence[SeedTask]], questions: Sequence[Question]) -> Iterator[str]:
+    """RUN words in a row of a question, its options, its key facts or its written answer that stand in a seed."""
+    taught: dict[tuple[str, ...], str] = {}
+    for seed in (seed for family in seeds.values() for seed in family):
+        for text in (seed.instruction, seed.input, seed.output):
+            taught |= dict.fromkeys(_runs(text), seed.id)
+    for question in questions:
+        answer = question.answer if question.kind == "open" else ""
+        for text in (question.question, *question.options, *question.key_facts, answer):
+            for run in _runs(text):
+                if run in taught:
+                    yield f"{question.id} and {taught[run]}: both say {' '.join(run)!r}"
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    # A path, an address or a dotted name is one word: two texts may name the same file.
+    words = [word for piece in text.lower().split() if (word := piece.strip(_PUNCTUATION))]
+    return [tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]

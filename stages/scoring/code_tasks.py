@@ -1,0 +1,110 @@
+"""A script that answers a code question, run against several replay networks: does its result.json hold what is true?
+
+The question says what the script reads and what it writes into result.json. The right result is what the question's own
+solution writes on the same network; one network has other answers than another, so a constant is right on one at most.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.core.records import Question
+from stages.network.running import Run, chosen, furnish, run_script
+
+VARIANTS = (1, 2)
+"""Seeds of the networks that a code question is asked on."""
+RESULT = "result.json"
+TIMEOUT = 60.0
+NOW = 1709625600
+"""2024-03-05 08:00:00 UTC, when live streams begin: also the first time in the network's files."""
+_CLOSE = 1e-6
+"""Of two numbers: what sums in another order may differ by. Questions say to how many decimals they want a result."""
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a script ended on one network, and what it wrote; `value` is None where `problem` says why there is none."""
+
+    run: Run
+    value: Any
+    problem: str
+
+
+def execute(code: str, scenario: str, network: Path, folder: Path) -> Run:
+    """Run `code` in folder/cwd, furnished anew for a row's `scenario`. It has this user's rights: no sandbox."""
+    work = folder / "cwd"
+    work.mkdir(parents=True)
+    furnish(work, network, *chosen(scenario))
+    script = folder / "script.py"
+    script.write_text(code, encoding="utf-8")
+    return run_script(script, work, folder / "state", TIMEOUT, now=NOW)
+
+
+def answered(question: Question, code: str, network: Path, folder: Path) -> Outcome:
+    """What `code` answers to a code question on one network, run in `folder`."""
+    run, result = execute(code, question.scenario, network, folder), folder / "cwd" / RESULT
+    if problem := failure(run):
+        return Outcome(run, None, problem)
+    if not result.is_file():
+        return Outcome(run, None, f"no {RESULT}")
+    try:
+        # NaN and Infinity are Python's own additions to JSON; no right result holds them.
+        return Outcome(run, json.loads(result.read_text(encoding="utf-8"), parse_constant=_refuse), "")
+    except (ValueError, RecursionError) as error:
+        return Outcome(run, None, f"{RESULT} is not JSON: {error}")
+
+
+def failure(run: Run) -> str:
+    """How a script failed, in one line; empty: it ended well."""
+    if run.exit_code is None:
+        return f"time is up after {TIMEOUT:g} s"
+    last = run.stderr.strip().splitlines()[-1:]
+    return " ".join([f"exit {run.exit_code}", *last]) if run.exit_code else ""
+
+
+def differences(found: Any, right: Any, place: str = "") -> Iterator[str]:
+    """Where `found` is not `right`. Numbers may differ by a millionth, 3 may be written 3.0; True is no number."""
+    here = place or "the whole"
+    if isinstance(right, Mapping):
+        if not isinstance(found, Mapping):
+            yield f"{here}: not an object"
+            return
+        for key in sorted(right.keys() ^ found.keys()):
+            yield f"{place}.{key}: {'missing' if key in right else 'not asked for'}"
+        for key in sorted(right.keys() & found.keys()):
+            yield from differences(found[key], right[key], f"{place}.{key}")
+    elif isinstance(right, list):
+        if not isinstance(found, list):
+            yield f"{here}: not a list"
+        elif len(found) != len(right):
+            yield f"{here}: {len(found)} items, not {len(right)}"
+        else:
+            for position, (one, other) in enumerate(zip(found, right, strict=True)):
+                yield from differences(one, other, f"{place}[{position}]")
+    elif _number(right) and _number(found):
+        if not math.isclose(found, right, rel_tol=_CLOSE, abs_tol=_CLOSE):
+            yield f"{here}: {found}, not {right}"
+    elif type(found) is not type(right) or found != right:
+        yield f"{here}: {str(found)[:40]!r}, not {str(right)[:40]!r}"
+
+
+def verdict(found: Outcome, right: Outcome) -> str:
+    """Empty: the result is right. Else why not, in one line."""
+    if right.problem:
+        raise ValueError(f"the question's own solution fails: {right.problem}")
+    if found.problem:
+        return found.problem
+    wrong = list(differences(found.value, right.value))
+    return "; ".join(wrong[:_SHOWN]) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")

@@ -1,0 +1,176 @@
+"""Check the hand-written content: seed tasks and questions, by themselves and against each other.
+
+Reads  data/seeds/, data/questions/, data/prompts/, params `generate`
+Run    python -m stages.validate            # forms, duplicates, overlap, references, what guessing gets
+       python -m stages.validate --run      # and every script in them, against two replay networks
+
+Prints counts and, for each suite of closed questions, what rules get that know nothing. Exit code 1 and every problem
+where there is one. With --run, code in data/ runs with your rights: read what others wrote first.
+"""
+
+import argparse
+import itertools
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from stages.content import overlap
+from stages.content.references import problems
+from stages.content.shortcuts import Suite, suites
+from stages.core.errors import StageError, run_stage
+from stages.core.files import read_text, scratch
+from stages.core.params import load_params
+from stages.core.records import Question, SeedTask, load_questions, load_seeds
+from stages.network.build import built
+from stages.network.captures.write import CAPTURES
+from stages.network.internet.scenarios import ROUTING
+from stages.network.running import Run
+from stages.scoring.code_tasks import RESULT, VARIANTS, answered, execute, failure
+from stages.selfinstruct.contract import Candidate
+from stages.selfinstruct.filters import python_blocks
+from stages.selfinstruct.pool import Pool, Questions
+
+SEEDS = Path("data/seeds")
+QUESTIONS = Path("data/questions")
+PROMPTS = Path("data/prompts")
+NAMED = ("majority", "first", "longest", "shortest", "most overlap")
+"""Rules that may not beat chance in any suite. The others are held to that in all families together."""
+MARGIN = 0.03
+SKEW = 0.05
+"""Of chi-square, the p-value below which answers are not evenly spread."""
+
+Seeds = dict[str, list[SeedTask]]
+
+
+def of_seeds(seeds: Seeds, questions: Sequence[Question], generate: Any) -> Iterator[str]:
+    """What generate would reject, were the seeds its candidates: each is judged by the filters of its family."""
+    asked = Questions(questions)
+    for family, own in seeds.items():
+        pool = Pool(family, [], read_text(PROMPTS / f"{family}.txt"), asked, generate)
+        for seed in own:
+            reason = pool.judge(Candidate(seed.instruction, seed.input, seed.output, seed.category)).reason
+            if reason:
+                yield f"{seed.id}: the filter {reason} rejects it"
+            pool.add(seed)
+
+
+def of_questions(questions: Sequence[Question], families: Sequence[str]) -> Iterator[str]:
+    """What each kind needs: options that differ, something to fill in, key facts, a script."""
+    for question in questions:
+        if question.family not in families:
+            yield f"{question.id}: no family {question.family} in generate.families"
+        if len({option.casefold().strip() for option in question.options}) != len(question.options):
+            yield f"{question.id}: two options are the same"
+        if question.kind == "blank" and question.question.count("____") != 1:
+            yield f"{question.id}: a blank is written ____, once"
+        if question.kind == "open" and not question.key_facts:
+            yield f"{question.id}: no key facts, so nothing to mark an answer by"
+
+
+def of_rows(rows: Sequence[SeedTask | Question]) -> Iterator[str]:
+    """References that name a place, and scenarios that exist."""
+    for row in rows:
+        yield from (f"{row.id}: reference {problem}" for problem in problems(row.reference))
+        if row.scenario and row.scenario not in ROUTING | CAPTURES:
+            yield f"{row.id}: no scenario or capture {row.scenario!r}; python -m stages.replay --list"
+
+
+def of_suites(measured: Sequence[Suite], named: Sequence[str]) -> Iterator[str]:
+    for suite in measured:
+        where = f"{suite.family}, {suite.kind}"
+        for rule, accuracy in suite.rules.items():
+            if rule in named and accuracy - suite.chance > MARGIN:
+                yield f"{where}: the rule {rule!r} gets {accuracy:.3f}, chance {suite.chance:.3f}"
+        if suite.skew < SKEW:
+            yield f"{where}: answers are not evenly spread (chi-square, p = {suite.skew:.3f})"
+
+
+def of_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterator[str]:
+    """Scripts that do not end well or misuse a library, and code questions with one result for every network."""
+    networks = {variant: built(scratch("network"), variant) for variant in VARIANTS}
+    tasks = [seed for own in seeds.values() for seed in own if python_blocks(seed.output)]
+    asked = [question for question in questions if question.kind == "code"]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+
+        def job(row: SeedTask | Question, variant: int) -> tuple[Run, Any]:
+            place = Path(folder) / f"{row.id}-{variant}"
+            try:
+                if isinstance(row, SeedTask):
+                    return execute("\n\n".join(python_blocks(row.output)), row.scenario, networks[variant], place), None
+                outcome = answered(row, row.answer, networks[variant], place)
+                return outcome.run, outcome.value
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+
+        rows: list[SeedTask | Question] = [*tasks, *asked]
+        jobs = [[pool.submit(job, row, variant) for variant in VARIANTS] for row in rows]
+        for row, futures in zip(tqdm(rows, desc="scripts", unit="script"), jobs, strict=True):
+            ended = [future.result() for future in futures]
+            for variant, (run, value) in zip(VARIANTS, ended, strict=True):
+                misused = [f"line {misuse['line']}: {misuse['detail']}" for misuse in run.misuses()[:1]]
+                unwritten = [f"no {RESULT}"] if isinstance(row, Question) and value is None else []
+                for problem in [*filter(None, [failure(run)]), *unwritten, *misused][:1]:
+                    yield f"{row.id} on network {variant}: {problem}"
+            if isinstance(row, Question) and ended[0][1] == ended[1][1]:
+                yield f"{row.id}: one result for both networks: a constant would be right"
+
+
+def table(seeds: Seeds, questions: Sequence[Question], measured: Sequence[Suite]) -> str:
+    """How many there are of what, and what guessing gets."""
+    kinds = list(dict.fromkeys(question.kind for question in questions))
+    counts = Counter((question.family, question.kind) for question in questions)
+    lines = [f"{'':24}{'seeds':>8}" + "".join(f"{kind:>12}" for kind in kinds)]
+    for family, own in seeds.items():
+        lines.append(f"{family:24}{len(own):8}" + "".join(f"{counts[family, kind]:12}" for kind in kinds))
+    total = Counter(question.kind for question in questions)
+    lines.append(f"{'all':24}{sum(map(len, seeds.values())):8}" + "".join(f"{total[kind]:12}" for kind in kinds))
+    lines += [
+        "",
+        f"{'accuracy by rule':36}{'n':>5}{'chance':>8}" + "".join(f"{rule:>14}" for rule in NAMED) + "  best rule",
+    ]
+    for suite in measured:
+        values = "".join(f"{suite.rules[rule]:14.3f}" if rule in suite.rules else f"{'-':>14}" for rule in NAMED)
+        rule, excess = suite.excess()
+        name = f"{suite.family} {suite.kind}"
+        lines.append(f"{name:36}{suite.questions:5}{suite.chance:8.3f}{values}  {rule} ({excess:+.3f})")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m stages.validate"
+    )
+    parser.add_argument("--run", action="store_true", help="run every script on two networks, too (some minutes)")
+    given = parser.parse_args()
+    generate: Any = load_params("generate").generate
+    seeds = {family: load_seeds(SEEDS, family) for family in generate.families}
+    questions = load_questions(QUESTIONS)
+    each = suites(questions)
+    together = suites([question.model_copy(update={"family": "all"}) for question in questions])
+    print(table(seeds, questions, [*each, *together]))
+    found = [
+        *of_rows([*itertools.chain.from_iterable(seeds.values()), *questions]),
+        *of_seeds(seeds, questions, generate),
+        *of_questions(questions, generate.families),
+        *overlap.near_seeds(seeds, generate.rouge_threshold),
+        *overlap.near_questions(questions, generate.rouge_threshold),
+        *overlap.seeds_near_questions(seeds, questions, generate.question_threshold),
+        *overlap.shared_runs(seeds, questions),
+        *of_suites(each, NAMED),
+        *of_suites(together, [rule for suite in together for rule in suite.rules]),
+        *(of_scripts(seeds, questions) if given.run else ()),
+    ]
+    if found:
+        raise StageError("\n".join([f"{len(found)} problems in {SEEDS}/ and {QUESTIONS}/", *found]))
+    print("no problems" + ("" if given.run else "; --run also runs the scripts"))
+
+
+if __name__ == "__main__":
+    run_stage(main)
