@@ -1,34 +1,31 @@
-"""Seeds of packet_analysis: what their code must print, from the captures' ground truth and octets."""
+"""Seeds 1 to 24 of packet_analysis: what their code must print, from the captures' ground truth and octets."""
 
-import re
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import pairwise
-from statistics import median
 from typing import Any
 
 import pcap_reader
-from pcap_reader import Ip, Packet, Tcp
+from pcap_reader import Packet, Tcp
 
 from seed_checks import Ran, check
 
-SYN, RST, ACK = 2, 4, 16
+SYN, ACK = 2, 16
 Way = tuple[str, int, str, int]
 
 
-def _segments(packets: list[Packet]) -> Iterator[tuple[int, Way, Tcp]]:
+def segments(packets: list[Packet]) -> Iterator[tuple[int, Way, Tcp]]:
     """Time, direction and segment of each TCP packet."""
     for packet in packets:
         if packet.ip and (tcp := packet.ip.tcp):
             yield packet.time, (packet.ip.source, tcp.sport, packet.ip.target, tcp.dport), tcp
 
 
-def _back(way: Way) -> Way:
+def back(way: Way) -> Way:
     return (*way[2:], *way[:2])
 
 
-def _connections(truth: dict[str, Any]) -> list[dict[str, Any]]:
+def connections(truth: dict[str, Any]) -> list[dict[str, Any]]:
     """All connections that the truth of a capture tells of, those inside tunnels left out."""
     return [
         *truth.get("connections", []),
@@ -36,26 +33,12 @@ def _connections(truth: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _way(connection: dict[str, Any]) -> Way:
+def way_of(connection: dict[str, Any]) -> Way:
     return connection["client"], connection["client_port"], connection["server"], connection["server_port"]
 
 
 def _words(ran: Ran) -> list[list[str]]:
     return [line.split() for line in ran.lines]
-
-
-def _question(message: bytes) -> tuple[int, bool, str, int]:
-    """Identifier, whether it is a response, name with its final dot, and type (RFC 1035 section 4.1)."""
-    labels, at = [], 12
-    while message[at]:
-        labels.append(message[at + 1 : at + 1 + message[at]].decode().lower() + ".")
-        at += 1 + message[at]
-    return (
-        int.from_bytes(message[:2], "big"),
-        message[2] > 127,
-        "".join(labels),
-        int.from_bytes(message[at + 1 : at + 3], "big"),
-    )
 
 
 def _first_fragments(packets: list[Packet]) -> Iterator[tuple[int, int, int, bytes]]:
@@ -87,12 +70,13 @@ def counts_every_protocol(ran: Ran) -> None:
 
 @check("packet_analysis-002")
 def times_every_handshake_with_one_syn(ran: Ran) -> None:
-    syns, answers = defaultdict(list), {}
-    for time, way, tcp in _segments(ran.packets()):
+    syns: dict[Any, list[int]] = defaultdict(list)
+    answers: dict[Any, int] = {}
+    for time, way, tcp in segments(ran.packets()):
         if tcp.flags & (SYN | ACK) == SYN:
             syns[way, tcp.seq].append(time)
         elif tcp.flags & (SYN | ACK) == SYN | ACK:
-            answers.setdefault((_back(way), (tcp.ack - 1) % 2**32), time)
+            answers.setdefault((back(way), (tcp.ack - 1) % 2**32), time)
     expected = {
         (*map(str, way), f"{(answers[way, seq] - times[0]) / 1000:.3f}", "ms")
         for (way, seq), times in syns.items()
@@ -100,8 +84,8 @@ def times_every_handshake_with_one_syn(ran: Ran) -> None:
     }
     assert Counter(tuple(words) for words in _words(ran)) == Counter(expected)
     known = {
-        (*map(str, _way(c)), f"{c['handshake_rtt'] * 1000:.3f}", "ms")
-        for c in _connections(ran.capture())
+        (*map(str, way_of(c)), f"{c['handshake_rtt'] * 1000:.3f}", "ms")
+        for c in connections(ran.capture())
         if c["handshake_rtt"]
     }
     assert known
@@ -234,7 +218,7 @@ def lists_the_names_most_asked_for(ran: Ran) -> None:
 def finds_the_scan_and_sorts_its_ports(ran: Ran) -> None:
     scan = ran.capture()["scan"]
     syns = {
-        w[3] for _, w, t in _segments(ran.packets()) if t.flags == SYN and w[::2] == (scan["scanner"], scan["target"])
+        w[3] for _, w, t in segments(ran.packets()) if t.flags == SYN and w[::2] == (scan["scanner"], scan["target"])
     }
     closed = sorted(syns - {*scan["open"], *scan["filtered"]})
     assert len(syns) == scan["ports"]
@@ -256,167 +240,3 @@ def finds_the_host_that_tunnels(ran: Ran) -> None:
     assert len(names) == len(rows) == truth["tunnel"]["queries"]
     span = f"{max(times) - min(times):.1f} s"
     assert ran.lines == [f"{client} {domain}: {len(names)} names in {span}, mean length {mean:.0f}"]
-
-
-@check("packet_analysis-025")
-def times_every_pfcp_request(ran: Ran) -> None:
-    rows = ran.capture("n2")["pfcp"]
-    names = {"association_setup": "association setup", "heartbeat": "heartbeat"}
-    times: dict[str, list[float]] = defaultdict(list)
-    refused = []
-    for row in rows:
-        name = names.get(row["message"], f"session {row['message']}")
-        times[name].append(row["response_time"] * 1000)
-        if row["cause"] not in (None, 1):
-            refused.append(f"refused: {name} sequence {row['sequence']} cause {row['cause']}")
-    expected = [f"{name}: {len(ms)}, median {median(ms):.2f} ms, max {max(ms):.2f} ms" for name, ms in times.items()]
-    assert refused
-    assert sorted(ran.lines) == sorted([*refused, *expected, "unanswered: 0"])
-
-
-@check("packet_analysis-026")
-def counts_each_ngap_message_once(ran: Ran) -> None:
-    truth = ran.capture("n2")
-    counts = Counter[int]()
-    for row in truth["messages"]:
-        counts[row["code"]] += row["count"]
-    again = sorted(
-        (made["time"], made["tsn"]) for client in truth["associations"] for made in client["retransmissions"]
-    )
-    assert again
-    assert ran.lines[:-1] == [f"procedure {code} {count}" for code, count in sorted(counts.items())]
-    assert ran.lines[-1] == f"sent again, TSNs: {[tsn for _, tsn in again]}"
-
-
-@check("packet_analysis-028")
-def tells_how_long_each_window_was_closed(ran: Ran) -> None:
-    stalled = [c for c in ran.capture()["loss"]["connections"] if c["zero_windows"]]
-    expected = []
-    for way in map(_way, stalled):
-        told = [
-            (time, tcp.window) for time, of, tcp in _segments(ran.packets()) if of == _back(way) and not tcp.flags & SYN
-        ]
-        first = next(time for time, window in told if window == 0)
-        opened = next(time for time, window in told if time > first and window)
-        assert all(window for time, window in told if time > opened), "closed once"
-        expected.append(f"{' '.join(map(str, _back(way)))} window closed for {(opened - first) / 1e6:.3f} s")
-    assert expected
-    assert sorted(ran.lines) == sorted(expected)
-
-
-@check("packet_analysis-029")
-def finds_the_address_with_two_macs(ran: Ran) -> None:
-    conflict = ran.capture()["arp"]["conflict"]
-    first: dict[str, int] = {}
-    for packet in ran.packets():
-        if packet.ethertype == 0x0806 and ".".join(map(str, packet.frame[28:32])) == conflict["address"]:
-            first.setdefault(packet.frame[22:28].hex(":"), packet.time)
-    assert sorted(first) == conflict["macs"]
-    assert first[conflict["attacker"]] == round(conflict["time"] * 1e6)
-    assert ran.lines == [f"{conflict['address']} {mac} since {time / 1e6:.6f}" for mac, time in first.items()]
-
-
-@check("packet_analysis-030")
-def gives_every_ping_its_loss_and_mean(ran: Ran) -> None:
-    expected = []
-    for ping in ran.capture()["pings"]:
-        rtts = [rtt * 1000 for rtt in ping["rtts"] if rtt is not None]
-        mean = f"{sum(rtts) / len(rtts):.2f} ms" if rtts else "no reply"
-        expected.append(f"{ping['source']} {ping['target']} {ping['id']} loss {100 * ping['loss']:.1f} % {mean}")
-    assert sorted(ran.lines) == sorted(line for line in expected if ":" not in line.split()[0])
-
-
-@check("packet_analysis-032")
-def puts_every_fragmented_datagram_together(ran: Ran) -> None:
-    expected = [
-        f"{row['source']} {row['target']} id {row['identification']} {row['fragments']} fragments {row['octets']} bytes complete"
-        for row in ran.capture()["fragmented"]
-    ]
-    assert expected
-    assert sorted(ran.lines) == sorted(expected)
-
-
-@check("packet_analysis-033")
-def gives_every_stream_its_jitter(ran: Ran) -> None:
-    expected = [f"SSRC 0x{row['ssrc']:08x}: {1000 * row['jitter_seconds']:.3f} ms" for row in ran.capture()["rtp"]]
-    assert sorted(ran.lines) == sorted(expected)
-
-
-@check("packet_analysis-034")
-def finds_the_addresses_that_send_most(ran: Ran) -> None:
-    sent = Counter[str]()
-    for row in ran.capture("gtpu")["tunnels"]:
-        sent[row["ue"]] += row["packets"] if row["direction"] == "uplink" else 0
-    (line,) = ran.lines
-    rows = re.findall(r"\('([\da-f.:]+)', (\d+)\)", line)
-    assert [int(count) for _, count in rows] == [count for _, count in sent.most_common(5)]
-    assert all(sent[address] == int(count) for address, count in rows)
-    assert len(dict(rows)) == 5
-
-
-@check("packet_analysis-036")
-def gives_every_pair_its_share_of_marks(ran: Ran) -> None:
-    capable, marked = Counter[str](), Counter[str]()
-    for packet in ran.packets():
-        if packet.ip and packet.ip.tos & 3:
-            pair = f"{packet.ip.source} {packet.ip.target}"
-            capable[pair] += 1
-            marked[pair] += packet.ip.tos & 3 == 3
-    truth = ran.capture()["ecn"]
-    assert (sum(capable.values()), sum(marked.values())) == (truth["1"] + truth["2"] + truth["3"], truth["3"])
-    expected = [f"{pair} {marked[pair]}/{n} = {100 * marked[pair] / n:.1f} %" for pair, n in capable.items()]
-    assert sorted(ran.lines) == sorted(expected)
-
-
-@check("packet_analysis-037")
-def shows_higher_peaks_in_shorter_bins(ran: Ran) -> None:
-    packets = ran.packets()
-    times = [packet.time - packets[0].time for packet in packets]
-    for line, width in zip(ran.lines[:-1], (1_000_000, 100_000, 10_000, 1_000), strict=True):
-        octets = Counter[int]()
-        for time, packet in zip(times, packets, strict=True):
-            octets[time // width] += packet.wire
-        assert line == f"{width // 1000} ms bins: peak {8 * max(octets.values()) / width:8.2f} Mbit/s"
-    middle = sorted(after - before for before, after in pairwise(times))
-    half = (middle[(len(middle) - 1) // 2] + middle[len(middle) // 2]) / 2
-    assert ran.lines[-1] == f"mean gap {times[-1] / len(middle) / 1000:.3f} ms, median {half / 1000:.3f} ms"
-
-
-@check("packet_analysis-038")
-def takes_only_samples_of_undisturbed_segments(ran: Ran) -> None:
-    expected = {}
-    for connection in ran.capture()["connections"]:
-        for way in (_way(connection), _back(_way(connection))):
-            if samples := _samples(ran.packets(), way):
-                expected[way] = f"{len(samples)} samples, {min(samples):.2f} to {max(samples):.2f} ms"
-        if connection["kind"] != "download":
-            low, high = (float(ms) for ms in re.findall(r"\d+\.\d+", expected[_way(connection)]))
-            assert 0 < low <= high < 1.1 * 1000 * (connection["handshake_rtt"] or high)
-    assert sorted(ran.lines) == sorted(f"{' '.join(map(str, way))} {text}" for way, text in expected.items())
-
-
-def _samples(packets: list[Packet], way: Way) -> list[float]:
-    """Milliseconds from each segment to the first ACK of just its end, where none was sent again or late in between."""
-    own = [(time, tcp, of == way) for time, of, tcp in _segments(packets) if of in (way, _back(way))]
-    data = [(time, (tcp.seq + len(tcp.payload)) % 2**32) for time, tcp, out in own if out and tcp.payload]
-    base = data[0][1] if data else 0
-    ends = [(time, (end - base + 2**31) % 2**32) for time, end in data]
-    disturbed = [time for number, (time, end) in enumerate(ends) if any(end <= before for _, before in ends[:number])]
-    samples = []
-    for number, (time, end) in enumerate(ends):
-        if time in disturbed:
-            continue
-        acks = [
-            at
-            for at, tcp, out in own
-            if not out and tcp.flags & ACK and at >= time and (tcp.ack - base + 2**31) % 2**32 == end
-        ]
-        if acks and not any(time < at <= acks[0] for at in disturbed):
-            samples.append((acks[0] - time) / 1000)
-    return samples
-
-
-@check("packet_analysis-040")
-def counts_the_packets_cut(ran: Ran) -> None:
-    truth = ran.capture()
-    assert ran.lines == [f"{truth['truncated']['packets']} of {truth['packets']} packets were cut"]
