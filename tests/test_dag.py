@@ -14,7 +14,7 @@ from source import data_paths, declared_params, import_closure
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
-BY_HAND = {"ask", "publish", "replay"}
+BY_HAND = {"ask", "publish", "replay", "validate"}
 
 
 def module(stage: str) -> Path:

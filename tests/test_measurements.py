@@ -20,12 +20,10 @@ import pytest
 from clones import ROOT
 
 from stages.core.errors import StageError
-from stages.core.files import read_jsonl
 from stages.network.measurements.write import MEASUREMENTS, write_measurements
 
 SEEDS = (1, 2, 3)
 TIMES = {"jitter": ["send_time", "receive_time"], "cost": ["month"]}
-CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 Truth = dict[str, Any]
 
 
@@ -534,34 +532,3 @@ def test_the_sla_is_broken_where_planted_and_nowhere_else(read: Reader) -> None:
         assert figures["violations"] == over[of_slice].sum().to_dict()
         for name in over:
             assert equal(frame.loc[of_slice, name].mean(), figures[f"mean_{name}"])
-
-
-def blocks() -> list[Any]:
-    records = read_jsonl(ROOT / "data" / "seeds" / "performance_analysis.jsonl")
-    return [
-        pytest.param(code, id=record["id"])
-        for record in records
-        for code in CODE.findall(record["output"])
-        if "read_csv" in code
-    ]
-
-
-@pytest.mark.parametrize("code", blocks())
-def test_the_code_of_the_seed_tasks_runs_on_the_files(
-    code: str,
-    folders: dict[int, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    for name in MEASUREMENTS:
-        (tmp_path / f"{name}.csv").symlink_to(folders[1] / f"{name}.csv")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "seed task", "exec"), {"__name__": "__main__"})
-    printed, pictures = capsys.readouterr().out, list(tmp_path.glob("*.png"))
-    assert printed.strip() or pictures
-    assert all(picture.stat().st_size > 2000 for picture in pictures)
-    assert "Empty DataFrame" not in printed

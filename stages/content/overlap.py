@@ -50,16 +50,17 @@ def shared_runs(seeds: Mapping[str, Sequence[SeedTask]], questions: Sequence[Que
     taught: dict[tuple[str, ...], str] = {}
     for seed in (seed for family in seeds.values() for seed in family):
         for text in (seed.instruction, seed.input, seed.output):
-            taught |= dict.fromkeys(_runs(text), seed.id)
+            taught |= dict.fromkeys(runs(text), seed.id)
     for question in questions:
         answer = question.answer if question.kind == "open" else ""
         for text in (question.question, *question.options, *question.key_facts, answer):
-            for run in _runs(text):
+            for run in runs(text):
                 if run in taught:
                     yield f"{question.id} and {taught[run]}: both say {' '.join(run)!r}"
 
 
-def _runs(text: str) -> list[tuple[str, ...]]:
+def runs(text: str) -> list[tuple[str, ...]]:
+    """All runs of RUN words, in lower case and without punctuation around them."""
     # A path, an address or a dotted name is one word: two texts may name the same file.
     words = [word for piece in text.lower().split() if (word := piece.strip(_PUNCTUATION))]
     return [tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]

@@ -54,6 +54,5 @@ for code, rows in answered.items():
         "max_ms": round(longest / 1000, 3),
         "slowest": [gnb, ran_id],
     }
-print({code: len(rows) for code, rows in answered.items()}, {key: len(rest) for key, rest in waiting.items() if rest})
 with open("result.json", "w") as out:
     json.dump(result, out, indent=2)

@@ -38,6 +38,5 @@ result = {
     "prefixes": len(prefixes[leak]),
     "sessions": len(sessions[leak]),
 }
-print({pair: len(found) for pair, found in prefixes.items()})
 with open("result.json", "w") as out:
     json.dump(result, out, indent=2)

@@ -58,7 +58,6 @@ for time, kind, peer, prefix in updates:
         if not any(holders[other] for other in candidates[asn]):
             down[asn] = time
 
-print(outages, down)
 [(asn, since, again)] = outages
 result = {
     "asn": asn,

@@ -1,0 +1,267 @@
+"""`python -m stages.validate`: what it finds where a fault was planted, and what rules get that know nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clones import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.content.overlap import near_questions, seeds_near_questions, shared_runs
+from stages.content.references import problems
+from stages.content.shortcuts import suites
+from stages.core.files import write_jsonl
+from stages.core.records import Question, SeedTask
+
+Row = dict[str, Any]
+RUN_OF_EIGHT = "the leftmost AS number of the path is the"
+
+
+def question(number: int, **changes: Any) -> Question:
+    row: Row = {
+        "id": f"q-{number}",
+        "family": "bgp_knowledge",
+        "kind": "choice",
+        "question": f"Question {number}?",
+        "options": ["one", "two", "three", "four"],
+        "answer": "A",
+        "aliases": [],
+        "key_facts": [],
+        "reference": "RFC 4271 section 4.3",
+        "cluster": "",
+    }
+    return Question.model_validate(row | changes)
+
+
+def seed(number: int, instruction: str, output: str = "An answer.") -> SeedTask:
+    return SeedTask(
+        id=f"s-{number}",
+        category="c",
+        instruction=instruction,
+        input="",
+        output=output,
+        reference="RFC 4271 section 4.3",
+    )
+
+
+def validate(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
+    command = [sys.executable, "-m", "stages.validate", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def edit(workdir: Path) -> Callable[[str, Callable[[list[Row]], None]], None]:
+    """`edit("questions/pybgpstream", change)`: the rows of a data file as `change` leaves them."""
+
+    def edited(name: str, change: Callable[[list[Row]], None]) -> None:
+        path = workdir / "data" / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        change(rows)
+        write_jsonl(path, rows)
+
+    return edited
+
+
+def test_the_content_of_the_repository_has_no_problems(workdir: Path) -> None:
+    done = validate(workdir)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert "no problems" in done.stdout
+
+
+def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: Any) -> None:
+    def spoil_questions(rows: list[Row]) -> None:
+        choices = [row for row in rows if row["kind"] == "choice"]
+        for row in choices:  # every answer becomes B
+            right = "ABCD".index(row["answer"])
+            row["options"][right], row["options"][1] = row["options"][1], row["options"][right]
+            row["answer"] = "B"
+        choices[0]["reference"] = "RFC 4271"
+        choices[1]["options"][0] = choices[1]["options"][1].upper() + " "
+        choices[2]["question"], choices[2]["options"] = choices[3]["question"], choices[3]["options"]
+        blank = next(row for row in rows if row["kind"] == "blank")
+        blank["question"] = "Nothing to fill in."
+        blank["scenario"] = "no_such_place"
+
+    def spoil_seeds(rows: list[Row]) -> None:
+        rows[0]["instruction"] = rows[1]["instruction"]
+        rows[2]["output"] = "```python\nprint(\n```"
+
+    edit("questions/packet_analysis", spoil_questions)
+    edit("seeds/packet_analysis", spoil_seeds)
+    done = validate(workdir)
+    assert done.returncode == 1
+    for said in (
+        "'RFC 4271': name the section",
+        "two options are the same",
+        "questions are alike",
+        "a blank is written ____, once",
+        "no scenario or capture 'no_such_place'",
+        "packet_analysis-002: the filter near_duplicate rejects it",
+        "packet_analysis-003: the filter broken_code rejects it",
+        "packet_analysis-001 and packet_analysis-002: instructions are alike",
+        "packet_analysis, choice: the rule 'majority' gets 1.000, chance 0.250",
+        "packet_analysis, choice: answers are not evenly spread",
+    ):
+        assert said in done.stderr, said
+
+
+def test_a_row_that_is_none_is_named_with_its_line(workdir: Path) -> None:
+    with (workdir / "data" / "questions" / "pybgpstream.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"id": "cut')
+    done = validate(workdir)
+    assert done.returncode == 1
+    assert "pybgpstream.jsonl:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_scripts_that_fail_or_are_constants_are_found_when_run(workdir: Path, edit: Any) -> None:
+    def of_seeds(rows: list[Row]) -> None:
+        with_code = [row for row in rows if "```python" in row["output"]][:2]
+        with_code[0]["output"] = "```python\nraise SystemExit(7)\n```"
+        with_code[1]["output"] = (
+            "```python\nimport pybgpstream\nstream = pybgpstream.BGPStream(project='ris', "
+            "from_time='2024-03-05 08:00', until_time='2024-03-05 08:01', filter='peer 1,2 or 3')\n```"
+        )
+        rows[:] = with_code
+
+    def of_questions(rows: list[Row]) -> None:
+        code = [row for row in rows if row["kind"] == "code"][:2]
+        code[0]["answer"] = "open('result.json', 'w').write('{}')"
+        code[1]["answer"] = "print('nothing')"
+        rows[:] = code
+
+    for family in ("bgp_knowledge", "pybgpstream_realtime", "packet_analysis", "performance_analysis"):
+        edit(f"seeds/{family}", lambda rows: rows.__setitem__(slice(None), rows[:1]))
+        edit(f"questions/{family}", lambda rows: rows.__setitem__(slice(None), []))
+    edit("seeds/pybgpstream", of_seeds)
+    edit("questions/pybgpstream", of_questions)
+    done = validate(workdir, "--run")
+    assert done.returncode == 1
+    assert "on network 1: exit 7" in done.stderr
+    assert "on network 2: exit 1 ValueError" in done.stderr
+    assert "one result for both networks: a constant would be right" in done.stderr
+    assert "on network 2: no result.json" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "RFC 4271 section 4.3",
+        "RFC 4271 sections 4.2, 4.3 and 9.1.2.2 (a)",
+        "RFC 4271 sections 9.1.2.2 (c) and (e)",
+        "RFC 3550 section 6.4.1 and appendix A.8",
+        "RFC 792, Time Exceeded Message",
+        "3GPP TS 23.501 table 5.7.4-1 and clauses 5.7.3.3 and 5.7.3.4",
+        "3GPP TS 23.501 clause 5.7.2.4.1a",
+        "ITU-T Y.1541 table 1; IEEE 802.1Q clause 9.6",
+        "PyBGPStream API, BGPElem.fields; run with pandas 3.1",
+        "pandas documentation: DataFrame.groupby; arithmetic on the given numbers",
+    ],
+)
+def test_a_reference_that_names_the_place_is_well_formed(reference: str) -> None:
+    assert problems(reference) == []
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "RFC 4271",
+        "RFC 04271 section 1",
+        "RFC 4271 section",
+        "RFC 4271 section 4.3 (the answer is B)",
+        "TS 23.501 clause 5.7",
+        "3GPP TS 23501 clause 5.7",
+        "pandas",
+        "RFC 4271 section 4.3;RFC 1997 section 1",
+        "RFC 4271 section 4.3; ",
+        "RFC 4271 section 4.3.",
+        "the tutorial, at https://example.org",
+        "FRRouting documentation, BGP (next-hop-self",
+    ],
+)
+def test_a_reference_without_a_place_is_a_problem(reference: str) -> None:
+    assert problems(reference)
+
+
+@settings(deadline=None)  # the first call imports scipy
+@given(answers=st.lists(st.sampled_from("ABCD"), min_size=4, max_size=60))
+def test_rules_on_choices_are_what_a_plain_count_says(answers: list[str]) -> None:
+    rows = [question(number, answer=answer) for number, answer in enumerate(answers)]
+    (suite,) = suites(rows)
+    assert suite.chance == 0.25
+    assert suite.rules["majority"] == max(answers.count(letter) for letter in "ABCD") / len(answers)
+    assert suite.rules["first"] == answers.count("A") / len(answers)
+    assert suite.rules["longest"] == pytest.approx(answers.count("C") / len(answers))
+    assert suite.rules["shortest"] == pytest.approx(sum(a in "AB" for a in answers) / 2 / len(answers))
+
+
+@settings(deadline=None)
+@given(st.lists(st.booleans(), min_size=3, max_size=40))
+def test_a_rule_on_statements_and_its_reverse_share_out_all_of_them(truths: list[bool]) -> None:
+    rows = [
+        question(
+            number,
+            kind="true_false",
+            options=[],
+            answer=str(truth).lower(),
+            question="It is not so." if truth else "It is always so.",
+        )
+        for number, truth in enumerate(truths)
+    ]
+    (suite,) = suites(rows)
+    assert suite.rules["first"] == sum(truths) / len(truths)
+    assert suite.rules["negation is false"] == 0
+    assert suite.rules["negation is false, reversed"] == 1
+    assert suite.rules["absolute is false"] == 1
+
+
+def test_the_text_that_fits_most_blanks_counts_with_its_aliases() -> None:
+    rows = [
+        question(1, kind="blank", options=[], answer="3", aliases=["three"]),
+        question(2, kind="blank", options=[], answer="Three", aliases=["3"]),
+        question(3, kind="blank", options=[], answer="AS_PATH"),
+    ]
+    (suite,) = suites(rows)
+    assert (suite.rules["majority"], suite.chance) == (2 / 3, 1 / 3)
+
+
+def test_skew_is_chi_square_over_all_positions() -> None:
+    even = suites([question(number, answer="ABCD"[number % 4]) for number in range(40)])[0]
+    skewed = suites([question(number, answer="A") for number in range(40)])[0]
+    assert even.skew == 1.0
+    assert skewed.skew < 1e-20
+
+
+def test_a_sentence_of_a_seed_inside_a_question_is_found_and_one_word_less_is_not() -> None:
+    seeds = {"bgp_knowledge": [seed(1, "Explain it.", f"Indeed {RUN_OF_EIGHT} peer, as everywhere.")]}
+    eight = question(1, question=f"Is it true that {RUN_OF_EIGHT} peer's own?")
+    seven = question(2, question=f"Is it true that {RUN_OF_EIGHT.removeprefix('the ').removesuffix(' the')}?")
+    assert [found.split(":")[0] for found in shared_runs(seeds, [eight, seven])][:1] == ["q-1 and s-1"]
+    assert list(shared_runs(seeds, [seven])) == []
+
+
+def test_a_path_or_an_address_is_one_word() -> None:
+    name = "mrt/rrc00/2024.03/updates.20240305.0800.gz"
+    seeds = {"bgp_knowledge": [seed(1, f"Read {name} with the library.")]}
+    assert list(shared_runs(seeds, [question(1, question=f"Count the elements of {name} by type.")])) == []
+
+
+def test_alike_questions_are_a_problem_unless_they_stand_in_one_cluster() -> None:
+    rows = [question(number, question="How long is the header of a BGP message?") for number in (1, 2)]
+    assert len(list(near_questions(rows, 0.7))) == 1
+    assert list(near_questions([row.model_copy(update={"cluster": "header"}) for row in rows], 0.7)) == []
+
+
+def test_a_seed_that_asks_a_question_of_the_benchmark_is_found() -> None:
+    seeds = {"bgp_knowledge": [seed(1, "How long is the header of each BGP message?")]}
+    rows = [question(1, question="How long is the header of a BGP message?")]
+    assert len(list(seeds_near_questions(seeds, rows, 0.7))) == 1
