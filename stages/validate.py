@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from stages.content import overlap
 from stages.content.references import problems
-from stages.content.shortcuts import Suite, suites
+from stages.content.shortcuts import Suite, learned, suites
 from stages.core.errors import StageError, run_stage
 from stages.core.files import read_text, scratch
 from stages.core.params import load_params
@@ -140,6 +140,8 @@ def table(seeds: Seeds, questions: Sequence[Question], measured: Sequence[Suite]
         rule, excess = suite.excess()
         name = f"{suite.family} {suite.kind}"
         lines.append(f"{name:36}{suite.questions:5}{suite.chance:8.3f}{values}  {rule} ({excess:+.3f})")
+    for kind, accuracy in learned(questions).items():
+        lines.append(f"a bag of words that learns from the others: {kind} {accuracy:.3f}")
     return "\n".join(lines)
 
 

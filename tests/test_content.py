@@ -92,12 +92,12 @@ def test_seed_ids_are_unique_across_families() -> None:
     assert [name for name, number in Counter(ids).items() if number > 1] == []
 
 
-@a_family
-def test_no_two_seeds_of_a_family_are_near_duplicates_to_rouge_score(family: str) -> None:
+def test_no_two_seeds_are_near_duplicates_to_rouge_score() -> None:
     scorer = RougeScorer(["rougeL"])
+    every = [seed for seeds in SEEDS.values() for seed in seeds]
     alike = {
         (one.id, other.id): score
-        for one, other in combinations(SEEDS[family], 2)
+        for one, other in combinations(every, 2)
         if (score := scorer.score(one.instruction, other.instruction)["rougeL"].fmeasure) > 0.7
     }
     assert alike == {}
@@ -206,3 +206,27 @@ def test_a_cluster_has_at_least_two_questions() -> None:
     clusters = Counter(question.cluster for question in QUESTIONS if question.cluster)
     assert clusters
     assert {name for name, number in clusters.items() if number < 2} == set()
+
+
+def test_the_data_card_counts_what_there_is() -> None:
+    card = (DATA / "README.md").read_text(encoding="utf-8")
+    rows = {
+        (cells[0], len(cells)): [int(cell) for cell in cells[1:]]
+        for line in card.splitlines()
+        if (cells := [cell.strip() for cell in line.strip("|").split("|")])[0] in FAMILIES and len(cells) > 1
+    }
+    for family in FAMILIES:
+        seeds = SEEDS[family]
+        levels = Counter(seed.difficulty for seed in seeds)
+        with_python = sum(bool(python_blocks(seed.output)) for seed in seeds)
+        numbers = [len(seeds), with_python, len({seed.category for seed in seeds})]
+        assert rows[family, 7] == numbers + [levels[level] for level in ("easy", "medium", "hard")]
+        kinds = Counter(question.kind for question in QUESTIONS if question.family == family)
+        assert rows[family, 6] == [kinds[kind] for kind in LEAST_QUESTIONS]
+    forms = Counter(seed.form.replace("_", " ") for seeds in SEEDS.values() for seed in seeds)
+    said = re.search(r"By form: (.*?)\.\n", card, re.DOTALL)
+    assert said
+    stated = {re.sub(r" data or output| \d+", "", item): int(item.split()[-1]) for item in re.split(r",\s+", said[1])}
+    assert stated == forms
+    assert f"| {sum(map(len, SEEDS.values()))} tasks with answers" in card
+    assert f"| {len(QUESTIONS)} questions:" in card

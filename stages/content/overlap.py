@@ -16,10 +16,10 @@ _PUNCTUATION = string.punctuation + "–—’“”"
 
 
 def near_seeds(seeds: Mapping[str, Sequence[SeedTask]], threshold: float) -> Iterator[str]:
-    """Two instructions of a family at or above `threshold`."""
-    for family in seeds.values():
-        for one, other in similar_pairs([seed.instruction for seed in family], threshold):
-            yield f"{family[one].id} and {family[other].id}: instructions are alike"
+    """Two instructions at or above `threshold`, of whatever families."""
+    rows = [seed for family in seeds.values() for seed in family]
+    for one, other in similar_pairs([seed.instruction for seed in rows], threshold):
+        yield f"{rows[one].id} and {rows[other].id}: instructions are alike"
 
 
 def near_questions(questions: Sequence[Question], threshold: float) -> Iterator[str]:

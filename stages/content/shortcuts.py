@@ -120,3 +120,44 @@ _RULES: dict[str, Callable[[str, Sequence[Question]], Suite]] = {
     "true_false": _true_false,
     "blank": _blank,
 }
+
+
+def learned(questions: Sequence[Question], folds: int = 10, repeats: int = 10) -> dict[str, float]:
+    """Accuracy by kind of a bag of words that sees options without their question, or statements without any knowledge.
+
+    Logistic regression on TF-IDF of words and pairs of words, cross-validated (all options of a question in one fold),
+    averaged over shufflings: wording that gives answers away would show here, whatever rule it follows.
+    """
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import KFold
+    from sklearn.pipeline import make_pipeline
+
+    accuracies = {}
+    for kind, texts_of, right_of in (
+        ("choice", lambda question: question.options, lambda question: LETTERS.index(question.answer)),
+        ("true_false", lambda question: [question.question], lambda question: question.answer == "true"),
+    ):
+        own = [question for question in questions if question.kind == kind]
+        if len(own) < folds:
+            continue
+        hits = 0
+        for seed in range(repeats):
+            for train, test in KFold(folds, shuffle=True, random_state=seed).split(own):
+                texts: list[str] = []
+                labels: list[bool] = []
+                for question in (own[position] for position in train):
+                    texts += texts_of(question)
+                    right = right_of(question)
+                    labels += [place == right for place in range(len(question.options))] or [bool(right)]
+                if len(set(labels)) < 2:
+                    continue
+                model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+"), LogisticRegression())
+                model.fit(texts, labels)
+                for question in (own[position] for position in test):
+                    chances = model.predict_proba(texts_of(question))[:, 1]
+                    guess = int(np.argmax(chances)) if question.options else bool(chances[0] > 0.5)
+                    hits += guess == right_of(question)
+        accuracies[kind] = hits / (len(own) * repeats)
+    return accuracies
