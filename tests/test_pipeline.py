@@ -44,6 +44,9 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which `dvc repro` ran once, with small numbers, from nothing."""
     clone = Clone(make_clone(tmp_path_factory.mktemp("pipeline") / "clone"))
     clone.edit(**SMALL)
+    for path in (clone.folder / "data" / "questions").iterdir():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(lines[::40]), encoding="utf-8")
     output = clone.run("dvc", "repro")
     assert clone.ran(output) == ALL
     clone.commit("small run")

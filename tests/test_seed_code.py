@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,8 @@ SEEDS: dict[str, SeedTask] = {
 CODE = {name: "\n\n".join(blocks) for name, seed in SEEDS.items() if (blocks := python_blocks(seed.output))}
 CHECKED = sorted(CODE.keys() & CHECKS.keys())
 BROKEN = [name for name in CHECKED if SEEDS[name].form == "fix_code" and not CHECKS[name].fault_unseen]
+
+NUMBER = re.compile(r"(?<![\w.:])\d+(?:\.\d+)?(?![\w.:])")
 
 Ask = Callable[[str, int], Ran]
 
@@ -81,6 +85,19 @@ def test_code_ends_well_misuses_nothing_and_prints_what_is_true(name: str, runs:
         assert ran.run.misuses() == []
         assert ran.run.stdout.strip() or ran.run.files
         CHECKS[name].check(ran)
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_a_wrong_number_in_what_is_printed_is_noticed(name: str, runs: Ask) -> None:
+    """Checks that let everything pass would prove nothing: the first, the middle and the last number are changed."""
+    ran = runs(name, 1)
+    numbers = list(NUMBER.finditer(ran.stdout))
+    for found in {numbers[0], numbers[len(numbers) // 2], numbers[-1]} if numbers else ():
+        digits = len(found[0].partition(".")[2])
+        wrong = f"{float(found[0]) + 2 * 10**-digits:.{digits}f}"
+        stdout = ran.stdout[: found.start()] + wrong + ran.stdout[found.end() :]
+        with pytest.raises((AssertionError, LookupError)):
+            CHECKS[name].check(replace(ran, run=replace(ran.run, stdout=stdout)))
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKED if not CHECKS[name].same_everywhere])

@@ -43,11 +43,11 @@ def flag_bits_of_four_octets_are_named(ran: Ran) -> None:
 
 @check("bgp_knowledge-046", same_everywhere=True)
 def copies_side_by_side_are_counted_and_a_return_is_kept(ran: Ran) -> None:
-    assert [line.split(" -> ")[1] for line in ran.lines] == [
-        "64500 64510 64496; prepended: AS64510 +2",
-        "64520 64496; prepended: none",
-        "64500 64530 64499; prepended: AS64530 +1, AS64499 +1",
-        "64520 64530 64520 64496; prepended: AS64530 +1",
+    assert ran.lines == [
+        "64500 64510 64510 64510 64496 -> 64500 64510 64496; prepended: AS64510 +2",
+        "64520 64496 -> 64520 64496; prepended: none",
+        "64500 64530 64530 64499 64499 -> 64500 64530 64499; prepended: AS64530 +1, AS64499 +1",
+        "64520 64530 64530 64520 64496 -> 64520 64530 64520 64496; prepended: AS64530 +1",
     ]
 
 
