@@ -16,7 +16,6 @@ import argparse
 import hashlib
 import math
 import shutil
-import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -28,14 +27,11 @@ from stages.network.build import built
 from stages.network.captures.write import CAPTURES
 from stages.network.internet.scenarios import ROUTING
 from stages.network.measurements.write import MEASUREMENTS
-from stages.network.running import CAPTURE, SCENARIO, Run, furnish, run_script
-from stages.selfinstruct.filters import FENCE
+from stages.network.running import CAPTURE, SCENARIO, Run, ending, furnish, run_script
+from stages.selfinstruct.filters import FENCE, python_blocks
 
-PYTHON = ("python", "py", "python3")
 TIMED_OUT = 124  # the exit status of coreutils' timeout
 INTERRUPTED = 130
-# Correct code may ask for these and handle the exception.
-HANDLED = ("missing-field", "unknown-attribute")
 
 
 def catalogue() -> str:
@@ -53,19 +49,11 @@ def catalogue() -> str:
 def code_of(answer: Path) -> str:
     """The fenced Python blocks of a model's answer, one after the other; where no block is labelled, all of them."""
     text = read_text(answer)
-    blocks = [(language.lower(), textwrap.dedent(code)) for language, code in FENCE.findall(text)]
-    labelled = [code for language, code in blocks if language in PYTHON]
-    code = labelled or [code for language, code in blocks if not language]
+    code = python_blocks(text) or [textwrap.dedent(code) for language, code in FENCE.findall(text) if not language]
     if code:
         return "\n\n".join(code)
     problem = "its last code block is not closed" if text.count("```") % 2 else "no ```python block in it"
     raise StageError(f"{answer}: {problem}; give a file that ends in .py to run it as it is")
-
-
-def ending(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "time is up"
-    return f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
 
 
 def status(exit_code: int | None) -> int:
@@ -80,9 +68,7 @@ def summary(run: Run, script: Path, work: Path) -> str:
     lines = [f"{ending(run.exit_code)} after {run.seconds:.1f} s"]
     if run.events("stream"):
         lines += _streams(run)
-    handled = [event for event in run.misuses() if run.exit_code == 0 and event["what"] in HANDLED]
-    misused = [event for event in run.misuses() if event not in handled]
-    for title, events in (("misuse", misused), ("noted", run.events("note") + handled)):
+    for title, events in (("misuse", run.misuses()), ("noted", run.events("note") + run.handled())):
         if events:
             lines += [f"{title}:", *(f"  {_place(event, script)}: {event['detail']}" for event in events)]
     if run.files:

@@ -17,8 +17,8 @@ from stages.network.build import build, built
 from stages.network.captures.write import CAPTURES
 from stages.network.internet.scenarios import ROUTING
 from stages.network.measurements.write import MEASUREMENTS
-from stages.network.running import PATH, SHOWN, Run, furnish, run_script
-from stages.replay import code_of, ending, status, summary
+from stages.network.running import PATH, SHOWN, Run, ending, furnish, run_script
+from stages.replay import code_of, status, summary
 
 ORIGINS = """
 import pybgpstream

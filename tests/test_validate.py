@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from stages.content.overlap import near_questions, seeds_near_questions, shared_runs
 from stages.content.references import problems
-from stages.content.shortcuts import suites
+from stages.content.shortcuts import learned, suites
 from stages.core.files import write_jsonl
-from stages.core.records import Question, SeedTask
+from stages.core.records import Question, SeedTask, load_questions
+from stages.validate import PER_SUITE, of_questions
 
 Row = dict[str, Any]
 RUN_OF_EIGHT = "the leftmost AS number of the path is the"
@@ -76,6 +77,18 @@ def test_the_content_of_the_repository_has_no_problems(workdir: Path) -> None:
     assert "no problems" in done.stdout
 
 
+def test_no_rule_that_knows_nothing_beats_chance_by_three_points_in_any_suite() -> None:
+    """Stricter than the command, which allows one question more than chance."""
+    questions = load_questions(ROOT / "data" / "questions")
+    measured = suites(questions)
+    assert len(measured) == 15
+    for suite in measured:
+        beaten = {rule: suite.rules[rule] for rule in PER_SUITE if suite.rules.get(rule, 0) > suite.chance + 0.03}
+        assert beaten == {}, (suite.family, suite.kind)
+    for suite in suites([question.model_copy(update={"family": "all"}) for question in questions]):
+        assert suite.excess()[1] <= 0.03, suite.excess()
+
+
 def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: Any) -> None:
     def spoil_questions(rows: list[Row]) -> None:
         choices = [row for row in rows if row["kind"] == "choice"]
@@ -99,12 +112,11 @@ def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: An
     done = validate(workdir)
     assert done.returncode == 1
     for said in (
-        "'RFC 4271': name the section",
+        "'RFC 4271': name the place",
         "two options are the same",
         "questions are alike",
         "a blank is written ____, once",
         "no scenario or capture 'no_such_place'",
-        "packet_analysis-002: the filter near_duplicate rejects it",
         "packet_analysis-003: the filter broken_code rejects it",
         "packet_analysis-001 and packet_analysis-002: instructions are alike",
         "packet_analysis, choice: the rule 'majority' gets 1.000, chance 0.250",
@@ -114,12 +126,68 @@ def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: An
 
 
 def test_a_row_that_is_none_is_named_with_its_line(workdir: Path) -> None:
-    with (workdir / "data" / "questions" / "pybgpstream.jsonl").open("a", encoding="utf-8") as file:
+    path = workdir / "data" / "questions" / "pybgpstream.jsonl"
+    lines = path.read_text(encoding="utf-8").count("\n")
+    with path.open("a", encoding="utf-8") as file:
         file.write('{"id": "cut')
     done = validate(workdir)
     assert done.returncode == 1
-    assert "pybgpstream.jsonl:" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"pybgpstream.jsonl:{lines + 1}: not valid JSON" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_small_family_of_a_user_passes(workdir: Path, set_params: Callable[..., None]) -> None:
+    """One seed with the keys that must be there, in an editor's UTF-8 with CRLF; a question, or none."""
+    set_params(**{"generate.families": ["mine"]})
+    for folder, name in (("prompts", "mine.txt"), ("seeds", "mine.jsonl"), ("questions", "mine.jsonl")):
+        for path in (workdir / "data" / folder).iterdir():
+            path.unlink()
+        row: Row = {
+            "id": "m-1",
+            "category": "größe",
+            "instruction": "Explain the größe of a packet.",
+            "input": "",
+            "output": "Its length in octets.",
+            "reference": "RFC 791 section 3.1",
+        }
+        if folder == "questions":
+            row = question(1, family="mine").model_dump(exclude={"category", "difficulty", "scenario"})
+        text = "Write tasks about packets." if folder == "prompts" else json.dumps(row, ensure_ascii=False)
+        (workdir / "data" / folder / name).write_bytes(b"\xef\xbb\xbf" + f"{text}\r\n".encode())
+    done = validate(workdir)
+    assert (done.returncode, done.stderr) == (0, "")
+    other = question(2, family="other").model_dump()
+    write_jsonl(workdir / "data" / "questions" / "mine.jsonl", [other])
+    assert "1 problem in" in validate(workdir).stderr
+    (workdir / "data" / "questions" / "mine.jsonl").unlink()
+    assert validate(workdir).stderr.startswith("error: data/questions: no questions")
+
+
+def test_a_filter_that_is_none_is_one_line(workdir: Path, set_params: Callable[..., None]) -> None:
+    set_params(**{"generate.filters": ["near_questoin"]})
+    done = validate(workdir)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "near_question" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": "blank", "options": [], "question": "A ____.", "answer": " "}, "no answer"),
+        ({"kind": "open", "options": [], "answer": "", "key_facts": ["It is so."]}, "no answer"),
+        ({"kind": "code", "options": ["a"], "answer": "pass"}, "options are for choice questions"),
+        ({"kind": "true_false", "options": ["true", "false"], "answer": "true"}, "options are for choice questions"),
+        ({"aliases": ["a"]}, "aliases are for blank questions"),
+        ({"key_facts": ["a"]}, "key_facts are for open questions"),
+        ({"scenario": "moas"}, "scenario are for code questions"),
+        ({"cluster": "alone"}, "nothing else is in its cluster alone"),
+        ({"kind": "open", "options": [], "answer": "It is."}, "no key facts"),
+    ],
+)
+def test_what_a_kind_lacks_or_must_not_have_is_said(changes: Row, said: str) -> None:
+    assert any(said in problem for problem in of_questions([question(1, **changes)], ["bgp_knowledge"]))
+    assert list(of_questions([question(1)], ["bgp_knowledge"])) == []
 
 
 def test_scripts_that_fail_or_are_constants_are_found_when_run(workdir: Path, edit: Any) -> None:
@@ -161,7 +229,9 @@ def test_scripts_that_fail_or_are_constants_are_found_when_run(workdir: Path, ed
         "RFC 792, Time Exceeded Message",
         "3GPP TS 23.501 table 5.7.4-1 and clauses 5.7.3.3 and 5.7.3.4",
         "3GPP TS 23.501 clause 5.7.2.4.1a",
-        "ITU-T Y.1541 table 1; IEEE 802.1Q clause 9.6",
+        "ITU-T Y.1541 table 1; IEEE 802.1Q-2018 clause 9.6; ITU-T G.107.1 clause 7",
+        "3GPP TR 38.913 clause 7; 3GPP TS 38.521-1 clause 6; RFC 1191 figure 1",
+        "httpx documentation: Client",
         "PyBGPStream API, BGPElem.fields; run with pandas 3.1",
         "pandas documentation: DataFrame.groupby; arithmetic on the given numbers",
     ],
@@ -218,7 +288,7 @@ def test_a_rule_on_statements_and_its_reverse_share_out_all_of_them(truths: list
         for number, truth in enumerate(truths)
     ]
     (suite,) = suites(rows)
-    assert suite.rules["first"] == sum(truths) / len(truths)
+    assert suite.rules["majority"] == max(sum(truths), len(truths) - sum(truths)) / len(truths)
     assert suite.rules["negation is false"] == 0
     assert suite.rules["negation is false, reversed"] == 1
     assert suite.rules["absolute is false"] == 1
@@ -234,19 +304,52 @@ def test_the_text_that_fits_most_blanks_counts_with_its_aliases() -> None:
     assert (suite.rules["majority"], suite.chance) == (2 / 3, 1 / 3)
 
 
-def test_skew_is_chi_square_over_all_positions() -> None:
+def test_evenness_is_chi_square_over_the_positions_that_there_are() -> None:
     even = suites([question(number, answer="ABCD"[number % 4]) for number in range(40)])[0]
     skewed = suites([question(number, answer="A") for number in range(40)])[0]
-    assert even.skew == 1.0
-    assert skewed.skew < 1e-20
+    assert even.p_even == 1.0
+    assert skewed.p_even < 1e-20
+    of_two = [question(number, answer="AB"[number % 2], options=["yes", "no"]) for number in range(40)]
+    mixed = suites([*of_two, *(question(40 + number, answer="ABCD"[number % 4]) for number in range(40))])[0]
+    assert mixed.p_even == pytest.approx(1.0)
+    assert mixed.chance == 0.375
+
+
+@pytest.mark.parametrize("kind", ["choice", "true_false"])
+def test_a_bag_of_words_finds_wording_that_gives_the_answer_away_and_nothing_in_noise(kind: str) -> None:
+    def row(number: int, told: bool) -> Question:
+        if kind == "choice":
+            options = [f"word{number * 4 + place}" for place in range(4)]
+            options[number % 4] += " surely" if told else ""
+            return question(number, options=options, answer="ABCD"[number % 4])
+        text = f"Statement {number}." if number % 2 or not told else f"Statement {number}, surely."
+        return question(number, kind=kind, options=[], question=text, answer=str(number % 2 == 0).lower())
+
+    told, untold = (learned([row(number, give) for number in range(60)], repeats=2)[kind] for give in (True, False))
+    assert told > 0.95
+    assert untold < 0.7
+    assert learned([row(number, True) for number in range(9)]) == {}
+
+
+def test_a_bag_of_words_that_saw_one_answer_alone_says_that() -> None:
+    rows = [question(number, kind="true_false", options=[], answer="true") for number in range(20)]
+    assert learned(rows, repeats=1) == {"true_false": 1.0}
 
 
 def test_a_sentence_of_a_seed_inside_a_question_is_found_and_one_word_less_is_not() -> None:
     seeds = {"bgp_knowledge": [seed(1, "Explain it.", f"Indeed {RUN_OF_EIGHT} peer, as everywhere.")]}
     eight = question(1, question=f"Is it true that {RUN_OF_EIGHT} peer's own?")
     seven = question(2, question=f"Is it true that {RUN_OF_EIGHT.removeprefix('the ').removesuffix(' the')}?")
-    assert [found.split(":")[0] for found in shared_runs(seeds, [eight, seven])][:1] == ["q-1 and s-1"]
+    assert [found.split(":")[0] for found in shared_runs(seeds, [eight, seven])] == ["q-1 and s-1"]
     assert list(shared_runs(seeds, [seven])) == []
+
+
+def test_a_sentence_of_a_seed_with_a_gap_in_it_is_found() -> None:
+    seeds = {"bgp_knowledge": [seed(1, "Explain it.", f"Indeed {RUN_OF_EIGHT} peer, as everywhere.")]}
+    gap = question(
+        1, kind="blank", options=[], question=f"Indeed {RUN_OF_EIGHT.replace('AS', '____')} peer.", answer="AS"
+    )
+    assert len(list(shared_runs(seeds, [gap]))) == 1
 
 
 def test_a_path_or_an_address_is_one_word() -> None:

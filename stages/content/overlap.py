@@ -34,7 +34,7 @@ def near_questions(questions: Sequence[Question], threshold: float) -> Iterator[
 def seeds_near_questions(
     seeds: Mapping[str, Sequence[SeedTask]], questions: Sequence[Question], threshold: float
 ) -> Iterator[str]:
-    """An instruction or input above `threshold` to a question."""
+    """An instruction or input at or above `threshold` to a question."""
     index = NoveltyIndex()
     for question in questions:
         index.add(question.id, question.question)
@@ -46,17 +46,22 @@ def seeds_near_questions(
 
 
 def shared_runs(seeds: Mapping[str, Sequence[SeedTask]], questions: Sequence[Question]) -> Iterator[str]:
-    """RUN words in a row of a question, its options, its key facts or its written answer that stand in a seed."""
+    """RUN words in a row of a question (a blank filled in), its options, key facts or written answer, and of a seed.
+
+    One line a question and seed, with the first words in common.
+    """
     taught: dict[tuple[str, ...], str] = {}
     for seed in (seed for family in seeds.values() for seed in family):
         for text in (seed.instruction, seed.input, seed.output):
             taught |= dict.fromkeys(runs(text), seed.id)
     for question in questions:
+        whole = question.question.replace("____", question.answer) if question.kind == "blank" else question.question
         answer = question.answer if question.kind == "open" else ""
-        for text in (question.question, *question.options, *question.key_facts, answer):
-            for run in runs(text):
-                if run in taught:
-                    yield f"{question.id} and {taught[run]}: both say {' '.join(run)!r}"
+        shared: dict[str, str] = {}
+        for run in (run for text in (whole, *question.options, *question.key_facts, answer) for run in runs(text)):
+            if run in taught:
+                shared.setdefault(taught[run], " ".join(run))
+        yield from (f"{question.id} and {seed}: both say {words!r}" for seed, words in shared.items())
 
 
 def runs(text: str) -> list[tuple[str, ...]]:

@@ -14,9 +14,11 @@ import re
 
 _NUMBER = r"(?:\d+[A-Z]?(?:\.\d+[A-Za-z]?)*(?:-\d+)?|[A-Z](?:\.\d+)*)(?: \([a-z0-9]+\)(?:(?:, | and )\([a-z0-9]+\))*)?"
 _LIST = rf"{_NUMBER}(?:(?:, | and | to ){_NUMBER})*"
-_PLACE = rf"(?:sections?|clauses?|tables?|appendix|appendices|annex) {_LIST}"
+_PLACE = rf"(?:sections?|clauses?|tables?|figures?|appendix|appendices|annex) {_LIST}"
 _PLACES = rf"{_PLACE}(?:(?:, | and ){_PLACE})*"
-_DOCUMENT = r"(?:RFC [1-9]\d{0,4}|3GPP TS \d\d\.\d{3}|ITU-T [A-Z]\.\d+|IEEE \d+(?:\.\d+\w*)?)"
+_DOCUMENT = (
+    r"(?:RFC [1-9]\d{0,4}|3GPP T[SR] \d\d\.\d{3}(?:-\d+)?|ITU-T [A-Z]\.\d+(?:\.\d+)*|IEEE \d+(?:\.\d+\w*)?(?:-\d{4})?)"
+)
 _STANDARD = re.compile(rf"{_DOCUMENT}(?: {_PLACES}|, .+)")
 _OF_STANDARDS = re.compile(r"(?:RFC|TS|TR|3GPP|ITU-T|IEEE)\b(?!/)")
 _OTHER = re.compile(r"[^,:]+(?:, |: ).+|arithmetic on .+|run with \w+ \d+(?:\.\d+)*")
@@ -28,13 +30,15 @@ def problems(reference: str) -> list[str]:
     for source in reference.split("; "):
         if not source.strip() or source != source.strip() or source.endswith((".", ";", ",")):
             found.append(f"{source!r}: empty, or with a stray separator at an end")
-        elif "http" in source or "www." in source:
+        elif "://" in source or "www." in source:
             found.append(f"{source!r}: an address; name the document, which outlives it")
         elif source.count("(") != source.count(")"):
             found.append(f"{source!r}: a bracket is not closed")
         elif _OF_STANDARDS.match(source):
             if not _STANDARD.fullmatch(source):
-                found.append(f"{source!r}: name the section, clause or table of the standard, or the title of the part")
+                found.append(
+                    f"{source!r}: name the place, as in `RFC 4271 section 4.3` or `3GPP TS 23.501 clause 5.7.4`"
+                )
         elif not _OTHER.fullmatch(source):
             found.append(f"{source!r}: say where in it: `source: place` or `author, title`")
     return found

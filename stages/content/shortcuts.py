@@ -36,14 +36,13 @@ CHOICE: dict[str, Scores] = {
     "shortest": lambda question: [-len(option) for option in question.options],
     "most overlap": lambda question: [_overlap(option, question.question) for option in question.options],
     "least overlap": lambda question: [-_overlap(option, question.question) for option in question.options],
-    "most specific": lambda question: [sum(c.isdigit() for c in option) for option in question.options],
+    "most digits": lambda question: [sum(c.isdigit() for c in option) for option in question.options],
     "most common words": _common,
 }
-"""`most overlap`: shares most words with the question; `most specific`: most digits; `most common words`: shares most
-words with the other options, as a right answer often does of which the wrong ones were made by changing one thing."""
+"""`most overlap`: shares most words with the question; `most digits`: looks most specific; `most common words`: shares
+most words with the other options, as a right answer does of which the wrong ones were made by changing one thing."""
 
 TRUE_FALSE: dict[str, Callable[[Question], bool]] = {
-    "first": lambda question: True,
     "negation is false": lambda question: not _NEGATIONS.search(question.question),
     "absolute is false": lambda question: not _ABSOLUTES.search(question.question),
 }
@@ -60,7 +59,7 @@ class Suite:
     chance: float
     rules: dict[str, float]
     """Accuracy in 0..1 by rule."""
-    skew: float
+    p_even: float
     """p-value of chi-square: the answers are spread evenly over the positions (choice) or truth values."""
 
     def excess(self) -> tuple[str, float]:
@@ -73,9 +72,9 @@ def suites(questions: Sequence[Question]) -> list[Suite]:
     """One a family and closed kind, in the order of the questions."""
     groups: dict[tuple[str, str], list[Question]] = {}
     for question in questions:
-        if question.kind in _RULES:
+        if question.kind in _MEASURES:
             groups.setdefault((question.family, question.kind), []).append(question)
-    return [_RULES[kind](family, own) for (family, kind), own in groups.items()]
+    return [_MEASURES[kind](family, own) for (family, kind), own in groups.items()]
 
 
 def _choice(family: str, questions: Sequence[Question]) -> Suite:
@@ -83,8 +82,11 @@ def _choice(family: str, questions: Sequence[Question]) -> Suite:
     rules = {"majority": max(counts.values()) / len(questions)}
     rules |= {name: sum(_hit(q, scores(q)) for q in questions) / len(questions) for name, scores in CHOICE.items()}
     chance = sum(1 / len(question.options) for question in questions) / len(questions)
-    widest = max(len(question.options) for question in questions)
-    return Suite(family, "choice", len(questions), chance, rules, _even([counts[c] for c in LETTERS[:widest]]))
+    places = range(max(len(question.options) for question in questions))
+    expected = [sum(1 / len(q.options) for q in questions if place < len(q.options)) for place in places]
+    return Suite(
+        family, "choice", len(questions), chance, rules, _even([counts[LETTERS[place]] for place in places], expected)
+    )
 
 
 def _hit(question: Question, scores: Sequence[float]) -> float:
@@ -95,11 +97,12 @@ def _hit(question: Question, scores: Sequence[float]) -> float:
 
 def _true_false(family: str, questions: Sequence[Question]) -> Suite:
     truths = [question.answer == "true" for question in questions]
-    rules: dict[str, float] = {}
+    rules = {"majority": max(sum(truths), len(truths) - sum(truths)) / len(truths)}
     for name, says in TRUE_FALSE.items():
         right = sum(says(question) == truth for question, truth in zip(questions, truths, strict=True)) / len(truths)
         rules |= {name: right, f"{name}, reversed": 1 - right}
-    return Suite(family, "true_false", len(truths), 0.5, rules, _even([sum(truths), len(truths) - sum(truths)]))
+    even = _even([sum(truths), len(truths) - sum(truths)], [len(truths) / 2] * 2)
+    return Suite(family, "true_false", len(truths), 0.5, rules, even)
 
 
 def _blank(family: str, questions: Sequence[Question]) -> Suite:
@@ -109,13 +112,13 @@ def _blank(family: str, questions: Sequence[Question]) -> Suite:
     return Suite(family, "blank", len(questions), 1 / len(questions), {"majority": majority}, 1.0)
 
 
-def _even(counts: Sequence[int]) -> float:
+def _even(counts: Sequence[int], expected: Sequence[float]) -> float:
     from scipy.stats import chisquare
 
-    return float(chisquare(counts).pvalue)
+    return float(chisquare(counts, expected).pvalue)
 
 
-_RULES: dict[str, Callable[[str, Sequence[Question]], Suite]] = {
+_MEASURES: dict[str, Callable[[str, Sequence[Question]], Suite]] = {
     "choice": _choice,
     "true_false": _true_false,
     "blank": _blank,
@@ -125,39 +128,55 @@ _RULES: dict[str, Callable[[str, Sequence[Question]], Suite]] = {
 def learned(questions: Sequence[Question], folds: int = 10, repeats: int = 10) -> dict[str, float]:
     """Accuracy by kind of a bag of words that sees options without their question, or statements without any knowledge.
 
-    Logistic regression on TF-IDF of words and pairs of words, cross-validated (all options of a question in one fold),
-    averaged over shufflings: wording that gives answers away would show here, whatever rule it follows.
+    Logistic regression on TF-IDF of words and pairs of words, cross-validated (all options of a question and all
+    questions of a cluster in one fold), averaged over shufflings: wording that gives answers away would show here,
+    whatever rule it follows. Kinds with fewer questions than folds are left out.
     """
-    import numpy as np
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import KFold
-    from sklearn.pipeline import make_pipeline
+    from sklearn.model_selection import GroupKFold
 
     accuracies = {}
-    for kind, texts_of, right_of in (
-        ("choice", lambda question: question.options, lambda question: LETTERS.index(question.answer)),
-        ("true_false", lambda question: [question.question], lambda question: question.answer == "true"),
-    ):
+    for kind in ("choice", "true_false"):
         own = [question for question in questions if question.kind == kind]
-        if len(own) < folds:
+        groups = [question.cluster or question.id for question in own]
+        if len(set(groups)) < folds:
             continue
         hits = 0
         for seed in range(repeats):
-            for train, test in KFold(folds, shuffle=True, random_state=seed).split(own):
-                texts: list[str] = []
-                labels: list[bool] = []
-                for question in (own[position] for position in train):
-                    texts += texts_of(question)
-                    right = right_of(question)
-                    labels += [place == right for place in range(len(question.options))] or [bool(right)]
-                if len(set(labels)) < 2:
-                    continue
-                model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+"), LogisticRegression())
-                model.fit(texts, labels)
-                for question in (own[position] for position in test):
-                    chances = model.predict_proba(texts_of(question))[:, 1]
-                    guess = int(np.argmax(chances)) if question.options else bool(chances[0] > 0.5)
-                    hits += guess == right_of(question)
+            for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(own, groups=groups):
+                guess = _guesser([own[position] for position in train])
+                hits += sum(guess(own[position]) == _right(own[position]) for position in test)
         accuracies[kind] = hits / (len(own) * repeats)
     return accuracies
+
+
+def _right(question: Question) -> int:
+    return LETTERS.index(question.answer) if question.kind == "choice" else int(question.answer == "true")
+
+
+def _guesser(questions: Sequence[Question]) -> Callable[[Question], int]:
+    """Learns from `questions` of one kind; guesses a position, or 1 for true."""
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    texts: list[str] = []
+    labels: list[bool] = []
+    for question in questions:
+        if question.kind == "choice":
+            texts += question.options
+            labels += [place == _right(question) for place in range(len(question.options))]
+        else:
+            texts.append(question.question)
+            labels.append(question.answer == "true")
+    if len(set(labels)) < 2:
+        return lambda question: int(labels[0])
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+"), LogisticRegression())
+    model.fit(texts, labels)
+
+    def guess(question: Question) -> int:
+        if question.kind == "choice":
+            return int(np.argmax(model.predict_proba(question.options)[:, 1]))
+        return int(model.predict([question.question])[0])
+
+    return guess

@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.records import Question
-from stages.network.running import Run, chosen, furnish, run_script
+from stages.network.internet.changes import START
+from stages.network.running import Run, chosen, ending, furnish, run_script
 
 VARIANTS = (1, 2)
 """Seeds of the networks that a code question is asked on."""
 RESULT = "result.json"
 TIMEOUT = 60.0
-NOW = 1709625600
-"""2024-03-05 08:00:00 UTC, when live streams begin: also the first time in the network's files."""
+NOW = START
+"""When live streams begin: the first time in the network's files, so that their times are shifted by nothing."""
 _CLOSE = 1e-6
-"""Of two numbers: what sums in another order may differ by. Questions say to how many decimals they want a result."""
+"""What floats may differ by, summed in another order. Questions say to how many decimals they want a result."""
 _SHOWN = 3
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -54,27 +56,26 @@ def answered(question: Question, code: str, network: Path, folder: Path) -> Outc
     try:
         # NaN and Infinity are Python's own additions to JSON; no right result holds them.
         return Outcome(run, json.loads(result.read_text(encoding="utf-8"), parse_constant=_refuse), "")
-    except (ValueError, RecursionError) as error:
-        return Outcome(run, None, f"{RESULT} is not JSON: {error}")
+    except (OSError, ValueError, RecursionError) as error:
+        return Outcome(run, None, f"{RESULT} is not JSON: {_one_line(str(error))}")
 
 
 def failure(run: Run) -> str:
     """How a script failed, in one line; empty: it ended well."""
-    if run.exit_code is None:
-        return f"time is up after {TIMEOUT:g} s"
-    last = run.stderr.strip().splitlines()[-1:]
-    return " ".join([f"exit {run.exit_code}", *last]) if run.exit_code else ""
+    if run.exit_code == 0:
+        return ""
+    return " ".join([ending(run.exit_code), *map(_one_line, run.stderr.strip().splitlines()[-1:])])
 
 
 def differences(found: Any, right: Any, place: str = "") -> Iterator[str]:
-    """Where `found` is not `right`. Numbers may differ by a millionth, 3 may be written 3.0; True is no number."""
+    """Where `found` is not `right`. Whole numbers are equal or not, 3 may be written 3.0; True is no number."""
     here = place or "the whole"
     if isinstance(right, Mapping):
         if not isinstance(found, Mapping):
             yield f"{here}: not an object"
             return
         for key in sorted(right.keys() ^ found.keys()):
-            yield f"{place}.{key}: {'missing' if key in right else 'not asked for'}"
+            yield f"{place}.{_one_line(key)}: {'missing' if key in right else 'not asked for'}"
         for key in sorted(right.keys() & found.keys()):
             yield from differences(found[key], right[key], f"{place}.{key}")
     elif isinstance(right, list):
@@ -86,8 +87,10 @@ def differences(found: Any, right: Any, place: str = "") -> Iterator[str]:
             for position, (one, other) in enumerate(zip(found, right, strict=True)):
                 yield from differences(one, other, f"{place}[{position}]")
     elif _number(right) and _number(found):
-        if not math.isclose(found, right, rel_tol=_CLOSE, abs_tol=_CLOSE):
-            yield f"{here}: {found}, not {right}"
+        if not _close(found, right):
+            yield f"{here}: {_one_line(str(found))}, not {right}"
+    elif isinstance(found, list | Mapping):
+        yield f"{here}: a list or an object, not {str(right)[:40]!r}"
     elif type(found) is not type(right) or found != right:
         yield f"{here}: {str(found)[:40]!r}, not {str(right)[:40]!r}"
 
@@ -100,6 +103,21 @@ def verdict(found: Outcome, right: Outcome) -> str:
         return found.problem
     wrong = list(differences(found.value, right.value))
     return "; ".join(wrong[:_SHOWN]) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
+
+
+def _close(found: float, right: float) -> bool:
+    # A relative tolerance would pass over minutes in Unix times, and over AS numbers.
+    if isinstance(found, int) and isinstance(right, int):
+        return found == right
+    try:
+        return math.isclose(found, right, rel_tol=1e-12, abs_tol=_CLOSE)
+    except OverflowError:  # an integer that no float holds
+        return False
+
+
+def _one_line(text: str) -> str:
+    """What a script chose to say, without line ends and what would steer the terminal, and not without end."""
+    return ascii(text[:_LONGEST])[1:-1] if not text[:_LONGEST].isprintable() else text[:_LONGEST]
 
 
 def _number(value: Any) -> bool:

@@ -9,6 +9,7 @@ import ast
 import difflib
 import re
 import sys
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from stages.selfinstruct.blocks import SEPARATOR
 from stages.selfinstruct.contract import Candidate
 from stages.selfinstruct.prompting import NO_INPUT
 
+PYTHON = ("python", "py", "python3")
 FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)```", re.DOTALL)
 _MARKERS = re.compile(rf"(^\s*{SEPARATOR}\s*$|{NO_INPUT}|\b\d+\s*\.\s*(Instruction|Input|Output)\s*:)", re.MULTILINE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
@@ -54,8 +56,8 @@ class Context:
 
 
 def python_blocks(text: str) -> list[str]:
-    """The code of the fenced Python blocks, in their order."""
-    return [code for language, code in FENCE.findall(text) if language.lower() in ("python", "py")]
+    """The code of the fenced Python blocks, in their order; one in a list is indented as a whole, which goes."""
+    return [textwrap.dedent(code) for language, code in FENCE.findall(text) if language.lower() in PYTHON]
 
 
 def empty_field(candidate: Candidate, context: Context) -> bool:

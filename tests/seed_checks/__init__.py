@@ -8,7 +8,8 @@ read by readers that are not ours (mrtparse, csv, `pcap_reader`).
 import csv
 import json
 import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +94,23 @@ def check(seed_id: str, same_everywhere: bool = False, fault_unseen: bool = Fals
         return function
 
     return register
+
+
+def assert_top(shown: list[tuple[Any, int]], counts: Mapping[Any, int], places: int | None = None) -> None:
+    """`shown` are the first `places` of the counts (all: None), the largest first; equal counts in any order."""
+    assert [number for _, number in shown] == sorted(counts.values(), reverse=True)[:places]
+    assert len(dict(shown)) == len(shown)
+    assert all(counts[name] == number for name, number in shown)
+
+
+def assert_picture(ran: Ran, name: str) -> None:
+    """The script wrote one file, a whole PNG that is large enough to read."""
+    assert [path.name for path in ran.run.files] == [name]
+    content = (ran.work / name).read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert content[-8:-4] == b"IEND"
+    assert min(struct.unpack("!II", content[16:24])) >= 300
+    assert len(content) > 5000
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -3,84 +3,25 @@
 Figures of the truth have six decimals; where the truth has none, they are counted here over the rows as text.
 """
 
-import struct
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
-from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
-from seed_checks import Ran, check
-
-Rows = list[tuple[str, list[float]]]
-Row = dict[str, str]
-QUARTER, HOUR = timedelta(minutes=15), timedelta(hours=1)
-
-
-def _number(word: str) -> float | None:
-    try:
-        return float(word)
-    except ValueError:
-        return None
-
-
-def _rows(ran: Ran, figures: int, names: int = 1) -> Rows:
-    """The printed lines that are `names` words and `figures` numbers: the rows of a printed table."""
-    found = []
-    for words in (line.split() for line in ran.lines):
-        numbers = [_number(word) for word in words[names:]]
-        if len(numbers) == figures and None not in numbers:
-            found.append((" ".join(words[:names]), [number for number in numbers if number is not None]))
-    return found
-
-
-def _assert_same(printed: Rows, expected: Rows, decimals: int) -> None:
-    """The same names in the same order, and the same figures, as far as they are printed."""
-    assert [name for name, _ in printed] == [name for name, _ in expected]
-    for (name, figures), (_, wanted) in zip(printed, expected, strict=True):
-        for figure, value in zip(figures, wanted, strict=True):
-            assert abs(figure - value) <= 0.5 * 10**-decimals + 2e-6, (name, figures, wanted)
-
-
-def _grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    groups: dict[Any, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return dict(sorted(groups.items()))
-
-
-def _by_cell(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    return _grouped(rows, lambda row: row["cell"])
-
-
-def _kpi_without_copies(ran: Ran) -> list[Row]:
-    return list({tuple(row.values()): row for row in ran.table("kpi")}.values())
-
-
-def _values(rows: Iterable[Row], column: str) -> list[float]:
-    return [float(row[column]) for row in rows if row[column]]
-
-
-def _time(row: Row, column: str = "timestamp") -> datetime:
-    return datetime.fromisoformat(row[column])
-
-
-def _planted(truth: dict[str, Any], kind: str) -> dict[str, Any]:
-    (event,) = [event for event in truth["planted"] if event["kind"] == kind]
-    return dict(event)
-
-
-def _assert_picture(ran: Ran, name: str) -> None:
-    assert [path.name for path in ran.run.files] == [name]
-    content = Path(ran.work / name).read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    assert content[12:16] == b"IHDR"
-    assert content[-8:-4] == b"IEND"
-    width, height = struct.unpack("!II", content[16:24])
-    assert width >= 400
-    assert height >= 300
-    assert len(content) > 5000
+from seed_checks import Ran, assert_picture, check
+from seed_checks.tables import (
+    HOUR,
+    QUARTER,
+    Row,
+    Rows,
+    assert_same,
+    by_cell,
+    grouped,
+    kpi_without_copies,
+    planted,
+    printed_rows,
+    time_of,
+    values_of,
+)
 
 
 @check("performance_analysis-001")
@@ -88,43 +29,43 @@ def shows_each_cells_figures_with_the_worst_percentile_first(ran: Ran) -> None:
     cells = ran.measurements("kpi")["raw"]["cells"]
     names = ("latency_samples", "mean_throughput_mbps", "median_latency_ms", "p95_latency_ms")
     worst_first = sorted(cells, key=lambda cell: -cells[cell]["p95_latency_ms"])
-    _assert_same(_rows(ran, 4), [(cell, [cells[cell][name] for name in names]) for cell in worst_first], 1)
+    assert_same(printed_rows(ran, 4), [(cell, [cells[cell][name] for name in names]) for cell in worst_first], 1)
 
 
 @check("performance_analysis-002")
 def shows_each_cells_mean_of_the_last_hour(ran: Ran) -> None:
     expected = []
-    for cell, rows in _by_cell(ran.table("kpi")).items():
-        last = max(map(_time, rows))
-        hour = _values((row for row in rows if _time(row) > last - HOUR), "throughput_mbps")
+    for cell, rows in by_cell(ran.table("kpi")).items():
+        last = max(map(time_of, rows))
+        hour = values_of((row for row in rows if time_of(row) > last - HOUR), "throughput_mbps")
         assert len(hour) >= 3
         expected.append((f"{cell} {last}", [fmean(hour)]))
-    _assert_same(_rows(ran, 1, names=3), expected, 3)
+    assert_same(printed_rows(ran, 1, names=3), expected, 3)
 
 
 @check("performance_analysis-003")
 def shows_each_cells_share_below_the_target_and_draws(ran: Ran) -> None:
     expected = []
-    for cell, rows in _by_cell(ran.table("kpi")).items():
-        values = _values(rows, "dl_throughput_mbps")
+    for cell, rows in by_cell(ran.table("kpi")).items():
+        values = values_of(rows, "dl_throughput_mbps")
         expected.append((f"{cell} share below 10 Mbit/s:", [sum(value < 10 for value in values) / len(values)]))
-    _assert_same(_rows(ran, 1, names=5), expected, 3)
-    _assert_picture(ran, "throughput_cdf.png")
+    assert_same(printed_rows(ran, 1, names=5), expected, 3)
+    assert_picture(ran, "throughput_cdf.png")
 
 
 @check("performance_analysis-004")
 def flags_what_is_far_from_the_median_of_cell_and_hour(ran: Ran) -> None:
     flagged: list[Row] = []
-    rows = [row for row in _kpi_without_copies(ran) if row["latency_ms"]]
-    for group in _grouped(rows, lambda row: (row["cell"], _time(row).hour)).values():
-        middle = median(_values(group, "latency_ms"))
-        spread = median(abs(value - middle) for value in _values(group, "latency_ms"))
+    rows = [row for row in kpi_without_copies(ran) if row["latency_ms"]]
+    for group in grouped(rows, lambda row: (row["cell"], time_of(row).hour)).values():
+        middle = median(values_of(group, "latency_ms"))
+        spread = median(abs(value - middle) for value in values_of(group, "latency_ms"))
         flagged += [row for row in group if abs(float(row["latency_ms"]) - middle) * 0.6745 > 3.5 * spread > 0]
     assert ran.lines[0] == f"{len(flagged)} of {len(rows)} samples flagged"
     worst = sorted(flagged, key=lambda row: -float(row["latency_ms"]))[:5]
     expected = [(f"{row['timestamp']} {row['cell']}", [float(row["latency_ms"])]) for row in worst]
-    _assert_same(_rows(ran, 1, names=3), expected, 1)
-    spike = _planted(ran.measurements("kpi"), "spike")
+    assert_same(printed_rows(ran, 1, names=3), expected, 1)
+    spike = planted(ran.measurements("kpi"), "spike")
     assert expected[0][0] == f"{spike['start']} {spike['cell']}"
 
 
@@ -132,9 +73,9 @@ def flags_what_is_far_from_the_median_of_cell_and_hour(ran: Ran) -> None:
 def fills_short_gaps_on_the_grid_and_leaves_long_ones(ran: Ran) -> None:
     expected: Rows = []
     filled: dict[tuple[str, str], float] = {}
-    for cell, rows in _by_cell(ran.table("kpi")).items():
-        known = {_time(row): float(row["throughput_mbps"]) for row in rows if row["throughput_mbps"]}
-        first, last = min(map(_time, rows)), max(map(_time, rows))
+    for cell, rows in by_cell(ran.table("kpi")).items():
+        known = {time_of(row): float(row["throughput_mbps"]) for row in rows if row["throughput_mbps"]}
+        first, last = min(map(time_of, rows)), max(map(time_of, rows))
         grid = [first + number * QUARTER for number in range((last - first) // QUARTER + 1)]
         still = 0
         for missing, run in groupby(grid, key=lambda time: time not in known):
@@ -146,7 +87,7 @@ def fills_short_gaps_on_the_grid_and_leaves_long_ones(ran: Ran) -> None:
                 step = (right - left) / (len(times) + 1)
                 filled |= {(cell, str(time)): left + step * (n + 1) for n, time in enumerate(times)}
         expected.append((cell, [float(len(grid) - len(known)), float(still)]))
-    _assert_same(_rows(ran, 2), expected, 0)
+    assert_same(printed_rows(ran, 2), expected, 0)
     assert filled
     lines = (ran.work / "kpi_filled.csv").read_text().splitlines()
     assert lines[0] == "cell,timestamp,throughput_mbps"
@@ -159,20 +100,20 @@ def fills_short_gaps_on_the_grid_and_leaves_long_ones(ran: Ran) -> None:
 def shows_each_cells_busy_hour_and_its_volume(ran: Ran) -> None:
     expected = []
     busy = ran.measurements("kpi")["clean"]["busy_hour"]
-    for cell, rows in _by_cell(_kpi_without_copies(ran)).items():
-        hours = _grouped((row for row in rows if _time(row).hour == busy[cell]), lambda row: _time(row).date())
-        totals = [sum(_values(quarters, "dl_volume_mb")) for quarters in hours.values() if len(quarters) == 4]
+    for cell, rows in by_cell(kpi_without_copies(ran)).items():
+        hours = grouped((row for row in rows if time_of(row).hour == busy[cell]), lambda row: time_of(row).date())
+        totals = [sum(values_of(quarters, "dl_volume_mb")) for quarters in hours.values() if len(quarters) == 4]
         expected.append((cell, [busy[cell], fmean(totals)]))
-    _assert_same(_rows(ran, 2), expected, 1)
+    assert_same(printed_rows(ran, 2), expected, 1)
 
 
 @check("performance_analysis-009")
 def lists_the_bins_with_weak_samples(ran: Ran) -> None:
-    positions = {_time(row): row for row in ran.table("gps")}
+    positions = {time_of(row): row for row in ran.table("gps")}
     bins: dict[tuple[str, str], list[float]] = {}
     lost = 0
     for row in ran.table("radio"):
-        time = _time(row)
+        time = time_of(row)
         ticks = [time.replace(microsecond=400_000) + timedelta(seconds=number) for number in (-1, 0, 1)]
         near = [tick for tick in ticks if tick in positions and abs(tick - time) <= timedelta(seconds=1)]
         if not near:
@@ -188,7 +129,7 @@ def lists_the_bins_with_weak_samples(ran: Ran) -> None:
         for where, levels in bins.items()
         if len(levels) >= 5 and min(levels) < -110
     ]
-    _assert_same(_rows(ran, 3, names=2), sorted(found, key=lambda each: (-each[1][1], -each[1][0])), 3)
+    assert_same(printed_rows(ran, 3, names=2), sorted(found, key=lambda each: (-each[1][1], -each[1][0])), 3)
 
 
 @check("performance_analysis-013")
@@ -197,13 +138,13 @@ def shows_and_draws_the_dearest_postcodes(ran: Ran) -> None:
     dearest = [(postcode, [truth["postcodes"][postcode]["eur_per_gb"]]) for postcode in truth["dearest_per_gb"]]
     assert any(postcode.startswith("0") for postcode, _ in dearest)
     assert len(dearest) == 15
-    _assert_same(_rows(ran, 1), dearest, 3)
-    _assert_picture(ran, "cost_per_gb.png")
+    assert_same(printed_rows(ran, 1), dearest, 3)
+    assert_picture(ran, "cost_per_gb.png")
 
 
 @check("performance_analysis-014")
 def finds_the_planted_ping_pongs(ran: Ran) -> None:
-    event = _planted(ran.measurements("handovers"), "ping_pong")
+    event = planted(ran.measurements("handovers"), "ping_pong")
     assert ran.lines[0] == f"ping-pong handovers: {event['count']}"
     printed = [line.split() for line in ran.lines[2:]]
     assert sorted([f"{words[0]} {words[1]}", words[2]] for words in printed) == sorted(event["returns"])
@@ -213,38 +154,40 @@ def finds_the_planted_ping_pongs(ran: Ran) -> None:
 @check("performance_analysis-015")
 def shows_each_cells_mean_latency(ran: Ran) -> None:
     cells = ran.measurements("kpi")["raw"]["cells"]
-    _assert_same(_rows(ran, 1), [(cell, [cells[cell]["mean_latency_ms"]]) for cell in sorted(cells)], 1)
+    assert_same(printed_rows(ran, 1), [(cell, [cells[cell]["mean_latency_ms"]]) for cell in sorted(cells)], 1)
 
 
 @check("performance_analysis-017")
 def shows_the_median_latency_of_each_hour_of_the_day(ran: Ran) -> None:
-    hours = _grouped(ran.table("kpi"), lambda row: _time(row).hour)
+    hours = grouped(ran.table("kpi"), lambda row: time_of(row).hour)
     assert len(hours) == 24
-    _assert_same(_rows(ran, 1), [(str(hour), [median(_values(rows, "latency_ms"))]) for hour, rows in hours.items()], 6)
+    assert_same(
+        printed_rows(ran, 1), [(str(hour), [median(values_of(rows, "latency_ms"))]) for hour, rows in hours.items()], 6
+    )
 
 
 @check("performance_analysis-018")
 def draws_the_hourly_median_throughput(ran: Ran) -> None:
-    hours = _grouped(ran.table("kpi"), lambda row: _time(row).replace(minute=0))
-    medians = {hour: median(_values(rows, "throughput_mbps")) for hour, rows in hours.items()}
+    hours = grouped(ran.table("kpi"), lambda row: time_of(row).replace(minute=0))
+    medians = {hour: median(values_of(rows, "throughput_mbps")) for hour, rows in hours.items()}
     low, high = min(medians, key=lambda hour: medians[hour]), max(medians, key=lambda hour: medians[hour])
     assert ran.lines[0] == f"hours: {len(hours)}"
     extremes = [(f"lowest: {low}", [medians[low]]), (f"highest: {high}", [medians[high]])]
-    _assert_same(_rows(ran, 1, names=3), extremes, 2)
-    _assert_picture(ran, "throughput.png")
+    assert_same(printed_rows(ran, 1, names=3), extremes, 2)
+    assert_picture(ran, "throughput.png")
 
 
 @check("performance_analysis-022")
 def lists_the_hours_below_the_limit(ran: Ran) -> None:
-    hours = _grouped(ran.table("kpi"), lambda row: _time(row).replace(minute=0))
-    means = {str(hour): fmean(_values(rows, "throughput_mbps")) for hour, rows in hours.items()}
+    hours = grouped(ran.table("kpi"), lambda row: time_of(row).replace(minute=0))
+    means = {str(hour): fmean(values_of(rows, "throughput_mbps")) for hour, rows in hours.items()}
     slow = [(hour, [mean]) for hour, mean in means.items() if mean < 5]
     assert [hour for hour, _ in slow] == ran.measurements("kpi")["clean"]["hours_below_5_mbps"]
-    _assert_same(_rows(ran, 1, names=2), slow, 2)
+    assert_same(printed_rows(ran, 1, names=2), slow, 2)
 
 
 @check("performance_analysis-023")
 def shows_the_session_requests_of_each_slice(ran: Ran) -> None:
     slices = ran.measurements("sessions")["by_snssai"]
     names = ("established", "rejected", "p95_setup_ms", "success_pct")
-    _assert_same(_rows(ran, 4), [(name, [slices[name][each] for each in names]) for name in sorted(slices)], 2)
+    assert_same(printed_rows(ran, 4), [(name, [slices[name][each] for each in names]) for name in sorted(slices)], 2)

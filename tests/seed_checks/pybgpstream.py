@@ -9,7 +9,7 @@ from ipaddress import ip_network
 
 from mrt_elements import Element
 
-from seed_checks import Ran, check
+from seed_checks import Ran, assert_top, check
 
 BEACON = "84.205.64.0/24"
 HOUR = 3600
@@ -43,20 +43,13 @@ def _merged(path: str) -> list[str]:
     return [hop for place, hop in enumerate(hops) if place == 0 or hops[place - 1] != hop]
 
 
-def _is_top(shown: list[tuple[str, int]], counts: Counter[str], size: int) -> bool:
-    """Whether `shown` are the `size` largest counts, in their order; which of equals come first is free."""
-    best = sorted(counts.values(), reverse=True)[:size]
-    named = {name for name, _ in shown}
-    return [count for _, count in shown] == best and len(named) == len(best) and all(counts[n] == c for n, c in shown)
-
-
 @check("pybgpstream-001")
 def lists_the_five_peers_that_withdrew_most(ran: Ran) -> None:
     withdrawn = [each for each in _within(ran, "rrc00", HOUR // 2) if each.kind == "W"]
     counts = Counter(f"AS{each.asn} {each.peer}" for each in withdrawn)
     shown = [(peer, int(count)) for peer, _, count in (line.rpartition(" ") for line in ran.lines)]
     assert len(shown) == 5
-    assert _is_top(shown, counts, 5)
+    assert_top(shown, counts, 5)
 
 
 @check("pybgpstream-002")
@@ -96,7 +89,7 @@ def lists_the_ten_communities_of_the_as_seen_most(ran: Ran) -> None:
     told = [text for each in _announced(ran, "route-views2", HOUR // 4) for text in each.communities]
     counts = Counter(text for text in told if text.split(":")[0] == "3356")
     shown = [(text, int(count)) for text, count in (line.split() for line in ran.lines)]
-    assert _is_top(shown, counts, 10)
+    assert_top(shown, counts, 10)
 
 
 @check("pybgpstream-009")
@@ -143,7 +136,7 @@ def lists_the_three_origins_with_most_prefixes(ran: Ran) -> None:
 def lists_the_three_origins_announced_most(ran: Ran) -> None:
     counts = Counter(f"AS{_origin(each)}" for each in _announced(ran, "rrc04", 600))
     shown = [(origin, int(count)) for origin, count in (line.split() for line in ran.lines)]
-    assert _is_top(shown, counts, 3)
+    assert_top(shown, counts, 3)
 
 
 @check("pybgpstream-018")

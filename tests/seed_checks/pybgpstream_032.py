@@ -2,18 +2,14 @@
 
 import ast
 import ipaddress
-import struct
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 from math import inf
-from pathlib import Path
-from typing import Any
 
 from mrt_elements import Element
 
-from seed_checks import NOW, Ran, check
+from seed_checks import NOW, Ran, assert_picture, assert_top, check
 
 STEPS = {4: 24, 6: 48}
 """The longest prefixes that are commonly accepted (RFC 7454)."""
@@ -41,20 +37,6 @@ def _is_version_4(prefix: str) -> bool:
 def _is_near(text: str, time: float) -> bool:
     """Streams are in the order of whole seconds: of several collectors' elements, the first may not be the earliest."""
     return float(text) == time or abs(float(text) - time) <= 1
-
-
-def _is_top(shown: list[tuple[Any, int]], counts: Mapping[Any, int], places: int | None = None) -> None:
-    """`shown` are the first `places` of the counts, the largest first; those of equal counts in any order."""
-    assert [number for _, number in shown] == sorted(counts.values(), reverse=True)[:places]
-    assert len(dict(shown)) == len(shown)
-    assert all(counts[name] == number for name, number in shown)
-
-
-def _is_picture(path: Path) -> None:
-    head = path.read_bytes()[:24]
-    assert head[:8] == b"\x89PNG\r\n\x1a\n"
-    assert min(struct.unpack(">II", head[16:])) >= 300
-    assert path.stat().st_size > 5000
 
 
 @check("pybgpstream-032")
@@ -113,7 +95,7 @@ def the_prefixes_with_most_lengthened_paths_are_ranked(ran: Ran) -> None:
         if history[0].kind == "R" and max(lengths) >= lengths[0] + 2:
             grown[prefix].append(max(lengths) - lengths[0])
     shown = [(line.split()[0], int(line.split()[1])) for line in ran.lines]
-    _is_top(shown, {prefix: len(extra) for prefix, extra in grown.items()}, 10)
+    assert_top(shown, {prefix: len(extra) for prefix, extra in grown.items()}, 10)
     assert ran.lines == [f"{name} {number} +{sum(grown[name]) / number:.1f}" for name, number in shown]
     [event] = ran.archive.events("route_leak")
     assert {name for name, _ in shown} & set(event["prefixes"])
@@ -152,7 +134,7 @@ def definers_are_shown_with_their_routes_and_with_those_still_marked(ran: Ran) -
         for asn, routes in on_path.items()
     }
     shown = [(line.split(":")[0].removeprefix("AS"), int(line.split()[-1])) for line in ran.lines]
-    _is_top(shown, marked)
+    assert_top(shown, marked)
     assert ran.lines == [f"AS{asn}: in {len(on_path[asn])} paths, communities left on {left}" for asn, left in shown]
     assert any(left < len(on_path[asn]) for asn, left in shown)
 
@@ -217,7 +199,7 @@ def each_withdrawal_is_counted_for_the_origin_of_the_lost_route(ran: Ran) -> Non
         for before, each in pairwise(history)
         if each.kind == "W" and before.kind != "W"
     )
-    _is_top(ast.literal_eval(ran.stdout), counts, 5)
+    assert_top(ast.literal_eval(ran.stdout), counts, 5)
     [flapping, *_] = ran.archive.events("flapping")
     assert str(flapping["origin"]) in dict(ast.literal_eval(ran.stdout))
 
@@ -269,7 +251,7 @@ def the_as_graph_has_no_loops_and_no_sets(ran: Ran) -> None:
     degrees = Counter(asn for pair in edges for asn in pair)
     assert ran.lines[0] == f"{len(degrees)} ASes {len(edges)} links"
     shown = [line.split(" degree ") for line in ran.lines[1:]]
-    _is_top([(asn.removeprefix("AS"), int(number)) for asn, number in shown], degrees, 5)
+    assert_top([(asn.removeprefix("AS"), int(number)) for asn, number in shown], degrees, 5)
     assert edges <= {frozenset(map(str, each[:2])) for each in ran.archive.truth["relationships"]}
 
 
@@ -280,7 +262,7 @@ def the_busiest_minute_is_named_and_drawn(ran: Ran) -> None:
     [line] = ran.lines
     assert line in [f"{minute} UTC: {most} elements" for minute, number in counts.items() if number == most]
     assert ran.run.files == [ran.work / "updates.png"]
-    _is_picture(ran.work / "updates.png")
+    assert_picture(ran, "updates.png")
 
 
 @check("pybgpstream-053")
@@ -293,7 +275,7 @@ def all_update_files_of_the_hour_are_read(ran: Ran) -> None:
 @check("pybgpstream-054")
 def the_elements_of_one_file_are_counted_by_peer_as(ran: Ran) -> None:
     elements = ran.archive.files["mrt/rrc00/2024.03/updates.20240305.0805.gz"]
-    _is_top(ast.literal_eval(ran.stdout), Counter(each.asn for each in elements))
+    assert_top(ast.literal_eval(ran.stdout), Counter(each.asn for each in elements))
 
 
 @check("pybgpstream-058", same_everywhere=True)
@@ -330,13 +312,13 @@ def a_path_is_compared_with_the_one_before_it_of_the_same_session(ran: Ran) -> N
     announced = len(_updates(ran, "rrc00", "route-views2", kinds="A"))
     assert ran.lines[0] == f"{announced} announcements, {changes.total()} path changes"
     [shown] = ran.lines[1:]
-    _is_top(ast.literal_eval(shown), changes, 3)
+    assert_top(ast.literal_eval(shown), changes, 3)
 
 
 @check("pybgpstream-061")
 def the_most_active_prefixes_are_whole_prefixes(ran: Ran) -> None:
     counts = Counter(each.prefix for each in _updates(ran, "rrc04", minutes=15))
-    _is_top(ast.literal_eval(ran.stdout), counts, 3)
+    assert_top(ast.literal_eval(ran.stdout), counts, 3)
 
 
 @check("pybgpstream-062")
@@ -349,5 +331,5 @@ def full_and_partial_feeds_are_told_apart(ran: Ran) -> None:
     expected = {
         f"AS{asn} {peer} {size} {'full' if full[peer] else 'partial'}": size for (asn, peer), size in sizes.items()
     }
-    _is_top([(line, int(line.split()[2])) for line in ran.lines], expected)
+    assert_top([(line, int(line.split()[2])) for line in ran.lines], expected)
     assert {False, True} == {full[peer] for _, peer in sizes}
