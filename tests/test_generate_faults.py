@@ -87,9 +87,9 @@ def chance(*names: object) -> float:
 def outcome(asked: Asked) -> Answer:
     """What a prompt comes to in the end: tasks, tasks cut by max_tokens, or a refusal; some of them in drops."""
     kind, text = chance("kind", asked.prompt), new_tasks(asked)
-    if kind < 0.15:
+    if kind < 0.25:
         return Answer("", refusal="I can't help with that.")
-    if kind < 0.35:
+    if kind < 0.5:
         return Answer(text[: len(text) * 2 // 3], "length", completion_tokens=asked.body["max_tokens"])
     return Answer(text, trickle=0.0005 if kind > 0.9 else 0.0)
 
