@@ -31,12 +31,13 @@ def commands() -> list[str]:
 
 def test_the_results_are_those_of_the_committed_metrics() -> None:
     base, tuned = (json.loads((ROOT / "metrics" / f"{name}.json").read_text()) for name in ("baseline", "evaluate"))
+    choice, true_false = (base[kind]["questions"] for kind in ("choice", "true_false"))
     keys = {
         "held-out loss (nats a token)": ("heldout", "loss"),
         "held-out perplexity": ("heldout", "perplexity"),
         "held-out loss, hand-written rows only": ("heldout", "source", "seed", "loss"),
-        "four-choice accuracy (50 questions, chance 0.25)": ("choice", "accuracy"),
-        "true/false accuracy (10 questions, chance 0.5)": ("true_false", "accuracy"),
+        f"four-choice accuracy ({choice} questions, chance 0.25)": ("choice", "accuracy"),
+        f"true/false accuracy ({true_false} questions, chance 0.5)": ("true_false", "accuracy"),
         "ROUGE-L F1 of written answers": ("generation", "rougeL"),
     }
     rows = table("Results of the embedded default")
@@ -49,6 +50,13 @@ def test_the_results_are_those_of_the_committed_metrics() -> None:
                 value = value[key]
             expected.append(value)
         assert [float(before), float(after)] == expected, name
+
+
+def test_the_training_rows_are_counted_as_they_were_split() -> None:
+    rows = json.loads((ROOT / "metrics" / "split.json").read_text())["source"]["train"]
+    text = " ".join(section("Results of the embedded default").split())
+    assert f"trained for {PARAMS['train']['max_steps']} steps on {rows['seed']} hand-written tasks" in text
+    assert f"and {rows['generated']} of its own making" in text
 
 
 def test_the_tuned_model_has_the_lower_test_loss() -> None:
