@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m stages.validate"
     )
-    parser.add_argument("--run", action="store_true", help="run every script on two networks, too (some minutes)")
+    parser.add_argument("--run", action="store_true", help="run every script on two networks, too (two minutes)")
     given = parser.parse_args()
     generate: Any = load_params("generate").generate
     seeds = {family: load_seeds(SEEDS, family) for family in generate.families}
