@@ -69,7 +69,7 @@ def analyse(network: Path, tmp_path: Path) -> Analyse:
         assert run.exit_code == 0, run.stderr
         assert not run.stderr
         assert run.stdout
-        assert run.misuses() == []
+        assert run.events("misuse") == []
         records, elements = run.consumed()
         assert records > 0
         assert (elements == 0) == selects_nothing

@@ -75,7 +75,7 @@ def test_the_solution_ends_well_on_every_network_and_misuses_nothing(name: str, 
     for variant in VARIANTS:
         outcome = answer(name, QUESTIONS[name].answer, variant)
         assert outcome.problem == ""
-        assert outcome.run.misuses() == []
+        assert outcome.run.events("misuse") == []
         assert outcome.run.stderr == ""
         assert emptied(outcome.value) != outcome.value, "a result that says nothing"
 

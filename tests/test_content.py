@@ -14,7 +14,7 @@ import pytest
 from clones import ROOT
 from rouge_score.rouge_scorer import RougeScorer
 
-from stages.content.overlap import runs
+from stages.content.overlap import RUN, runs
 from stages.core.params import read_params
 from stages.core.records import Question, SeedTask, load_questions, load_seeds
 from stages.selfinstruct.filters import python_blocks
@@ -138,6 +138,43 @@ def test_code_imports_the_standard_library_and_the_libraries_of_the_field_only(f
     assert strangers == set()
 
 
+@pytest.mark.parametrize(
+    ("family", "library"),
+    [
+        ("pybgpstream", "pybgpstream"),
+        ("pybgpstream_realtime", "pybgpstream"),
+        ("packet_analysis", "scapy"),
+        ("performance_analysis", "pandas"),
+    ],
+)
+def test_a_code_family_shows_its_library(family: str, library: str) -> None:
+    shown = [seed.id for seed in SEEDS[family] if re.search(rf"\b(import|from) {library}\b", seed.output)]
+    assert len(shown) >= 15
+
+
+@a_family
+def test_a_family_has_at_least_60_questions(family: str) -> None:
+    assert sum(question.family == family for question in QUESTIONS) >= 60
+
+
+def test_no_question_shares_eight_words_with_a_seed_even_where_a_path_or_a_name_counts_as_several() -> None:
+    """Stricter than the command, to which a path is one word."""
+
+    def pieces(text: str) -> set[tuple[str, ...]]:
+        words = re.findall(r"\w+", text.lower())
+        return {tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)}
+
+    taught = {
+        run: seed.id
+        for seeds in SEEDS.values()
+        for seed in seeds
+        for text in (seed.instruction, seed.input, seed.output)
+        for run in pieces(text)
+    }
+    asked = ((q.id, run) for q in QUESTIONS for text in (q.question, *q.options) for run in pieces(text))
+    assert [(name, taught[run], " ".join(run)) for name, run in asked if run in taught] == []
+
+
 @a_family
 def test_a_task_that_mends_code_holds_the_code_to_mend(family: str) -> None:
     for seed in SEEDS[family]:
@@ -184,8 +221,9 @@ def test_choices_are_four_of_like_length() -> None:
 def test_no_letter_and_no_truth_value_is_right_more_often_than_the_others(family: str) -> None:
     for kind, values in (("choice", "ABCD"), ("true_false", ("true", "false"))):
         answers = Counter(question.answer for question in of_kind(kind) if question.family == family)
+        fair = answers.total() / len(values)
         assert set(answers) == set(values)
-        assert max(answers.values()) - min(answers.values()) <= 2
+        assert all(abs(number - fair) < 1 for number in answers.values())
 
 
 def test_an_open_question_has_three_to_six_key_facts() -> None:

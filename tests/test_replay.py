@@ -112,7 +112,7 @@ def test_a_script_reads_streams_captures_and_measurements(network: Path, tmp_pat
     assert packets == json.loads((network / "captures" / "mixed.json").read_text())["packets"]
     assert rows == json.loads((network / "measurements" / "kpi.json").read_text())["rows"]
     assert result.consumed()[1] == truth["counts"]["rrc00"]["ribs"]
-    assert result.misuses() == []
+    assert result.events("misuse") == []
 
 
 def test_the_replay_is_on_the_path_of_the_script_only(network: Path, tmp_path: Path) -> None:

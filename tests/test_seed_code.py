@@ -83,7 +83,7 @@ def test_code_ends_well_misuses_nothing_and_prints_what_is_true(name: str, runs:
         ran = runs(name, number)
         assert ran.run.exit_code == 0, ran.run.stderr[-2000:]
         assert ran.run.stderr == ""
-        assert ran.run.misuses() == []
+        assert ran.run.events("misuse") == []
         assert ran.run.stdout.strip() or ran.run.files
         CHECKS[name].check(ran)
 
