@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stages.core.loading import choose_precision, load_base
-from stages.core.params import Lora, Train
+from stages.core.sections import Lora, Train
 from stages.core.tables import write_parquet
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -16,7 +16,7 @@ from stages import baseline, evaluate
 from stages.core.errors import StageError
 from stages.core.files import read_json, read_jsonl, write_jsonl
 from stages.core.loading import load_base
-from stages.core.params import Lora
+from stages.core.sections import Lora
 from stages.core.records import Instruction
 from stages.core.rendering import load_renderer
 from stages.core.tables import write_parquet

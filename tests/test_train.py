@@ -18,7 +18,8 @@ import yaml
 from stages import train
 from stages.core.errors import StageError
 from stages.core.loading import load_adapter, load_base
-from stages.core.params import Train, read_params
+from stages.core.params import read_params
+from stages.core.sections import Train
 from stages.core.tables import write_parquet
 from stages.training.adapter import add_adapter, save_adapter
 

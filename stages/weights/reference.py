@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.core.errors import StageError
 from stages.core.files import read_json, sha256_file
-from stages.core.params import BUNDLED_MODEL
+from stages.core.sections import BUNDLED_MODEL
 from stages.weights import bundled, hub
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
