@@ -1,44 +1,57 @@
 """Seeds, generated and extra instructions into train, val and test, with no row's twin on another side.
 
 Reads  data/seeds/F.jsonl, data/generated/instructions.jsonl, data/extra/ (your own, named by `split.extra`),
-       params `split`, `generate.families`
-Writes data/splits/train.jsonl, val.jsonl, test.jsonl, metrics/split.json
+       data/questions/*.jsonl (what no row may give away), params `split`, `generate.families`
+Writes data/splits/train.jsonl, val.jsonl, test.jsonl, dropped.jsonl (each row that is on no side, and why),
+       leakage.jsonl (what is found in train nevertheless), metrics/split.json
 Run    python -m stages.split
 
-Exact duplicates go; near-duplicates (ROUGE-L F1 of instruction, input and output) form groups, and a
-group goes to one side as a whole. Within each family the groups are ranked by a hash of (seed, id), so
-that new rows do not reshuffle the old ones.
+Bad rows of your own data, exact duplicates and rows that give an evaluation question away go. The others are placed
+one after the other, near-duplicates (ROUGE-L F1 of instruction, input and output) as a group: groups.py says how, and
+why rows that are added don't move old ones. Then it is measured how much of val, of test and of the questions is found
+in train; more than `split.max_leakage` ends the stage, and nothing is written.
 """
 
-import hashlib
-import itertools
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
 
 from stages.core.errors import StageError, run_stage
-from stages.core.files import write_json, write_jsonl
+from stages.core.files import scratch, write_json, write_jsonl
 from stages.core.params import load_params
-from stages.core.records import Instruction, load_extra, load_instructions, load_seeds
-from stages.novelty.index import similar_pairs
+from stages.core.records import Instruction, load_instructions, load_questions, load_seeds, require_unique_ids
+from stages.splitting.drops import Drop, Origin
+from stages.splitting.extra import load_extra
+from stages.splitting.groups import BAR_FROM, Assignment, assign, comparable, limits, seeds_behind, unbalanced
+from stages.splitting.leakage import Leak, leaks, snippet, too_leaky
+from stages.splitting.normalise import exact
+from stages.splitting.questions import Evaluation
 
 SEEDS = Path("data/seeds")
 GENERATED = Path("data/generated/instructions.jsonl")
 EXTRA = Path("data/extra")
+QUESTIONS = Path("data/questions")
 SPLITS = {
     "train": Path("data/splits/train.jsonl"),
     "val": Path("data/splits/val.jsonl"),
     "test": Path("data/splits/test.jsonl"),
 }
+DROPPED = Path("data/splits/dropped.jsonl")
+LEAKAGE = Path("data/splits/leakage.jsonl")
 METRICS = Path("metrics/split.json")
+SHOWN = 5
+
+Placed = tuple[Origin | None, Instruction]
+"""A row and, if it is foreign, where it stands."""
 
 
-def load_rows(families: Sequence[str], extra: Sequence[str]) -> list[Instruction]:
-    """Seeds first: of two duplicates the earlier one stays."""
+def load_rows(families: Sequence[str], extra: Sequence[str]) -> tuple[list[Placed], list[Drop]]:
+    """Seeds first: of two duplicates the earlier one stays. The bad rows of `extra` come back as drops."""
     for name in extra:
         if Path(name).name != name or name == "..":
             raise StageError(f"split.extra: {name}: put the file into {EXTRA}/, which is hashed, and give its name")
@@ -49,67 +62,40 @@ def load_rows(families: Sequence[str], extra: Sequence[str]) -> list[Instruction
         for family in families
         for seed in load_seeds(SEEDS, family)
     ]
-    return [
-        *seeds,
-        *load_instructions(GENERATED),
-        *itertools.chain.from_iterable(load_extra(EXTRA / name) for name in extra),
-    ]
+    files = [load_extra(EXTRA / name) for name in extra]
+    own = [*seeds, *load_instructions(GENERATED)]
+    require_unique_ids(f"{SEEDS} and {GENERATED}", own)
+    rows: list[Placed] = [(None, row) for row in own]
+    return rows + [placed for file in files for placed in file.rows], [drop for file in files for drop in file.drops]
 
 
-def comparable(row: Instruction) -> str:
-    """The row as one text: what duplicates are judged on."""
-    return f"{row.instruction} {row.input} {row.output}"
+def without_exact_duplicates(rows: Iterable[Placed]) -> tuple[list[Placed], list[Drop]]:
+    """Rows equal but for white space and the like go. Case and punctuation count: `as_path[0]` is not `as_path[-1]`."""
+    first: dict[str, str] = {}
+    kept, drops = [], []
+    for origin, row in rows:
+        text = exact(comparable(row))
+        if same := first.get(text):
+            drops.append(Drop("exact_duplicate", f"the same text as {same}", row.id, (same,), origin))
+        else:
+            first[text] = row.id
+            kept.append((origin, row))
+    return kept, drops
 
 
-def without_exact_duplicates(rows: Sequence[Instruction]) -> list[Instruction]:
-    """Rows equal but for white space go. Case and punctuation count: `as_path[0]` is not `as_path[-1]`."""
-    first: dict[str, Instruction] = {}
-    for row in rows:
-        first.setdefault(" ".join(comparable(row).split()), row)
-    return list(first.values())
-
-
-def near_duplicate_groups(rows: Sequence[Instruction], threshold: float) -> list[list[Instruction]]:
-    """Rows joined by chains of similar pairs, each group in the order of `rows`."""
-    pairs = similar_pairs([comparable(row) for row in rows], threshold)
-    left, right = zip(*pairs, strict=True) if pairs else ((), ())
-    graph = coo_array(([1] * len(pairs), (left, right)), shape=(len(rows), len(rows)))
-    _, labels = connected_components(graph, directed=False)
-    groups: dict[int, list[Instruction]] = {}
-    for row, label in zip(rows, labels, strict=True):
-        groups.setdefault(int(label), []).append(row)
-    return list(groups.values())
-
-
-def quotas(total: int, counts: dict[str, int]) -> dict[str, int]:
-    """`total` shared out in proportion to `counts`, by largest remainder (ties: by name)."""
-    rows = sum(counts.values())
-    exact = {name: total * count / rows for name, count in counts.items()}
-    shares = {name: int(value) for name, value in exact.items()}
-    by_remainder = sorted(counts, key=lambda name: (shares[name] - exact[name], name))
-    for name in by_remainder[: total - sum(shares.values())]:
-        shares[name] += 1
-    return shares
-
-
-def assign(groups: Sequence[list[Instruction]], val: int, test: int, seed: int) -> dict[str, list[Instruction]]:
-    """Whole groups to sides: per family the lowest hashes fill test, then val; the rest is train.
-
-    A group that would overfill a side's quota is passed over for that side.
-    """
-    counts = Counter(row.family for group in groups for row in group)
-    room = {"test": quotas(test, counts)}
-    room["val"] = quotas(val, {family: number - room["test"][family] for family, number in counts.items()})
-    sides: dict[str, list[Instruction]] = {name: [] for name in SPLITS}
-    ranked = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}/{group[0].id}".encode()).digest())
-    for group in ranked:
-        size = Counter(row.family for row in group)
-        side = next((name for name in room if all(room[name][f] >= n for f, n in size.items())), "train")
-        if side != "train":
-            for family, number in size.items():
-                room[side][family] -= number
-        sides[side] += group
-    return {name: sorted(rows, key=lambda row: (row.family, row.id)) for name, rows in sides.items()}
+def without_questions(rows: Sequence[Placed], evaluation: Evaluation) -> tuple[list[Placed], list[Drop], list[Leak]]:
+    """Rows that give a question away go. Seeds stay, and are reported: `stages.validate` holds those apart."""
+    kept, drops, seeds = [], [], []
+    for origin, row in tqdm(rows, desc="questions", unit="row", disable=len(rows) < BAR_FROM):
+        given = evaluation.given_away(row)
+        if given and row.source != "seed":
+            drops.append(Drop("near_question", str(given), row.id, (given.question,), origin))
+            continue
+        kept.append((origin, row))
+        if given:
+            texts = snippet(comparable(row)), snippet(evaluation.text(given.question))
+            seeds.append(Leak("seeds", row.id, given.measure, round(given.score, 4), given.question, *texts))
+    return kept, drops, seeds
 
 
 def count(size: float, rows: int) -> int:
@@ -117,33 +103,86 @@ def count(size: float, rows: int) -> int:
     return size if isinstance(size, int) else round(size * rows)
 
 
+def summary(drops: Sequence[Drop]) -> Iterable[str]:
+    """What was dropped, in a few lines: the number by reason, and the first ones."""
+    if drops:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in Counter(d.reason for d in drops).most_common())
+        yield f"dropped {len(drops)} rows: {reasons}; all in {DROPPED}"
+        yield from (f"  {drop}" for drop in drops[:SHOWN])
+
+
+def in_short(seeds: Sequence[Leak]) -> Iterable[str]:
+    if seeds:
+        yield f"{len(seeds)} hand-written seeds are like an evaluation question, and are kept; all in {LEAKAGE}"
+        yield from (f"  {leak}" for leak in seeds[:SHOWN])
+
+
+def metrics(found: Assignment, drops: Sequence[Drop], seeds: Sequence[Leak], report: Mapping[str, Any]) -> Any:
+    kept = sum(len(rows) for rows in found.sides.values())
+    return {
+        "rows": {name: len(rows) for name, rows in found.sides.items()},
+        "family": {name: dict(Counter(row.family for row in rows)) for name, rows in found.sides.items()},
+        "source": {name: dict(Counter(row.source for row in rows)) for name, rows in found.sides.items()},
+        "dropped": dict(Counter(drop.reason for drop in drops)),
+        "near_duplicates": kept - len(found.groups),
+        "seeds_near_questions": len(seeds),
+        "leakage": report,
+    }
+
+
+def refuse(leaky: Sequence[str], found: Sequence[Leak], limit: float) -> None:
+    """Show what is found in train, keep all of it in a file, and end the stage."""
+    path = scratch("split") / "leakage.jsonl"
+    write_jsonl(path, (leak.as_row() for leak in found))
+    for leak in found[:SHOWN]:
+        print(leak, file=sys.stderr)
+    raise StageError(
+        f"{' and '.join(leaky)} are found in train, more than split.max_leakage ({limit:g}); each is listed in {path}: "
+        "take these rows out of your data, lower split.near_duplicate_threshold, or raise split.max_leakage"
+    )
+
+
 def main() -> None:
     params = load_params("split", "generate.families")
     split: Any = params.split
-    rows = load_rows(params.generate.families, split.extra)
-    distinct = without_exact_duplicates(rows)
-    val, test = count(split.val_size, len(distinct)), count(split.test_size, len(distinct))
-    if val + test >= len(distinct):
+    questions = load_questions(QUESTIONS)
+    placed, bad = load_rows(params.generate.families, split.extra)
+    distinct, duplicates = without_exact_duplicates(placed)
+    evaluation = Evaluation(questions, split.near_duplicate_threshold, split.leakage_ngram)
+    clean, near_questions, near_seeds = without_questions(distinct, evaluation)
+
+    rows, origins = [row for _, row in clean], {row.id: origin for origin, row in clean}
+    asked = {"val": count(split.val_size, len(rows)), "test": count(split.test_size, len(rows))}
+    if sum(asked.values()) >= len(rows):
         raise StageError(
-            f"split.val_size and split.test_size ask for {val} + {test} of {len(distinct)} rows: nothing is left to "
-            "train on; lower them, raise generate.num_instructions_to_generate, or add data with split.extra"
+            f"split.val_size and split.test_size ask for {asked['val']} + {asked['test']} of {len(rows)} rows: nothing "
+            "is left to train on; lower them, raise generate.num_instructions_to_generate, or add data with split.extra"
         )
-    groups = near_duplicate_groups(distinct, split.near_duplicate_threshold)
-    sides = assign(groups, val, test, split.seed)
+    lineage = None
+    if split.group_by_lineage:
+        kept = {drop.id: drop.of[0] for drop in duplicates}
+        behind = seeds_behind(row for _, row in placed)
+        lineage = {name: [kept.get(seed, seed) for seed in seeds] for name, seeds in behind.items()}
+    ranges = limits(rows, split.val_size, split.test_size, split.seed)
+    found = assign(rows, split.near_duplicate_threshold, ranges, split.seed, lineage)
+    two_sides = [replace(drop, origin=origins[drop.id]) for drop in found.drops]
+
+    report, leaked = leaks(found.sides, questions, split.near_duplicate_threshold, split.leakage_ngram)
+    sizes = {name: len(side) for name, side in found.sides.items()} | {"questions": len(questions)}
+    if leaky := too_leaky(report, sizes, split.max_leakage):
+        refuse(leaky, leaked, split.max_leakage)
+
+    drops = [*bad, *duplicates, *near_questions, *two_sides]
     for name, path in SPLITS.items():
-        write_jsonl(path, (row.model_dump() for row in sides[name]))
-    write_json(
-        METRICS,
-        {
-            "rows": {name: len(side) for name, side in sides.items()},
-            "family": {name: dict(Counter(row.family for row in side)) for name, side in sides.items()},
-            "source": {name: dict(Counter(row.source for row in side)) for name, side in sides.items()},
-            "exact_duplicates": len(rows) - len(distinct),
-            "near_duplicates": len(distinct) - len(groups),
-        },
+        write_jsonl(path, (row.model_dump() for row in sorted(found.sides[name], key=lambda row: (row.family, row.id))))
+    write_jsonl(DROPPED, (drop.as_row() for drop in drops))
+    write_jsonl(LEAKAGE, (leak.as_row() for leak in [*near_seeds, *leaked]))
+    write_json(METRICS, metrics(found, drops, near_seeds, report))
+    for line in (*summary(drops), *in_short(near_seeds), *unbalanced(found, asked)):
+        print(line)
+    print(
+        f"split: {', '.join(f'{name} {len(side)}' for name, side in found.sides.items())} -> {SPLITS['train'].parent}/"
     )
-    sizes = ", ".join(f"{name} {len(side)}" for name, side in sides.items())
-    print(f"split: {sizes} ({len(rows) - len(distinct)} exact duplicates dropped) -> {SPLITS['train'].parent}/")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from stages.core.errors import StageError
-from stages.core.files import write_json, write_jsonl
+from stages.core.files import write_jsonl
 from stages.core.records import (
     Question,
     Task,
-    load_extra,
     load_instructions,
     load_questions,
     load_seeds,
@@ -171,79 +170,6 @@ def test_records_are_frozen() -> None:
     question = parse_as(Question, QUESTION)
     with pytest.raises(ValueError, match="frozen"):
         question.answer = "B"
-
-
-def test_an_alpaca_array_and_the_same_rows_as_lines_are_the_same(tmp_path: Path) -> None:
-    rows = [
-        {"instruction": "What is a MED?", "output": "A metric.", "input": "", "text": "joined", "id": 7},
-        {"instruction": "What is an AS?", "output": "A network.", "family": "bgp"},
-    ]
-    write_json(tmp_path / "mine.json", rows)
-    write_jsonl(tmp_path / "mine.jsonl", rows)
-    array = load_extra(tmp_path / "mine.json")
-    assert [row.model_dump() for row in array] == [
-        {
-            "id": "mine-000001",
-            "family": "extra",
-            "category": "",
-            "source": "extra",
-            "instruction": "What is a MED?",
-            "input": "",
-            "output": "A metric.",
-        },
-        {
-            "id": "mine-000002",
-            "family": "bgp",
-            "category": "",
-            "source": "extra",
-            "instruction": "What is an AS?",
-            "input": "",
-            "output": "A network.",
-        },
-    ]
-    assert load_extra(tmp_path / "mine.jsonl") == array
-
-
-BAD_EXTRA = [
-    ({"output": "x"}, "instruction: field required"),
-    ({"instruction": "x", "output": ""}, "output: empty"),
-    ({"instruction": "x", "output": "y", "input": 5}, "input: input should be a valid string"),
-    ({"instruction": "x", "output": "y", "family": None}, "family: input should be a valid string"),
-]
-
-
-@pytest.mark.parametrize(("row", "said"), BAD_EXTRA)
-def test_a_bad_row_of_an_array_is_named_with_its_number(tmp_path: Path, row: Row, said: str) -> None:
-    path = tmp_path / "mine.json"
-    write_json(path, [{"instruction": "a", "output": "b"}, row])
-    with pytest.raises(StageError) as raised:
-        load_extra(path)
-    assert one_line(raised) == f"{path}: item 2: {said}"
-
-
-@pytest.mark.parametrize(("row", "said"), BAD_EXTRA)
-def test_a_bad_row_of_lines_is_named_with_its_line(tmp_path: Path, row: Row, said: str) -> None:
-    path = tmp_path / "mine.jsonl"
-    write_jsonl(path, [{"instruction": "a", "output": "b"}, row])
-    with pytest.raises(StageError) as raised:
-        load_extra(path)
-    assert one_line(raised) == f"{path}:2: {said}"
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('{"instruction": "a", "output": "b"}', ": expected a JSON array of objects; name it .jsonl if"),
-        ('["a"]', ": item 1: expected an object with instruction, input, output"),
-        ('[\n{"instruction": "a", "output": "b"},\n]', ":"),
-    ],
-)
-def test_an_array_that_is_none_says_what_is_expected(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "mine.json"
-    path.write_text(text)
-    with pytest.raises(StageError) as raised:
-        load_extra(path)
-    assert one_line(raised).startswith(f"{path}{said}")
 
 
 def test_a_task_without_an_input_has_an_empty_one() -> None:

@@ -1,13 +1,12 @@
 """The rows of the data files: seed tasks, instructions and questions, each checked as it is read."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.core.errors import StageError
-from stages.core.files import Row, read_json, read_jsonl
+from stages.core.files import Row, read_jsonl
 
 LETTERS = "ABCD"
 Form = Literal[
@@ -122,35 +121,6 @@ def load_seeds(folder: Path, family: str) -> list[SeedTask]:
 
 def load_instructions(path: str | Path) -> list[Instruction]:
     return read_jsonl(path, lambda row: parse_as(Instruction, row))
-
-
-def load_extra(path: str | Path) -> list[Instruction]:
-    """A user's own Alpaca-format file: a JSON array or JSONL of {instruction, input, output}.
-
-    Other keys are dropped, but for `family` (default: `extra`); ids are the file's name and the row's number.
-    """
-    stem = Path(path).stem
-
-    def row(number: int, raw: object) -> Instruction:
-        if not isinstance(raw, dict):
-            raise ValueError("expected an object with instruction, input, output")
-        task = parse_as(Task, {"input": ""} | {key: raw[key] for key in Task.model_fields if key in raw})
-        own = {"id": f"{stem}-{number:06d}", "family": raw.get("family", "extra"), "source": "extra"}
-        return parse_as(Instruction, own | task.model_dump())
-
-    if Path(path).suffix != ".json":
-        numbers = iter(range(1, sys.maxsize))
-        return read_jsonl(path, lambda raw: row(next(numbers), raw))
-    array = read_json(path)
-    if not isinstance(array, list):
-        raise StageError(f"{path}: expected a JSON array of objects; name it .jsonl if it has one object a line")
-    rows = []
-    for number, raw in enumerate(array, start=1):
-        try:
-            rows.append(row(number, raw))
-        except ValueError as error:
-            raise StageError(f"{path}: item {number}: {error}") from None
-    return rows
 
 
 def load_questions(folder: Path) -> list[Question]:
