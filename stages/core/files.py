@@ -98,20 +98,32 @@ def read_jsonl(path: str | Path, parse: Callable[[Row], Any] = lambda row: row) 
 
     `parse` raises ValueError with a short reason for a row it does not accept.
     """
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = _parse(line)
-            if not isinstance(row, dict):
-                raise ValueError("expected one JSON object a line")
-            rows.append(parse(row))
-        except json.JSONDecodeError as error:
-            raise StageError(f"{path}:{number}: not valid JSON ({error.msg}); one object a line") from None
-        except ValueError as error:
-            raise StageError(f"{path}:{number}: {error}") from None
-    return rows
+    return [parse_line(path, number, line, parse) for number, line in iter_lines(path)]
+
+
+def iter_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The file's lines that are not blank, each with its number, without the whole file in memory."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            yield from ((number, line.rstrip("\n")) for number, line in enumerate(file, start=1) if line.strip())
+    except FileNotFoundError:
+        raise StageError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        read_text(path)  # knows at which byte of the file
+        raise
+
+
+def parse_line(path: str | Path, number: int, line: str, parse: Callable[[Row], Any]) -> Any:
+    """One line of a JSONL file through `parse`, as `read_jsonl` does it."""
+    try:
+        row = _parse(line)
+        if not isinstance(row, dict):
+            raise ValueError("expected one JSON object a line")
+        return parse(row)
+    except json.JSONDecodeError as error:
+        raise StageError(f"{path}:{number}: not valid JSON ({error.msg}); one object a line") from None
+    except ValueError as error:
+        raise StageError(f"{path}:{number}: {error}") from None
 
 
 def sha256_file(path: str | Path) -> str:
