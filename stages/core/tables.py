@@ -1,6 +1,7 @@
-"""Tokenized rows as parquet, the same bytes for the same rows."""
+"""Tokenized rows as parquet, the same bytes for the same rows, with the fingerprint of what rendered them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ COLUMNS = {
     "loss_start": "int32",
     "length": "int32",
 }
+_TEMPLATE_HASH = "template_hash"
 
 
 def _schema() -> "pyarrow.Schema":
@@ -28,22 +30,55 @@ def _schema() -> "pyarrow.Schema":
     return pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
 
 
-def write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def record_batch(rows: Sequence[dict[str, Any]]) -> "pyarrow.RecordBatch":
     import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist(list(rows), schema=_schema())
+
+
+@contextmanager
+def parquet_writer(path: Path, template_hash: str = "") -> Iterator[Callable[["pyarrow.RecordBatch"], None]]:
+    """A function that appends a batch as a row group; the file is there when the block has ended well."""
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist(list(rows), schema=_schema())
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    schema = _schema().with_metadata({_TEMPLATE_HASH: template_hash} if template_hash else None)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+
+        def append(batch: "pyarrow.RecordBatch") -> None:
+            if batch.num_rows:
+                writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+
+        yield append
+
+
+def write_parquet(path: Path, rows: Sequence[dict[str, Any]], template_hash: str = "") -> None:
+    with parquet_writer(path, template_hash) as append:
+        append(record_batch(rows))
 
 
 def read_parquet(path: Path) -> "pyarrow.Table":
     """The rows of a tokenized side, in the file's order."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _readable(path):
         return pq.read_table(path, schema=_schema())
+
+
+def template_hash(path: Path) -> str:
+    """`Renderer.fingerprint` of the renderer that made the rows; empty: not recorded."""
+    import pyarrow.parquet as pq
+
+    with _readable(path):
+        metadata = pq.read_schema(path).metadata or {}
+    return bytes(metadata.get(_TEMPLATE_HASH.encode(), b"")).decode()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
     except FileNotFoundError:
         raise StageError(f"{path}: no such file; run `dvc repro tokenize`") from None
     except pa.ArrowInvalid as error:
