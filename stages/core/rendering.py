@@ -175,20 +175,21 @@ class Renderer:
 
     def _expected_bos(self) -> int:
         """How often each row holds the BOS: once where it is one; ChatML opens every turn with the same token."""
-        bos, ids = self.tokenizer.bos_token_id, self.prompt_ids("probe")
+        bos, prompt = self.tokenizer.bos_token_id, self.prompt_ids("probe")
+        try:
+            ids = self.special_tokens.encode(self._texts(0, "probe", "answer", "")[1])
+        except RenderingError as error:
+            raise StageError(f"tokenize.template: {error}") from None
         if bos is None:
             return 0
-        if ids[:2] == [bos, bos] or (self._adds_bos and ids.count(bos) > 1):
+        if prompt[:2] == [bos, bos] or (self._adds_bos and ids.count(bos) > 1):
             raise StageError(f"tokenize.template: the chat template writes {self.tokenizer.bos_token} twice")
-        if self._adds_bos and ids[0] != bos:
+        if self._adds_bos and prompt[0] != bos:
             raise StageError(
                 f"tokenize.template: the tokenizer begins a text with {self.tokenizer.bos_token} and its chat template "
                 "does not; use alpaca, or a tokenizer whose template begins with bos_token"
             )
-        try:
-            return self.special_tokens.encode(self._texts(0, "probe", "answer", "")[1]).count(bos)
-        except RenderingError as error:
-            raise StageError(f"tokenize.template: {error}") from None
+        return ids.count(bos)
 
     def _chat(self, request: str, context: str, answer: str | None) -> str:
         from jinja2 import TemplateError
