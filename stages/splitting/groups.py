@@ -21,6 +21,7 @@ from stages.core.records import Instruction
 from stages.novelty.index import NoveltyIndex
 from stages.splitting.drops import Drop
 from stages.splitting.normalise import template
+from stages.splitting.vocabulary import of_pairs
 
 SIDES = ("train", "val", "test")
 # A score that is the threshold may come out a rounding error below it (3 tokens in common of 3 and 5: 0.7499999999).
@@ -130,14 +131,16 @@ def assign(
     lineage: Mapping[str, Sequence[str]] | None = None,
 ) -> Assignment:
     """Each row to a side or into the list of drops. `lineage`: by id, the ids of earlier rows to stay with."""
+    texts = [template(comparable(row)) for row in rows]
+    vocabulary = of_pairs(texts)
     number = {row.id: place for place, row in enumerate(rows)}
     index, indexed = NoveltyIndex(), _Distinct()
     side: dict[int, str] = {}
     head: dict[int, int] = {}
     drops = []
     for current, row in enumerate(tqdm(rows, desc="near-duplicates", unit="row", disable=len(rows) < BAR_FROM)):
-        text = template(comparable(row))
-        related = [_Relative(indexed.rows[at], score) for at, score in index.matches(text, threshold - ROUNDING)]
+        matches = index.matches(vocabulary.query(texts[current]), threshold - ROUNDING)
+        related = [_Relative(indexed.rows[at], score) for at, score in matches]
         ancestors = (number.get(name) for name in (lineage or {}).get(row.id, ()))
         related += [_Relative(ancestor, 2) for ancestor in ancestors if ancestor in side]
         closest: dict[str, _Relative] = {}
@@ -153,8 +156,8 @@ def assign(
         for relative in related:
             one, other = sorted((_first(head, current), _first(head, relative.row)))
             head[other] = one
-        if indexed.is_new(text, current):
-            index.add(row.id, text)
+        if indexed.is_new(texts[current], current):
+            index.add(row.id, vocabulary.entry(texts[current]))
     groups: dict[str, list[str]] = {}
     sides: dict[str, list[Instruction]] = {name: [] for name in SIDES}
     for current, name in side.items():

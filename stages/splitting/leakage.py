@@ -19,6 +19,7 @@ from stages.novelty.rouge import tokens
 from stages.splitting.groups import BAR_FROM, ROUNDING, comparable
 from stages.splitting.normalise import exact, template, words
 from stages.splitting.questions import SHARE, asked, prompts, run_length, runs, whole
+from stages.splitting.vocabulary import of_either
 
 SNIPPET = 100
 
@@ -54,8 +55,12 @@ class Subject:
     """What runs of words are taken from."""
 
 
+def whole_row(row: Instruction) -> list[str]:
+    return [comparable(row)]
+
+
 def subjects_of_rows(rows: Iterable[Instruction]) -> list[Subject]:
-    return [Subject(row.id, [comparable(row)], comparable(row)) for row in rows]
+    return [Subject(row.id, whole_row(row), comparable(row)) for row in rows]
 
 
 def subjects_of_questions(questions: Iterable[Question]) -> list[Subject]:
@@ -70,11 +75,12 @@ def leaks(
     subjects = {name: subjects_of_rows(rows) for name, rows in sides.items() if name != "train"}
     subjects["questions"] = subjects_of_questions(questions)
     grams = _in_train(subjects, train, ngram)
-    whole_rows = _Trained(train, lambda row: [comparable(row)])
-    asked_of_it = _Trained(train, prompts)
+    rows = [subject for name, listed in subjects.items() if name != "questions" for subject in listed]
+    of_rows = _Trained("rows", train, whole_row, rows)
+    of_questions = _Trained("questions", train, prompts, subjects["questions"])
     report, found = {}, []
     for name, listed in subjects.items():
-        trained = asked_of_it if name == "questions" else whole_rows
+        trained = of_questions if name == "questions" else of_rows
         same = {subject.id: row for subject in listed if (row := trained.same(subject))}
         close, most = _near(name, listed, trained, threshold - ROUNDING)
         report[name] = {
@@ -96,16 +102,23 @@ def leaks(
 
 
 class _Trained:
-    """The rows of train by the texts that something is compared with."""
+    """The rows of train by the texts that the subjects are compared with."""
 
-    def __init__(self, rows: Sequence[Instruction], texts: Callable[[Instruction], list[str]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        rows: Sequence[Instruction],
+        texts: Callable[[Instruction], list[str]],
+        subjects: Sequence[Subject],
+    ) -> None:
         self._same: dict[str, Instruction] = {}
+        self._vocabulary = of_either(template(text) for subject in subjects for text in subject.texts)
         self._index = NoveltyIndex()
         self._rows: list[Instruction] = []
-        for row in tqdm(rows, desc="leakage: train", unit="row", disable=len(rows) < BAR_FROM):
+        for row in tqdm(rows, desc=f"train for {name}", unit="row", disable=len(rows) < BAR_FROM):
             for text in texts(row):
                 self._same.setdefault(exact(text), row)
-                self._index.add(str(len(self._rows)), template(text))
+                self._index.add(str(len(self._rows)), self._vocabulary.entry(template(text)))
                 self._rows.append(row)
 
     def same(self, subject: Subject) -> Instruction | None:
@@ -113,7 +126,7 @@ class _Trained:
 
     def nearest(self, subject: Subject, floor: float) -> tuple[float, Instruction | None]:
         """The best score of the subject's texts; (0, None) where none reaches `floor`."""
-        matches = [self._index.nearest(template(text), floor) for text in subject.texts]
+        matches = [self._index.nearest(self._vocabulary.query(template(text)), floor) for text in subject.texts]
         place, score = max(matches, key=lambda match: match[1])
         return score, self._rows[int(place)] if place else None
 
@@ -123,7 +136,7 @@ def _near(
 ) -> tuple[dict[str, tuple[float, Instruction]], float]:
     """The subjects with a text of train at or above `cutoff`, and the highest score of all."""
     close, most = {}, 0.0
-    for subject in tqdm(subjects, desc=f"leakage: {name}", unit="row", disable=len(subjects) < BAR_FROM):
+    for subject in tqdm(subjects, desc=f"{name} in train", unit="row", disable=len(subjects) < BAR_FROM):
         # Below both the cutoff and the highest so far a score says nothing: the index need not look for it.
         score, row = trained.nearest(subject, min(cutoff, most))
         most = max(most, score)

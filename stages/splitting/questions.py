@@ -1,5 +1,6 @@
 """Whether a row gives an evaluation question away: by likeness, by its words in a row, or with its answer beside it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from stages.novelty.index import NoveltyIndex
 from stages.novelty.rouge import tokens
 from stages.splitting.groups import ROUNDING, comparable
 from stages.splitting.normalise import template, words
+from stages.splitting.vocabulary import of_either
 
 WHOLE = 8
 """A question of this many words is given away by its words alone, wherever they stand (data/README.md: RUN)."""
@@ -61,54 +63,60 @@ class Evaluation:
     def __init__(self, questions: Sequence[Question], threshold: float, ngram: int) -> None:
         self._cutoff = threshold - ROUNDING
         self._questions = questions
+        self._vocabulary = of_either(template(text) for question in questions for text in asked(question))
         self._index = NoveltyIndex()
         self._needed: list[float] = []
-        self._runs: dict[int, dict[str, list[int]]] = {}
-        self._short: dict[int, dict[str, list[int]]] = {}
+        self._runs: dict[str, list[int]] = {}
+        self._short: dict[str, list[int]] = {}
+        # Every run begins with so many words: one look at each place of a row instead of one for each length.
+        self._start = min(SHORT, ngram)
+        self._lengths: dict[str, set[int]] = {}
         for number, question in enumerate(questions):
             for text in asked(question):
                 self._index.add(question.id, template(text))
             said = tokens(words(whole(question)))
             length = run_length(said, ngram)
-            found = runs(said, length) if length else []
-            self._needed.append(SHARE * len(found))
-            for run in found:
-                self._runs.setdefault(length, {}).setdefault(run, []).append(number)
+            searched = runs(said, length) if length else []
+            self._needed.append(SHARE * len(searched))
+            for run in searched:
+                self._add(self._runs, run, number)
             if SHORT <= len(said) < WHOLE and question.kind not in ("open", "code"):
-                self._short.setdefault(len(said), {}).setdefault(" ".join(said), []).append(number)
+                self._add(self._short, " ".join(said), number)
+
+    def _add(self, runs_of: dict[str, list[int]], run: str, number: int) -> None:
+        runs_of.setdefault(run, []).append(number)
+        listed = run.split()
+        self._lengths.setdefault(" ".join(listed[: self._start]), set()).add(len(listed))
 
     def text(self, question_id: str) -> str:
         return next(question.question for question in self._questions if question.id == question_id)
 
     def given_away(self, row: Instruction) -> Given | None:
         """The nearest question, or else the first whose words are in the row; None where there is none."""
-        near = [self._index.nearest(template(text), self._cutoff) for text in prompts(row)]
+        near = [self._index.nearest(self._vocabulary.query(template(text)), self._cutoff) for text in prompts(row)]
         question, score = max(near, key=lambda match: match[1])
         if question:
             return Given(question, "near", score)
         said = tokens(words(comparable(row)))
-        hits: dict[int, int] = {}
-        for length, known in self._runs.items():
-            for run in set(runs(said, length)):
-                for number in known.get(run, ()):
-                    hits[number] = hits.get(number, 0) + 1
-        taken = [number for number, count in hits.items() if count >= self._needed[number]]
-        if taken:
+        found = {
+            " ".join(said[place : place + length])
+            for place, start in enumerate(runs(said, self._start))
+            for length in self._lengths.get(start, ())
+        }
+        hits = Counter(number for run in found for number in self._runs.get(run, ()))
+        if taken := [number for number, count in hits.items() if count >= self._needed[number]]:
             return Given(self._questions[min(taken)].id, "words", 1.0)
+        short = {number for run in found for number in self._short.get(run, ())}
         text = f" {' '.join(said)} "
-        answered = [
-            number
-            for length, known in self._short.items()
-            for run in runs(said, length)
-            for number in known.get(run, ())
-            if f" {' '.join(tokens(words(_answer(self._questions[number]))))} ".replace("  ", " ") in text
-        ]
-        return Given(self._questions[min(answered)].id, "answer", 1.0) if answered else None
+        if answered := [number for number in short if _answer(self._questions[number]) in text]:
+            return Given(self._questions[min(answered)].id, "answer", 1.0)
+        return None
 
 
 def _answer(question: Question) -> str:
-    """The right answer as a text that has to be in the row beside the question; a filled blank holds it already."""
+    """The right answer, as words between spaces, that has to be in the row beside the question."""
+    # A filled blank holds it already, and a true statement is it; of a false one the row has to say that it is.
+    answer = "false" if question.kind == "true_false" and question.answer == "false" else ""
     if question.kind == "choice":
-        return question.options[LETTERS.index(question.answer)]
-    # A true statement says it; of a false one the row has to say that it is.
-    return "false" if question.kind == "true_false" and question.answer == "false" else ""
+        answer = question.options[LETTERS.index(question.answer)]
+    return f" {listed} " if (listed := " ".join(tokens(words(answer)))) else ""
