@@ -65,6 +65,11 @@ def written() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in paths}
 
 
+def named(function: str) -> Any:
+    """What a worker process is built with, as it finds it, too: test modules are nowhere on its path."""
+    return partial(pydoc.locate, function)
+
+
 def run_as_process(code: str, hash_seed: str = "0") -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}
     code = f"import os; from stages import tokenize; {code}"
@@ -448,7 +453,7 @@ def test_chunks_are_read_as_they_are_needed_and_come_back_in_their_order() -> No
             read.append(number)
             yield (-number,)
 
-    results = in_order(partial(pydoc.locate, "builtins.abs"), chunks(), 2)
+    results = in_order(named("builtins.abs"), chunks(), 2)
     assert next(results) == 0
     assert len(read) == 5
     assert list(results) == list(range(1, 20))
@@ -456,7 +461,7 @@ def test_chunks_are_read_as_they_are_needed_and_come_back_in_their_order() -> No
 
 def test_a_worker_that_is_killed_is_one_clear_line() -> None:
     with pytest.raises(StageError, match=r"^a worker process ended before its work"):
-        list(in_order(partial(pydoc.locate, "os._exit"), [(9,), (9,)], 2))
+        list(in_order(named("os._exit"), [(9,), (9,)], 2))
 
 
 def test_no_worker_outlives_a_killed_parent(workdir: Path) -> None:
