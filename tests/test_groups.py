@@ -284,6 +284,7 @@ def test_a_share_and_a_count_go_together() -> None:
         assert sizes["val"] == 40 if val == 40 else sizes["test"] == 80
         assert all(abs(sizes[name] - by_share[name]) < 30 for name in ("train", "val", "test"))
     assert split(rows, val=0, test=0).sides["train"] == rows
+    assert sides(split(rows, val=0.1, test=0)) == sides(split(rows, val=0.1, test=0.0))
 
 
 def test_a_share_is_held_in_each_family_but_for_chance() -> None:

@@ -1,16 +1,18 @@
-"""The split against brute force: no twin on another side, exact quotas, old rows stay where they were."""
+"""The split stage as a whole: what it writes, drops, refuses and prints; foreign data with planted faults."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
+from clones import ROOT
+from foreign import write_foreign
 
 from stages import split
 from stages.core.errors import StageError
@@ -18,7 +20,10 @@ from stages.core.files import read_json, write_json, write_jsonl
 from stages.core.params import load_params
 from stages.core.records import Instruction
 
-WORDS = [f"{a}{b}" for a in ("bgp", "hold", "peer", "route", "path", "origin", "next", "flap") for b in range(40)]
+WORDS = [
+    f"{a}{b}" for a in ("bgp", "hold", "peer", "route", "path", "origin", "next", "flap") for b in "abcdefghijklmnop"
+]
+WRITTEN = [*split.SPLITS.values(), split.DROPPED, split.LEAKAGE, split.METRICS]
 
 
 def row(text: str, number: int, family: str = "bgp_knowledge") -> Instruction:
@@ -28,140 +33,26 @@ def row(text: str, number: int, family: str = "bgp_knowledge") -> Instruction:
 
 
 def distinct_rows(number: int, family: str = "bgp_knowledge", seed: int = 0) -> list[Instruction]:
-    """Texts of 12 words drawn from 320: no two are near-duplicates."""
+    """Texts of 12 words drawn from 128: no two are near-duplicates."""
     draw = random.Random(f"{seed}/{family}")
     return [row(" ".join(draw.sample(WORDS, 12)), index, family) for index in range(number)]
 
 
-def side_of(sides: Mapping[str, Sequence[Instruction]]) -> dict[str, str]:
-    return {row.id: name for name, rows in sides.items() for row in rows}
-
-
-def twins(rows: Sequence[Instruction], threshold: float) -> list[tuple[str, str]]:
-    """Every pair at or above the threshold, by Google's rouge-score, one pair after the other."""
-    scorer = RougeScorer(["rougeL"])
-    texts = [f"{row.instruction} {row.input} {row.output}" for row in rows]
-    return [
-        (rows[i].id, rows[j].id)
-        for i in range(len(rows))
-        for j in range(i)
-        if scorer.score(texts[i], texts[j])["rougeL"].fmeasure >= threshold - 1e-9
-    ]
-
-
-def components(ids: Sequence[str], pairs: Sequence[tuple[str, str]]) -> set[frozenset[str]]:
-    """What hangs together, by merging sets until nothing changes."""
-    groups = {name: {name} for name in ids}
-    for left, right in pairs:
-        merged = groups[left] | groups[right]
-        for name in merged:
-            groups[name] = merged
-    return {frozenset(group) for group in groups.values()}
-
-
-VOCABULARY = ["BGP", "bgp", "Hold", "peer,", "route-map", "é", "AS1", "\n"]
-SHORT_TEXT = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=9).map(" ".join).filter(str.strip)
-SHORT_TEXTS = st.lists(SHORT_TEXT, min_size=3, max_size=14)
-
-
-@settings(max_examples=60, deadline=None)
-@given(texts=SHORT_TEXTS, threshold=st.sampled_from([0.4, 0.5, 0.6, 0.7, 0.8, 1.0]), seed=st.integers(0, 5))
-def test_groups_are_those_of_a_brute_force_loop_and_never_cross_sides(
-    texts: list[str], threshold: float, seed: int
-) -> None:
-    families = ("a", "b")
-    rows = [row(text, index, families[index % 2]) for index, text in enumerate(texts)]
-    rows = split.without_exact_duplicates(rows)
-    pairs = twins(rows, threshold)
-    groups = split.near_duplicate_groups(rows, threshold)
-    assert {frozenset(member.id for member in group) for group in groups} == components([r.id for r in rows], pairs)
-    sides = split.assign(groups, val=len(rows) // 4, test=len(rows) // 3, seed=seed)
-    side = side_of(sides)
-    assert sorted(side) == sorted(r.id for r in rows)
-    assert all(side[left] == side[right] for left, right in pairs)
-    assert len(sides["val"]) <= len(rows) // 4
-    assert len(sides["test"]) <= len(rows) // 3
-
-
-def test_a_twin_hundreds_of_rows_away_is_found() -> None:
-    rows = distinct_rows(600)
-    twin_rows = [row(f"{rows[i].instruction} again", 1000 + i) for i in range(40)]
-    sides = split.assign(split.near_duplicate_groups([*rows, *twin_rows], 0.7), val=200, test=200, seed=1)
-    side = side_of(sides)
-    pairs = [(rows[i].id, twin_rows[i].id) for i in range(40)]
-    assert all(side[left] == side[right] for left, right in pairs)
-    assert {side[left] for left, _ in pairs} == {"train", "val", "test"}
-
-
-def test_a_pair_exactly_at_the_threshold_stays_together() -> None:
-    # 7 of 10 words in common, in order: ROUGE-L F1 = 0.7.
-    same = "a b c d e f"
-    rows = [row(f"{same} g h i", 1), row(f"{same} x y z", 2)]
-    assert len(split.near_duplicate_groups(rows, 0.7)) == 1
-    assert len(split.near_duplicate_groups(rows, 0.71)) == 2
-
-
-def test_a_chain_of_similar_rows_is_one_group() -> None:
-    rows = [row("a b c d e f g h", 1), row("a b c d e f x y", 2), row("u v c d e f x y", 3)]
-    assert len(split.near_duplicate_groups([rows[0], rows[2]], 0.7)) == 2
-    assert len(split.near_duplicate_groups(rows, 0.7)) == 1
-
-
-@settings(deadline=None)
-@given(
-    counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 30), min_size=1),
-    shares=st.tuples(st.integers(0, 100), st.integers(0, 100)),
-    seed=st.integers(),
-)
-def test_quotas_are_exact_and_stratified_when_all_rows_are_distinct(
-    counts: dict[str, int], shares: tuple[int, int], seed: int
-) -> None:
-    total = sum(counts.values())
-    test = shares[0] * (total - 1) // 100
-    val = shares[1] * (total - 1 - test) // 100
-    groups = [[row("x", number, family)] for family, size in counts.items() for number in range(size)]
-    sides = split.assign(groups, val, test, seed)
-    assert {name: len(rows) for name, rows in sides.items()} == {
-        "train": total - val - test,
-        "val": val,
-        "test": test,
-    }
-    for name, wanted, slack in (("test", test, 1), ("val", val, 2)):
-        held = Counter(member.family for member in sides[name])
-        for family, size in counts.items():
-            assert abs(held[family] - wanted * size / total) < slack
-
-
-@given(counts=st.dictionaries(st.text(max_size=3), st.integers(1, 50), min_size=1), share=st.integers(0, 100))
-def test_a_quota_is_the_proportional_share_rounded_up_or_down(counts: dict[str, int], share: int) -> None:
-    rows = sum(counts.values())
-    total = rows * share // 100
-    shared = split.quotas(total, counts)
-    assert sum(shared.values()) == total
-    assert all(abs(shared[name] - total * count / rows) < 1 for name, count in counts.items())
-    assert all(shared[name] <= count for name, count in counts.items())
-
-
-def test_adding_rows_leaves_most_old_rows_on_their_side() -> None:
-    old, new = distinct_rows(400), [row(r.instruction, 9000 + i) for i, r in enumerate(distinct_rows(40, seed=7))]
-
-    def assigned(rows: list[Instruction], seed: int = 42) -> dict[str, str]:
-        return side_of(split.assign([[r] for r in rows], round(0.1 * len(rows)), round(0.15 * len(rows)), seed))
-
-    before, after, other_seed = assigned(old), assigned([*new, *old]), assigned(old, seed=43)
-    assert sum(before[r.id] == after[r.id] for r in old) >= 0.95 * len(old)
-    assert sum(before[r.id] == other_seed[r.id] for r in old) < 0.8 * len(old)
+def placed(rows: list[Instruction]) -> list[split.Placed]:
+    return [(None, row) for row in rows]
 
 
 def test_of_exact_duplicates_the_earlier_one_stays() -> None:
-    rows = [row("Explain  the\nhold timer.", 1), row("Another.", 2), row("Explain the hold timer. ", 3)]
-    assert [r.id for r in split.without_exact_duplicates(rows)] == [rows[0].id, rows[1].id]
+    rows = [row("Explain  the\nhold timer.", 1), row("Another.", 2), row("Explain the \u200bhold timer. ", 3)]
+    kept, drops = split.without_exact_duplicates(placed(rows))
+    assert [r.id for _, r in kept] == [rows[0].id, rows[1].id]
+    assert [(drop.id, drop.of) for drop in drops] == [(rows[2].id, (rows[0].id,))]
 
 
 def test_rows_that_differ_in_an_operator_or_in_their_script_are_no_duplicates() -> None:
     texts = ["print(path[0])", "print(path[-1])", "什么是路由器?", "为什么需要它?", "Что такое маршрут?"]
     rows = [row(text, number) for number, text in enumerate(texts)]
-    assert split.without_exact_duplicates(rows) == rows
+    assert split.without_exact_duplicates(placed(rows)) == (placed(rows), [])
 
 
 # --- the whole stage
@@ -176,10 +67,15 @@ def pool(workdir: Path) -> list[Instruction]:
 
 
 def outs() -> dict[str, list[dict[str, Any]]]:
-    return {
-        name: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        for name, path in split.SPLITS.items()
-    }
+    return {name: listed(path) for name, path in split.SPLITS.items()}
+
+
+def listed(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def dropped() -> list[dict[str, Any]]:
+    return listed(split.DROPPED)
 
 
 def seed_ids() -> set[str]:
@@ -190,27 +86,49 @@ def seed_ids() -> set[str]:
 def test_every_row_lands_on_one_side_and_the_metrics_say_where(
     pool: list[Instruction], set_params: Callable[..., None]
 ) -> None:
-    set_params(**{"split.val_size": 11, "split.test_size": 0.2})
+    set_params(**{"split.val_size": 11, "split.test_size": 30})
     split.main()
     sides = outs()
     ids = [r["id"] for rows in sides.values() for r in rows]
     assert sorted(ids) == sorted(seed_ids() | {r.id for r in pool})
     metrics = read_json(split.METRICS)
     total = len(ids)
-    assert metrics["rows"] == {"train": total - 11 - round(total * 0.2), "val": 11, "test": round(total * 0.2)}
+    assert metrics["rows"] == {"train": total - 11 - 30, "val": 11, "test": 30}
     assert metrics["rows"] == {name: len(rows) for name, rows in sides.items()}
     for key in ("family", "source"):
         assert metrics[key] == {name: Counter(r[key] for r in rows) for name, rows in sides.items()}
-    assert metrics["exact_duplicates"] == 0
+    assert metrics["dropped"] == {}
+    assert metrics["near_duplicates"] == 0
+    assert metrics["seeds_near_questions"] == 0
+    assert {name: numbers["leaked"] for name, numbers in metrics["leakage"].items()} == {
+        "val": 0,
+        "test": 0,
+        "questions": 0,
+    }
     assert all(rows == sorted(rows, key=lambda r: (r["family"], r["id"])) for rows in sides.values())
 
 
-def test_the_same_input_gives_the_same_bytes(pool: list[Instruction]) -> None:
-    paths = [*split.SPLITS.values(), split.METRICS]
+def test_shares_are_held_but_for_chance(pool: list[Instruction]) -> None:
     split.main()
-    first = [path.read_bytes() for path in paths]
-    split.main()
-    assert [path.read_bytes() for path in paths] == first
+    rows = read_json(split.METRICS)["rows"]
+    total = sum(rows.values())  # 333: five standard deviations
+    assert abs(rows["test"] - 0.15 * total) < 33
+    assert abs(rows["val"] - 0.1 * total) < 28
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_hash_seed(
+    workdir: Path, set_params: Callable[..., None]
+) -> None:
+    write_foreign(Path("data/extra/foreign.jsonl"), 300, 5)
+    write_jsonl(split.GENERATED, (r.model_dump() for r in distinct_rows(40)))
+    set_params(**{"split.extra": ["foreign.jsonl"], "split.group_by_lineage": True})
+    written = []
+    for hash_seed in ("0", "1", "1"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}
+        run = subprocess.run([sys.executable, "-m", "stages.split"], env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        written.append([path.read_bytes() for path in WRITTEN])
+    assert written[0] == written[1] == written[2]
 
 
 def test_a_generated_copy_of_a_seed_is_dropped_and_counted(
@@ -226,8 +144,11 @@ def test_a_generated_copy_of_a_seed_is_dropped_and_counted(
     ids = {r["id"] for rows in outs().values() for r in rows}
     assert "copy" not in ids
     assert seed["id"] in ids
-    assert read_json(split.METRICS)["exact_duplicates"] == 1
-    assert "1 exact duplicates dropped" in capsys.readouterr().out
+    assert read_json(split.METRICS)["dropped"] == {"exact_duplicate": 1}
+    assert dropped() == [
+        {"id": "copy", "reason": "exact_duplicate", "of": [seed["id"]], "detail": f"the same text as {seed['id']}"}
+    ]
+    assert "dropped 1 rows: 1 exact_duplicate; all in data/splits/dropped.jsonl\n  copy: " in capsys.readouterr().out
 
 
 def test_near_duplicates_are_counted_and_kept_on_one_side(pool: list[Instruction]) -> None:
@@ -243,11 +164,11 @@ def test_asking_for_more_rows_than_there_are_says_what_to_change(
     pool: list[Instruction], set_params: Callable[..., None]
 ) -> None:
     set_params(**{"split.val_size": 1300, "split.test_size": 0.5})
-    rows = len(split.load_rows(load_params("generate.families").generate.families, []))
+    rows = len(split.load_rows(load_params("generate.families").generate.families, [])[0])
     said = f"^split\\.val_size and split\\.test_size ask for 1300 \\+ {round(rows / 2)} of {rows} rows: .*"
     with pytest.raises(StageError, match=said):
         split.main()
-    assert not any(path.exists() for path in [*split.SPLITS.values(), split.METRICS])
+    assert not any(path.exists() for path in WRITTEN)
 
 
 EXTRA_ROWS = [
@@ -264,9 +185,9 @@ def test_your_own_data_joins_without_its_stray_keys(
     set_params(**{"split.extra": [name]})
     split.main()
     rows = [r for side in outs().values() for r in side if r["source"] == "extra"]
-    assert sorted(rows, key=lambda r: r["id"]) == [
+    assert all(r["id"].startswith("mine-") for r in rows)
+    assert sorted(({k: v for k, v in r.items() if k != "id"} for r in rows), key=lambda r: r["instruction"]) == [
         {
-            "id": "mine-000001",
             "family": "extra",
             "category": "",
             "source": "extra",
@@ -275,7 +196,6 @@ def test_your_own_data_joins_without_its_stray_keys(
             "output": "TCP 179.",
         },
         {
-            "id": "mine-000002",
             "family": "packet_analysis",
             "category": "",
             "source": "extra",
@@ -292,14 +212,31 @@ def test_your_own_data_stays_out_until_it_is_named(pool: list[Instruction]) -> N
     assert {r["source"] for side in outs().values() for r in side} == {"seed", "generated"}
 
 
-def test_a_bad_row_of_your_own_data_is_named_and_nothing_is_written(
+def test_a_bad_row_of_your_own_data_is_left_out_and_listed(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(Path("data/extra/mine.jsonl"), [*EXTRA_ROWS, {"instruction": "No output."}, EXTRA_ROWS[0]])
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    split.main()
+    (copied,) = (r["id"] for side in outs().values() for r in side if r["instruction"] == "Name the port of BGP.")
+    place = {"file": "data/extra/mine.jsonl"}
+    assert dropped() == [
+        {**place, "line": 3, "reason": "no_output", "detail": "output: missing or empty"},
+        {**place, "line": 4, "reason": "exact_duplicate", "id": copied, "of": [copied],
+         "detail": f"the same text as {copied}"},
+    ]  # fmt: skip
+    assert read_json(split.METRICS)["dropped"] == {"no_output": 1, "exact_duplicate": 1}
+    assert "  data/extra/mine.jsonl, line 3: no_output (output: missing or empty)\n" in capsys.readouterr().out
+
+
+def test_the_wrong_file_ends_the_stage_and_nothing_is_written(
     pool: list[Instruction], set_params: Callable[..., None]
 ) -> None:
-    write_jsonl(Path("data/extra/mine.jsonl"), [*EXTRA_ROWS, {"instruction": "No output."}])
+    write_jsonl(Path("data/extra/mine.jsonl"), [{"prompt": "a", "completion": "b"}] * 9)
     set_params(**{"split.extra": ["mine.jsonl"]})
-    with pytest.raises(StageError, match=r"^data/extra/mine\.jsonl:3: output: field required$"):
+    with pytest.raises(StageError, match=r"^data/extra/mine\.jsonl: 9 of 9 rows are no instructions.*line 1: instruc"):
         split.main()
-    assert not any(path.exists() for path in split.SPLITS.values())
+    assert not any(path.exists() for path in WRITTEN)
 
 
 def test_a_missing_file_of_your_own_is_named(pool: list[Instruction], set_params: Callable[..., None]) -> None:
@@ -323,3 +260,133 @@ def test_two_files_of_one_name_would_share_ids_and_are_refused(
     set_params(**{"split.extra": ["mine.json", "mine.jsonl"]})
     with pytest.raises(StageError, match=r"^split\.extra: two files are called mine: "):
         split.main()
+
+
+# --- questions, lineage, leakage
+
+
+QUESTION = "What value does the Length field of a KEEPALIVE message hold?"
+
+
+def test_what_gives_a_question_away_goes_but_for_a_seed_which_is_reported(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(split.GENERATED, (r.model_dump() for r in [row(QUESTION, 700), *pool]))
+    write_jsonl(Path("data/extra/mine.jsonl"), [*EXTRA_ROWS, {"instruction": QUESTION.upper(), "output": "19"}])
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    path = Path("data/seeds/bgp_knowledge.jsonl")
+    seeds = listed(path)
+    write_jsonl(path, [*seeds, seeds[0] | {"id": "careless", "instruction": QUESTION}])
+    split.main()
+    assert [(drop["reason"], drop["of"]) for drop in dropped()] == [("near_question", ["q-bgp_knowledge-001"])] * 2
+    assert dropped()[1]["line"] == 3
+    assert "careless" in {r["id"] for side in outs().values() for r in side}
+    assert read_json(split.METRICS)["seeds_near_questions"] == 1
+    (reported,) = (leak for leak in listed(split.LEAKAGE) if leak["side"] == "seeds")
+    assert (reported["id"], reported["of"], reported["measure"]) == ("careless", "q-bgp_knowledge-001", "near")
+    assert "1 hand-written seeds are like an evaluation question" in capsys.readouterr().out
+
+
+def test_by_lineage_a_generated_row_is_on_the_side_of_its_seeds_or_dropped(
+    pool: list[Instruction], set_params: Callable[..., None]
+) -> None:
+    seeds = sorted(name for name in seed_ids() if name.startswith("bgp_knowledge"))
+    draw = random.Random(3)
+    shown = {r.id: draw.sample(seeds, 1 + index % 2) for index, r in enumerate(pool)}
+    write_jsonl(split.GENERATED, (r.model_dump() | {"exemplars": shown[r.id]} for r in pool))
+    set_params(**{"split.group_by_lineage": True})
+    split.main()
+    side = {r["id"]: name for name, rows in outs().items() for r in rows}
+    gone = {drop["id"] for drop in dropped()}
+    assert all(side[r.id] == side[name] for r in pool if r.id not in gone for name in shown[r.id])
+    assert gone == {r.id for r in pool if len({side[name] for name in shown[r.id]}) > 1}
+    assert gone
+
+
+def passages(number: int) -> list[dict[str, Any]]:
+    """Tasks on one long passage each, in pairs that are not near: a long answer, and a short one."""
+    draw = random.Random(11)
+    made = []
+    for _ in range(number):
+        passage = " ".join(draw.choice(WORDS) for _ in range(40))
+        answer = " ".join(f"{draw.choice(WORDS)}{draw.choice('xyz')}" for _ in range(200))
+        made += [{"instruction": "Explain it at length.", "input": passage, "output": answer}]
+        made += [{"instruction": "Which word is first here?", "input": passage, "output": passage.split()[0]}]
+    return made
+
+
+def test_a_planted_leak_ends_the_stage_names_the_rows_and_writes_nothing(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(Path("data/extra/mine.jsonl"), passages(30))
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    said = (
+        r"^\d+ of \d+ rows of val and \d+ of \d+ rows of test are found in train, more than split\.max_leakage \(0\.0"
+    )
+    with pytest.raises(StageError, match=said) as raised:
+        split.main()
+    assert "\n" not in str(raised.value)
+    assert not any(path.exists() for path in WRITTEN)
+    assert ".scratch/split/leakage.jsonl" in str(raised.value)
+    found = listed(Path(".scratch/split/leakage.jsonl"))
+    assert {leak["measure"] for leak in found} == {"ngram"}
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0].startswith(f"val {found[0]['id']}: ngram ")
+    assert all(text in shown[0] for text in (found[0]["of"], found[0]["text"][:40], found[0]["of_text"][:40]))
+    leaked = {leak["id"] for leak in found}
+
+    set_params(**{"split.max_leakage": 0.5})  # then it is let through, and listed
+    split.main()
+    assert {leak["id"] for leak in listed(split.LEAKAGE)} == leaked
+    assert sum(numbers["leaked"] for numbers in read_json(split.METRICS)["leakage"].values()) == len(leaked)
+
+
+def test_a_seed_that_gives_a_question_away_is_a_leak_of_train(
+    pool: list[Instruction], set_params: Callable[..., None]
+) -> None:
+    path = Path("data/seeds/bgp_knowledge.jsonl")
+    seeds = listed(path)
+    write_jsonl(path, [*seeds, seeds[0] | {"id": "careless", "instruction": QUESTION}])
+    set_params(**{"split.max_leakage": 0.0, "split.val_size": 0, "split.test_size": 0})
+    with pytest.raises(StageError, match=r"^1 of \d+ questions are found in train, more than split\.max_leakage \(0\)"):
+        split.main()
+
+
+def test_a_side_that_was_asked_for_and_is_empty_is_told(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_params(**{"split.val_size": 0.003, "split.test_size": 0})
+    for seed in range(20):
+        set_params(**{"split.seed": seed})
+        split.main()
+        told = "warning: val holds 0 rows, asked for were 1; the biggest group" in capsys.readouterr().out
+        assert told == (not read_json(split.METRICS)["rows"]["val"])
+        if told:
+            break
+    else:
+        pytest.fail("val was never empty")
+
+
+# --- foreign data
+
+
+@pytest.mark.parametrize("name", ["foreign.jsonl", "foreign.json"])
+def test_of_foreign_data_all_that_was_planted_is_dropped_for_its_reason_and_the_rest_is_kept(
+    pool: list[Instruction], set_params: Callable[..., None], name: str
+) -> None:
+    truth = write_foreign(Path("data/extra") / name, 4000 if name.endswith("l") else 1000, 1)
+    set_params(**{"split.extra": [name]})
+    split.main()
+    unit = "line" if name.endswith("l") else "item"
+    drops = {drop[unit]: drop for drop in dropped()}
+    assert {number: drop["reason"] for number, drop in drops.items()} == truth.reasons
+    assert read_json(split.METRICS)["dropped"] == Counter(truth.reasons.values())
+    assert len(drops) == len(dropped())
+
+    side = {r["instruction"]: name for name, rows in outs().items() for r in rows if r["source"] == "extra"}
+    kept = [r["instruction"] for rows in outs().values() for r in rows if r["source"] == "extra"]
+    assert Counter(kept) == Counter(truth.instructions.values())
+    for number, original in truth.originals.items():
+        if truth.kinds[number] == "near_duplicate":
+            assert side[truth.instructions[number]] == side[truth.instructions[original]]
+    assert set(truth.kinds.values()) >= {*truth.reasons.values()} & {*truth.kinds.values()}

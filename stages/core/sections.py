@@ -181,7 +181,7 @@ class Split(Section):
     seed: int
     val_size: Size
     test_size: Size
-    """A count (1300) or a share (0.1) of all rows."""
+    """A count (1300) or a share (0.1) of all rows. When rows are added, a share moves no old one, a count a few."""
     near_duplicate_threshold: Annotated[Number, Field(gt=0, le=1)]
     """Rows whose texts are at least this similar (ROUGE-L F1) stay on one side."""
     group_by_lineage: bool

@@ -10,6 +10,7 @@ many rows there are: then a few rows move.
 """
 
 import hashlib
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,9 +96,10 @@ def _ends(places: Mapping[str, list[float]], starts: Mapping[str, float], size: 
         return {family: min(1.0, start + size) for family, start in starts.items()}
     before = {family: bisect_left(standing, starts[family]) for family, standing in places.items()}
     wanted = quotas(size, {family: len(standing) - before[family] for family, standing in places.items()})
-    last = {family: before[family] + wanted[family] for family in places}
+    # Right behind the last row that is in: a range of no rows has no length, so that the next one begins with it.
     return {
-        family: standing[last[family]] if last[family] < len(standing) else 1.0 for family, standing in places.items()
+        family: math.nextafter(standing[before[family] + wanted[family] - 1], 2) if wanted[family] else starts[family]
+        for family, standing in places.items()
     }
 
 
