@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.core.errors import StageError
 from stages.novelty.rouge import rouge_l, tokens
+from stages.splitting import vocabulary
 from stages.splitting.normalise import exact, template, words
 
 SAME = [
@@ -79,3 +81,33 @@ def test_rows_in_chinese_or_russian_can_be_near_each_other_and_need_not_be() -> 
 def test_a_long_text_without_spaces_takes_no_time() -> None:
     for text in ("a" * 200_000, "a" * 200_000 + "é", "0" * 100_000, "f:" * 50_000, "1.2." * 50_000, "12:" * 50_000):
         assert len(template(text)) <= 4 * len(text) + 10
+
+
+TEXTS = st.lists(
+    st.lists(st.sampled_from(["bgp", "7", "é", "路由", "x1", "x2", "x3"]), max_size=9), min_size=2, max_size=5
+)
+
+
+@given(TEXTS)
+def test_words_that_cannot_match_are_blotted_out_and_no_score_changes(listed: list[list[str]]) -> None:
+    texts = [template(" ".join(text)) for text in listed]
+    pairs = vocabulary.of_pairs(texts)
+    entries_known = vocabulary.of_either(texts[:1])
+    for place, text in enumerate(texts):
+        for other in texts[:place]:
+            assert rouge_l(pairs.entry(other), pairs.query(text)) == rouge_l(other, text)
+        if place:
+            assert rouge_l(entries_known.entry(texts[0]), entries_known.query(text)) == rouge_l(texts[0], text)
+
+
+def test_words_of_one_text_alone_take_no_room() -> None:
+    texts = [f"shared word{number} only{number}" for number in range(50)]
+    pairs = vocabulary.of_pairs(texts)
+    assert {pairs.entry(text) for text in texts} == {"shared 1 1"}
+    assert {pairs.query(text) for text in texts} == {"shared 2 2"}
+
+
+def test_more_words_than_an_index_can_hold_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "MOST", 2)
+    with pytest.raises(StageError, match="3 different words in common, more than 2 can't be compared"):
+        vocabulary.of_pairs(["a b c", "c b a"])

@@ -41,16 +41,9 @@ class Assignment:
     drops: list[Drop]
 
 
-@dataclass(frozen=True)
-class _Relative:
-    row: int
-    score: float
-    """ROUGE-L F1; 2: a seed that the row descends from."""
-
-    def told(self, row_id: str, side: str) -> str:
-        return f"{'descends from' if self.score > 1 else 'near to'} {row_id} in {side}" + (
-            "" if self.score > 1 else f" ({self.score:.2f})"
-        )
+_Relative = tuple[float, int]
+"""ROUGE-L F1, or DESCENT, and minus the row: of equals the earliest is the greatest."""
+DESCENT = 2.0
 
 
 def comparable(row: Instruction) -> str:
@@ -142,21 +135,20 @@ def assign(
     drops = []
     for current, row in enumerate(tqdm(rows, desc="near-duplicates", unit="row", disable=len(rows) < BAR_FROM)):
         matches = index.matches(vocabulary.query(texts[current]), threshold - ROUNDING)
-        related = [_Relative(indexed.rows[at], score) for at, score in matches]
+        related = [(score, -indexed.rows[at]) for at, score in matches]
         ancestors = (number.get(name) for name in (lineage or {}).get(row.id, ()))
-        related += [_Relative(ancestor, 2) for ancestor in ancestors if ancestor in side]
+        related += [(DESCENT, -ancestor) for ancestor in ancestors if ancestor in side]
         closest: dict[str, _Relative] = {}
-        for relative in sorted(related, key=lambda relative: (-relative.score, relative.row)):
-            closest.setdefault(side[relative.row], relative)
+        for relative in related:
+            name = side[-relative[1]]
+            closest[name] = max(relative, closest.get(name, relative))
         if len(closest) > 1:
-            told = " and ".join(relative.told(rows[relative.row].id, name) for name, relative in closest.items())
-            of = tuple(rows[relative.row].id for relative in closest.values())
-            drops.append(Drop("two_sides", told, row.id, of))
+            drops.append(_between(row, rows, closest))
             continue
         side[current] = next(iter(closest), None) or side_of(row, ranges, seed)
         head[current] = current
-        for relative in related:
-            one, other = sorted((_first(head, current), _first(head, relative.row)))
+        for first in {_first(head, -minus_row) for _, minus_row in related}:
+            one, other = sorted((_first(head, current), first))
             head[other] = one
         if indexed.is_new(texts[current], current):
             index.add(row.id, vocabulary.entry(texts[current]))
@@ -166,6 +158,16 @@ def assign(
         sides[name].append(rows[current])
         groups.setdefault(rows[_first(head, current)].id, []).append(rows[current].id)
     return Assignment(sides, groups, drops)
+
+
+def _between(row: Instruction, rows: Sequence[Instruction], closest: Mapping[str, _Relative]) -> Drop:
+    """The drop of a row with relatives on several sides: the closest of each, the closest of all first."""
+    of, told = [], []
+    for side, (score, minus_row) in sorted(closest.items(), key=lambda item: item[1], reverse=True):
+        of.append(rows[-minus_row].id)
+        descends = score == DESCENT
+        told.append(f"descends from {of[-1]} in {side}" if descends else f"near to {of[-1]} in {side} ({score:.2f})")
+    return Drop("two_sides", " and ".join(told), row.id, tuple(of))
 
 
 class _Distinct:
