@@ -14,7 +14,7 @@ in train; more than `split.max_leakage` ends the stage, and nothing is written.
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from stages.core.params import load_params
 from stages.core.records import Instruction, load_instructions, load_questions, load_seeds, require_unique_ids
 from stages.splitting.drops import Drop, Origin
 from stages.splitting.extra import load_extra
-from stages.splitting.groups import BAR_FROM, Assignment, assign, comparable, limits, seeds_behind, unbalanced
+from stages.splitting.groups import BAR_FROM, assign, comparable, limits, seeds_behind
 from stages.splitting.leakage import Leak, leaks, snippet, too_leaky
 from stages.splitting.normalise import exact
 from stages.splitting.questions import Evaluation
+from stages.splitting.report import SHOWN, metrics, of_drops, of_seeds, unbalanced
 
 SEEDS = Path("data/seeds")
 GENERATED = Path("data/generated/instructions.jsonl")
@@ -44,7 +45,6 @@ SPLITS = {
 DROPPED = Path("data/splits/dropped.jsonl")
 LEAKAGE = Path("data/splits/leakage.jsonl")
 METRICS = Path("metrics/split.json")
-SHOWN = 5
 
 Placed = tuple[Origin | None, Instruction]
 """A row and, if it is foreign, where it stands."""
@@ -103,33 +103,6 @@ def count(size: float, rows: int) -> int:
     return size if isinstance(size, int) else round(size * rows)
 
 
-def summary(drops: Sequence[Drop]) -> Iterable[str]:
-    """What was dropped, in a few lines: the number by reason, and the first ones."""
-    if drops:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in Counter(d.reason for d in drops).most_common())
-        yield f"dropped {len(drops)} rows: {reasons}; all in {DROPPED}"
-        yield from (f"  {drop}" for drop in drops[:SHOWN])
-
-
-def in_short(seeds: Sequence[Leak]) -> Iterable[str]:
-    if seeds:
-        yield f"{len(seeds)} hand-written seeds are like an evaluation question, and are kept; all in {LEAKAGE}"
-        yield from (f"  {leak}" for leak in seeds[:SHOWN])
-
-
-def metrics(found: Assignment, drops: Sequence[Drop], seeds: Sequence[Leak], report: Mapping[str, Any]) -> Any:
-    kept = sum(len(rows) for rows in found.sides.values())
-    return {
-        "rows": {name: len(rows) for name, rows in found.sides.items()},
-        "family": {name: dict(Counter(row.family for row in rows)) for name, rows in found.sides.items()},
-        "source": {name: dict(Counter(row.source for row in rows)) for name, rows in found.sides.items()},
-        "dropped": dict(Counter(drop.reason for drop in drops)),
-        "near_duplicates": kept - len(found.groups),
-        "seeds_near_questions": len(seeds),
-        "leakage": report,
-    }
-
-
 def refuse(leaky: Sequence[str], found: Sequence[Leak], limit: float) -> None:
     """Show what is found in train, keep all of it in a file, and end the stage."""
     path = scratch("split") / "leakage.jsonl"
@@ -165,6 +138,8 @@ def main() -> None:
         lineage = {name: [kept.get(seed, seed) for seed in seeds] for name, seeds in behind.items()}
     ranges = limits(rows, split.val_size, split.test_size, split.seed)
     found = assign(rows, split.near_duplicate_threshold, ranges, split.seed, lineage)
+    if not found.sides["train"]:
+        raise StageError("no row is left to train on: lower split.val_size and split.test_size, or add data")
     two_sides = [replace(drop, origin=origins[drop.id]) for drop in found.drops]
 
     report, leaked = leaks(found.sides, questions, split.near_duplicate_threshold, split.leakage_ngram)
@@ -178,7 +153,7 @@ def main() -> None:
     write_jsonl(DROPPED, (drop.as_row() for drop in drops))
     write_jsonl(LEAKAGE, (leak.as_row() for leak in [*near_seeds, *leaked]))
     write_json(METRICS, metrics(found, drops, near_seeds, report))
-    for line in (*summary(drops), *in_short(near_seeds), *unbalanced(found, asked)):
+    for line in (*of_drops(drops, DROPPED), *of_seeds(near_seeds, LEAKAGE), *unbalanced(found, asked)):
         print(line)
     print(
         f"split: {', '.join(f'{name} {len(side)}' for name, side in found.sides.items())} -> {SPLITS['train'].parent}/"

@@ -20,9 +20,9 @@ from stages.splitting.groups import (
     quotas,
     seeds_behind,
     side_of,
-    unbalanced,
 )
 from stages.splitting.normalise import template
+from stages.splitting.report import unbalanced
 
 WORDS = [
     f"{a}{b}" for a in ("bgp", "hold", "peer", "route", "path", "origin", "next", "flap") for b in "abcdefghijklmnop"

@@ -12,7 +12,6 @@ many rows there are: then a few rows move.
 import hashlib
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -191,21 +190,3 @@ def _first(head: dict[int, int], row: int) -> int:
     while head[row] != row:
         head[row] = row = head[head[row]]
     return row
-
-
-def unbalanced(found: Assignment, asked: Mapping[str, int]) -> list[str]:
-    """A line for each side that is empty, or twice as large as it was meant to be, and the reason if it is a group."""
-    size = Counter({name: len(rows) for name, rows in found.sides.items()})
-    side = {row.id: name for name, rows in found.sides.items() for row in rows}
-    lines = []
-    for name, wanted in asked.items():
-        if wanted and (not size[name] or size[name] > 2 * wanted):
-            groups = [(len(ids), first) for first, ids in found.groups.items() if side[first] == name]
-            among = groups or [(len(ids), first) for first, ids in found.groups.items()]
-            largest, first = max(among, key=lambda group: group[0], default=(0, ""))
-            where = "its" if groups else "the"
-            lines.append(
-                f"warning: {name} holds {size[name]} rows, asked for were {wanted}; {where} biggest group is that of "
-                f"{first} ({largest} rows{'' if groups else f', in {side[first]}' if first else ''})"
-            )
-    return lines
