@@ -1,0 +1,343 @@
+"""QLoRA training on the CPU against TRL's SFTTrainer: real tokens a second, peak memory, loss of the trained model.
+
+The bundled SmolLM2-135M learns the answers of 128 hand-written seed tasks, one epoch of 32 steps: the same rows,
+NF4 with double quantization, r=64 on all linear layers, dropout 0.1, constant learning rate, bf16, fused AdamW. What
+isn't a hyperparameter is TRL's default, gradient checkpointing included; `trl grouped` differs from `trl` in
+`group_by_length` only. Each run is a process of its own, and its clock runs from the first batch to the last update:
+imports, loading and tokenizing are before it. Real tokens are those of the rows, without padding. The loss of all
+sides is measured afterwards by one function, the stage evaluate's, as a mean over all answer tokens of all rows.
+Repeats differ in the seed (order, dropout, the adapter's first weights), so that their range is the loss's noise.
+
+Run    python -m bench.train [--check] [--ablation] [--repeats N] [--steps N]
+       --check: exit code 1 where a target is missed; --ablation: ours, with one technique switched off at a time
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.hardware import hardware
+
+SEEDS = Path("data/seeds")
+ROWS, BATCH, SEED = 128, 4, 42
+LORA = {"r": 64, "lora_alpha": 16, "lora_dropout": 0.1, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+HYPERPARAMETERS = {
+    "per_device_train_batch_size": BATCH,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 1e-4,
+    "lr_scheduler_type": "constant",
+    "weight_decay": 0.0,
+    "max_grad_norm": 0.3,
+    "optim": "adamw_torch_fused",
+    "bf16": True,
+}
+# No difference in what is computed: what is logged, and that nothing is saved while the clock runs.
+QUIET = {"use_cpu": True, "logging_steps": 1, "save_strategy": "no", "report_to": "none", "disable_tqdm": True}
+
+SIDES = ("trl", "trl grouped", "ours")
+LEAST_RATIO = {"trl": 4.0, "trl grouped": 2.3}
+MOST_MEMORY, LOSS_TOLERANCE = 0.6, 0.02
+
+# What makes ours fast: the arguments of train_ours that switch it off; None: not to be switched yet.
+ABLATIONS: dict[str, dict[str, Any] | None] = {
+    "completion-only logits": None,
+    "chunked cross-entropy": None,
+    "fused LoRA layers": None,
+    "cheap dropout masks": None,
+    "cached NF4": None,
+    "length grouping": {"group_by_length": False},
+}
+
+
+@dataclass
+class Trained:
+    model: Any
+    seconds: float
+    tokens: int
+    """Real tokens of the batches trained on."""
+    losses: list[float]
+    """Of each step's batch, before its update."""
+
+
+def tokenized_rows(folder: Path) -> list[dict[str, Any]]:
+    """ROWS seed tasks, evenly spaced over all of them in the order of their length, in the files' order."""
+    from stages.core.records import load_seeds
+    from stages.core.rendering import load_renderer
+
+    renderer, rows = load_renderer(folder, "chat", ""), []
+    for path in sorted(SEEDS.glob("*.jsonl")):
+        for task in load_seeds(SEEDS, path.stem):
+            rendered = renderer.render(task.instruction, task.output, task.input)
+            ids = rendered.input_ids
+            rows.append({"id": task.id, "input_ids": ids, "loss_start": rendered.answer_start, "length": len(ids)})
+    ranked = sorted(rows, key=lambda row: (row["length"], row["id"]))
+    chosen = {ranked[rank * (len(ranked) - 1) // (ROWS - 1)]["id"] for rank in range(ROWS)}
+    return [row for row in rows if row["id"] in chosen]
+
+
+def clocked(trainer: Any) -> float:
+    """Seconds of `trainer.train()` from the first batch to the last update."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+            self.end = time.perf_counter()
+
+    clock = Clock()
+    trainer.add_callback(clock)
+    trainer.train()
+    return clock.end - clock.start
+
+
+def train_trl(rows: Sequence[dict[str, Any]], folder: Path, steps: int, seed: int, **arguments: Any) -> Trained:
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from trl import SFTConfig, SFTTrainer
+
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    columns = {
+        "input_ids": [row["input_ids"] for row in rows],
+        "completion_mask": [[int(t >= row["loss_start"]) for t in range(row["length"])] for row in rows],
+    }
+    with tempfile.TemporaryDirectory() as output:
+        trainer = SFTTrainer(
+            model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, quantization_config=nf4),
+            processing_class=AutoTokenizer.from_pretrained(folder),
+            train_dataset=Dataset.from_dict(columns),
+            peft_config=LoraConfig(**LORA),
+            args=SFTConfig(
+                output, seed=seed, max_steps=steps, completion_only_loss=True, **HYPERPARAMETERS, **QUIET, **arguments
+            ),
+        )
+        seconds = clocked(trainer)
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    return Trained(model, seconds, int(log[-1]["num_tokens"]), [entry["loss"] for entry in log])
+
+
+def train_ours(
+    rows: Sequence[dict[str, Any]], folder: Path, steps: int, seed: int, group_by_length: bool = True
+) -> Trained:
+    from datasets import Dataset
+    from peft import LoraConfig, get_peft_model
+    from transformers import TrainingArguments, set_seed
+
+    from stages.core.loading import load_base
+    from stages.training.trainer import AnswerTrainer, collate
+
+    base = load_base(folder, "bf16", "nf4", True)
+    set_seed(seed)
+    with tempfile.TemporaryDirectory() as output:
+        trainer = AnswerTrainer(
+            model=get_peft_model(base, LoraConfig(**LORA)),
+            args=TrainingArguments(
+                output,
+                seed=seed,
+                max_steps=steps,
+                train_sampling_strategy="group_by_length" if group_by_length else "random",
+                remove_unused_columns=False,
+                include_num_input_tokens_seen="non_padding",
+                **HYPERPARAMETERS,
+                **QUIET,
+            ),
+            train_dataset=Dataset.from_list(list(rows)),
+            data_collator=collate,
+            validation=(),
+        )
+        seconds = clocked(trainer)
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    return Trained(model, seconds, trainer.state.num_input_tokens_seen, [entry["loss"] for entry in log])
+
+
+def answer_loss(model: Any, rows: Sequence[dict[str, Any]]) -> float:
+    """The mean over all answer tokens, in nats."""
+    from stages.core.loading import close_bitsandbytes_trap
+    from stages.scoring.likelihood import log_likelihoods
+
+    close_bitsandbytes_trap(model)
+    scores = log_likelihoods(model.eval(), [(row["input_ids"], row["loss_start"]) for row in rows], 8, desc="loss")
+    return -sum(scores) / sum(row["length"] - row["loss_start"] for row in rows)
+
+
+def flops(rows: Sequence[dict[str, Any]], config: Any) -> float:
+    """Floating-point operations that one QLoRA epoch over `rows` can't do without, on a Llama of `config`.
+
+    A matrix of n weights costs 2n a token forward and 2n backward to its input; only a LoRA matrix costs another 2n
+    for its own gradient. The head is needed where the next token is an answer's. Causal attention of T tokens is
+    T^2 / 2 products of queries and keys and as many of weights and values, each with two more backward. Left out:
+    padding, anything computed twice, and what is no matrix product (norms, softmax, activations, the optimizer).
+    """
+    hidden, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
+    size = hidden // heads
+    queries, keys = heads * size, config.num_key_value_heads * size
+    shapes = [(hidden, queries), (hidden, keys), (hidden, keys), (queries, hidden)]
+    shapes += [(hidden, inner), (hidden, inner), (inner, hidden)]
+    frozen = config.num_hidden_layers * sum(ins * outs for ins, outs in shapes)
+    adapter = config.num_hidden_layers * sum(LORA["r"] * (ins + outs) for ins, outs in shapes)
+    tokens = sum(row["length"] for row in rows)
+    answers = sum(row["length"] - row["loss_start"] for row in rows)
+    attention = config.num_hidden_layers * 6 * queries * sum(row["length"] ** 2 for row in rows)
+    return tokens * (4 * frozen + 6 * adapter) + answers * 4 * hidden * config.vocab_size + attention
+
+
+def matmul_flops_a_second() -> float:
+    """What this machine's bf16 matrix product reaches on all threads: the best of ten of 2048 x 2048."""
+    import torch
+
+    size, best = 2048, float("inf")
+    left, right = (torch.randn(size, size, dtype=torch.bfloat16) for _ in range(2))
+    for _ in range(10):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def measure(side: str, steps: int, seed: int, without: str) -> dict[str, Any]:
+    """One run, in this process."""
+    from transformers import AutoConfig
+
+    from stages.core.sections import BUNDLED_MODEL
+    from stages.weights.reference import resolve
+
+    folder = resolve(BUNDLED_MODEL, "")[1]
+    rows = tokenized_rows(folder)
+    if side == "ours":
+        run = train_ours(rows, folder, steps, seed, **((ABLATIONS[without] or {}) if without else {}))
+    else:
+        grouped = {"train_sampling_strategy": "group_by_length"} if side == "trl grouped" else {}
+        run = train_trl(rows, folder, steps, seed, **grouped)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lengths = [row["length"] for row in rows]
+    return {
+        "seconds": run.seconds,
+        "tokens": run.tokens,
+        "tokens_a_second": run.tokens / run.seconds,
+        "peak_megabytes": peak,
+        "losses": run.losses,
+        "final_loss": answer_loss(run.model, rows),
+        "matmul_flops_a_second": matmul_flops_a_second(),
+        "flops_a_token": flops(rows, AutoConfig.from_pretrained(folder)) / sum(lengths),
+        "lengths": [min(lengths), sum(lengths) / len(lengths), max(lengths), sum(lengths)],
+    }
+
+
+def run(side: str, steps: int, seed: int, without: str = "") -> dict[str, Any]:
+    """One run, in a process of its own with a thread for each core."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count()), "HF_HUB_OFFLINE": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run.json"
+        command = [sys.executable, "-m", "bench.train", "--side", side, "--steps", str(steps), "--seed", str(seed)]
+        command += ["--without", without, "--out", str(out)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{side}: exit code {done.returncode}\n{done.stderr[-4000:]}")
+        return dict(json.loads(out.read_text(encoding="utf-8")))
+
+
+def median(runs: Sequence[dict[str, Any]], key: str) -> float:
+    return statistics.median(each[key] for each in runs)
+
+
+def compare(repeats: int, steps: int) -> bool:
+    """Print the table and the line of figures; True where every target is met."""
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    for repeat in range(repeats):
+        for side in SIDES:
+            runs[side].append(run(side, steps, SEED + repeat))
+            last = runs[side][-1]
+            print(f"{side}, seed {SEED + repeat}: {last['tokens_a_second']:.0f} tokens a second", file=sys.stderr)
+    least, mean, most, total = runs["ours"][0]["lengths"]
+    print(f"{hardware()}; {ROWS} rows of {least} to {most} tokens, {mean:.0f} on average, {total:,} in all;")
+    print(f"{steps} steps of {BATCH} rows, {repeats} runs a side, alternating\n")
+    print("| side | real tokens a second | ours, times as fast | peak MB | ours, of it | loss | lowest and highest |")
+    print("|---|---|---|---|---|---|---|")
+    speed, peak, loss, noise = {}, {}, {}, LOSS_TOLERANCE
+    for side in SIDES:
+        speed[side], peak[side] = median(runs[side], "tokens_a_second"), median(runs[side], "peak_megabytes")
+        loss[side] = median(runs[side], "final_loss")
+    for side in SIDES:
+        losses = [each["final_loss"] for each in runs[side]]
+        noise = max(noise, max(losses) - min(losses))
+        print(
+            f"| {side} | {speed[side]:.1f} | {speed['ours'] / speed[side]:.2f} | {peak[side]:,.0f} "
+            f"| {peak['ours'] / peak[side]:.2f} | {loss[side]:.4f} | {min(losses):.4f} to {max(losses):.4f} |"
+        )
+    limit = median(runs["ours"], "matmul_flops_a_second")
+    token = runs["ours"][0]["flops_a_token"]
+    ratios = {side: speed["ours"] / speed[side] for side in LEAST_RATIO}
+    memory, apart = peak["ours"] / peak["trl"], abs(loss["ours"] - loss["trl"])
+    print(
+        f"\nbf16 matrix product: {limit / 1e9:.0f} GFLOP/s; {token / 1e6:.0f} MFLOP a token, so at most "
+        f"{limit / token:.0f} tokens a second"
+    )
+    print(
+        f"training: {speed['ours']:.0f} real tokens a second, {ratios['trl']:.2f} times TRL's defaults, "
+        f"{ratios['trl grouped']:.2f} times TRL grouped by length, at {memory:.2f} of its peak memory; losses "
+        f"{apart:.4f} apart (noise {noise:.4f}); {speed['ours'] * token / limit:.0%} of the bf16 matmul limit"
+    )
+    return all(ratios[side] >= LEAST_RATIO[side] for side in ratios) and memory <= MOST_MEMORY and apart <= noise
+
+
+def ablate(steps: int) -> None:
+    """Print ours with one technique switched off at a time, one run each."""
+    print(f"{hardware()}; {steps} steps of {BATCH} rows, one run each\n")
+    print("| ours without | real tokens a second | of all together | peak MB | loss |")
+    print("|---|---|---|---|---|")
+    whole = 0.0
+    for without in ("", *(name for name, arguments in ABLATIONS.items() if arguments)):
+        one = run("ours", steps, SEED, without)
+        whole = whole or one["tokens_a_second"]
+        print(
+            f"| {without or '(all together)'} | {one['tokens_a_second']:.1f} | {one['tokens_a_second'] / whole:.2f} "
+            f"| {one['peak_megabytes']:,.0f} | {one['final_loss']:.4f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Training against TRL's SFTTrainer.")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    parser.add_argument("--ablation", action="store_true", help="ours, with one technique switched off at a time")
+    parser.add_argument("--repeats", type=int, default=3, help="runs a side (3)")
+    parser.add_argument("--steps", type=int, default=ROWS // BATCH, help=f"of a run ({ROWS // BATCH}: an epoch)")
+    parser.add_argument("--side", choices=SIDES, help="one run in this process")
+    parser.add_argument("--seed", type=int, default=SEED, help="of --side")
+    parser.add_argument("--without", default="", help="of --side ours: a technique to switch off")
+    parser.add_argument("--out", type=Path, help="of --side: a JSON file instead of the standard output")
+    given = parser.parse_args()
+    if given.side:
+        figures = json.dumps(measure(given.side, given.steps, given.seed, given.without))
+        if given.out:
+            given.out.write_text(figures, encoding="utf-8")
+        else:
+            print(figures)
+    elif given.ablation:
+        ablate(given.steps)
+    elif not compare(given.repeats, given.steps) and given.check:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
