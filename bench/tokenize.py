@@ -132,8 +132,9 @@ def main() -> None:
     *_, before, most = sorted(seconds)
     exponent = math.log(processor[most] / processor[before]) / math.log(most / before)
     print(
-        f"\ntokenize, {most:,} records: {seconds[most]:.0f} s, {most / seconds[most]:,.0f} records a second, growth "
-        f"n^{exponent:.2f} from {before:,}, {peaks[most]:,.0f} MB in all processes"
+        f"\ntokenize, {most:,} records: {seconds[most]:,.0f} s, {processor[most]:,.0f} s of the processors "
+        f"({most / processor[most]:,.0f} records a second and core), growth n^{exponent:.2f} from {before:,}, "
+        f"{peaks[most]:,.0f} MB in all processes"
     )
     if arguments.check and not (max(peaks.values()) < MOST_MEGABYTES and exponent <= MOST_EXPONENT):
         raise SystemExit(1)
