@@ -1,7 +1,7 @@
 """The base model's answers and scores: what the tuned model is compared with.
 
 Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/splits/test.jsonl,
-       data/questions/, params `model.precision`, `model.quantization`, `model.double_quantization`,
+       data/questions/, params `model.precision`, `model.quantization`, `model.double_quantization`, `model.quantized_weights`,
        `tokenize.template`, `tokenize.system_prompt`, `evaluate`
 Writes results/base.jsonl (every answer), metrics/baseline.json
 Run    python -m stages.baseline
@@ -32,12 +32,13 @@ def main() -> None:
         "model.precision",
         "model.quantization",
         "model.double_quantization",
+        "model.quantized_weights",
         "tokenize.template",
         "tokenize.system_prompt",
         "evaluate",
     )
     material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, params)
-    model = load_base(locate(BASE), params.model.precision, params.model.quantization, params.model.double_quantization)
+    model = load_base(locate(BASE), **vars(params.model))
     metrics, answers = measure(model, material)
     write_jsonl(ANSWERS, answers)
     write_json(METRICS, metrics)

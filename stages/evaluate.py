@@ -2,7 +2,7 @@
 
 Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet,
        data/splits/test.jsonl, data/questions/, metrics/baseline.json,
-       params `model.precision`, `model.quantization`, `model.double_quantization`,
+       params `model.precision`, `model.quantization`, `model.double_quantization`, `model.quantized_weights`,
        `tokenize.template`, `tokenize.system_prompt`, `evaluate`
 Writes results/tuned.jsonl (every answer), metrics/evaluate.json (with `delta`: tuned - base)
 Run    python -m stages.evaluate
@@ -49,13 +49,14 @@ def main() -> None:
         "model.precision",
         "model.quantization",
         "model.double_quantization",
+        "model.quantized_weights",
         "tokenize.template",
         "tokenize.system_prompt",
         "evaluate",
     )
     baseline = read_json(BASELINE)
     material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, params)
-    base = load_base(locate(BASE), params.model.precision, params.model.quantization, params.model.double_quantization)
+    base = load_base(locate(BASE), **vars(params.model))
     metrics, answers = measure(load_adapter(base, ADAPTER), material)
     write_jsonl(ANSWERS, answers)
     write_json(METRICS, metrics | {"delta": difference(metrics, baseline)})

@@ -1,120 +1,118 @@
-"""Token ids to a LoRA adapter: QLoRA, on CUDA or on the CPU.
+"""Token ids to a LoRA adapter: QLoRA, on CUDA or on the CPU, in one process or in several.
 
-Reads  data/tokenized/train.parquet, val.parquet, models/base.json,
-       params `model.precision`, `model.quantization`, `model.double_quantization`, `lora`, `train`
-Writes models/adapter/ (adapter_model.safetensors, adapter_config.json), metrics/train.json,
-       metrics/train_loss.csv, metrics/val_loss.csv
-Run    python -m stages.train
+Reads  data/tokenized/train.parquet, val.parquet, models/base.json, params `model.precision`, `model.quantization`,
+       `model.double_quantization`, `model.quantized_weights`, `lora`, `train`
+Writes models/adapter/ (adapter_model.safetensors, adapter_config.json, training.json: all that made it),
+       metrics/train.json and the curves metrics/{train_loss,val_loss,learning_rate,grad_norm}.csv
+Run    python -m stages.train, or accelerate launch --config_file profiles/launch/ddp.yaml -m stages.train
 
 QLoRA: Dettmers et al., arXiv 2305.14314. The base is frozen and in 4-bit NormalFloat; what is trained
-are low-rank matrices on all of its linear layers.
+are low-rank matrices on all of its linear layers. A killed run goes on from its last checkpoint in .scratch/train/.
+Speed and memory of the run are in .scratch/logs/train.json.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stages.core.errors import StageError, run_stage
-from stages.core.files import read_json, scratch, write_csv, write_json
-from stages.core.loading import choose_precision, load_base
+from stages.core.files import read_json, scratch, sha256_file, write_csv, write_json
+from stages.core.loading import load_base
 from stages.core.params import load_params
-from stages.core.tables import read_parquet
-from stages.training.adapter import add_adapter, save_adapter
+from stages.core.tables import read_parquet, template_hash
 from stages.weights.reference import locate
-
-if TYPE_CHECKING:
-    from transformers import TrainingArguments
 
 TRAIN = Path("data/tokenized/train.parquet")
 VAL = Path("data/tokenized/val.parquet")
 BASE = Path("models/base.json")
 ADAPTER = Path("models/adapter")
 METRICS = Path("metrics/train.json")
-TRAIN_LOSS = Path("metrics/train_loss.csv")
-VAL_LOSS = Path("metrics/val_loss.csv")
+CURVES = {
+    "loss": Path("metrics/train_loss.csv"),
+    "val_loss": Path("metrics/val_loss.csv"),
+    "learning_rate": Path("metrics/learning_rate.csv"),
+    "grad_norm": Path("metrics/grad_norm.csv"),
+}
 
 
-def training_arguments(train: Any, precision: str) -> "TrainingArguments":
-    """The `train` section in the names of the installed transformers.
+def resolved(params: Any, base: dict[str, Any], accelerator: Any, dtype: Any) -> dict[str, Any]:
+    """All that made the adapter, saved beside it: params, the hashes of its inputs, versions, precision, device."""
+    from stages.training.checkpoint import versions
 
-    The seed document's `warmup_ratio` is now a `warmup_steps` below 1, its `group_by_length` a
-    `train_sampling_strategy`, `gradient_checkpointing` is `activation_checkpointing`, and its `fp16` follows
-    from `model.precision`.
-    """
-    import torch
-    from transformers import TrainingArguments
-
-    dtype = choose_precision(precision)
-    named = train.model_dump(exclude={"warmup_ratio", "group_by_length", "gradient_checkpointing"})
-    arguments = TrainingArguments(
-        output_dir=str(scratch("train")),
-        warmup_steps=train.warmup_ratio,
-        train_sampling_strategy="group_by_length" if train.group_by_length else "random",
-        activation_checkpointing=train.gradient_checkpointing,
-        bf16=dtype == torch.bfloat16,
-        fp16=dtype == torch.float16,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        eval_strategy="steps",
-        eval_on_start=True,
-        save_strategy="no",
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to="none",
-        **named,
-    )
-    if arguments.n_gpu > 1:
-        # One process drives one GPU: DataParallel would copy the 4-bit weights and break them.
-        arguments._n_gpu = 1
-    return arguments
+    return {
+        "base": base,
+        "data": {path.as_posix(): sha256_file(path) for path in (TRAIN, VAL)},
+        "template_hash": template_hash(TRAIN),
+        "model": vars(params.model) | {"precision": str(dtype).removeprefix("torch.")},
+        "lora": params.lora.model_dump(),
+        "train": params.train.model_dump(),
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "versions": versions(),
+    }
 
 
-def curves(history: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """(step, loss) of the Trainer's log, the last one of each step."""
-    by_step = {entry["step"]: round(entry[key], 6) for entry in history if key in entry}
-    return [{"step": step, "loss": loss} for step, loss in sorted(by_step.items())]
+def summary(run: Any, trainable: int) -> dict[str, Any]:
+    """metrics/train.json: numbers that are the same on every run."""
+    metrics: dict[str, Any] = {
+        "steps": run.step,
+        "epochs": round(run.epochs, 4),
+        "trainable_parameters": trainable,
+        "loss": {"first": run.loss[0]["loss"], "last": run.loss[-1]["loss"]},
+    }
+    if losses := [entry["loss"] for entry in run.val_loss]:
+        kept = min(losses) if run.train.early_stopping_patience else losses[-1]
+        metrics["val_loss"] = {"before": losses[0], "after": kept}
+    return metrics
 
 
 def main() -> None:
-    params = load_params("model.precision", "model.quantization", "model.double_quantization", "lora", "train")
-    table, validation = read_parquet(TRAIN), read_parquet(VAL).to_pylist()
-    if not table.num_rows:
-        raise StageError(f"{TRAIN}: no rows to train on")
-    from datasets import Dataset
-
-    from stages.training.trainer import AnswerTrainer, Progress, collate
-
-    folder = locate(BASE)
-    base = load_base(folder, params.model.precision, params.model.quantization, params.model.double_quantization)
-    model = add_adapter(base, params.lora, params.train.seed)
-    trainable, total = model.get_nb_trainable_parameters()
-    print(f"training {trainable:,} of {total:,} parameters on {table.num_rows} rows, {base.dtype} on {base.device}")
-    trainer = AnswerTrainer(
-        model=model,
-        args=training_arguments(params.train, params.model.precision),
-        train_dataset=Dataset(table),
-        eval_dataset=Dataset(table.slice(0, 0)),
-        validation=validation,
-        data_collator=collate,
-        callbacks=[Progress()],
+    params = load_params(
+        "model.precision",
+        "model.quantization",
+        "model.double_quantization",
+        "model.quantized_weights",
+        "lora",
+        "train",
     )
-    trainer.train()
-    history = trainer.state.log_history
-    losses, val_losses = curves(history, "loss"), curves(history, "eval_loss")
-    save_adapter(model, ADAPTER, read_json(BASE))
-    write_csv(TRAIN_LOSS, losses)
-    write_csv(VAL_LOSS, val_losses)
-    metrics: dict[str, Any] = {
-        "steps": trainer.state.global_step,
-        "epochs": round(trainer.state.epoch or 0, 4),
-        "trainable_parameters": trainable,
-        "loss": {"first": losses[0]["loss"], "last": losses[-1]["loss"]},
-    }
-    if val_losses:
-        metrics["val_loss"] = {"before": val_losses[0]["loss"], "after": val_losses[-1]["loss"]}
-    write_json(METRICS, metrics)
-    print(f"adapter -> {ADAPTER}/, curves -> {TRAIN_LOSS}, {VAL_LOSS}; next: dvc plots show")
+    rows, validation = read_parquet(TRAIN).to_pylist(), read_parquet(VAL).to_pylist()
+    if not rows:
+        raise StageError(f"{TRAIN}: no rows to train on")
+    reference = read_json(BASE)
+
+    from stages.training.adapter import save_adapter
+    from stages.training.build import build, make_accelerator
+    from stages.training.checkpoint import Checkpoints, run_key
+    from stages.training.loop import Run
+
+    accelerator = make_accelerator(params.model.precision)
+    folder = locate(BASE)
+    base = load_base(folder, **vars(params.model))
+    model, start = build(base, params.lora, params.train, folder)
+    trainable, total = model.model.get_nb_trainable_parameters()
+    made_by = resolved(params, reference, accelerator, base.dtype)
+    checkpoints = Checkpoints(scratch("train") / run_key([TRAIN, VAL, BASE], made_by=made_by))
+    run = Run(model, rows, validation, params.train, accelerator)
+    say = accelerator.print
+    say(f"training {trainable:,} of {total:,} parameters on {len(rows)} rows, {base.dtype} on {base.device}")
+    if state := checkpoints.load():
+        run.restore(state)
+        say(f"goes on after step {run.step} of {params.train.max_steps}, from {checkpoints.path}")
+    run.fit(checkpoints)
+    weights = run.gathered()
+    if not accelerator.is_main_process:
+        return
+    save_adapter(model.model, ADAPTER, reference, made_by, start, weights)
+    for name, path in CURVES.items():
+        write_csv(path, getattr(run, name))
+    write_json(METRICS, summary(run, trainable))
+    speed = run.speed()
+    write_json(scratch("logs") / "train.json", speed)
+    checkpoints.remove()
+    print(
+        f"{speed['tokens_per_second']:,.0f} tokens a second, {speed['padding_share']:.0%} padding, peak memory "
+        + ", ".join(f"{value:,} MB ({name})" for name, value in speed["peak_memory_mb"].items())
+    )
+    print(f"adapter -> {ADAPTER}/, curves -> metrics/; next: dvc plots show")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The base model in memory: precision by hardware, NF4 quantization, and the bitsandbytes trap closed.
+"""The base model in memory: precision by hardware, quantization, and the bitsandbytes trap closed.
 
-NF4 with double quantization as in QLoRA (Dettmers et al., arXiv 2305.14314). On CUDA the weights stay
-packed in 4 bits. On the CPU they are quantized and dequantized again, once: the same numbers as 4-bit
-weights, without unpacking them in every forward and backward pass (see `load_base`).
+NF4 with double quantization as in QLoRA (Dettmers et al., arXiv 2305.14314), or int8. On CUDA the weights stay packed.
+Small models on the CPU are quantized and dequantized again, once: the same numbers as packed weights,
+without unpacking them in every forward and backward pass.
 """
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
+# Parameters up to which `auto` dequantizes on a CPU: 6 GB in bf16.
+LARGEST_CACHED = 3 * 10**9
+
+
 def choose_precision(precision: str) -> "torch.dtype":
     """`auto`: bf16 where the hardware has it, fp16 on older CUDA, else fp32."""
     import torch
@@ -38,38 +43,67 @@ def choose_precision(precision: str) -> "torch.dtype":
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
-def load_base(folder: Path, precision: str, quantization: str, double_quantization: bool) -> "PreTrainedModel":
-    """The model of `folder` in eval mode, on the first CUDA device or the CPU.
+def load_base(
+    folder: Path, precision: str, quantization: str, double_quantization: bool, quantized_weights: str = "auto"
+) -> "PreTrainedModel":
+    """The model of `folder` in eval mode, frozen, on this process's CUDA device or the CPU.
 
-    Raises StageError when the folder holds no causal language model.
+    The arguments are those of params' `model` section. Raises StageError when the folder holds no causal language
+    model.
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     dtype = choose_precision(precision)
     arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
-    if torch.cuda.is_available():
+    # Under FSDP the first process alone reads the weights, and accelerate hands out the shards.
+    if torch.cuda.is_available() and not under_fsdp():
         arguments["device_map"] = {"": torch.cuda.current_device()}
-    if quantization == "nf4":
-        arguments["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=double_quantization,
-            bnb_4bit_compute_dtype=dtype,
-        )
+    if quantization != "none":
+        arguments["quantization_config"] = _quantization(quantization, double_quantization, dtype)
     disable_progress_bar()
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(folder, **arguments)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StageError(f"{folder}: can't be loaded as a causal language model ({_reason(error)})") from None
-    if quantization == "nf4":
+    if quantization != "none":
         close_bitsandbytes_trap(model)
-        if not torch.cuda.is_available():
+        if _is_cached(quantized_weights, model.num_parameters()):
             model = dequantize(model, dtype)
+    model.requires_grad_(False)
     loaded: PreTrainedModel = model.eval()
     return loaded
+
+
+def under_fsdp() -> bool:
+    """Whether `accelerate launch` started this process with FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+
+
+def _quantization(quantization: str, double: bool, dtype: "torch.dtype") -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    # FSDP shards the packed bytes as numbers of the type that all other weights have.
+    storage = {"bnb_4bit_quant_storage": dtype} if under_fsdp() else {}
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=double,
+        bnb_4bit_compute_dtype=dtype,
+        **storage,
+    )
+
+
+def _is_cached(quantized_weights: str, parameters: int) -> bool:
+    import torch
+
+    if quantized_weights == "auto":
+        return not torch.cuda.is_available() and parameters <= LARGEST_CACHED
+    return quantized_weights == "cached"
 
 
 def close_bitsandbytes_trap(model: "PreTrainedModel") -> None:
@@ -86,7 +120,7 @@ def close_bitsandbytes_trap(model: "PreTrainedModel") -> None:
 
 
 def dequantize(model: Any, dtype: "torch.dtype") -> Any:
-    """NF4 weights as plain frozen `nn.Linear` weights of the same values."""
+    """Quantized weights as plain frozen `nn.Linear` weights of the same values."""
     # transformers warns that it dequantizes: that is what was asked for.
     logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
     plain = model.dequantize(dtype=dtype)

@@ -1,0 +1,87 @@
+"""Which rows are trained on at which step: a plan that is a function of lengths, params, seed and epoch alone.
+
+A step takes `per_device_train_batch_size * gradient_accumulation_steps * processes` rows. They are chosen first and cut
+into batches afterwards, so that 8 x 1, 4 x 2 and 1 x 8 (and two processes of half as many) see the same rows
+at the same step, and a run that goes on at step k needs nothing but k.
+"""
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Rows are sorted within runs of this many steps, as in transformers' LengthGroupedSampler: over all of them, the order
+# of training would be the order of lengths.
+GROUPED_STEPS = 50
+
+Batch = list[int]
+"""Positions of rows that go through the model together."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How rows become the batches of each step, on each of `processes`."""
+
+    lengths: Sequence[int]
+    seed: int
+    rows: int
+    """Of a batch."""
+    tokens: int
+    """Of a batch, padding included, instead of `rows`; 0: off. A longer row is a batch of its own."""
+    accumulation: int
+    processes: int
+    group_by_length: bool
+
+    def steps(self) -> Iterator[list[Batch]]:
+        """The batches of each step, epoch after epoch without end; process p takes those at p, p + processes, ..."""
+        for epoch in itertools.count():
+            yield from self.epoch(epoch)
+
+    def epoch(self, epoch: int) -> list[list[Batch]]:
+        """All rows once. The last step of an epoch, or of a run of grouped steps, may have fewer rows."""
+        draw = random.Random(f"{self.seed}/{epoch}")
+        order = list(range(len(self.lengths)))
+        draw.shuffle(order)
+        if not self.group_by_length:
+            return self._cut(order)
+        whole = self.rows * self.accumulation * self.processes * GROUPED_STEPS
+        grouped = [
+            sorted(order[start : start + whole], key=lambda row: (-self.lengths[row], row))
+            for start in range(0, len(order), whole)
+        ]
+        steps = list(itertools.chain.from_iterable(self._cut(group) for group in grouped))
+        draw.shuffle(steps)
+        # The largest step of all goes first: what does not fit into memory shows at once.
+        largest = max(range(len(steps)), key=lambda step: self._largest(steps[step]), default=0)
+        return steps[largest : largest + 1] + steps[:largest] + steps[largest + 1 :]
+
+    def _cut(self, order: Sequence[int]) -> list[list[Batch]]:
+        batches = self._by_tokens(order) if self.tokens else _chunks(order, self.rows)
+        return [list(step) for step in _chunks(batches, self.accumulation * self.processes)]
+
+    def _by_tokens(self, order: Sequence[int]) -> list[Batch]:
+        batches: list[Batch] = []
+        width = 0
+        for row in order:
+            width = max(width, self.lengths[row])
+            if batches and width * (len(batches[-1]) + 1) <= self.tokens:
+                batches[-1].append(row)
+            else:
+                batches.append([row])
+                width = self.lengths[row]
+        return batches
+
+    def _largest(self, step: list[Batch]) -> int:
+        return max(len(batch) * max(self.lengths[row] for row in batch) for batch in step)
+
+
+def padding_share(steps: Sequence[list[Batch]], lengths: Sequence[int]) -> float:
+    """Share of the positions of all batches that are padding; 0.0 for none."""
+    batches = list(itertools.chain.from_iterable(steps))
+    padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
+    return 1 - sum(lengths[row] for batch in batches for row in batch) / padded if padded else 0.0
+
+
+def _chunks(items: Sequence[Any], size: int) -> list[list[Any]]:
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]

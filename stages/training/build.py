@@ -1,0 +1,56 @@
+"""Base model and params to what is trained: adapter, fast layers, loss as a module, and the accelerator for it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stages.core.loading import choose_precision, under_fsdp
+from stages.training.adapter import add_adapter
+from stages.training.attention import use_blocked_attention
+from stages.training.fast_layers import use_fast_layers, use_fast_norms
+from stages.training.initialisation import Start
+from stages.training.loss import AnswerLoss
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def make_accelerator(precision: str) -> Any:
+    """Device, processes and mixed precision: as `accelerate launch` set them, or one process on its first device."""
+    from accelerate import Accelerator
+
+    dtype = choose_precision(precision)
+    mixed = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}[dtype]
+    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
+
+
+def build(
+    base: "PreTrainedModel",
+    lora: Any,
+    train: Any,
+    folder: Path,
+    fast_layers: bool = True,
+    fast_attention: bool = True,
+    all_logits: bool = False,
+) -> tuple[AnswerLoss, Start]:
+    """`base` (from `folder`) with an adapter, ready for a `Run`. The last three are for bench/train.py to compare."""
+    model, start = add_adapter(base, lora, train.seed, folder)
+    on_cpu = not torch.cuda.is_available()
+    pools = []
+    if fast_layers and on_cpu:
+        pools = use_fast_layers(model)
+        use_fast_norms(model)
+    if fast_attention and on_cpu:
+        use_blocked_attention(base)
+    if train.gradient_checkpointing:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+    return AnswerLoss(model, train.neftune_noise_alpha, pools, all_logits), start
+
+
+def shard_as_peft(accelerator: Any, model: AnswerLoss) -> None:
+    """FSDP wraps each trainable layer apart from the frozen ones, whose bytes can't be of one type with theirs."""
+    if under_fsdp():
+        from peft.utils.other import fsdp_auto_wrap_policy
+
+        accelerator.state.fsdp_plugin.auto_wrap_policy = fsdp_auto_wrap_policy(model.model)

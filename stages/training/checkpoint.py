@@ -1,0 +1,62 @@
+"""What a killed run goes on from: the adapter, the optimizer and the curves after a step, in one file.
+
+Everything else is a function of the step (batches, learning rate, random numbers), which is why a resumed run ends
+with the bytes of an undisturbed one. The folder is named by a hash of all that decides the result: params,
+inputs, code and library versions. Whatever changes there, nothing of another run is picked up.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.core.files import atomic_path, sha256_file, sha256_json
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    # The build (+cpu, +cu130) belongs to the machine, not to the version.
+    return {name: version(name).split("+")[0] for name in LIBRARIES}
+
+
+def run_key(inputs: list[Path], **decisive: Any) -> str:
+    """A hash of the files `inputs`, of the values `decisive`, of the project's code as loaded and of the libraries."""
+    code = {
+        name: sha256_file(path)
+        for name, module in sorted(sys.modules.items())
+        if name.split(".")[0] == "stages" and (path := getattr(module, "__file__", None))
+    }
+    files = {path.as_posix(): sha256_file(path) for path in inputs}
+    # The threads share sums among them in another order: another number gives other bits.
+    return sha256_json([files, decisive, code, versions(), torch.get_num_threads()])[:16]
+
+
+class Checkpoints:
+    """The newest state of one run, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "state.pt"
+
+    def load(self) -> dict[str, Any] | None:
+        """The last complete state, or None; tensors are on the CPU."""
+        if not self.path.is_file():
+            return None
+        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replaces the state before it in one step: a kill at any moment leaves the old one or the new one."""
+        with atomic_path(self.path) as temporary:
+            torch.save(state, temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)

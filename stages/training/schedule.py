@@ -1,0 +1,51 @@
+"""The optimizer of the adapter, and the learning rate of each step."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from stages.core.errors import StageError
+
+
+def build_optimizer(weights: Iterable[tuple[str, torch.nn.Parameter]], train: Any) -> torch.optim.Optimizer:
+    """`train.optim` over the named trainable weights; with LoRA+ the B matrices are a group of a higher rate.
+
+    Each group has `ratio`: its learning rate is `learning_rate(step) * ratio`.
+    """
+    named = [(name, weight) for name, weight in weights if weight.requires_grad]
+    faster = [weight for name, weight in named if train.loraplus_lr_ratio > 1 and "lora_B" in name]
+    known = {id(weight) for weight in faster}
+    groups = [
+        {"params": [weight for _, weight in named if id(weight) not in known], "ratio": 1.0},
+        {"params": faster, "ratio": train.loraplus_lr_ratio},
+    ]
+    if train.loraplus_lr_ratio > 1 and not faster:
+        raise StageError("train.loraplus_lr_ratio: the B matrices can't be told apart here (FSDP); set it to 1.0")
+    options = {"lr": train.learning_rate, "weight_decay": train.weight_decay}
+    return _class(train.optim)([group for group in groups if group["params"]], **options)
+
+
+def _class(name: str) -> Any:
+    if name.startswith("adamw_torch"):
+        return lambda groups, **options: torch.optim.AdamW(groups, fused=name.endswith("fused"), **options)
+    import bitsandbytes as bnb
+
+    return {"paged_adamw_32bit": bnb.optim.PagedAdamW32bit, "paged_adamw_8bit": bnb.optim.PagedAdamW8bit}[name]
+
+
+def learning_rate(step: int, train: Any) -> float:
+    """The rate of the update after which `step` (from 1) steps are done: transformers' schedules, of the same names."""
+    done, warmup = step - 1, math.ceil(train.max_steps * train.warmup_ratio)
+    if train.lr_scheduler_type == "constant":
+        return float(train.learning_rate)
+    if done < warmup:
+        return float(train.learning_rate * done / warmup)
+    left = max(1, train.max_steps - warmup)
+    factor = {
+        "constant_with_warmup": 1.0,
+        "linear": (train.max_steps - done) / left,
+        "cosine": 0.5 * (1 + math.cos(math.pi * (done - warmup) / left)),
+    }[train.lr_scheduler_type]
+    return float(train.learning_rate * factor)
