@@ -125,7 +125,7 @@ def test_every_writer_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_text", full)
-    monkeypatch.setattr(pyarrow.parquet, "write_table", full)
+    monkeypatch.setattr(pyarrow.parquet, "ParquetWriter", full)
     write: dict[str, Any] = {"json": write_json, "jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}
     with pytest.raises(OSError, match="No space left"):
         write[kind](path, [])
