@@ -29,7 +29,7 @@ class CausalAttention(torch.autograd.Function):
         attended = torch.empty_like(query, memory_format=torch.contiguous_format)
         probabilities = []
         for start, end in _blocks(length):
-            block = (query[:, :, start:end] * scale).view(pairs, -1, size)
+            block = (query[:, :, start:end] * scale).reshape(pairs, -1, size)
             scores = torch.bmm(block, key[:, :end].transpose(1, 2))
             future = torch.ones(end - start, end - start, dtype=torch.bool).triu(1)
             scores.view(pairs, group, end - start, end)[..., start:].masked_fill_(future, -torch.inf)
@@ -52,7 +52,7 @@ class CausalAttention(torch.autograd.Function):
             scores = torch.bmm(block, value[:, :end].transpose(1, 2))
             scores = torch._softmax_backward_data(scores, attention, -1, scores.dtype)
             query_gradient[:, :, start:end] = torch.bmm(scores, key[:, :end]).view(pairs, group, -1, size)
-            block = (query[:, :, start:end] * ctx.scale).view(pairs, -1, size)
+            block = (query[:, :, start:end] * ctx.scale).reshape(pairs, -1, size)
             key_gradient[:, :end].baddbmm_(scores.transpose(1, 2), block)
         query_gradient *= ctx.scale
         batch = gradients[0].shape[0]

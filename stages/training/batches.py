@@ -39,16 +39,20 @@ class Plan:
             yield from self.epoch(epoch)
 
     def epoch(self, epoch: int) -> list[list[Batch]]:
-        """All rows once. The last step of an epoch, or of a run of grouped steps, may have fewer rows."""
+        """All rows once. One step of an epoch may have fewer rows; by tokens, one of each run of grouped steps."""
         draw = random.Random(f"{self.seed}/{epoch}")
         order = list(range(len(self.lengths)))
         draw.shuffle(order)
         if not self.group_by_length:
             return self._cut(order)
         whole = self.rows * self.accumulation * self.processes * GROUPED_STEPS
+        # What is left over joins the last run: the step with fewer rows then has the shortest ones, and which step is
+        # the largest depends on its rows only, not on how they are cut.
+        starts = range(0, max(whole, len(order) - whole + 1), whole)
+        ends = [*starts[1:], len(order)]
         grouped = [
-            sorted(order[start : start + whole], key=lambda row: (-self.lengths[row], row))
-            for start in range(0, len(order), whole)
+            sorted(order[start:end], key=lambda row: (-self.lengths[row], row))
+            for start, end in zip(starts, ends, strict=True)
         ]
         steps = list(itertools.chain.from_iterable(self._cut(group) for group in grouped))
         draw.shuffle(steps)
@@ -72,8 +76,8 @@ class Plan:
                 width = self.lengths[row]
         return batches
 
-    def _largest(self, step: list[Batch]) -> int:
-        return max(len(batch) * max(self.lengths[row] for row in batch) for batch in step)
+    def _largest(self, step: list[Batch]) -> tuple[int, int]:
+        return max(len(batch) * max(self.lengths[row] for row in batch) for batch in step), sum(map(len, step))
 
 
 def padding_share(steps: Sequence[list[Batch]], lengths: Sequence[int]) -> float:

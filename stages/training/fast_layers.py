@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-# Entries of the pool that masks are cut from, 16 MB in bf16: several times the largest mask of a batch of 1,500 tokens.
+# Places in the pool where a mask may begin, 16 MB in bf16: several times the largest mask of a batch of 1,500 tokens.
 POOL = 2**23
 
 
@@ -22,24 +22,32 @@ class DropoutPool:
 
     def __init__(self, rate: float, dtype: torch.dtype) -> None:
         self.rate, self.dtype = rate, dtype
-        self._pool: torch.Tensor | None = None
+        self._largest = 0
+        self.refresh()
 
     def refresh(self) -> None:
-        """New random bits, from torch's generator: masks are a function of its state here and at each `mask`."""
-        self._pool = None
+        """New random bits, from torch's generator: masks are a function of its state here and at each `mask`.
+
+        Of nothing else: where gradients are checkpointed, a layer that runs again from the same state must get its
+        mask again. So the bits are of a seed drawn here, and more of them, for a larger mask, begin with the same ones.
+        """
+        self._seed = int(torch.randint(2**63 - 1, ()))
+        self._pool = torch.empty(0)
 
     def mask(self, shape: torch.Size) -> torch.Tensor:
         """0 or 1 of `shape`, 1 with the probability 1 - rate."""
         size = shape.numel()
-        if self._pool is None or len(self._pool) < 2 * size:
-            self._pool = self._draw(max(POOL, 2 * size))
-        offset = int(torch.randint(len(self._pool) - size, ()))
+        if len(self._pool) < POOL + size:
+            self._largest = max(self._largest, size)
+            self._pool = self._draw(POOL + self._largest)
+        offset = int(torch.randint(POOL, ()))
         return self._pool[offset : offset + size].view(shape)
 
     def _draw(self, size: int) -> torch.Tensor:
         # Four 16-bit numbers from each 64 random bits, compared as whole numbers: a third of bernoulli_'s time.
-        bits = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-        return (bits[:size] >= round(self.rate * 2**16) - 2**15).to(self.dtype)
+        generator = torch.Generator().manual_seed(self._seed)
+        bits = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+        return (bits.view(torch.int16)[:size] >= round(self.rate * 2**16) - 2**15).to(self.dtype)
 
 
 class LoraLinear(torch.autograd.Function):
@@ -89,7 +97,7 @@ class RMSNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         x, weight, scale = ctx.saved_tensors
-        gradient, normed = (gradients[0] * weight).float(), x.float().mul_(scale)
+        gradient, normed = (gradients[0] * weight).float(), x.float() * scale
         # The part of the gradient along x changes only its length, which the norm takes out.
         along = (gradient * normed).mean(-1, keepdim=True)
         return gradient.addcmul_(normed, along, value=-1).mul_(scale).to(x.dtype), None, None
