@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,30 @@ SIDES = ("trl", "trl grouped", "ours")
 LEAST_RATIO = {"trl": 4.0, "trl grouped": 2.3}
 MOST_MEMORY, LOSS_TOLERANCE = 0.6, 0.02
 
-# What makes ours fast: the arguments of train_ours that switch it off; None: not to be switched yet.
-ABLATIONS: dict[str, dict[str, Any] | None] = {
-    "completion-only logits": None,
-    "chunked cross-entropy": None,
-    "fused LoRA layers": None,
-    "cheap dropout masks": None,
-    "cached NF4": None,
+# What makes ours fast: other length grouping and weights are params, the rest is replaced by what it replaces.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "completion-only logits": {"patches": {"stages.training.loss.has_plain_head": lambda model: False}},
+    "chunked cross-entropy": {"patches": {"stages.training.loss.CHUNK": 10**9}},
+    "fused LoRA layers": {"patches": {"stages.training.build.use_fast_layers": lambda model: []}},
+    "fused norms": {"patches": {"stages.training.build.use_fast_norms": lambda model: None}},
+    "cheap dropout masks": {
+        "patches": {
+            "stages.training.fast_layers.DropoutPool.mask": lambda pool, shape: bernoulli(
+                shape, 1 - pool.rate, pool.dtype
+            )
+        }
+    },
+    "blocked attention": {"patches": {"stages.training.build.use_blocked_attention": lambda model: None}},
+    "cached NF4": {"quantized_weights": "packed"},
     "length grouping": {"group_by_length": False},
 }
+
+
+def bernoulli(pool: Any, shape: Any) -> Any:
+    """A mask as torch's dropout draws it: each entry a number of its own."""
+    import torch
+
+    return torch.empty(shape, dtype=pool.dtype).bernoulli_(1 - pool.rate)
 
 
 @dataclass
@@ -136,38 +152,53 @@ def train_trl(rows: Sequence[dict[str, Any]], folder: Path, steps: int, seed: in
 
 
 def train_ours(
-    rows: Sequence[dict[str, Any]], folder: Path, steps: int, seed: int, group_by_length: bool = True
+    rows: Sequence[dict[str, Any]],
+    folder: Path,
+    steps: int,
+    seed: int,
+    group_by_length: bool = True,
+    quantized_weights: str = "cached",
+    patches: dict[str, Any] | None = None,
 ) -> Trained:
-    from datasets import Dataset
-    from peft import LoraConfig, get_peft_model
-    from transformers import TrainingArguments, set_seed
+    """What the stage train does, from the base model to the last update."""
+    from pkgutil import resolve_name
+    from unittest.mock import patch
 
     from stages.core.loading import load_base
-    from stages.training.trainer import AnswerTrainer, collate
+    from stages.core.sections import Lora, Train
+    from stages.training.build import build, make_accelerator
+    from stages.training.loop import Run
 
-    base = load_base(folder, "bf16", "nf4", True)
-    set_seed(seed)
-    with tempfile.TemporaryDirectory() as output:
-        trainer = AnswerTrainer(
-            model=get_peft_model(base, LoraConfig(**LORA)),
-            args=TrainingArguments(
-                output,
-                seed=seed,
-                max_steps=steps,
-                train_sampling_strategy="group_by_length" if group_by_length else "random",
-                remove_unused_columns=False,
-                include_num_input_tokens_seen="non_padding",
-                **HYPERPARAMETERS,
-                **QUIET,
-            ),
-            train_dataset=Dataset.from_list(list(rows)),
-            data_collator=collate,
-            validation=(),
-        )
-        seconds = clocked(trainer)
-    log = [entry for entry in trainer.state.log_history if "loss" in entry]
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    return Trained(model, seconds, trainer.state.num_input_tokens_seen, [entry["loss"] for entry in log])
+    lora = Lora(**LORA, bias="none", use_rslora=False, use_dora=False, init_lora_weights="default")
+    shared = {name: value for name, value in HYPERPARAMETERS.items() if name in Train.model_fields}
+    params = Train(
+        **shared,
+        seed=seed,
+        max_steps=steps,
+        per_device_eval_batch_size=BATCH,
+        max_tokens_per_batch=0,
+        warmup_ratio=0.0,
+        loraplus_lr_ratio=1.0,
+        neftune_noise_alpha=0.0,
+        group_by_length=group_by_length,
+        gradient_checkpointing=False,
+        logging_steps=1,
+        eval_steps=steps,
+        early_stopping_patience=0,
+        save_steps=steps,
+    )
+    with ExitStack() as stack:
+        for name, replacement in (patches or {}).items():
+            owner, _, attribute = name.rpartition(".")
+            stack.enter_context(patch.object(resolve_name(owner), attribute, replacement))
+        base = load_base(folder, "bf16", "nf4", True, quantized_weights)
+        model, _ = build(base, lora, params, folder)
+        run = Run(model, rows, (), params, make_accelerator("bf16"))
+        start = time.perf_counter()
+        run.fit()
+        seconds = time.perf_counter() - start
+    tokens = run.progress.tokens if run.progress else 0
+    return Trained(model.model, seconds, tokens, [entry["loss"] for entry in run.loss])
 
 
 def answer_loss(model: Any, rows: Sequence[dict[str, Any]]) -> float:
@@ -224,7 +255,7 @@ def measure(side: str, steps: int, seed: int, without: str) -> dict[str, Any]:
     folder = resolve(BUNDLED_MODEL, "")[1]
     rows = tokenized_rows(folder)
     if side == "ours":
-        run = train_ours(rows, folder, steps, seed, **((ABLATIONS[without] or {}) if without else {}))
+        run = train_ours(rows, folder, steps, seed, **(ABLATIONS[without] if without else {}))
     else:
         grouped = {"train_sampling_strategy": "group_by_length"} if side == "trl grouped" else {}
         run = train_trl(rows, folder, steps, seed, **grouped)
@@ -306,7 +337,7 @@ def ablate(steps: int) -> None:
     print("| ours without | real tokens a second | of all together | peak MB | loss |")
     print("|---|---|---|---|---|")
     whole = 0.0
-    for without in ("", *(name for name, arguments in ABLATIONS.items() if arguments)):
+    for without in ("", *ABLATIONS):
         one = run("ours", steps, SEED, without)
         whole = whole or one["tokens_a_second"]
         print(

@@ -1,8 +1,8 @@
 """The base model's answers and scores: what the tuned model is compared with.
 
 Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/splits/test.jsonl,
-       data/questions/, params `model.precision`, `model.quantization`, `model.double_quantization`, `model.quantized_weights`,
-       `tokenize.template`, `tokenize.system_prompt`, `evaluate`
+       data/questions/, params `model.precision`, `model.quantization`, `model.double_quantization`,
+       `model.quantized_weights`, `tokenize.template`, `tokenize.system_prompt`, `evaluate`
 Writes results/base.jsonl (every answer), metrics/baseline.json
 Run    python -m stages.baseline
 

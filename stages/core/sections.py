@@ -276,4 +276,4 @@ class Launch(Section):
     """How the DAG starts a stage. `accelerate launch --config_file F` runs train on several GPUs."""
 
     train: str = Field(min_length=1)
-    """What `-m stages.train` is appended to: `python`, or `accelerate launch --config_file profiles/launch/ddp.yaml`."""
+    """What `-m stages.train` follows: `python`, or `accelerate launch --config_file profiles/launch/ddp.yaml`."""

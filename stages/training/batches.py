@@ -15,6 +15,10 @@ from typing import Any
 # of training would be the order of lengths.
 GROUPED_STEPS = 50
 
+# A batch goes through a CPU in pieces of at most this many tokens, padding included: matrix products are as fast as
+# with more, and the memory of a step is that of one piece.
+PIECE = 1024
+
 Batch = list[int]
 """Positions of rows that go through the model together."""
 
@@ -61,29 +65,36 @@ class Plan:
         return steps[largest : largest + 1] + steps[:largest] + steps[largest + 1 :]
 
     def _cut(self, order: Sequence[int]) -> list[list[Batch]]:
-        batches = self._by_tokens(order) if self.tokens else _chunks(order, self.rows)
+        batches = pieces(order, self.lengths, self.tokens) if self.tokens else _chunks(order, self.rows)
         return [list(step) for step in _chunks(batches, self.accumulation * self.processes)]
-
-    def _by_tokens(self, order: Sequence[int]) -> list[Batch]:
-        batches: list[Batch] = []
-        width = 0
-        for row in order:
-            width = max(width, self.lengths[row])
-            if batches and width * (len(batches[-1]) + 1) <= self.tokens:
-                batches[-1].append(row)
-            else:
-                batches.append([row])
-                width = self.lengths[row]
-        return batches
 
     def _largest(self, step: list[Batch]) -> tuple[int, int]:
         return max(len(batch) * max(self.lengths[row] for row in batch) for batch in step), sum(map(len, step))
 
 
+def pieces(batch: Sequence[int], lengths: Sequence[int], tokens: int = PIECE) -> list[Batch]:
+    """`batch` cut, in its order, into batches of at most `tokens` tokens; a longer row stands alone."""
+    result: list[Batch] = []
+    width = 0
+    for row in batch:
+        width = max(width, lengths[row])
+        if result and width * (len(result[-1]) + 1) <= tokens:
+            result[-1].append(row)
+        else:
+            result.append([row])
+            width = lengths[row]
+    return result
+
+
+def positions(batches: Sequence[Batch], lengths: Sequence[int]) -> int:
+    """Of all `batches`, each padded to its longest row."""
+    return sum(len(batch) * max(lengths[row] for row in batch) for batch in batches if batch)
+
+
 def padding_share(steps: Sequence[list[Batch]], lengths: Sequence[int]) -> float:
     """Share of the positions of all batches that are padding; 0.0 for none."""
     batches = list(itertools.chain.from_iterable(steps))
-    padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
+    padded = positions(batches, lengths)
     return 1 - sum(lengths[row] for batch in batches for row in batch) / padded if padded else 0.0
 
 

@@ -8,7 +8,7 @@ import torch
 from stages.core.loading import choose_precision, under_fsdp
 from stages.training.adapter import add_adapter
 from stages.training.attention import use_blocked_attention
-from stages.training.fast_layers import use_fast_layers, use_fast_norms
+from stages.training.fast_layers import DropoutPool, use_fast_layers, use_fast_norms
 from stages.training.initialisation import Start
 from stages.training.loss import AnswerLoss
 
@@ -25,27 +25,17 @@ def make_accelerator(precision: str) -> Any:
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
 
 
-def build(
-    base: "PreTrainedModel",
-    lora: Any,
-    train: Any,
-    folder: Path,
-    fast_layers: bool = True,
-    fast_attention: bool = True,
-    all_logits: bool = False,
-) -> tuple[AnswerLoss, Start]:
-    """`base` (from `folder`) with an adapter, ready for a `Run`. The last three are for bench/train.py to compare."""
+def build(base: "PreTrainedModel", lora: Any, train: Any, folder: Path) -> tuple[AnswerLoss, Start]:
+    """`base` (from `folder`) with an adapter, ready for a `Run`; and what the adapter started from."""
     model, start = add_adapter(base, lora, train.seed, folder)
-    on_cpu = not torch.cuda.is_available()
-    pools = []
-    if fast_layers and on_cpu:
+    pools: list[DropoutPool] = []
+    if not torch.cuda.is_available():
         pools = use_fast_layers(model)
         use_fast_norms(model)
-    if fast_attention and on_cpu:
         use_blocked_attention(base)
     if train.gradient_checkpointing:
         base.gradient_checkpointing_enable({"use_reentrant": False})
-    return AnswerLoss(model, train.neftune_noise_alpha, pools, all_logits), start
+    return AnswerLoss(model, train.neftune_noise_alpha, pools), start
 
 
 def shard_as_peft(accelerator: Any, model: AnswerLoss) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from stages.core.errors import StageError
 from stages.scoring.batches import by_length
-from stages.training.batches import Batch, Plan
+from stages.training.batches import Batch, Plan, pieces
 from stages.training.build import shard_as_peft
 from stages.training.checkpoint import Checkpoints
 from stages.training.loss import IGNORED, AnswerLoss
@@ -170,6 +170,8 @@ class Run:
         self._seed()
         # Every process runs as many batches; one that has none left runs an empty one, which changes nothing.
         own = [batches[at] if at < len(batches) else [] for at in self._turns(len(batches))]
+        if accelerator.device.type == "cpu":
+            own = [piece for batch in own for piece in (pieces(batch, self.plan.lengths) or [[]])]
         total = torch.zeros((), device=accelerator.device)
         for turn, batch in enumerate(own):
             input_ids, labels = self._on_device([self.rows[row] for row in batch])
@@ -187,9 +189,7 @@ class Run:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._log(value, rate, norm)
-        lengths = [[self.rows[row]["length"] for row in batch] for batch in batches]
-        padded = sum(len(batch) * max(batch) for batch in lengths)
-        progress.end_step(value, sum(map(sum, lengths)), tokens, padded)
+        progress.end_step(value, own, self.rows)
 
     def _log(self, loss: float, rate: float, norm: float) -> None:
         """Every `logging_steps` steps, and at the first and the last one: the loss is the mean since the last time."""

@@ -49,19 +49,13 @@ class HeadLoss(torch.autograd.Function):
 class AnswerLoss(torch.nn.Module):
     """A causal language model with LoRA as a module whose output is the loss: what DDP and FSDP wrap."""
 
-    def __init__(
-        self,
-        model: Any,
-        neftune_noise_alpha: float = 0.0,
-        pools: Sequence[DropoutPool] = (),
-        all_logits: bool = False,
-    ) -> None:
+    def __init__(self, model: Any, neftune_noise_alpha: float = 0.0, pools: Sequence[DropoutPool] = ()) -> None:
         super().__init__()
         self.model = model
         self.pools = pools
         """Of the dropout masks, to be refreshed each step."""
         self.neftune_noise_alpha = neftune_noise_alpha
-        self.all_logits = all_logits or not has_plain_head(model)
+        self.all_logits = not has_plain_head(model)
         """Score with the model's own head over every position: for heads that scale or cap their logits."""
         if neftune_noise_alpha:
             model.get_input_embeddings().register_forward_hook(self._with_noise)

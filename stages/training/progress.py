@@ -3,10 +3,13 @@
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from tqdm import tqdm
+
+from stages.training.batches import Batch, positions
 
 
 class Progress:
@@ -22,11 +25,14 @@ class Progress:
     def start_step(self) -> None:
         self._started = time.perf_counter()
 
-    def end_step(self, loss: float, tokens: int, trained: int, padded: int) -> None:
-        """`tokens` are real ones, `trained` those with a loss, `padded` all positions of the batches."""
+    def end_step(self, loss: float, batches: Sequence[Batch], rows: Sequence[dict[str, Any]]) -> None:
+        """`batches` of `rows` went through this process."""
         self.seconds += time.perf_counter() - self._started
         self.steps += 1
-        self.tokens, self.trained, self.padded = self.tokens + tokens, self.trained + trained, self.padded + padded
+        chosen = [rows[row] for batch in batches for row in batch]
+        self.tokens += sum(row["length"] for row in chosen)
+        self.trained += sum(row["length"] - max(1, row["loss_start"]) for row in chosen)
+        self.padded += positions(batches, [row["length"] for row in rows])
         self.shown |= {"loss": f"{loss:.3f}", "tok/s": f"{self.tokens / self.seconds:.0f}"}
         self.bar.set_postfix(self.shown, refresh=False)
         self.bar.update()
