@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.training import batches as module
-from stages.training.batches import Batch, Plan, padding_share
+from stages.training.batches import Batch, Plan, padding_share, pieces, positions
 
 QUICK = settings(max_examples=100, deadline=None)
-lengths = st.lists(st.integers(1, 40), min_size=1, max_size=60)
+# Of equal rows, all steps but one are equally large.
+lengths = st.one_of(
+    st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 60).map(lambda number: [7] * number)
+)
 seeds = st.integers(0, 99)
 few = st.integers(1, 4)
 
@@ -102,6 +105,18 @@ def test_a_batch_by_tokens_is_filled_as_far_as_the_budget_goes() -> None:
     batches = [step[0] for step in made.epoch(0)]
     assert {tuple(batch) for batch in batches} == {(4,), (0, 1, 2), (3, 5, 6)}
     assert batches[0] == [4]
+
+
+@QUICK
+@given(lengths, st.integers(1, 120))
+def test_pieces_are_the_batch_in_its_order_each_as_long_as_the_budget_allows(lengths: list[int], tokens: int) -> None:
+    batch = list(range(len(lengths)))[::-1]
+    cut = pieces(batch, lengths, tokens)
+    assert list(itertools.chain.from_iterable(cut)) == batch
+    for piece, following in itertools.zip_longest(cut, cut[1:]):
+        assert len(piece) == 1 or positions([piece], lengths) <= tokens
+        assert following is None or positions([[*piece, following[0]]], lengths) > tokens
+    assert pieces([], lengths, tokens) == []
 
 
 @QUICK
@@ -193,6 +208,7 @@ def test_the_padding_share_is_that_of_a_count_position_by_position(steps: list[l
                     else:
                         padding += 1
     expected = padding / (padding + real) if real else 0.0
+    assert sum(positions(step, lengths) for step in steps) == padding + real
     assert padding_share(steps, lengths) == pytest.approx(expected, abs=1e-12)
 
 

@@ -100,7 +100,8 @@ def test_each_optimizer_is_the_one_asked_for_and_decays_weights(optim: str, rati
         assert group["lr"] == 5e-4
 
 
-@pytest.mark.parametrize("optim", ["adamw_torch_fused", "adamw_torch"])
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
+@pytest.mark.parametrize("optim", OPTIMIZERS)
 def test_a_step_without_gradients_is_the_decay_alone(optim: str) -> None:
     """Decoupled (arXiv 1711.05101): w (1 - rate * decay), whatever the gradients' moments."""
     named = named_weights()

@@ -146,6 +146,28 @@ def test_a_mask_goes_the_librarys_way(models: tuple[Any, Any], calls: Calls) -> 
     torch.testing.assert_close(found[mask.bool()], expected[mask.bool()])
 
 
+def test_a_model_with_a_scale_of_its_own_keeps_it(calls: Calls) -> None:
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    torch.manual_seed(0)
+    config = GraniteConfig(
+        vocab_size=600,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        attention_multiplier=3.0,
+        initializer_range=0.5,
+    )
+    model = GraniteForCausalLM(config).eval()
+    expected = model(input_ids=ids(2, 12), use_cache=False).logits
+    use_blocked_attention(model)
+    found = model(input_ids=ids(2, 12), use_cache=False).logits
+    assert calls.lengths == [12]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("length", "ways"), [(20, 2), (21, 0), (1, 0)])
 def test_rows_too_long_or_of_one_token_go_the_librarys_way(
     models: tuple[Any, Any], calls: Calls, monkeypatch: pytest.MonkeyPatch, length: int, ways: int
