@@ -13,14 +13,13 @@ from typing import Any
 
 from stages.core.errors import run_stage
 from stages.core.files import read_json, write_json, write_jsonl
-from stages.core.loading import load_adapter, load_base
+from stages.core.loading import load_adapter, load_base, read_training
 from stages.core.params import load_params
 from stages.core.rendering import require_same_template
 from stages.scoring.measure import Material, difference, measure
 from stages.weights.reference import locate
 
 ADAPTER = Path("models/adapter")
-TRAINING = Path("models/adapter/training.json")
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
@@ -58,7 +57,7 @@ def main() -> None:
     )
     baseline = read_json(BASELINE)
     material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, params)
-    require_same_template(read_json(TRAINING)["template_hash"], material.renderer, str(ADAPTER))
+    require_same_template(read_training(ADAPTER)["template_hash"], material.renderer, str(ADAPTER))
     base = load_base(locate(BASE), **vars(params.model))
     metrics, answers = measure(load_adapter(base, ADAPTER), material)
     write_jsonl(ANSWERS, answers)

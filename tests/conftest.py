@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def own_accelerator() -> None:
+    """accelerate keeps one device and mixed precision a process; here each test has its own."""
+    if state := sys.modules.get("accelerate.state"):
+        state.AcceleratorState._reset_state()
 
 
 @pytest.fixture(scope="session")

@@ -89,11 +89,11 @@ def test_three_steps_of_packed_qlora_move_every_lora_layer_and_nothing_else(
     """With the paged optimizer, and validation between all steps: eval() must not change what training does."""
     needs(precision)
     from datasets import Dataset
+    from stages.training.trainer import AnswerTrainer, Progress, collate
     from transformers import TrainerCallback
 
     from stages.train import training_arguments
     from stages.training.adapter import add_adapter
-    from stages.training.trainer import AnswerTrainer, Progress, collate
 
     norms: list[dict[str, float]] = []
 

@@ -37,7 +37,8 @@ def test_every_stage_module_is_a_stage_of_the_dag() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_runs_as_a_module_from_the_root(stage: str) -> None:
-    assert STAGES[stage]["cmd"] == f"python -m stages.{stage}"
+    launcher = "${launch.train}" if stage == "train" else "python"
+    assert STAGES[stage]["cmd"] == f"{launcher} -m stages.{stage}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -93,7 +94,9 @@ def test_metrics_and_plots_are_in_git_and_out_of_the_cache(stage: str) -> None:
             assert git("ls-files", "--error-unmatch", path).returncode == 0, f"{path} is not committed"
 
 
-@pytest.mark.parametrize("name", ["params.yaml", *(f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*"))])
+@pytest.mark.parametrize(
+    "name", ["params.yaml", *(f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*.yaml"))]
+)
 def test_a_params_file_is_written_as_dvc_writes_it_so_that_an_override_changes_one_line(
     name: str, tmp_path: Path
 ) -> None:

@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from tuning import lora_params
 
 from stages import baseline, evaluate
 from stages.core.errors import StageError
-from stages.core.files import read_json, read_jsonl, write_jsonl
+from stages.core.files import iter_lines, read_json, read_jsonl, write_jsonl
 from stages.core.loading import load_base
-from stages.core.sections import Lora
-from stages.core.records import Instruction
-from stages.core.rendering import load_renderer
-from stages.core.tables import write_parquet
-from stages.tokenize import tokenize
+from stages.core.params import load_params
+from stages.core.tables import template_hash, write_parquet
+from stages.encoding.rows import Encoder
 from stages.training.adapter import add_adapter, save_adapter
 
 ROOT = Path(__file__).parent.parent
@@ -64,10 +63,9 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
     write_jsonl("data/questions/b.jsonl", others)
     rows = [instruction(number) for number in range(7)]
     write_jsonl(evaluate.TEST, rows)
-    renderer = load_renderer(evaluate.TOKENIZER, "chat", "")
-    write_parquet(
-        evaluate.TOKENIZED, [tokenize(Instruction.model_validate(row), renderer, train_on_prompt=False) for row in rows]
-    )
+    encoder = Encoder.load(evaluate.TOKENIZER, load_params("tokenize").tokenize)
+    chunk = encoder(evaluate.TEST, list(iter_lines(evaluate.TEST)))
+    write_parquet(evaluate.TOKENIZED, chunk.kept.to_pylist(), encoder.renderer.fingerprint)
     set_params(
         **{
             "model.quantization": "none",
@@ -82,13 +80,13 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
 
 def make_adapter(scale: float) -> None:
     """An adapter whose lora_B is random, `scale` large; 0: it changes nothing, like a fresh one."""
-    lora = Lora(r=4, lora_alpha=8, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM", target_modules="all-linear")
-    model = add_adapter(load_base(Path("tiny"), "fp32", "none", True), lora, seed=1)
+    model, start = add_adapter(load_base(Path("tiny"), "fp32", "none", True), lora_params(), 1, Path("tiny"))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_().mul_(scale)
-    save_adapter(model, evaluate.ADAPTER, read_json(evaluate.BASE))
+    made_by = {"template_hash": template_hash(evaluate.TOKENIZED)}
+    save_adapter(model, evaluate.ADAPTER, read_json(evaluate.BASE), made_by, start)
 
 
 def run_both() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -269,3 +267,22 @@ def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_pa
     said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
     noise = [line for line in said if not re.match(r"(held-out loss|choice|answers):", line)]
     assert noise == [], "\n".join(noise)
+
+
+@pytest.mark.parametrize(("key", "value"), [("template", "alpaca"), ("system_prompt", "You know BGP.")])
+def test_an_adapter_trained_on_another_template_is_refused(
+    ready: Path, set_params: Callable[..., None], key: str, value: str
+) -> None:
+    """Its prompts would be other ones than it has ever seen: the scores would be of something else."""
+    baseline.main()
+    set_params(**{f"tokenize.{key}": value})
+    with pytest.raises(StageError, match=rf"^models/adapter: made with another tokenize\.{key} .*; run `dvc repro`"):
+        evaluate.main()
+    assert not evaluate.METRICS.exists()
+
+
+def test_an_adapter_that_says_nothing_of_its_training_is_refused(ready: Path) -> None:
+    baseline.main()
+    (evaluate.ADAPTER / "training.json").unlink()
+    with pytest.raises(StageError, match=r"^models/adapter/training\.json: no such file; run `dvc repro train`$"):
+        evaluate.main()

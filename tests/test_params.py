@@ -104,7 +104,7 @@ def test_a_missing_key_and_a_missing_section_are_named(workdir: Path) -> None:
         ("split.val_size", 1.0),
         ("split.test_size", 12.5),
         ("split.extra", "mine.jsonl"),
-        ("model.quantization", "int8"),
+        ("model.quantization", "int4"),
         ("model.revision", None),
         ("lora.target_modules", []),
         ("lora.target_modules", "q_proj"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import StageError
+from stages.core.files import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -128,19 +129,30 @@ def dequantize(model: Any, dtype: "torch.dtype") -> Any:
     return plain
 
 
+def read_training(folder: Path) -> dict[str, Any]:
+    """All that made the adapter of `folder`: what the stage train has saved beside it."""
+    _require_files(folder, "training.json")
+    made_by: dict[str, Any] = read_json(folder / "training.json")
+    return made_by
+
+
 def load_adapter(base: "PreTrainedModel", folder: Path) -> "PeftModel":
     """`base` with the LoRA adapter of `folder` on top, in eval mode, nothing merged."""
     from peft import PeftModel
     from safetensors import SafetensorError
 
     # PEFT would look for a missing file on the Hub, in a repository called `models/adapter`.
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (folder / name).is_file():
-            raise StageError(f"{folder / name}: no such file; run `dvc repro train`")
+    _require_files(folder)
     try:
         return PeftModel.from_pretrained(base, str(folder), local_files_only=True).eval()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise StageError(f"{folder}: can't be loaded as a LoRA adapter ({_reason(error)})") from None
+
+
+def _require_files(folder: Path, *more: str) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors", *more):
+        if not (folder / name).is_file():
+            raise StageError(f"{folder / name}: no such file; run `dvc repro train`")
 
 
 def _reason(error: Exception) -> str:

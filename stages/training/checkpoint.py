@@ -7,7 +7,6 @@ inputs, code and library versions. Whatever changes there, nothing of another ru
 
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ import torch
 
 from stages.core.files import atomic_path, sha256_file, sha256_json
 
+STAGES = Path(__file__).parent.parent
+ROOMS = ("core", "training", "weights")
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
@@ -26,15 +27,15 @@ def versions() -> dict[str, str]:
 
 
 def run_key(inputs: list[Path], **decisive: Any) -> str:
-    """A hash of the files `inputs`, of the values `decisive`, of the project's code as loaded and of the libraries."""
-    code = {
-        name: sha256_file(path)
-        for name, module in sorted(sys.modules.items())
-        if name.split(".")[0] == "stages" and (path := getattr(module, "__file__", None))
-    }
+    """A hash of the files `inputs`, of the values `decisive`, of the code that trains and of the libraries."""
+    code = {path.relative_to(STAGES).as_posix(): sha256_file(path) for path in _code()}
     files = {path.as_posix(): sha256_file(path) for path in inputs}
     # The threads share sums among them in another order: another number gives other bits.
     return sha256_json([files, decisive, code, versions(), torch.get_num_threads()])[:16]
+
+
+def _code() -> list[Path]:
+    return [STAGES / "train.py", *sorted(path for room in ROOMS for path in (STAGES / room).glob("*.py"))]
 
 
 class Checkpoints:
