@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from clones import ROOT
+from tuning import lora_params, make_run, randomize, train_params
 
 from stages.core.loading import choose_precision, load_base
-from stages.core.sections import Lora, Train
 from stages.core.tables import write_parquet
+from stages.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 Rows = list[dict[str, Any]]
@@ -39,29 +42,27 @@ def needs(precision: str) -> None:
         pytest.skip("this CUDA device has no bf16")
 
 
-def lora() -> Lora:
-    return Lora(r=4, lora_alpha=8, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM", target_modules="all-linear")
-
-
-def train_params(**changes: Any) -> Train:
-    values = {
-        "seed": 42,
-        "max_steps": 3,
-        "per_device_train_batch_size": 2,
-        "per_device_eval_batch_size": 2,
-        "gradient_accumulation_steps": 2,
-        "learning_rate": 0.001,
-        "lr_scheduler_type": "constant",
-        "warmup_ratio": 0.0,
-        "weight_decay": 0.0,
-        "max_grad_norm": 0.3,
-        "optim": "paged_adamw_32bit",
-        "group_by_length": True,
-        "gradient_checkpointing": False,
-        "logging_steps": 1,
-        "eval_steps": 1,
-    }
-    return Train(**values | changes)
+def packed_run(
+    folder: Path,
+    tokenized_rows: Callable[..., Rows],
+    precision: str,
+    rows: Rows | None = None,
+    validation: Rows | None = None,
+    quantization: str = "nf4",
+    quantized_weights: str = "auto",
+    **train: Any,
+) -> Any:
+    """A run of three steps of two batches, with the paged optimizer unless it is said otherwise."""
+    defaults = {"max_steps": 3, "gradient_accumulation_steps": 2, "optim": "paged_adamw_32bit", "learning_rate": 0.003}
+    return make_run(
+        folder,
+        rows or tokenized_rows(12),
+        validation or tokenized_rows(3, seed=1),
+        precision=precision,
+        quantization=quantization,
+        quantized_weights=quantized_weights,
+        **defaults | train,
+    )
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
@@ -84,50 +85,21 @@ def test_auto_takes_bf16_where_the_device_has_it_and_fp16_elsewhere() -> None:
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_three_steps_of_packed_qlora_move_every_lora_layer_and_nothing_else(
-    tiny_base: Path, tokenized_rows: Callable[..., Rows], precision: str, gradient_checkpointing: bool
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], precision: str, gradient_checkpointing: bool
 ) -> None:
     """With the paged optimizer, and validation between all steps: eval() must not change what training does."""
     needs(precision)
-    from datasets import Dataset
-    from stages.training.trainer import AnswerTrainer, Progress, collate
-    from transformers import TrainerCallback
-
-    from stages.train import training_arguments
-    from stages.training.adapter import add_adapter
-
-    norms: list[dict[str, float]] = []
-
-    class GradientsOfEachStep(TrainerCallback):
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-            norms.append({name: float(p.grad.norm()) for name, p in model.named_parameters() if p.requires_grad})
-
-    base = load_base(Path("tiny"), precision, "nf4", True)
-    model = add_adapter(base, lora(), seed=42)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.02)
-    before = {name: weight.data.clone() for name, weight in model.named_parameters()}
-    params = train_params(gradient_checkpointing=gradient_checkpointing)
-    trainer = AnswerTrainer(
-        model=model,
-        args=training_arguments(params, precision),
-        train_dataset=Dataset.from_list(tokenized_rows(12)),
-        eval_dataset=Dataset.from_list(tokenized_rows(1)),
-        validation=tokenized_rows(3, seed=1),
-        data_collator=collate,
-        callbacks=[Progress(), GradientsOfEachStep()],
+    run = packed_run(
+        tiny_model_folder, tokenized_rows, precision, gradient_checkpointing=gradient_checkpointing, eval_steps=1
     )
-    trainer.train()
+    model = run.inner.model
+    assert {weight.device.type for weight in model.parameters()} == {"cuda"}
+    randomize(run)
+    before = {name: weight.data.clone() for name, weight in model.named_parameters()}
+    run.fit()
 
     assert_packed(model)
-    assert trainer.args.fp16 is (precision == "fp16")
-    assert trainer.args.bf16 is (precision == "bf16")
-    assert len(norms) == 3
-    for step in norms:
-        assert len(step) == 2 * 7 * 2
-        # A scaler may skip a step whose fp16 gradients overflowed; none may be zero: that is a cut graph.
-        assert all(norm != 0 for norm in step.values()), {name for name, norm in step.items() if norm == 0}
+    assert (run.accelerator.scaler is not None) == (precision == "fp16")
     trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}
     assert trainable == {name for name in before if "lora_" in name}
     for name, weight in model.named_parameters():
@@ -137,9 +109,113 @@ def test_three_steps_of_packed_qlora_move_every_lora_layer_and_nothing_else(
             assert not torch.equal(weight.data, before[name]), f"{name} was not trained"
         else:
             assert torch.equal(weight.data, before[name]), f"{name} is frozen and has changed"
-    logged = trainer.state.log_history
-    assert [entry["step"] for entry in logged if "loss" in entry] == [1, 2, 3]
-    assert [entry["step"] for entry in logged if "eval_loss" in entry] == [0, 1, 2, 3]
+    assert [entry["step"] for entry in run.loss] == [1, 2, 3]
+    assert [entry["step"] for entry in run.val_loss] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("optim", ["paged_adamw_32bit", "paged_adamw_8bit", "adamw_torch_fused"])
+def test_training_lowers_the_loss_of_what_it_trains_on(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], optim: str
+) -> None:
+    rows = tokenized_rows(4)
+    for precision in ("fp16", "bf16"):
+        needs(precision)
+        run = packed_run(
+            tiny_model_folder, tokenized_rows, precision, rows=rows, validation=rows, optim=optim, max_steps=40
+        )
+        randomize(run)
+        run.fit()
+        assert run.val_loss[-1]["loss"] < 0.9 * run.val_loss[0]["loss"], precision
+        AcceleratorState._reset_state()
+
+
+def test_the_loss_is_that_of_the_full_logits(tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]) -> None:
+    run = packed_run(tiny_model_folder, tokenized_rows, "fp32")
+    randomize(run)
+    input_ids, labels = run._on_device(run.rows[:4])
+    tokens = int((labels[:, 1:] != -100).sum())
+    run.model.eval()
+    expected = run.inner.model(input_ids=input_ids, labels=labels).loss
+    assert float(run.model(input_ids, labels, 1 / tokens)) == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_run_that_goes_on_has_the_losses_of_an_undisturbed_one(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], tmp_path: Path, precision: str
+) -> None:
+    """With the paged optimizer's state and the scaler's; the bits of a GPU's sums may differ from run to run."""
+    needs(precision)
+
+    class Killed(Exception):
+        pass
+
+    def fresh() -> Any:
+        AcceleratorState._reset_state()
+        return packed_run(tiny_model_folder, tokenized_rows, precision, max_steps=6, save_steps=3)
+
+    undisturbed = fresh()
+    undisturbed.fit()
+    checkpoints, killed = Checkpoints(tmp_path / "run"), fresh()
+    save = checkpoints.save
+
+    def save_and_die(state: dict[str, Any]) -> None:
+        save(state)
+        raise Killed
+
+    checkpoints.save = save_and_die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        killed.fit(checkpoints)
+    again = fresh()
+    again.restore(Checkpoints(tmp_path / "run").load())
+    again.fit()
+    assert again.step == 6
+    found, expected = ([entry["loss"] for entry in run.loss] for run in (again, undisturbed))
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize(("quantization", "weights"), [("int8", "packed"), ("none", "auto"), ("nf4", "cached")])
+def test_other_weights_train_on_the_device_too(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], quantization: str, weights: str
+) -> None:
+    needs("bf16")
+    run = packed_run(
+        tiny_model_folder, tokenized_rows, "bf16", quantization=quantization, quantized_weights=weights, max_steps=2
+    )
+    run.fit()
+    assert all(bool(weight.any()) for name, weight in run.adapter().items() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("config", ["ddp", "fsdp-qlora"])
+def test_a_launch_configuration_trains_and_saves_an_adapter(
+    tiny_base: Path, tokenized_rows: Callable[..., Rows], set_params: Callable[..., None], config: str
+) -> None:
+    """On as many devices as there are; on one, FSDP wraps without sharding."""
+    import os
+    import subprocess
+    import sys
+
+    from safetensors.torch import load_file
+
+    from stages import train
+
+    needs("bf16")
+    write_parquet(train.TRAIN, tokenized_rows(12))
+    write_parquet(train.VAL, tokenized_rows(3, seed=1))
+    changes = train_params(max_steps=3, optim="adamw_torch").model_dump()
+    set_params(
+        **{f"train.{name}": value for name, value in changes.items()},
+        **{"model.precision": "bf16", "model.quantization": "nf4", "lora.r": 4},
+    )
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", str(ROOT / "profiles" / "launch" / f"{config}.yaml")]
+    command += ["--num_processes", str(torch.cuda.device_count()), "-m", "stages.train"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-6000:]
+    weights = load_file(train.ADAPTER / "adapter_model.safetensors")
+    assert len(weights) == 2 * 7 * 2
+    assert all(bool(weight.any()) for weight in weights.values()), "B was trained"
+    assert json.loads(train.METRICS.read_text())["steps"] == 3
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -149,7 +225,8 @@ def test_an_eval_between_two_training_passes_leaves_the_gradients_identical(
     needs(precision)
     from stages.training.adapter import add_adapter
 
-    model = add_adapter(load_base(tiny_model_folder, precision, "nf4", True), lora(), seed=42)
+    base = load_base(tiny_model_folder, precision, "nf4", True)
+    model, _ = add_adapter(base, lora_params(), 42, tiny_model_folder)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -193,15 +270,17 @@ def test_train_baseline_and_evaluate_run_through_on_the_device(
     needs(precision)
     from stages import baseline, evaluate, train
     from stages.core.files import write_jsonl
+    from stages.core.rendering import load_renderer
 
-    write_parquet(train.TRAIN, tokenized_rows(12))
     write_parquet(train.VAL, tokenized_rows(3, seed=1))
-    write_parquet(evaluate.TOKENIZED, tokenized_rows(5, seed=2))
+    renderer = load_renderer(evaluate.TOKENIZER, "chat", "")
+    for path, rows in ((train.TRAIN, tokenized_rows(12)), (evaluate.TOKENIZED, tokenized_rows(5, seed=2))):
+        write_parquet(path, rows, renderer.fingerprint)
     task = {"family": "bgp_knowledge", "source": "seed", "input": "", "output": "It is TCP 179."}
     write_jsonl(
         evaluate.TEST, [task | {"id": f"row-{number}", "instruction": f"Port of peer {number}?"} for number in range(3)]
     )
-    shipped = train_params().model_dump()
+    shipped = train_params(max_steps=3, optim="paged_adamw_32bit").model_dump()
     set_params(
         **{f"train.{name}": value for name, value in shipped.items()},
         **{
