@@ -89,6 +89,8 @@ def main() -> None:
             if name == "train":
                 write_text(PREVIEW, preview(side.first_of_family, encoder.renderer))
             print(f"{name}: {side.summary()} -> {TOKENIZED[name]}")
+    if any(side.too_long for side in sides):
+        print(f"rows of more than {params.max_length} tokens (tokenize.max_length) are listed in {OVER_LENGTH}")
     write_csv(LENGTHS, length_histogram(sides))
     write_json(METRICS, metrics)
 

@@ -27,11 +27,13 @@ def metrics(found: Assignment, drops: Sequence[Drop], seeds: Sequence[Leak], lea
 
 
 def of_drops(drops: Sequence[Drop], path: Path) -> Iterable[str]:
-    """The number by reason, and the first ones."""
+    """The number by reason, and the first one of each, which says it in words."""
     if drops:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in Counter(d.reason for d in drops).most_common())
+        counts = Counter(drop.reason for drop in drops).most_common()
+        reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
         yield f"dropped {len(drops)} rows: {reasons}; all in {path}"
-        yield from (f"  {drop}" for drop in drops[:SHOWN])
+        first = {drop.reason: drop for drop in reversed(drops)}
+        yield from (f"  {first[reason]}" for reason, _ in counts)
 
 
 def of_seeds(seeds: Sequence[Leak], path: Path) -> Iterable[str]:
