@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.core.errors import StageError, run_stage
 from stages.core.files import read_json, scratch, sha256_file, write_csv, write_json
-from stages.core.loading import load_base
+from stages.core.loading import load_base, under_fsdp
 from stages.core.params import load_params
 from stages.core.tables import read_parquet, template_hash
 from stages.weights.reference import locate
@@ -60,8 +60,11 @@ def summary(run: Any, trainable: int) -> dict[str, Any]:
         "loss": {"first": run.loss[0]["loss"], "last": run.loss[-1]["loss"]},
     }
     if losses := [entry["loss"] for entry in run.val_loss]:
-        kept = min(losses) if run.train.early_stopping_patience else losses[-1]
-        metrics["val_loss"] = {"before": losses[0], "after": kept}
+        metrics["val_loss"] = {"before": losses[0], "after": losses[-1]}
+        if run.train.early_stopping_patience:
+            best = losses.index(min(losses))
+            metrics["val_loss"]["after"] = losses[best]
+            metrics["best_step"] = run.val_loss[best]["step"]
     return metrics
 
 
@@ -79,25 +82,36 @@ def main() -> None:
         raise StageError(f"{TRAIN}: no rows to train on")
     reference = read_json(BASE)
 
+    import torch
+
     from stages.training.adapter import save_adapter
-    from stages.training.build import build, make_accelerator
+    from stages.training.build import build, make_accelerator, require_shardable
     from stages.training.checkpoint import Checkpoints, run_key
     from stages.training.loop import Run
 
+    require_shardable(params)
     accelerator = make_accelerator(params.model.precision)
     folder = locate(BASE)
     base = load_base(folder, **vars(params.model))
     model, start = build(base, params.lora, params.train, folder)
     trainable, total = model.model.get_nb_trainable_parameters()
     made_by = resolved(params, reference, accelerator, base.dtype)
-    checkpoints = Checkpoints(scratch("train") / run_key([TRAIN, VAL, BASE], made_by=made_by))
+    key = run_key([TRAIN, VAL, BASE], made_by=made_by, launched=accelerator.distributed_type.value)
+    # Under FSDP each process has a part of the weights and of the optimizer's state: that is not kept.
+    checkpoints = None if under_fsdp() else Checkpoints(scratch("train") / key)
     run = Run(model, rows, validation, params.train, accelerator)
     say = accelerator.print
     say(f"training {trainable:,} of {total:,} parameters on {len(rows)} rows, {base.dtype} on {base.device}")
-    if state := checkpoints.load():
+    if checkpoints and (state := checkpoints.load()):
         run.restore(state)
         say(f"goes on after step {run.step} of {params.train.max_steps}, from {checkpoints.path}")
-    run.fit(checkpoints)
+    try:
+        run.fit(checkpoints)
+    except torch.OutOfMemoryError:
+        raise StageError(
+            f"train: the device's memory is full in step {run.step}; lower train.per_device_train_batch_size (raise "
+            "gradient_accumulation_steps instead), set train.gradient_checkpointing, or lower tokenize.max_length"
+        ) from None
     weights = run.gathered()
     if not accelerator.is_main_process:
         return
@@ -107,7 +121,8 @@ def main() -> None:
     write_json(METRICS, summary(run, trainable))
     speed = run.speed()
     write_json(scratch("logs") / "train.json", speed)
-    checkpoints.remove()
+    if checkpoints:
+        checkpoints.remove()
     print(
         f"{speed['tokens_per_second']:,.0f} tokens a second, {speed['padding_share']:.0%} padding, peak memory "
         + ", ".join(f"{value:,} MB ({name})" for name, value in speed["peak_memory_mb"].items())

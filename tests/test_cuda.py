@@ -298,3 +298,35 @@ def test_train_baseline_and_evaluate_run_through_on_the_device(
     assert tuned.keys() - {"delta"} == base.keys()
     assert tuned["heldout"]["loss"] != base["heldout"]["loss"]
     assert tuned["generation"]["rows"] == 3
+
+
+def test_the_state_of_a_paged_optimizer_is_paged_again_after_it_was_loaded(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]
+) -> None:
+    """bitsandbytes pages tensors of 100,000 numbers and more."""
+    needs("bf16")
+
+    def fresh() -> Any:
+        AcceleratorState._reset_state()
+        return make_run(
+            tiny_model_folder,
+            tokenized_rows(8),
+            lora={"r": 2048},
+            precision="bf16",
+            quantization="nf4",
+            optim="paged_adamw_32bit",
+        )
+
+    def paged(run: Any) -> list[bool]:
+        states = run.optimizer.optimizer.state.values()
+        return [bool(getattr(state["state1"], "is_paged", False)) for state in states if "state1" in state]
+
+    run = fresh()
+    run.fit()
+    assert any(paged(run))
+    again = fresh()
+    again.restore(run.state())
+    assert paged(again) == paged(run)
+    for old, new in zip(run.weights, again.weights, strict=True):
+        states = (each.optimizer.optimizer.state[weight] for each, (_, weight) in ((run, old), (again, new)))
+        torch.testing.assert_close(*(state["state1"].cpu() for state in states))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from clones import ROOT
 from tuning import make_run, randomize, train_params
 
@@ -205,6 +206,34 @@ def test_early_stopping_ends_the_run_and_keeps_the_best_adapter(
     assert run._loss_of(validation) == pytest.approx(losses[best], abs=1e-6)
 
 
+def test_patience_without_validation_rows_is_refused(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]
+) -> None:
+    with pytest.raises(StageError, match=r"^train\.early_stopping_patience: no validation rows; set split\.val_size"):
+        make_run(tiny_model_folder, tokenized_rows(4), early_stopping_patience=1)
+
+
+def test_a_run_that_goes_on_stops_where_an_undisturbed_one_stopped_and_logs_all_losses(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], tmp_path: Path
+) -> None:
+    def fresh(max_steps: int = 40) -> Any:
+        rows, validation = tokenized_rows(12), tokenized_rows(3, seed=1)
+        changes = {"max_steps": max_steps, "learning_rate": 0.3, "early_stopping_patience": 3, "logging_steps": 50}
+        return make_run(tiny_model_folder, rows, validation, **changes)
+
+    undisturbed = fresh()
+    undisturbed.fit()
+    checkpoints = Checkpoints(tmp_path / "run")
+    fresh(undisturbed.step - 1).fit(checkpoints)
+    again = fresh()
+    again.restore(checkpoints.load())
+    again.fit()
+    assert 0 < checkpoints.load()["step"] < again.step == undisturbed.step < 40
+    assert (again.loss, again.val_loss) == (undisturbed.loss, undisturbed.val_loss)
+    assert again.loss[-1]["step"] == again.step, "between two logs"
+    assert all(torch.equal(again.adapter()[name], weight) for name, weight in undisturbed.adapter().items())
+
+
 def test_without_patience_the_same_run_goes_to_its_end(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]
 ) -> None:
@@ -273,13 +302,13 @@ def test_a_layer_that_gets_no_gradient_stops_the_run(
 
 
 def test_a_gradient_that_overflows_is_the_scalers_business_for_a_while_and_an_error_without_one() -> None:
-    watchdog = Watchdog(["a"], lambda row: 1.0)
+    watchdog = Watchdog(["a"], lambda row: 1.0, lambda: True)
     for _ in range(MOST_SKIPS - 1):
         watchdog.check_gradients(1, math.inf, [], [0], scaled=True)
     with pytest.raises(StageError, match=r"^train: the gradient is inf at step 1 \(a\); lower train\.learning_rate"):
         watchdog.check_gradients(1, math.inf, [], [0], scaled=True)
     with pytest.raises(StageError, match="the gradient is nan at step 2"):
-        Watchdog(["a"], lambda row: 1.0).check_gradients(2, math.nan, [], [0], scaled=False)
+        Watchdog(["a"], lambda row: 1.0, lambda: True).check_gradients(2, math.nan, [], [0], scaled=False)
 
 
 def test_a_validation_loss_that_is_not_finite_stops_the_run_too(
@@ -389,6 +418,12 @@ def test_the_key_of_a_run_changes_with_inputs_values_and_code(tmp_path: Path, mo
     hashes = {loop: "other"}
     monkeypatch.setattr(checkpoint, "sha256_file", lambda path: hashes.get(path) or sha256_file(path))
     assert run_key([file], rank=4) != key
+
+
+def test_the_code_of_the_key_is_the_code_of_the_stage() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    deps = {dep for dep in stages["train"]["deps"] if dep.endswith(".py")}
+    assert deps <= {f"stages/{path.relative_to(checkpoint.STAGES).as_posix()}" for path in checkpoint._code()}
 
 
 # --- several processes

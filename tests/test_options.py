@@ -113,6 +113,15 @@ def test_pissa_on_packed_weights_is_one_clear_line(
         )
 
 
+@pytest.mark.parametrize("method", ["pissa", "loftq"])
+def test_a_rank_above_the_size_of_a_layer_is_one_clear_line(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], method: str
+) -> None:
+    lora = {"init_lora_weights": method, "r": 100}
+    with pytest.raises(StageError, match=r"^lora\.r 100: a layer of 64 x 64 has fewer components$"):
+        make_run(tiny_model_folder, tokenized_rows(2), lora=lora, quantization="nf4", quantized_weights="cached")
+
+
 @pytest.mark.parametrize("weights", ["cached", "packed"])
 def test_loftq_starts_from_what_quantization_took(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], weights: str, tmp_path: Path
@@ -286,3 +295,23 @@ def test_training_lowers_the_loss_of_what_it_trains_on(
     randomize(run)
     run.fit()
     assert run.val_loss[-1]["loss"] < 0.9 * run.val_loss[0]["loss"]
+
+
+def test_gradients_are_clipped_to_max_grad_norm_before_the_update(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = []
+    for limit in (0.05, 1000.0):
+        run = make_run(tiny_model_folder, tokenized_rows(4), max_steps=1, max_grad_norm=limit)
+        randomize(run)
+        step = run.optimizer.step
+
+        def look(run: Any = run, step: Any = step) -> None:
+            norms.append(float(torch.stack([weight.grad.norm() for _, weight in run.weights]).norm()))
+            step()
+
+        monkeypatch.setattr(run.optimizer, "step", look)
+        run.fit()
+    assert norms[0] == pytest.approx(0.05, rel=1e-3)
+    assert norms[1] == pytest.approx(run.grad_norm[0]["grad_norm"], rel=1e-3)
+    assert norms[1] > 0.1

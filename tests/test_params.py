@@ -155,6 +155,10 @@ def test_a_size_keeps_whether_it_is_a_count_or_a_share(set_params: Callable[...,
         ({"generate.required_imports": ["packet_analysis=scapy.all"]}, "'packet_analysis=scapy.all' is not"),
         ({"split.val_size": 0.5, "split.test_size": 0.5}, "nothing to train on"),
         ({"model.revision": "main"}, "revision is for Hub ids"),
+        ({"lora.init_lora_weights": "pissa"}, "lora_dropout 0.0"),
+        ({"lora.init_lora_weights": "loftq", "lora.use_dora": True}, "use_dora measures the weights before loftq"),
+        ({"train.max_steps": 1}, "is all warmup"),
+        ({"train.early_stopping_patience": 6}, "it could never stop"),
     ],
 )
 def test_an_impossible_combination_is_refused(

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import StageError
 from stages.training.schedule import build_optimizer, learning_rate
 
 OPTIMIZERS = ["adamw_torch_fused", "adamw_torch", "paged_adamw_32bit", "paged_adamw_8bit"]
@@ -76,12 +75,6 @@ def test_without_lora_plus_all_trained_weights_are_one_group(optim: str) -> None
     (group,) = build_optimizer(named, params(optim=optim)).param_groups
     assert [id(weight) for weight in group["params"]] == [id(weight) for _, weight in named[:4]]
     assert group["ratio"] == 1.0
-
-
-def test_lora_plus_without_b_matrices_of_their_own_is_an_error() -> None:
-    flat = [("_fsdp_wrapped_module.flat_param", torch.nn.Parameter(torch.ones(3)))]
-    with pytest.raises(StageError, match=r"^train\.loraplus_lr_ratio: .* set it to 1\.0$"):
-        build_optimizer(flat, params(loraplus_lr_ratio=16.0))
 
 
 @pytest.mark.parametrize("ratio", [1.0, 16.0])

@@ -59,9 +59,9 @@ def load_base(
 
     dtype = choose_precision(precision)
     arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
-    # Under FSDP the first process alone reads the weights, and accelerate hands out the shards.
-    if torch.cuda.is_available() and not under_fsdp():
-        arguments["device_map"] = {"": torch.cuda.current_device()}
+    if torch.cuda.is_available():
+        # Under FSDP each process quantizes the whole base in the host's memory, and its GPU gets a shard.
+        arguments["device_map"] = {"": "cpu" if under_fsdp() else torch.cuda.current_device()}
     if quantization != "none":
         arguments["quantization_config"] = _quantization(quantization, double_quantization, dtype)
     disable_progress_bar()

@@ -4,6 +4,7 @@ A value is what YAML made of the file, or of what `dvc exp run -S` wrote into it
 `Number` takes it back.
 """
 
+import math
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
@@ -220,7 +221,7 @@ class Lora(Section):
     r: PositiveInt
     lora_alpha: PositiveInt
     lora_dropout: Share
-    bias: Literal["none", "all", "lora_only"]
+    bias: Literal["none"]
     task_type: Literal["CAUSAL_LM"]
     target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)]
     use_rslora: bool
@@ -230,6 +231,14 @@ class Lora(Section):
     init_lora_weights: Annotated[str, Field(pattern=r"^(default|gaussian|pissa|pissa_niter_[1-9][0-9]*|loftq)$")]
     """default: A as nn.Linear, B zero; pissa: principal components of the weights (arXiv 2404.02948; niter_N: by
     randomized SVD of N iterations); loftq: of what quantization lost (arXiv 2310.08659)."""
+
+    @model_validator(mode="after")
+    def _start_fits(self) -> "Lora":
+        if self.init_lora_weights.startswith(("pissa", "loftq")) and self.use_dora:
+            raise ValueError(f"use_dora measures the weights before {self.init_lora_weights} sets them; use one")
+        if self.init_lora_weights.startswith("pissa") and self.lora_dropout:
+            raise ValueError("pissa trains a part of the model itself, which dropout would drop: lora_dropout 0.0")
+        return self
 
 
 class Train(Section):
@@ -261,6 +270,17 @@ class Train(Section):
     """Stop after this many validations without a new best, and keep the best adapter; 0: off."""
     save_steps: PositiveInt
     """Steps between checkpoints in .scratch/; a killed run goes on from the last one."""
+
+    @model_validator(mode="after")
+    def _can_learn_and_stop(self) -> "Train":
+        problems = []
+        if self.lr_scheduler_type != "constant" and math.ceil(self.max_steps * self.warmup_ratio) >= self.max_steps:
+            problems.append(f"warmup_ratio {self.warmup_ratio} of max_steps {self.max_steps} is all warmup")
+        if self.early_stopping_patience * self.eval_steps > self.max_steps:
+            problems.append("early_stopping_patience * eval_steps is above max_steps: it could never stop")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class Evaluate(Section):

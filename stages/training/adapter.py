@@ -74,12 +74,12 @@ def save_adapter(
     """adapter_model.safetensors, a canonical adapter_config.json, and `training` as training.json beside them.
 
     PEFT writes sets in hash order and the local path of the base; neither belongs into a hashed file. `state` holds
-    the weights where they are sharded over processes.
+    the weights, in PEFT's names, where they are sharded over processes.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    tensors = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False) if state is None else state
     config = model.peft_config["default"].to_dict()
     tensors, config = start.taken_off(tensors, config)
     config |= {"base_model_name_or_path": base["id"], "revision": base["revision"] or None, "inference_mode": True}

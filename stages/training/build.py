@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from stages.core.errors import StageError
 from stages.core.loading import choose_precision, under_fsdp
 from stages.training.adapter import add_adapter
 from stages.training.attention import use_blocked_attention
@@ -36,6 +37,23 @@ def build(base: "PreTrainedModel", lora: Any, train: Any, folder: Path) -> tuple
     if train.gradient_checkpointing:
         base.gradient_checkpointing_enable({"use_reentrant": False})
     return AnswerLoss(model, train.neftune_noise_alpha, pools), start
+
+
+def require_shardable(params: Any) -> None:
+    """StageError with everything that FSDP can't do, where this process runs under it."""
+    if not under_fsdp():
+        return
+    lora, train, model = params.lora, params.train, params.model
+    problems = {
+        "model.quantization int8": model.quantization == "int8",
+        "model.quantized_weights cached": model.quantized_weights == "cached" and model.quantization != "none",
+        "train.optim paged_*": train.optim.startswith("paged"),
+        "train.early_stopping_patience": train.early_stopping_patience > 0,
+        "lora.use_dora": lora.use_dora,
+        "lora.init_lora_weights pissa, loftq": lora.init_lora_weights.startswith(("pissa", "loftq")),
+    }
+    if found := [name for name, is_there in problems.items() if is_there]:
+        raise StageError(f"FSDP can't have {'; '.join(found)}: change it, or launch with profiles/launch/ddp.yaml")
 
 
 def shard_as_peft(accelerator: Any, model: AnswerLoss) -> None:

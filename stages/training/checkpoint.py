@@ -35,7 +35,8 @@ def run_key(inputs: list[Path], **decisive: Any) -> str:
 
 
 def _code() -> list[Path]:
-    return [STAGES / "train.py", *sorted(path for room in ROOMS for path in (STAGES / room).glob("*.py"))]
+    rooms = (path for room in ROOMS for path in (STAGES / room).glob("*.py"))
+    return [STAGES / "train.py", STAGES / "scoring" / "batches.py", *sorted(rooms)]
 
 
 class Checkpoints:

@@ -70,6 +70,8 @@ def start_from_weights(model: Any, method: str, folder: Path) -> Start:
 
 def _factors(matrix: torch.Tensor, rank: int, iterations: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """A [rank, I] and B [O, rank], the square root of the singular values on each, whose product is nearest to it."""
+    if rank > min(matrix.shape):
+        raise StageError(f"lora.r {rank}: a layer of {' x '.join(map(str, matrix.shape))} has fewer components")
     if iterations is None:
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     else:

@@ -6,6 +6,7 @@ checkpoint does what an undisturbed one does.
 
 import hashlib
 import itertools
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -19,7 +20,7 @@ from stages.training.build import shard_as_peft
 from stages.training.checkpoint import Checkpoints
 from stages.training.loss import IGNORED, AnswerLoss
 from stages.training.progress import Progress
-from stages.training.schedule import build_optimizer, learning_rate
+from stages.training.schedule import build_optimizer, keep_paged, learning_rate
 from stages.training.watchdog import Watchdog
 
 Row = dict[str, Any]
@@ -58,6 +59,8 @@ class Run:
         self.rows, self.validation, self.train, self.accelerator = rows, validation, train, accelerator
         if empty := [row["id"] for row in (*rows, *validation) if trained_tokens(row) < 1]:
             raise StageError(f"train: no token of {', '.join(empty[:5])} is trained; drop what has no answer")
+        if train.early_stopping_patience and not validation:
+            raise StageError("train.early_stopping_patience: no validation rows; set split.val_size, or it to 0")
         self.processes = int(accelerator.num_processes)
         self.plan = Plan(
             lengths=[row["length"] for row in rows],
@@ -74,7 +77,7 @@ class Run:
         self.weights = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
         self.optimizer = accelerator.prepare(build_optimizer(self.weights, train))
         self.ratios = [group["ratio"] for group in self.optimizer.param_groups]
-        self.watchdog = Watchdog([row["id"] for row in rows], self._loss_of_row)
+        self.watchdog = Watchdog([row["id"] for row in rows], self._loss_of_row, self._is_finite)
         self.step = 0
         self.loss: Curve = []
         self.val_loss: Curve = []
@@ -107,6 +110,7 @@ class Run:
     def restore(self, state: dict[str, Any]) -> None:
         self.load_adapter(state["adapter"])
         self.optimizer.load_state_dict(state["optimizer"])
+        keep_paged(getattr(self.optimizer, "optimizer", self.optimizer))
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         for name in KEPT:
@@ -123,11 +127,16 @@ class Run:
         return self.progress.report()
 
     def gathered(self) -> dict[str, torch.Tensor] | None:
-        """The weights of all processes in one state dict, where they are sharded (every process must call this)."""
+        """The adapter's weights of all processes, where they are sharded (every process must call this)."""
         if self.accelerator.distributed_type.value != "FSDP":
             return None
         state = self.accelerator.get_state_dict(self.model)
-        return {name.removeprefix("model."): tensor for name, tensor in state.items()}
+        # PEFT itself finds nothing there: it looks for the names that FSDP's wrapping gives the modules.
+        return {
+            name.removeprefix("model.").replace(".default.", "."): tensor
+            for name, tensor in state.items()
+            if ".lora_" in name
+        }
 
     # --- the loop
 
@@ -154,6 +163,7 @@ class Run:
             self.progress.close()
         if self.best:
             self.load_adapter(self.best)
+            self._log_rest()
 
     def _update(self, batches: list[Batch]) -> None:
         """One step: the gradients of all batches, clipped, then the optimizer.
@@ -172,6 +182,7 @@ class Run:
         own = [batches[at] if at < len(batches) else [] for at in self._turns(len(batches))]
         if accelerator.device.type == "cpu":
             own = [piece for batch in own for piece in (pieces(batch, self.plan.lengths) or [[]])]
+            batches = [piece for batch in batches for piece in pieces(batch, self.plan.lengths)]
         total = torch.zeros((), device=accelerator.device)
         for turn, batch in enumerate(own):
             input_ids, labels = self._on_device([self.rows[row] for row in batch])
@@ -182,14 +193,21 @@ class Run:
             total += loss.detach() / self.processes
         value = float(accelerator.reduce(total, reduction="sum"))
         self.watchdog.check_loss(self.step, value, rows)
-        norm = float(accelerator.clip_grad_norm_([weight for _, weight in self.weights], self.train.max_grad_norm))
+        # All parameters, the frozen ones too: accelerate asks FSDP for the norm over all shards only then.
+        norm = float(accelerator.clip_grad_norm_(list(self.model.parameters()), self.train.max_grad_norm))
         self.watchdog.check_gradients(self.step, norm, self.weights, rows, scaled=accelerator.scaler is not None)
         for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=True):
             group["lr"] = rate * ratio
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._log(value, rate, norm)
-        progress.end_step(value, own, self.rows)
+        progress.end_step(value, batches, self.rows)
+
+    def _log_rest(self) -> None:
+        """Where early stopping ended the run between two logs."""
+        if self.unlogged:
+            self.loss.append({"step": self.step, "loss": round(sum(self.unlogged) / len(self.unlogged), 6)})
+            self.unlogged = []
 
     def _log(self, loss: float, rate: float, norm: float) -> None:
         """Every `logging_steps` steps, and at the first and the last one: the loss is the mean since the last time."""
@@ -197,7 +215,9 @@ class Run:
         if self.step in (1, self.train.max_steps) or self.step % self.train.logging_steps == 0:
             self.loss.append({"step": self.step, "loss": round(sum(self.unlogged) / len(self.unlogged), 6)})
             self.learning_rate.append({"step": self.step, "learning_rate": float(f"{rate:.6g}")})
-            self.grad_norm.append({"step": self.step, "grad_norm": round(norm, 6)})
+            # A step that the gradient scaler skips has none.
+            if math.isfinite(norm):
+                self.grad_norm.append({"step": self.step, "grad_norm": round(norm, 6)})
             self.unlogged = []
 
     def _validate(self) -> None:
@@ -205,7 +225,7 @@ class Run:
         if not self.validation:
             return
         loss = self._loss_of(self.validation)
-        if loss != loss or loss == float("inf"):
+        if not math.isfinite(loss):
             raise StageError(
                 f"train: val_loss is {loss} at step {self.step}; lower train.learning_rate, "
                 "or set model.precision to fp32"
@@ -236,6 +256,9 @@ class Run:
 
     def _loss_of_row(self, row: int) -> float:
         return self._loss_of([self.rows[row]])
+
+    def _is_finite(self) -> bool:
+        return all(bool(weight.isfinite().all()) for _, weight in self.weights)
 
     def _turns(self, batches: int) -> range:
         """Which of a step's batches are this process's: every `processes`-th, as many on each."""

@@ -26,7 +26,7 @@ class Progress:
         self._started = time.perf_counter()
 
     def end_step(self, loss: float, batches: Sequence[Batch], rows: Sequence[dict[str, Any]]) -> None:
-        """`batches` of `rows` went through this process."""
+        """`batches` of `rows` went through the processes, all together."""
         self.seconds += time.perf_counter() - self._started
         self.steps += 1
         chosen = [rows[row] for batch in batches for row in batch]
@@ -45,7 +45,7 @@ class Progress:
         self.bar.close()
 
     def report(self) -> dict[str, Any]:
-        """Of the steps of this process (a resumed run counts its own ones only)."""
+        """Of the steps since the run was started (or went on); memory of this process and of its device."""
         seconds = self.seconds or float("nan")
         return {
             "steps": self.steps,

@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 
-from stages.core.errors import StageError
-
 
 def build_optimizer(weights: Iterable[tuple[str, torch.nn.Parameter]], train: Any) -> torch.optim.Optimizer:
     """`train.optim` over the named trainable weights; with LoRA+ the B matrices are a group of a higher rate.
@@ -21,8 +19,6 @@ def build_optimizer(weights: Iterable[tuple[str, torch.nn.Parameter]], train: An
         {"params": [weight for _, weight in named if id(weight) not in known], "ratio": 1.0},
         {"params": faster, "ratio": train.loraplus_lr_ratio},
     ]
-    if train.loraplus_lr_ratio > 1 and not faster:
-        raise StageError("train.loraplus_lr_ratio: the B matrices can't be told apart here (FSDP); set it to 1.0")
     options = {"lr": train.learning_rate, "weight_decay": train.weight_decay}
     return _class(train.optim)([group for group in groups if group["params"]], **options)
 
@@ -49,3 +45,14 @@ def learning_rate(step: int, train: Any) -> float:
         "cosine": 0.5 * (1 + math.cos(math.pi * (done - warmup) / left)),
     }[train.lr_scheduler_type]
     return float(train.learning_rate * factor)
+
+
+def keep_paged(optimizer: Any) -> None:
+    """After a state was loaded: the large tensors of a paged optimizer are ordinary ones then, and go back to pages."""
+    if not getattr(optimizer, "is_paged", False) or not torch.cuda.is_available():
+        return
+    for weight, state in optimizer.state.items():
+        for name in ("state1", "state2"):
+            if name in state and state[name].shape == weight.shape:
+                buffer = optimizer.get_state_buffer(weight, dtype=state[name].dtype)
+                state[name] = buffer.copy_(state[name])

@@ -14,17 +14,20 @@ _SHOWN = 5
 
 
 class Watchdog:
-    """Looks at each step before its update; `row_loss` is the loss of one row alone, to find the ones to blame."""
+    """Looks at each step before its update.
 
-    def __init__(self, ids: Sequence[str], row_loss: Callable[[int], float]) -> None:
-        self.ids, self.row_loss = ids, row_loss
+    `row_loss` is the loss of one row alone, to find the ones to blame; `healthy` tells whether all weights are finite.
+    """
+
+    def __init__(self, ids: Sequence[str], row_loss: Callable[[int], float], healthy: Callable[[], bool]) -> None:
+        self.ids, self.row_loss, self.healthy = ids, row_loss, healthy
         self.skipped = 0
 
     def check_loss(self, step: int, loss: float, rows: Sequence[int]) -> None:
         """The loss of the step's `rows` must be a finite number, and not zero."""
         if not math.isfinite(loss):
             bad = [row for row in rows if not math.isfinite(self.row_loss(row))]
-            if len(bad) == len(rows):
+            if bad and not self.healthy():
                 raise StageError(
                     f"train: loss is {loss} at step {step}, for each of its rows ({self._names(rows)}): the adapter's "
                     "weights went astray; lower train.learning_rate, or set model.precision to fp32"
