@@ -54,7 +54,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "completion-only logits": {"patches": {"stages.training.loss.has_plain_head": lambda model: False}},
     "chunked cross-entropy": {"patches": {"stages.training.loss.CHUNK": 10**9}},
     "fused LoRA layers": {"patches": {"stages.training.build.use_fast_layers": lambda model: []}},
-    "fused norms": {"patches": {"stages.training.build.use_fast_norms": lambda model: None}},
+    "fused norms and gates": {"patches": {"stages.training.build.use_fast_blocks": lambda model: None}},
     "cheap dropout masks": {
         "patches": {
             "stages.training.fast_layers.DropoutPool.mask": lambda pool, shape: bernoulli(

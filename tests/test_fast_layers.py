@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.training import fast_layers
-from stages.training.fast_layers import DropoutPool, LoraLinear, RMSNorm, use_fast_layers, use_fast_norms
+from stages.training.fast_layers import DropoutPool, LoraLinear, RMSNorm, use_fast_blocks, use_fast_layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = settings(max_examples=40, deadline=None)
@@ -126,7 +126,7 @@ def test_a_first_layer_whose_input_needs_no_gradient_trains_like_any_other() -> 
 def test_fast_layers_and_norms_change_neither_loss_nor_gradients(tiny_model_folder: Path) -> None:
     slow, fast = adapted(tiny_model_folder).train(), adapted(tiny_model_folder).train()
     assert use_fast_layers(fast) == []
-    use_fast_norms(fast)
+    use_fast_blocks(fast)
     replaced = {type(module).__name__ for module in fast.modules() if "forward" in module.__dict__}
     assert replaced == {"Linear", "LlamaRMSNorm"}
     losses = [model(input_ids=IDS, labels=IDS).loss for model in (slow, fast)]
@@ -358,5 +358,5 @@ def test_the_backward_pass_of_a_norm_leaves_its_input_as_it_was_and_runs_twice()
 def test_a_norm_that_is_trained_keeps_its_own_way() -> None:
     norm = norms(1e-6)
     norm.weight.requires_grad_()
-    use_fast_norms(norm)
+    use_fast_blocks(norm)
     assert "forward" not in norm.__dict__

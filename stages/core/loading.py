@@ -126,6 +126,9 @@ def dequantize(model: Any, dtype: "torch.dtype") -> Any:
     logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
     plain = model.dequantize(dtype=dtype)
     plain.requires_grad_(False)
+    for weight in plain.parameters():
+        # What was not quantized is still the mapped file, which would stay in memory as a whole.
+        weight.data = weight.data.clone()
     return plain
 
 

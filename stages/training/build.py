@@ -9,7 +9,7 @@ from stages.core.errors import StageError
 from stages.core.loading import choose_precision, under_fsdp
 from stages.training.adapter import add_adapter
 from stages.training.attention import use_blocked_attention
-from stages.training.fast_layers import DropoutPool, use_fast_layers, use_fast_norms
+from stages.training.fast_layers import DropoutPool, use_fast_blocks, use_fast_layers
 from stages.training.initialisation import Start
 from stages.training.loss import AnswerLoss
 
@@ -32,7 +32,7 @@ def build(base: "PreTrainedModel", lora: Any, train: Any, folder: Path) -> tuple
     pools: list[DropoutPool] = []
     if not torch.cuda.is_available():
         pools = use_fast_layers(model)
-        use_fast_norms(model)
+        use_fast_blocks(model)
         use_blocked_attention(base)
     if train.gradient_checkpointing:
         base.gradient_checkpointing_enable({"use_reentrant": False})

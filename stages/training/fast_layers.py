@@ -1,4 +1,4 @@
-"""LoRA layers, dropout masks and norms that a CPU computes fast: the same sums in fewer passes over memory.
+"""LoRA layers, dropout masks, norms and gates that a CPU computes fast: the same sums in fewer passes over memory.
 
 PEFT's layer casts, drops, scales and adds as operations of their own, and draws a mask for each of the 210 layers of
 the bundled model: bernoulli_ alone took 20% of a step. Here a layer is one autograd function of three matrix products
@@ -60,9 +60,10 @@ class LoraLinear(torch.autograd.Function):
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, mask: Any) -> Any:
         flat = x.reshape(-1, x.shape[-1])
         a, b = a.to(weight.dtype), b.to(weight.dtype)
-        low = (flat if mask is None else flat * mask) @ a.t()
-        y = flat @ weight.t() if bias is None else torch.addmm(bias, flat, weight.t())
-        y.addmm_(low, b.t(), alpha=scale)
+        # The scale goes into what is narrow: [N, R] instead of [N, O], and in the backward pass instead of A and B.
+        low = torch.mm(flat if mask is None else flat * mask, a.t()).mul_(scale)
+        y = torch.mm(flat, weight.t()) if bias is None else torch.addmm(bias, flat, weight.t())
+        y.addmm_(low, b.t())
         ctx.save_for_backward(flat, weight, a, b, low, mask)
         ctx.scale, ctx.shape = scale, x.shape
         return y.view(*x.shape[:-1], y.shape[-1])
@@ -71,16 +72,16 @@ class LoraLinear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         flat, weight, a, b, low, mask = ctx.saved_tensors
         gradient = gradients[0].reshape(-1, weight.shape[0])
-        low_gradient = gradient @ b
-        b_gradient = (gradient.t() @ low).float().mul_(ctx.scale)
-        a_gradient = (low_gradient.t() @ (flat if mask is None else flat * mask)).float().mul_(ctx.scale)
+        low_gradient = torch.mm(gradient, b).mul_(ctx.scale)
+        b_gradient = torch.mm(gradient.t(), low).float()
+        a_gradient = torch.mm(low_gradient.t(), flat if mask is None else flat * mask).float()
         if not ctx.needs_input_grad[0]:
             return None, None, None, a_gradient, b_gradient, None, None
-        x_gradient = gradient @ weight
+        x_gradient = torch.mm(gradient, weight)
         if mask is None:
-            x_gradient.addmm_(low_gradient, a, alpha=ctx.scale)
+            x_gradient.addmm_(low_gradient, a)
         else:
-            x_gradient.addcmul_(low_gradient @ a, mask, value=ctx.scale)
+            x_gradient.addcmul_(torch.mm(low_gradient, a), mask)
         return x_gradient.view(ctx.shape), None, None, a_gradient, b_gradient, None, None
 
 
@@ -103,16 +104,36 @@ class RMSNorm(torch.autograd.Function):
         return gradient.addcmul_(normed, along, value=-1).mul_(scale).to(x.dtype), None, None
 
 
-def use_fast_norms(model: torch.nn.Module) -> None:
-    """Let the frozen RMS norms of a Llama compute this way."""
-    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+class Gated(torch.autograd.Function):
+    """silu(gate) * up, of one shape; silu is computed again in the backward pass instead of kept."""
 
-    def forward(self: Any, x: torch.Tensor) -> Any:
+    @staticmethod
+    def forward(ctx: Any, gate: Any, up: Any) -> Any:
+        ctx.save_for_backward(gate, up)
+        return torch.nn.functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        gate, up = ctx.saved_tensors
+        gate_gradient = torch.ops.aten.silu_backward(gradients[0] * up, gate)
+        return gate_gradient, torch.nn.functional.silu(gate).mul_(gradients[0])
+
+
+def use_fast_blocks(model: torch.nn.Module) -> None:
+    """Let the frozen RMS norms and the gated layers of a Llama compute this way."""
+    from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+
+    def norm(self: Any, x: torch.Tensor) -> Any:
         return RMSNorm.apply(x, self.weight, self.variance_epsilon)
+
+    def gated(self: Any, x: torch.Tensor) -> Any:
+        return self.down_proj(Gated.apply(self.gate_proj(x), self.up_proj(x)))
 
     for module in model.modules():
         if type(module) is LlamaRMSNorm and not module.weight.requires_grad:
-            module.__dict__["forward"] = types.MethodType(forward, module)
+            module.__dict__["forward"] = types.MethodType(norm, module)
+        if type(module) is LlamaMLP and type(module.act_fn).__name__ in ("SiLU", "SiLUActivation"):
+            module.__dict__["forward"] = types.MethodType(gated, module)
 
 
 def use_fast_layers(model: torch.nn.Module) -> list[DropoutPool]:

@@ -30,10 +30,12 @@ class HeadLoss(torch.autograd.Function):
         for start in range(0, len(hidden), CHUNK):
             part = slice(start, start + CHUNK)
             logits = torch.nn.functional.linear(hidden[part], head, bias).float()
-            loss += torch.nn.functional.cross_entropy(logits, targets[part], reduction="sum")
+            scores, target = logits.log_softmax(-1), targets[part, None]
+            del logits
+            loss -= scores.gather(1, target).sum()
             if gradient is not None:
-                slope = logits.softmax(-1)
-                slope[torch.arange(len(slope), device=slope.device), targets[part]] -= 1
+                # Probabilities, less 1 at the target: the slope of the loss over the logits.
+                slope = scores.exp_().scatter_add_(1, target, scores.new_full((), -1).expand(target.shape))
                 gradient[part] = slope.to(head.dtype) @ head
         ctx.save_for_backward(gradient)
         ctx.weight = weight
