@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -111,5 +112,5 @@ def test_a_command_names_what_exists(command: str) -> None:
     if command.startswith("dvc "):
         from dvc.cli.parser import get_main_parser
 
-        words = re.findall(r"[^\s'\"]+", command)[1:]
+        words = shlex.split(command)[1:]
         get_main_parser().parse_args(words)
