@@ -128,7 +128,7 @@ def test_fast_layers_and_norms_change_neither_loss_nor_gradients(tiny_model_fold
     assert use_fast_layers(fast) == []
     use_fast_blocks(fast)
     replaced = {type(module).__name__ for module in fast.modules() if "forward" in module.__dict__}
-    assert replaced == {"Linear", "LlamaRMSNorm"}
+    assert replaced == {"Linear", "LlamaMLP", "LlamaRMSNorm"}
     losses = [model(input_ids=IDS, labels=IDS).loss for model in (slow, fast)]
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=0)
     assert_same(gradients_of(fast, losses[1]), gradients_of(slow, losses[0]))
@@ -360,3 +360,20 @@ def test_a_norm_that_is_trained_keeps_its_own_way() -> None:
     norm.weight.requires_grad_()
     use_fast_blocks(norm)
     assert "forward" not in norm.__dict__
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gated_layer_has_the_output_and_the_gradients_of_silu_times_up(dtype: torch.dtype) -> None:
+    from stages.training.fast_layers import Gated
+
+    torch.manual_seed(0)
+    values = [torch.randn(3, 5, 16).to(dtype).requires_grad_() for _ in range(2)]
+    plain = [value.detach().clone().float().requires_grad_() for value in values]
+    slope = torch.randn(3, 5, 16).to(dtype)
+    found, expected = Gated.apply(*values), torch.nn.functional.silu(plain[0]) * plain[1]
+    found.backward(slope)
+    expected.backward(slope.float())
+    tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 0.03, "atol": 0.03}
+    torch.testing.assert_close(found.float(), expected, **tolerance)
+    for value, reference in zip(values, plain, strict=True):
+        torch.testing.assert_close(value.grad.float(), reference.grad, **tolerance)

@@ -293,7 +293,7 @@ def test_it_is_told_how_many_rows_were_too_long_and_where_they_are_listed(ran: R
 def test_twenty_steps_train_an_adapter(ran: Ran) -> None:
     metrics = ran.json(train.METRICS)
     assert metrics["steps"] == STEPS
-    for name, steps in (("loss", {1, 5, 10, 15, 20}), ("val_loss", {0, 10, 20})):
+    for name, steps in (("loss", {1, 5, 10, 15, 20}), ("val_loss", {0, 20})):
         with open(ran.folder / train.CURVES[name], newline="", encoding="utf-8") as file:
             curve = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
         assert set(curve) == steps

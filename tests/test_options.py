@@ -186,16 +186,16 @@ def test_gradient_checkpointing_computes_layers_again_and_changes_no_bit(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout included: the masks of the second forward pass are those of the first."""
-    from transformers.models.llama.modeling_llama import LlamaMLP
+    from transformers.models.llama.modeling_llama import LlamaAttention
 
-    forward = LlamaMLP.forward
+    forward = LlamaAttention.forward
     calls: list[int] = []
 
-    def counted(self: Any, x: torch.Tensor) -> torch.Tensor:
+    def counted(self: Any, *given: Any, **named: Any) -> Any:
         calls.append(1)
-        return forward(self, x)
+        return forward(self, *given, **named)
 
-    monkeypatch.setattr(LlamaMLP, "forward", counted)
+    monkeypatch.setattr(LlamaAttention, "forward", counted)
     ends = []
     for checkpointing in (False, True):
         calls.clear()
