@@ -35,3 +35,18 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
         torch.testing.assert_close(
             found[name], gradient, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+def full_logits_loss(model: Any, rows: list[dict[str, Any]]) -> torch.Tensor:
+    """Hugging Face's loss with the labels in place, on rows padded and masked here, independently of `collate`."""
+    width = max(len(row["input_ids"]) for row in rows)
+    ids = torch.tensor([row["input_ids"] + [7] * (width - len(row["input_ids"])) for row in rows])
+    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
+    labels = torch.tensor(
+        [
+            [-100] * row["loss_start"] + row["input_ids"][row["loss_start"] :] + [-100] * (width - row["length"])
+            for row in rows
+        ]
+    )
+    loss: torch.Tensor = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+    return loss

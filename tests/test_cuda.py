@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from clones import ROOT
-from tuning import lora_params, make_run, randomize, train_params
+from tuning import killed_after, lora_params, make_run, randomize, train_params
 
 from stages.core.loading import choose_precision, load_base
 from stages.core.tables import write_parquet
@@ -146,25 +146,13 @@ def test_a_run_that_goes_on_has_the_losses_of_an_undisturbed_one(
     """With the paged optimizer's state and the scaler's; the bits of a GPU's sums may differ from run to run."""
     needs(precision)
 
-    class Killed(Exception):
-        pass
-
     def fresh() -> Any:
         AcceleratorState._reset_state()
         return packed_run(tiny_model_folder, tokenized_rows, precision, max_steps=6, save_steps=3)
 
     undisturbed = fresh()
     undisturbed.fit()
-    checkpoints, killed = Checkpoints(tmp_path / "run"), fresh()
-    save = checkpoints.save
-
-    def save_and_die(state: dict[str, Any]) -> None:
-        save(state)
-        raise Killed
-
-    checkpoints.save = save_and_die  # type: ignore[method-assign]
-    with pytest.raises(Killed):
-        killed.fit(checkpoints)
+    killed_after(3, fresh(), tmp_path / "run")
     again = fresh()
     again.restore(Checkpoints(tmp_path / "run").load())
     again.fit()

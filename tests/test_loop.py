@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from adapters import full_logits_loss
 from clones import ROOT
-from tuning import make_run, randomize, train_params
+from tuning import killed_after, make_run, randomize
 
 from stages.core.errors import StageError
 from stages.core.files import sha256_file
@@ -42,21 +43,6 @@ def first_step(run: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Ten
     monkeypatch.setattr(run.accelerator, "clip_grad_norm_", look)
     run.fit()
     return seen
-
-
-def full_logits_loss(run: Any, rows: Rows) -> torch.Tensor:
-    """Hugging Face's loss with the labels in place, on rows padded here, independently of `collate`."""
-    width = max(len(row["input_ids"]) for row in rows)
-    ids = torch.tensor([row["input_ids"] + [7] * (width - len(row["input_ids"])) for row in rows])
-    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
-    labels = torch.tensor(
-        [
-            [-100] * row["loss_start"] + row["input_ids"][row["loss_start"] :] + [-100] * (width - row["length"])
-            for row in rows
-        ]
-    )
-    loss: torch.Tensor = run.inner.model(input_ids=ids, attention_mask=mask, labels=labels).loss
-    return loss
 
 
 # --- batches to tensors
@@ -107,7 +93,7 @@ def test_accumulated_batches_have_loss_and_gradients_of_one_batch(
         gradient_accumulation_steps=accumulation,
     )
     randomize(run)
-    expected = full_logits_loss(run, rows)
+    expected = full_logits_loss(run.inner.model, rows)
     expected.backward()
     reference = gradients(run)
     run.optimizer.zero_grad()
@@ -364,22 +350,9 @@ def test_a_run_that_goes_on_ends_with_the_bits_of_an_undisturbed_one(
             early_stopping_patience=3,
         )
 
-    class Killed(Exception):
-        pass
-
     undisturbed = fresh()
     undisturbed.fit()
-    checkpoints, killed = Checkpoints(tmp_path / "run"), fresh()
-    save = checkpoints.save
-
-    def save_and_die(state: dict[str, Any]) -> None:
-        save(state)
-        if state["step"] == step:
-            raise Killed
-
-    checkpoints.save = save_and_die  # type: ignore[method-assign]
-    with pytest.raises(Killed):
-        killed.fit(checkpoints)
+    killed_after(step, fresh(), tmp_path / "run")
     again = fresh()
     again.restore(Checkpoints(tmp_path / "run").load())
     assert again.step == step
@@ -476,8 +449,3 @@ def test_two_processes_have_the_curves_and_the_adapter_of_one_with_twice_the_bat
     assert [entry["grad_norm"] for entry in grad_norm] == pytest.approx(norms, rel=1e-3)
     for name, weight in one.adapter().items():
         torch.testing.assert_close(adapter[f"module.{name}"], weight, rtol=1e-2, atol=2e-4, msg=name)
-
-
-def test_params_for_tests_are_the_shipped_ones_but_for_what_is_said() -> None:
-    assert train_params(seed=7).seed == 7
-    assert train_params().optim == "adamw_torch_fused"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from adapters import adapted, assert_same, gradients_of
+from adapters import adapted, assert_same, full_logits_loss, gradients_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,20 +21,6 @@ Rows = list[dict[str, Any]]
 @pytest.fixture
 def model(tiny_model_folder: Path) -> Any:
     return adapted(tiny_model_folder)
-
-
-def full_logits_loss(model: Any, rows: Rows) -> torch.Tensor:
-    """Hugging Face's loss with the labels in place, on rows padded and masked here, independently of `collate`."""
-    width = max(len(row["input_ids"]) for row in rows)
-    ids = torch.tensor([row["input_ids"] + [7] * (width - len(row["input_ids"])) for row in rows])
-    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
-    labels = torch.tensor(
-        [
-            [-100] * row["loss_start"] + row["input_ids"][row["loss_start"] :] + [-100] * (width - row["length"])
-            for row in rows
-        ]
-    )
-    return model(input_ids=ids, attention_mask=mask, labels=labels).loss
 
 
 def assert_as_full_logits(model: Any, rows: Rows, weight: float = 1.0) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from clones import ROOT
 
 from stages.core.params import read_params
@@ -66,3 +67,20 @@ def randomize(run: Any, std: float = 0.05) -> None:
         for name, weight in run.weights:
             if "lora_B" in name:
                 weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+
+
+def killed_after(step: int, run: Any, folder: Path) -> None:
+    """`run` up to its checkpoint of `step` in `folder`, where it ends without doing anything more."""
+    from stages.training.checkpoint import Checkpoints
+
+    class Killed(Exception):
+        pass
+
+    class Last(Checkpoints):
+        def save(self, state: dict[str, Any]) -> None:
+            super().save(state)
+            if state["step"] == step:
+                raise Killed
+
+    with pytest.raises(Killed):
+        run.fit(Last(folder))
