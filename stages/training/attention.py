@@ -27,37 +27,42 @@ class CausalAttention(torch.autograd.Function):
         query = query.reshape(pairs, group, length, size)
         key, value = key.reshape(pairs, length, size), value.reshape(pairs, length, size)
         attended = torch.empty_like(query, memory_format=torch.contiguous_format)
-        probabilities = []
         for start, end in _blocks(length):
-            block = (query[:, :, start:end] * scale).reshape(pairs, -1, size)
-            scores = torch.bmm(block, key[:, :end].transpose(1, 2))
-            future = torch.ones(end - start, end - start, dtype=torch.bool).triu(1)
-            scores.view(pairs, group, end - start, end)[..., start:].masked_fill_(future, -torch.inf)
-            probabilities.append(scores.softmax(-1))
-            attended[:, :, start:end] = torch.bmm(probabilities[-1], value[:, :end]).view(pairs, group, -1, size)
-        ctx.save_for_backward(query, key, value, *probabilities)
+            attention = _probabilities(query[:, :, start:end] * scale, key[:, :end])
+            attended[:, :, start:end] = torch.bmm(attention, value[:, :end]).view(pairs, group, -1, size)
+        ctx.save_for_backward(query, key, value)
         ctx.scale = scale
         return attended.view(batch, heads, length, size)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        query, key, value, *probabilities = ctx.saved_tensors
+        query, key, value = ctx.saved_tensors
         pairs, group, length, size = query.shape
         gradient = gradients[0].reshape(query.shape)
         query_gradient = torch.empty_like(query, memory_format=torch.contiguous_format)
         key_gradient, value_gradient = torch.zeros_like(key), torch.zeros_like(value)
-        for (start, end), attention in zip(_blocks(length), probabilities, strict=True):
+        for start, end in _blocks(length):
+            scaled = query[:, :, start:end] * ctx.scale
+            attention = _probabilities(scaled, key[:, :end])
             block = gradient[:, :, start:end].reshape(pairs, -1, size)
             value_gradient[:, :end].baddbmm_(attention.transpose(1, 2), block)
             scores = torch.bmm(block, value[:, :end].transpose(1, 2))
             scores = torch._softmax_backward_data(scores, attention, -1, scores.dtype)
             query_gradient[:, :, start:end] = torch.bmm(scores, key[:, :end]).view(pairs, group, -1, size)
-            block = (query[:, :, start:end] * ctx.scale).reshape(pairs, -1, size)
-            key_gradient[:, :end].baddbmm_(scores.transpose(1, 2), block)
+            key_gradient[:, :end].baddbmm_(scores.transpose(1, 2), scaled.reshape(pairs, -1, size))
         query_gradient *= ctx.scale
         batch = gradients[0].shape[0]
         shape = (batch, pairs // batch, length, size)
         return query_gradient.view(gradients[0].shape), key_gradient.view(shape), value_gradient.view(shape), None
+
+
+def _probabilities(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """What scaled queries [P, G, Q, D], the last Q of the keys' positions, attend to in keys [P, T, D]: [P, G Q, T]."""
+    pairs, group, block, size = queries.shape
+    scores = torch.bmm(queries.reshape(pairs, -1, size), keys.transpose(1, 2))
+    future = torch.ones(block, block, dtype=torch.bool).triu(1)
+    scores.view(pairs, group, block, -1)[..., -block:].masked_fill_(future, -torch.inf)
+    return scores.softmax(-1)
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:
