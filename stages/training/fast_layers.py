@@ -58,31 +58,65 @@ class LoraLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, mask: Any) -> Any:
-        flat = x.reshape(-1, x.shape[-1])
-        a, b = a.to(weight.dtype), b.to(weight.dtype)
-        # The scale goes into what is narrow: [N, R] instead of [N, O], and in the backward pass instead of A and B.
-        low = torch.mm(flat if mask is None else flat * mask, a.t()).mul_(scale)
-        y = torch.mm(flat, weight.t()) if bias is None else torch.addmm(bias, flat, weight.t())
-        y.addmm_(low, b.t())
-        ctx.save_for_backward(flat, weight, a, b, low, mask)
-        ctx.scale, ctx.shape = scale, x.shape
-        return y.view(*x.shape[:-1], y.shape[-1])
+        y, *kept = _lora(_rows(x), weight, bias, a, b, scale, mask)
+        ctx.save_for_backward(x, *kept)
+        ctx.scale = scale
+        return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        flat, weight, a, b, low, mask = ctx.saved_tensors
-        gradient = gradients[0].reshape(-1, weight.shape[0])
-        low_gradient = torch.mm(gradient, b).mul_(ctx.scale)
-        b_gradient = torch.mm(gradient.t(), low).float()
-        a_gradient = torch.mm(low_gradient.t(), flat if mask is None else flat * mask).float()
-        if not ctx.needs_input_grad[0]:
-            return None, None, None, a_gradient, b_gradient, None, None
-        x_gradient = torch.mm(gradient, weight)
-        if mask is None:
-            x_gradient.addmm_(low_gradient, a)
-        else:
-            x_gradient.addcmul_(torch.mm(low_gradient, a), mask)
-        return x_gradient.view(ctx.shape), None, None, a_gradient, b_gradient, None, None
+        x, *kept = ctx.saved_tensors
+        flat, wanted = _rows(x), ctx.needs_input_grad[0]
+        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, *kept, ctx.scale, wanted)
+        return x_gradient.view(x.shape) if wanted else None, None, None, *trained, None, None
+
+
+class GatedLoraLinear(torch.autograd.Function):
+    """LoraLinear of silu(gate) * up [..., I], which is computed again in the backward pass instead of kept."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Any, up: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, mask: Any) -> Any:
+        y, *kept = _lora(_rows(_gated(gate, up)), weight, bias, a, b, scale, mask)
+        ctx.save_for_backward(gate, up, *kept)
+        ctx.scale = scale
+        return y.view(*gate.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        gate, up, *kept = ctx.saved_tensors
+        flat = _rows(_gated(gate, up))
+        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, *kept, ctx.scale, True)
+        return *_gated_gradients(x_gradient.view(gate.shape), gate, up), None, None, *trained, None, None
+
+
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _lora(flat: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, mask: Any) -> tuple[Any, ...]:
+    """y [N, O] of flat [N, I], and what its gradients need besides."""
+    a, b = a.to(weight.dtype), b.to(weight.dtype)
+    # The scale goes into what is narrow: [N, R] instead of [N, O], and in the backward pass instead of A and B.
+    low = torch.mm(flat if mask is None else flat * mask, a.t()).mul_(scale)
+    y = torch.mm(flat, weight.t()) if bias is None else torch.addmm(bias, flat, weight.t())
+    return y.addmm_(low, b.t()), weight, a, b, low, mask
+
+
+def _lora_gradients(
+    gradient: Any, flat: Any, weight: Any, a: Any, b: Any, low: Any, mask: Any, scale: float, of_input: bool
+) -> tuple[Any, Any, Any]:
+    """Of flat [N, I] (None where it isn't wanted), A and B, for the gradient [N, O] of y."""
+    low_gradient = torch.mm(gradient, b).mul_(scale)
+    b_gradient = torch.mm(gradient.t(), low).float()
+    a_gradient = torch.mm(low_gradient.t(), flat if mask is None else flat * mask).float()
+    if not of_input:
+        return None, a_gradient, b_gradient
+    x_gradient = torch.mm(gradient, weight)
+    if mask is None:
+        x_gradient.addmm_(low_gradient, a)
+    else:
+        x_gradient.addcmul_(torch.mm(low_gradient, a), mask)
+    return x_gradient, a_gradient, b_gradient
 
 
 class RMSNorm(torch.autograd.Function):
@@ -110,13 +144,19 @@ class Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Any, up: Any) -> Any:
         ctx.save_for_backward(gate, up)
-        return torch.nn.functional.silu(gate).mul_(up)
+        return _gated(gate, up)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        gate, up = ctx.saved_tensors
-        gate_gradient = torch.ops.aten.silu_backward(gradients[0] * up, gate)
-        return gate_gradient, torch.nn.functional.silu(gate).mul_(gradients[0])
+        return _gated_gradients(gradients[0], *ctx.saved_tensors)
+
+
+def _gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.silu(gate).mul_(up)
+
+
+def _gated_gradients(gradient: torch.Tensor, gate: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.ops.aten.silu_backward(gradient * up, gate), torch.nn.functional.silu(gate).mul_(gradient)
 
 
 def use_fast_blocks(model: torch.nn.Module) -> None:
@@ -127,7 +167,10 @@ def use_fast_blocks(model: torch.nn.Module) -> None:
         return RMSNorm.apply(x, self.weight, self.variance_epsilon)
 
     def gated(self: Any, x: torch.Tensor) -> Any:
-        return self.down_proj(Gated.apply(self.gate_proj(x), self.up_proj(x)))
+        gate, up, down = self.gate_proj(x), self.up_proj(x), self.down_proj
+        if hasattr(down, "dropout_pool"):
+            return GatedLoraLinear.apply(gate, up, *_lora_arguments(down, gate))
+        return down(Gated.apply(gate, up))
 
     for module in model.modules():
         if type(module) is LlamaRMSNorm and not module.weight.requires_grad:
@@ -149,7 +192,8 @@ def use_fast_layers(model: torch.nn.Module) -> list[DropoutPool]:
             dropout = module.lora_dropout["default"]
             rate = float(getattr(dropout, "p", 0.0))
             pool = pools.setdefault((rate, module.weight.dtype), DropoutPool(rate, module.weight.dtype))
-            module.__dict__["forward"] = types.MethodType(_forward(pool), module)
+            module.__dict__["dropout_pool"] = pool
+            module.__dict__["forward"] = types.MethodType(_forward, module)
     return [pool for pool in pools.values() if pool.rate]
 
 
@@ -165,13 +209,16 @@ def _is_plain(module: Any) -> bool:
     )
 
 
-def _forward(pool: DropoutPool) -> Any:
-    def forward(self: Any, x: torch.Tensor) -> Any:
-        weight, scale, mask = self.base_layer.weight, self.scaling["default"], None
-        if self.training and pool.rate:
-            mask = pool.mask(torch.Size((x.shape[:-1].numel(), x.shape[-1])))
-            scale /= 1 - pool.rate
-        a, b = self.lora_A["default"].weight, self.lora_B["default"].weight
-        return LoraLinear.apply(x.to(weight.dtype), weight, self.base_layer.bias, a, b, scale, mask)
+def _forward(module: Any, x: torch.Tensor) -> Any:
+    x = x.to(module.base_layer.weight.dtype)
+    return LoraLinear.apply(x, *_lora_arguments(module, x))
 
-    return forward
+
+def _lora_arguments(module: Any, x: torch.Tensor) -> tuple[Any, ...]:
+    """Of a LoRA layer on x [..., I], with a mask where it drops: what LoraLinear takes after x."""
+    pool, scale, mask = module.dropout_pool, module.scaling["default"], None
+    if module.training and pool.rate:
+        mask = pool.mask(torch.Size((x.shape[:-1].numel(), x.shape[-1])))
+        scale /= 1 - pool.rate
+    a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
+    return module.base_layer.weight, module.base_layer.bias, a, b, scale, mask
