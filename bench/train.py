@@ -63,6 +63,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
         }
     },
     "blocked attention": {"patches": {"stages.training.build.use_blocked_attention": lambda model: None}},
+    "bounded kernel cache": {"patches": {"stages.training.build.bound_kernel_cache": lambda: None}},
     "cached NF4": {"quantized_weights": "packed"},
     "length grouping": {"group_by_length": False},
 }
@@ -191,9 +192,10 @@ def train_ours(
         for name, replacement in (patches or {}).items():
             owner, _, attribute = name.rpartition(".")
             stack.enter_context(patch.object(resolve_name(owner), attribute, replacement))
+        accelerator = make_accelerator("bf16")
         base = load_base(folder, "bf16", "nf4", True, quantized_weights)
         model, _ = build(base, lora, params, folder)
-        run = Run(model, rows, (), params, make_accelerator("bf16"))
+        run = Run(model, rows, (), params, accelerator)
         start = time.perf_counter()
         run.fit()
         seconds = time.perf_counter() - start

@@ -1,5 +1,6 @@
 """Base model and params to what is trained: adapter, fast layers, loss as a module, and the accelerator for it."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,21 @@ def make_accelerator(precision: str) -> Any:
     """Device, processes and mixed precision: as `accelerate launch` set them, or one process on its first device."""
     from accelerate import Accelerator
 
+    bound_kernel_cache()
     dtype = choose_precision(precision)
     mixed = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}[dtype]
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
+
+
+def bound_kernel_cache() -> None:
+    """Let oneDNN keep the kernels of the last pieces only; before the process's first matrix product.
+
+    It makes one for each shape, of up to 0.5 MB, and keeps 1,024: a step of other lengths than those before adds 36 MB,
+    scattered over the heap, so that 32 steps of r=64 peaked at 3.4 GB instead of 2.3. Making them again takes no
+    time to speak of.
+    """
+    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(variable, "64")
 
 
 def build(base: "PreTrainedModel", lora: Any, train: Any, folder: Path) -> tuple[AnswerLoss, Start]:

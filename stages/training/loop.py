@@ -29,8 +29,8 @@ Curve = list[dict[str, float]]
 KEPT = ("step", "best", "unlogged", "loss", "val_loss", "learning_rate", "grad_norm")
 
 
-def collate(rows: Sequence[Row], column: str = "loss_start") -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded input_ids and labels, both [B, T]; labels are IGNORED before the row's `column` and in the padding.
+def collate(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Right-padded input_ids and labels, both [B, T]; labels are IGNORED before a row's answer and in the padding.
 
     Padding is masked by position, never by token id: the padding token may be the end-of-sequence
     token, and that one must be trained. No rows: one position on which nothing is trained.
@@ -39,15 +39,15 @@ def collate(rows: Sequence[Row], column: str = "loss_start") -> tuple[torch.Tens
     input_ids = torch.zeros((max(1, len(rows)), width), dtype=torch.long)
     labels = torch.full_like(input_ids, IGNORED)
     for line, row in enumerate(rows):
-        ids, start = torch.tensor(row["input_ids"]), row[column]
+        ids, start = torch.tensor(row["input_ids"]), row["loss_start"]
         input_ids[line, : len(ids)] = ids
         labels[line, start : len(ids)] = ids[start:]
     return input_ids, labels
 
 
-def trained_tokens(row: Row, column: str = "loss_start") -> int:
+def trained_tokens(row: Row) -> int:
     """The first token of a row has nothing before it that could predict it."""
-    return int(row["length"]) - max(1, int(row[column]))
+    return int(row["length"]) - max(1, int(row["loss_start"]))
 
 
 class Run:
@@ -180,9 +180,7 @@ class Run:
         self._seed()
         # Every process runs as many batches; one that has none left runs an empty one, which changes nothing.
         own = [batches[at] if at < len(batches) else [] for at in self._turns(len(batches))]
-        if accelerator.device.type == "cpu":
-            own = [piece for batch in own for piece in (pieces(batch, self.plan.lengths) or [[]])]
-            batches = [piece for batch in batches for piece in pieces(batch, self.plan.lengths)]
+        own, batches = self._cut(own, self.plan.lengths), self._cut(batches, self.plan.lengths)
         total = torch.zeros((), device=accelerator.device)
         for turn, batch in enumerate(own):
             input_ids, labels = self._on_device([self.rows[row] for row in batch])
@@ -246,11 +244,12 @@ class Run:
     def _loss_of(self, rows: Sequence[Row]) -> float:
         was_training = self.model.training
         self.model.eval()
-        batches = list(by_length([row["length"] for row in rows], self.train.per_device_eval_batch_size))
+        lengths = [row["length"] for row in rows]
+        batches = list(by_length(lengths, self.train.per_device_eval_batch_size))
+        own = [batches[at] if at < len(batches) else [] for at in self._turns(len(batches))]
         total = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
-        for at in self._turns(len(batches)):
-            batch = [rows[position] for position in batches[at]] if at < len(batches) else []
-            total += self.model(*self._on_device(batch), 1.0)
+        for batch in self._cut(own, lengths):
+            total += self.model(*self._on_device([rows[position] for position in batch]), 1.0)
         self.model.train(was_training)
         return float(self.accelerator.reduce(total, reduction="sum")) / sum(map(trained_tokens, rows))
 
@@ -263,6 +262,12 @@ class Run:
     def _turns(self, batches: int) -> range:
         """Which of a step's batches are this process's: every `processes`-th, as many on each."""
         return range(self.accelerator.process_index, -(-batches // self.processes) * self.processes, self.processes)
+
+    def _cut(self, batches: list[Batch], lengths: Sequence[int]) -> list[Batch]:
+        """On a CPU, in pieces; an empty batch stays one."""
+        if self.accelerator.device.type != "cpu":
+            return batches
+        return [piece for batch in batches for piece in (pieces(batch, lengths) or [[]])]
 
     def _on_device(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
         input_ids, labels = collate(rows)
