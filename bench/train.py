@@ -7,6 +7,7 @@ isn't a hyperparameter is TRL's default, gradient checkpointing included; `trl g
 imports, loading and tokenizing are before it. Real tokens are those of the rows, without padding. The loss of all
 sides is measured afterwards by one function, the stage evaluate's, as a mean over all answer tokens of all rows.
 Repeats differ in the seed (order, dropout, the adapter's first weights), so that their range is the loss's noise.
+The ablation's speed is that of the second half of the steps: what torch.compile needs before is in the seconds only.
 
 Run    python -m bench.train [--check] [--ablation] [--repeats N] [--steps N]
        --check: exit code 1 where a target is missed; --ablation: ours, with one technique switched off at a time
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.ablations import ABLATIONS
 from bench.hardware import hardware
 
 SEEDS = Path("data/seeds")
@@ -49,32 +51,6 @@ SIDES = ("trl", "trl grouped", "ours")
 LEAST_RATIO = {"trl": 4.0, "trl grouped": 2.3}
 MOST_MEMORY, LOSS_TOLERANCE = 0.6, 0.02
 
-# What makes ours fast: other length grouping and weights are params, the rest is replaced by what it replaces.
-ABLATIONS: dict[str, dict[str, Any]] = {
-    "completion-only logits": {"patches": {"stages.training.loss.has_plain_head": lambda model: False}},
-    "chunked cross-entropy": {"patches": {"stages.training.loss.CHUNK": 10**9}},
-    "fused LoRA layers": {"patches": {"stages.training.build.use_fast_layers": lambda model: []}},
-    "fused norms and gates": {"patches": {"stages.training.build.use_fast_blocks": lambda model: None}},
-    "cheap dropout masks": {
-        "patches": {
-            "stages.training.fast_layers.DropoutPool.mask": lambda pool, shape: bernoulli(
-                shape, 1 - pool.rate, pool.dtype
-            )
-        }
-    },
-    "blocked attention": {"patches": {"stages.training.build.use_blocked_attention": lambda model: None}},
-    "bounded kernel cache": {"patches": {"stages.training.build.bound_kernel_cache": lambda: None}},
-    "cached NF4": {"quantized_weights": "packed"},
-    "length grouping": {"group_by_length": False},
-}
-
-
-def bernoulli(pool: Any, shape: Any) -> Any:
-    """A mask as torch's dropout draws it: each entry a number of its own."""
-    import torch
-
-    return torch.empty(shape, dtype=pool.dtype).bernoulli_(1 - pool.rate)
-
 
 @dataclass
 class Trained:
@@ -84,6 +60,8 @@ class Trained:
     """Real tokens of the batches trained on."""
     losses: list[float]
     """Of each step's batch, before its update."""
+    later: float = 0.0
+    """Real tokens a second of the second half of the steps; ours only."""
 
 
 def tokenized_rows(folder: Path) -> list[dict[str, Any]]:
@@ -195,12 +173,19 @@ def train_ours(
         accelerator = make_accelerator("bf16")
         base = load_base(folder, "bf16", "nf4", True, quantized_weights)
         model, _ = build(base, lora, params, folder)
-        run = Run(model, rows, (), params, accelerator)
+        run, ends = Run(model, rows, (), params, accelerator), []
+        update = run._update
+
+        def timed(batches: list[list[int]]) -> None:
+            update(batches)
+            ends.append((time.perf_counter(), run.progress.tokens if run.progress else 0))
+
+        stack.enter_context(patch.object(run, "_update", timed))
         start = time.perf_counter()
         run.fit()
-        seconds = time.perf_counter() - start
-    tokens = run.progress.tokens if run.progress else 0
-    return Trained(model.model, seconds, tokens, [entry["loss"] for entry in run.loss])
+    (half, before), (end, tokens) = ends[(steps - 1) // 2], ends[-1]
+    later = (tokens - before) / (end - half) if steps > 1 else 0.0
+    return Trained(model.model, end - start, tokens, [entry["loss"] for entry in run.loss], later)
 
 
 def answer_loss(model: Any, rows: Sequence[dict[str, Any]]) -> float:
@@ -247,8 +232,8 @@ def matmul_flops_a_second() -> float:
     return 2 * size**3 / best
 
 
-def measure(side: str, steps: int, seed: int, without: str) -> dict[str, Any]:
-    """One run, in this process."""
+def measure(side: str, steps: int, seed: int, without: str, scored: bool) -> dict[str, Any]:
+    """One run, in this process; `scored`: and the loss of what it made."""
     from transformers import AutoConfig
 
     from stages.core.sections import BUNDLED_MODEL
@@ -268,21 +253,22 @@ def measure(side: str, steps: int, seed: int, without: str) -> dict[str, Any]:
         "tokens": run.tokens,
         "tokens_a_second": run.tokens / run.seconds,
         "peak_megabytes": peak,
+        "later_tokens_a_second": run.later,
         "losses": run.losses,
-        "final_loss": answer_loss(run.model, rows),
+        "final_loss": answer_loss(run.model, rows) if scored else float("nan"),
         "matmul_flops_a_second": matmul_flops_a_second(),
         "flops_a_token": flops(rows, AutoConfig.from_pretrained(folder)) / sum(lengths),
         "lengths": [min(lengths), sum(lengths) / len(lengths), max(lengths), sum(lengths)],
     }
 
 
-def run(side: str, steps: int, seed: int, without: str = "") -> dict[str, Any]:
+def run(side: str, steps: int, seed: int, *options: str) -> dict[str, Any]:
     """One run, in a process of its own with a thread for each core."""
     environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count()), "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run.json"
         command = [sys.executable, "-m", "bench.train", "--side", side, "--steps", str(steps), "--seed", str(seed)]
-        command += ["--without", without, "--out", str(out)]
+        command += [*options, "--out", str(out)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{side}: exit code {done.returncode}\n{done.stderr[-4000:]}")
@@ -336,15 +322,16 @@ def compare(repeats: int, steps: int) -> bool:
 def ablate(steps: int) -> None:
     """Print ours with one technique switched off at a time, one run each."""
     print(f"{hardware()}; {steps} steps of {BATCH} rows, one run each\n")
-    print("| ours without | real tokens a second | of all together | peak MB | loss |")
-    print("|---|---|---|---|---|")
+    print("| ours without | seconds | tokens a second, later | of all together | peak MB | mean loss of the steps |")
+    print("|---|---|---|---|---|---|")
     whole = 0.0
     for without in ("", *ABLATIONS):
-        one = run("ours", steps, SEED, without)
-        whole = whole or one["tokens_a_second"]
+        one = run("ours", steps, SEED, "--unscored", "--without", without)
+        whole = whole or one["later_tokens_a_second"]
         print(
-            f"| {without or '(all together)'} | {one['tokens_a_second']:.1f} | {one['tokens_a_second'] / whole:.2f} "
-            f"| {one['peak_megabytes']:,.0f} | {one['final_loss']:.4f} |",
+            f"| {without or '(all together)'} | {one['seconds']:.0f} | {one['later_tokens_a_second']:.1f} "
+            f"| {one['later_tokens_a_second'] / whole:.2f} | {one['peak_megabytes']:,.0f} "
+            f"| {statistics.mean(one['losses']):.4f} |",
             flush=True,
         )
 
@@ -358,10 +345,11 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, help="one run in this process")
     parser.add_argument("--seed", type=int, default=SEED, help="of --side")
     parser.add_argument("--without", default="", help="of --side ours: a technique to switch off")
+    parser.add_argument("--unscored", action="store_true", help="of --side: without the loss of what it made")
     parser.add_argument("--out", type=Path, help="of --side: a JSON file instead of the standard output")
     given = parser.parse_args()
     if given.side:
-        figures = json.dumps(measure(given.side, given.steps, given.seed, given.without))
+        figures = json.dumps(measure(given.side, given.steps, given.seed, given.without, not given.unscored))
         if given.out:
             given.out.write_text(figures, encoding="utf-8")
         else:

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.training import fast_layers
-from stages.training.fast_layers import DropoutPool, LoraLinear, RMSNorm, use_fast_blocks, use_fast_layers
+from stages.training.fast_layers import (
+    DropoutPool,
+    GatedLoraLinear,
+    LoraLinear,
+    RMSNorm,
+    use_fast_blocks,
+    use_fast_layers,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = settings(max_examples=40, deadline=None)
@@ -110,6 +117,47 @@ def test_a_lora_layer_has_the_derivative_of_its_formula(
     assert torch.autograd.gradcheck(
         lambda x, a, b: LoraLinear.apply(x, weight, offset, a, b, 1.7, mask), (x, a, b), atol=1e-4
     )
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_lora_layer_of_a_gated_product_has_the_derivative_of_its_formula(bias: bool, masked: bool) -> None:
+    draw = torch.Generator().manual_seed(3)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, dtype=torch.float64, generator=draw)
+
+    gate, up, weight, a, b = normal(2, 3, 5), normal(2, 3, 5), normal(4, 5), normal(2, 5), normal(4, 2)
+    mask = (normal(6, 5) > 0).double() if masked else None
+    offset = normal(4) if bias else None
+    trained = [value.requires_grad_() for value in (gate, up, a, b)]
+    product = torch.nn.functional.silu(gate) * up
+    dropped = product if mask is None else product * mask.view(2, 3, 5)
+    plain = product @ weight.t() + 1.7 * dropped @ a.t() @ b.t()
+    expected = results(plain if offset is None else plain + offset, *trained)
+    found = results(GatedLoraLinear.apply(gate, up, weight, offset, a, b, 1.7, mask), *trained)
+    # The gradients of A and B are in fp32.
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-6, atol=1e-6)
+
+
+def test_the_gated_product_is_not_kept_for_the_backward_pass(tiny_model_folder: Path) -> None:
+    """What a Llama's layers keep of the inner size are gate and up, and no third of it."""
+    model = adapted(tiny_model_folder)
+    use_fast_layers(model)
+    use_fast_blocks(model)
+    inner, layers = model.config.intermediate_size, model.config.num_hidden_layers
+    kept: set[int] = set()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.shape[-1] == inner and tensor.numel() == IDS.numel() * inner:
+            kept.add(tensor.data_ptr())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = model(input_ids=IDS).logits
+    assert logits.requires_grad
+    assert len(kept) == 2 * layers
 
 
 def test_a_first_layer_whose_input_needs_no_gradient_trains_like_any_other() -> None:

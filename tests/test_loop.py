@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tuning import killed_after, make_run, randomize
 from stages.core.errors import StageError
 from stages.core.files import sha256_file
 from stages.training import checkpoint
+from stages.training.batches import pieces
 from stages.training.checkpoint import Checkpoints, run_key
 from stages.training.loop import collate, trained_tokens
 from stages.training.loss import IGNORED
@@ -155,6 +157,21 @@ def test_validation_is_weighted_by_tokens_and_equals_an_unbatched_loop(
                 tokens += 1
     run.fit()
     assert run.val_loss[0] == {"step": 0, "loss": pytest.approx(total / tokens, abs=2e-6)}
+
+
+def test_validation_goes_through_a_cpu_in_pieces(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, validation = tokenized_rows(4), tokenized_rows(6, seed=1)
+    whole = make_run(tiny_model_folder, rows, validation, per_device_eval_batch_size=6)
+    expected = whole._loss_of(validation)
+    budget = max(row["length"] for row in validation)
+    monkeypatch.setattr("stages.training.loop.pieces", partial(pieces, tokens=budget))
+    sizes: list[int] = []
+    whole.inner.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].numel()))
+    assert whole._loss_of(validation) == pytest.approx(expected, rel=1e-4)
+    assert len(sizes) > 2
+    assert max(sizes) <= budget
 
 
 def test_validation_sees_no_dropout_and_gives_the_model_back_in_training_mode(
@@ -407,7 +424,10 @@ import torch
 torch.set_num_threads(1)
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
+from functools import partial
+import stages.training.loop as loop
 from tuning import make_run
+loop.pieces = partial(loop.pieces, tokens={tokens})
 rows, validation = json.loads(Path("rows.json").read_text())
 run = make_run(Path({folder!r}), rows, validation, lora={{"lora_dropout": 0.0}}, max_steps=5,
                per_device_train_batch_size=2, gradient_accumulation_steps=2)
@@ -417,15 +437,16 @@ if run.accelerator.is_main_process:
 """
 
 
+@pytest.mark.parametrize("tokens", [1024, 30], ids=["whole batches", "unequal pieces"])
 def test_two_processes_have_the_curves_and_the_adapter_of_one_with_twice_the_batch(
-    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], tmp_path: Path
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], tmp_path: Path, tokens: int
 ) -> None:
-    """DDP over gloo. Seven rows: in the last step of an epoch one process has fewer batches than the other, or none."""
+    """DDP over gloo. Nine rows: in the last step of an epoch one process has fewer batches than the other, or none."""
     import json
 
     rows, validation = tokenized_rows(9), tokenized_rows(3, seed=1)
     (tmp_path / "rows.json").write_text(json.dumps([rows, validation]))
-    values = {"root": str(ROOT), "tests": str(ROOT / "tests"), "folder": str(tiny_model_folder)}
+    values = {"root": str(ROOT), "tests": str(ROOT / "tests"), "folder": str(tiny_model_folder), "tokens": str(tokens)}
     (tmp_path / "script.py").write_text(textwrap.dedent(TWO_PROCESSES.format(**values)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "script.py"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -23,6 +23,7 @@ def make_accelerator(precision: str) -> Any:
     from accelerate import Accelerator
 
     bound_kernel_cache()
+    use_cores()
     dtype = choose_precision(precision)
     mixed = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}[dtype]
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
@@ -37,6 +38,14 @@ def bound_kernel_cache() -> None:
     """
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, "64")
+
+
+def use_cores() -> None:
+    """No more threads than this process may use cores: torch does not see a container's quota, and threads that share
+    a core wait for each other."""
+    from joblib import cpu_count
+
+    torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
 
 
 def build(base: "PreTrainedModel", lora: Any, train: Any, folder: Path) -> tuple[AnswerLoss, Start]:

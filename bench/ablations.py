@@ -1,0 +1,72 @@
+"""What `bench.train --ablation` switches off: each technique of the stage train, replaced by what it replaces.
+
+A patch is a name of the stage's code and what stands there instead; everything else is an argument of `train_ours`.
+"""
+
+import types
+from typing import Any
+
+
+def bernoulli(pool: Any, shape: Any) -> Any:
+    """A mask as torch's dropout draws it: each entry a number of its own."""
+    import torch
+
+    return torch.empty(shape, dtype=pool.dtype).bernoulli_(1 - pool.rate)
+
+
+def compiled_blocks(model: Any) -> None:
+    """torch.compile of the norms and gates that use_fast_blocks computes, as transformers has them."""
+    import torch
+    from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+
+    @torch.compile(dynamic=True)
+    def norm(x: Any, weight: Any, epsilon: float) -> Any:
+        wide = x.float()
+        return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)).to(x.dtype)
+
+    @torch.compile(dynamic=True)
+    def gated(gate: Any, up: Any) -> Any:
+        return torch.nn.functional.silu(gate) * up
+
+    def norm_forward(self: Any, x: Any) -> Any:
+        return norm(x, self.weight, self.variance_epsilon)
+
+    def gated_forward(self: Any, x: Any) -> Any:
+        return self.down_proj(gated(self.gate_proj(x), self.up_proj(x)))
+
+    for module in model.modules():
+        if isinstance(module, LlamaRMSNorm):
+            module.__dict__["forward"] = types.MethodType(norm_forward, module)
+        if isinstance(module, LlamaMLP):
+            module.__dict__["forward"] = types.MethodType(gated_forward, module)
+
+
+def compiled_layers(model: Any) -> None:
+    """torch.compile of whole decoder layers, LoRA included."""
+    import torch
+
+    # One code for all 30 layers, but a guard or two on each.
+    torch._dynamo.config.recompile_limit = 256
+    for layer in model.get_base_model().model.layers:
+        layer.__dict__["forward"] = torch.compile(layer.forward, dynamic=True)
+
+
+# What makes ours fast: length grouping and weights are params, the rest is replaced by what it replaces.
+FUSED = "stages.training.build.use_fast_layers"
+BLOCKS = "stages.training.build.use_fast_blocks"
+ATTENTION = "stages.training.build.use_blocked_attention"
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "completion-only logits": {"patches": {"stages.training.loss.has_plain_head": lambda model: False}},
+    "chunked cross-entropy": {"patches": {"stages.training.loss.CHUNK": 10**9}},
+    "fused LoRA layers": {"patches": {FUSED: lambda model: []}},
+    "fused norms and gates": {"patches": {BLOCKS: lambda model: None}},
+    "fused norms and gates: torch.compile instead": {"patches": {BLOCKS: compiled_blocks}},
+    "any fused layer: torch.compile instead": {
+        "patches": {FUSED: lambda model: [], BLOCKS: compiled_layers, ATTENTION: lambda model: None}
+    },
+    "cheap dropout masks": {"patches": {"stages.training.fast_layers.DropoutPool.mask": bernoulli}},
+    "blocked attention": {"patches": {ATTENTION: lambda model: None}},
+    "bounded kernel cache": {"patches": {"stages.training.build.bound_kernel_cache": lambda: None}},
+    "cached NF4": {"quantized_weights": "packed"},
+    "length grouping": {"group_by_length": False},
+}
