@@ -67,7 +67,7 @@ class LoraLinear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         x, *kept = ctx.saved_tensors
         flat, wanted = _rows(x), ctx.needs_input_grad[0]
-        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, *kept, ctx.scale, wanted)
+        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, kept, ctx.scale, wanted)
         return x_gradient.view(x.shape) if wanted else None, None, None, *trained, None, None
 
 
@@ -85,7 +85,7 @@ class GatedLoraLinear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         gate, up, *kept = ctx.saved_tensors
         flat = _rows(_gated(gate, up))
-        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, *kept, ctx.scale, True)
+        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, kept, ctx.scale, True)
         return *_gated_gradients(x_gradient.view(gate.shape), gate, up), None, None, *trained, None, None
 
 
@@ -102,10 +102,9 @@ def _lora(flat: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, mask:
     return y.addmm_(low, b.t()), weight, a, b, low, mask
 
 
-def _lora_gradients(
-    gradient: Any, flat: Any, weight: Any, a: Any, b: Any, low: Any, mask: Any, scale: float, of_input: bool
-) -> tuple[Any, Any, Any]:
+def _lora_gradients(gradient: Any, flat: Any, kept: Any, scale: float, of_input: bool) -> tuple[Any, Any, Any]:
     """Of flat [N, I] (None where it isn't wanted), A and B, for the gradient [N, O] of y."""
+    weight, a, b, low, mask = kept
     low_gradient = torch.mm(gradient, b).mul_(scale)
     b_gradient = torch.mm(gradient.t(), low).float()
     a_gradient = torch.mm(low_gradient.t(), flat if mask is None else flat * mask).float()
