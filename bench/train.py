@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ablations import ABLATIONS
-from bench.hardware import hardware
+from bench.hardware import hardware, matmul_flops_a_second
 
 SEEDS = Path("data/seeds")
 ROWS, BATCH, SEED = 128, 4, 42
@@ -217,19 +217,6 @@ def flops(rows: Sequence[dict[str, Any]], config: Any) -> float:
     answers = sum(row["length"] - row["loss_start"] for row in rows)
     attention = config.num_hidden_layers * 6 * queries * sum(row["length"] ** 2 for row in rows)
     return tokens * (4 * frozen + 6 * adapter) + answers * 4 * hidden * config.vocab_size + attention
-
-
-def matmul_flops_a_second() -> float:
-    """What this machine's bf16 matrix product reaches on all threads: the best of ten of 2048 x 2048."""
-    import torch
-
-    size, best = 2048, float("inf")
-    left, right = (torch.randn(size, size, dtype=torch.bfloat16) for _ in range(2))
-    for _ in range(10):
-        start = time.perf_counter()
-        torch.mm(left, right)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
 
 
 def measure(side: str, steps: int, seed: int, without: str, scored: bool) -> dict[str, Any]:
