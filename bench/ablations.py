@@ -52,21 +52,21 @@ def compiled_layers(model: Any) -> None:
 
 
 # What makes ours fast: length grouping and weights are params, the rest is replaced by what it replaces.
-FUSED = "stages.training.build.use_fast_layers"
-BLOCKS = "stages.training.build.use_fast_blocks"
-ATTENTION = "stages.training.build.use_blocked_attention"
+FUSED = "netllama.training.setup.use_fast_layers"
+BLOCKS = "netllama.training.setup.use_fast_blocks"
+ATTENTION = "netllama.training.setup.use_blocked_attention"
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "completion-only logits": {"patches": {"stages.training.loss.has_plain_head": lambda model: False}},
-    "chunked cross-entropy": {"patches": {"stages.training.loss.CHUNK": 10**9}},
+    "completion-only logits": {"patches": {"netllama.training.answer_loss.has_plain_head": lambda model: False}},
+    "chunked cross-entropy": {"patches": {"netllama.training.answer_loss.CHUNK": 10**9}},
     "fused LoRA layers": {"patches": {FUSED: lambda model: []}},
     "fused norms and gates": {"patches": {BLOCKS: lambda model: None}},
     "fused norms and gates: torch.compile instead": {"patches": {BLOCKS: compiled_blocks}},
     "any fused layer: torch.compile instead": {
         "patches": {FUSED: lambda model: [], BLOCKS: compiled_layers, ATTENTION: lambda model: None}
     },
-    "cheap dropout masks": {"patches": {"stages.training.fast_layers.DropoutPool.mask": bernoulli}},
+    "cheap dropout masks": {"patches": {"netllama.training.fast_layers.DropoutPool.mask": bernoulli}},
     "blocked attention": {"patches": {ATTENTION: lambda model: None}},
-    "bounded kernel cache": {"patches": {"stages.training.build.bound_kernel_cache": lambda: None}},
+    "bounded kernel cache": {"patches": {"netllama.training.setup.bound_kernel_cache": lambda: None}},
     "cached NF4": {"quantized_weights": "packed"},
     "length grouping": {"group_by_length": False},
 }

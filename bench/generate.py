@@ -29,9 +29,9 @@ from typing import Any
 
 from bench.hardware import hardware
 from bench.limited_server import LATENCY
-from stages.teacher.client import Teacher
-from stages.teacher.limits import RateLimiter
-from stages.teacher.store import Request, Response, ResponseStore
+from netllama.teacher.client import Teacher
+from netllama.teacher.limits import RateLimiter
+from netllama.teacher.store import Request, Response, ResponseStore
 
 REQUESTS_PER_MINUTE = 3_000
 TOKENS_PER_MINUTE = 600_000

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from bench.hardware import hardware
 from bench.text import instructions
-from stages.novelty.index import NoveltyIndex
+from netllama.novelty.index import NoveltyIndex
 
 THRESHOLD = 0.7
 REPEATS = {1_000: 3, 10_000: 3, 50_000: 3, 52_000: 1}

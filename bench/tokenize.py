@@ -27,7 +27,7 @@ from typing import Any
 
 from bench.hardware import hardware
 from bench.text import Words
-from stages.core.files import canonical_json, read_json
+from netllama.core.files import canonical_json, read_json
 
 ROOT = Path(__file__).parent.parent
 NUMBERS, FULL = [10_000, 100_000], 1_000_000

@@ -66,8 +66,8 @@ class Trained:
 
 def tokenized_rows(folder: Path) -> list[dict[str, Any]]:
     """ROWS seed tasks, evenly spaced over all of them in the order of their length, in the files' order."""
-    from stages.core.records import load_seeds
-    from stages.core.rendering import load_renderer
+    from netllama.core.records import load_seeds
+    from netllama.rendering.renderer import load_renderer
 
     renderer, rows = load_renderer(folder, "chat", ""), []
     for path in sorted(SEEDS.glob("*.jsonl")):
@@ -143,10 +143,10 @@ def train_ours(
     from pkgutil import resolve_name
     from unittest.mock import patch
 
-    from stages.core.loading import load_base
-    from stages.core.sections import Lora, Train
-    from stages.training.build import build, make_accelerator
-    from stages.training.loop import Run
+    from netllama.core.sections import Lora, Train
+    from netllama.models.loading import load_base
+    from netllama.training.loop import Run
+    from netllama.training.setup import build, make_accelerator
 
     lora = Lora(**LORA, bias="none", use_rslora=False, use_dora=False, init_lora_weights="default")
     shared = {name: value for name, value in HYPERPARAMETERS.items() if name in Train.model_fields}
@@ -190,8 +190,8 @@ def train_ours(
 
 def answer_loss(model: Any, rows: Sequence[dict[str, Any]]) -> float:
     """The mean over all answer tokens, in nats."""
-    from stages.core.loading import close_bitsandbytes_trap
-    from stages.scoring.likelihood import log_likelihoods
+    from netllama.models.loading import close_bitsandbytes_trap
+    from netllama.scoring.likelihood import log_likelihoods
 
     close_bitsandbytes_trap(model)
     scores = log_likelihoods(model.eval(), [(row["input_ids"], row["loss_start"]) for row in rows], 8, desc="loss")
@@ -223,8 +223,8 @@ def measure(side: str, steps: int, seed: int, without: str, scored: bool) -> dic
     """One run, in this process; `scored`: and the loss of what it made."""
     from transformers import AutoConfig
 
-    from stages.core.sections import BUNDLED_MODEL
-    from stages.weights.reference import resolve
+    from netllama.core.sections import BUNDLED_MODEL
+    from netllama.models.reference import resolve
 
     folder = resolve(BUNDLED_MODEL, "")[1]
     rows = tokenized_rows(folder)

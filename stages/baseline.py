@@ -11,12 +11,12 @@ A stage of its own, because no LoRA experiment changes it: it runs once for all 
 
 from pathlib import Path
 
-from stages.core.errors import run_stage
-from stages.core.files import write_json, write_jsonl
-from stages.core.loading import load_base
-from stages.core.params import load_params
-from stages.scoring.measure import Material, measure
-from stages.weights.reference import locate
+from netllama.core.errors import run_stage
+from netllama.core.files import write_json, write_jsonl
+from netllama.core.params import load_params
+from netllama.models.loading import load_base
+from netllama.models.reference import locate
+from netllama.scoring.measure import Material, measure
 
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")

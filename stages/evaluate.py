@@ -11,13 +11,13 @@ Run    python -m stages.evaluate
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import run_stage
-from stages.core.files import read_json, write_json, write_jsonl
-from stages.core.loading import load_adapter, load_base, read_training
-from stages.core.params import load_params
-from stages.core.rendering import require_same_template
-from stages.scoring.measure import Material, difference, measure
-from stages.weights.reference import locate
+from netllama.core.errors import run_stage
+from netllama.core.files import read_json, write_json, write_jsonl
+from netllama.core.params import load_params
+from netllama.models.loading import load_adapter, load_base, read_training
+from netllama.models.reference import locate
+from netllama.rendering.renderer import require_same_template
+from netllama.scoring.measure import Material, difference, measure
 
 ADAPTER = Path("models/adapter")
 BASE = Path("models/base.json")

@@ -10,10 +10,10 @@ leaves models/tokenizer as it is and re-tokenizes nothing.
 
 from pathlib import Path
 
-from stages.core.errors import StageError, run_stage
-from stages.core.files import atomic_path, write_json
-from stages.core.params import load_params
-from stages.weights.reference import resolve
+from netllama.core.errors import StageError, run_stage
+from netllama.core.files import atomic_path, write_json
+from netllama.core.params import load_params
+from netllama.models.reference import resolve
 
 
 def save_tokenizer(model_folder: Path, folder: Path) -> None:

@@ -19,19 +19,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.core.errors import StageError, run_stage
-from stages.core.files import read_text, scratch, write_csv, write_json, write_jsonl, write_text
-from stages.core.params import load_params
-from stages.core.records import load_questions, load_seeds
-from stages.selfinstruct.estimate import estimate, replay, table
-from stages.selfinstruct.pool import Questions
-from stages.selfinstruct.report import funnel, yield_report
-from stages.selfinstruct.rounds import Family, grow
-from stages.teacher.batch import BatchTeacher
-from stages.teacher.budget import Budget, Prices
-from stages.teacher.client import Teacher
-from stages.teacher.limits import RateLimiter
-from stages.teacher.store import EMBEDDED, Request, Response, ResponseStore
+from netllama.core.errors import StageError, run_stage
+from netllama.core.files import read_text, scratch, write_csv, write_json, write_jsonl, write_text
+from netllama.core.params import load_params
+from netllama.core.records import load_questions, load_seeds
+from netllama.selfinstruct.estimate import estimate, replay, table
+from netllama.selfinstruct.rounds import Family, grow
+from netllama.selfinstruct.task_pool import Questions
+from netllama.selfinstruct.yield_report import funnel, yield_report
+from netllama.teacher.batch import BatchTeacher
+from netllama.teacher.budget import Budget, Prices
+from netllama.teacher.client import Teacher
+from netllama.teacher.limits import RateLimiter
+from netllama.teacher.store import EMBEDDED, Request, Response, ResponseStore
 
 PROMPTS = Path("data/prompts")
 SEEDS = Path("data/seeds")

@@ -21,17 +21,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.core.errors import StageError, run_stage
-from stages.core.files import scratch, write_json, write_jsonl
-from stages.core.params import load_params
-from stages.core.records import Instruction, load_instructions, load_questions, load_seeds, require_unique_ids
-from stages.splitting.drops import Drop, Origin
-from stages.splitting.extra import load_extra
-from stages.splitting.groups import BAR_FROM, assign, comparable, limits, seeds_behind
-from stages.splitting.leakage import Leak, leaks, snippet, too_leaky
-from stages.splitting.normalise import exact
-from stages.splitting.questions import Evaluation
-from stages.splitting.report import SHOWN, metrics, of_drops, of_seeds, unbalanced
+from netllama.contamination.evaluation_questions import Evaluation
+from netllama.contamination.leakage_report import Leak, leaks, snippet, too_leaky
+from netllama.contamination.normalisation import exact
+from netllama.core.errors import StageError, run_stage
+from netllama.core.files import scratch, write_json, write_jsonl
+from netllama.core.params import load_params
+from netllama.core.records import Instruction, load_instructions, load_questions, load_seeds, require_unique_ids
+from netllama.splitting.drops import Drop, Origin
+from netllama.splitting.extra import load_extra
+from netllama.splitting.groups import BAR_FROM, assign, comparable, limits, seeds_behind
+from netllama.splitting.split_report import SHOWN, metrics, of_drops, of_seeds, unbalanced
 
 SEEDS = Path("data/seeds")
 GENERATED = Path("data/generated/instructions.jsonl")
@@ -84,7 +84,7 @@ def without_exact_duplicates(rows: Iterable[Placed]) -> tuple[list[Placed], list
 
 
 def without_questions(rows: Sequence[Placed], evaluation: Evaluation) -> tuple[list[Placed], list[Drop], list[Leak]]:
-    """Rows that give a question away go. Seeds stay, and are reported: `stages.validate` holds those apart."""
+    """Rows that give a question away go. Seeds stay, and are reported: `commands.validate` holds those apart."""
     kept, drops, seeds = [], [], []
     for origin, row in tqdm(rows, desc="questions", unit="row", disable=len(rows) < BAR_FROM):
         given = evaluation.given_away(row)

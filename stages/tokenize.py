@@ -19,14 +19,14 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from stages.core.errors import run_stage
-from stages.core.files import atomic_path, canonical_json, iter_lines, write_csv, write_json, write_text
-from stages.core.params import load_params
-from stages.core.sections import Tokenize
-from stages.core.tables import parquet_writer
-from stages.encoding.pool import cores, in_order
-from stages.encoding.report import Side, length_histogram, preview
-from stages.encoding.rows import Encoder
+from netllama.core.errors import run_stage
+from netllama.core.files import atomic_path, canonical_json, iter_lines, write_csv, write_json, write_text
+from netllama.core.params import load_params
+from netllama.core.sections import Tokenize
+from netllama.core.tokenized_rows import parquet_writer
+from netllama.tokenizing.encoder import Encoder
+from netllama.tokenizing.side_summary import Side, length_histogram, preview
+from netllama.tokenizing.worker_pool import cores, in_order
 
 SPLITS = {
     "train": Path("data/splits/train.jsonl"),

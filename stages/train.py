@@ -14,12 +14,12 @@ Speed and memory of the run are in .scratch/logs/train.json.
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import StageError, run_stage
-from stages.core.files import read_json, scratch, sha256_file, write_csv, write_json
-from stages.core.loading import load_base, under_fsdp
-from stages.core.params import load_params
-from stages.core.tables import read_parquet, template_hash
-from stages.weights.reference import locate
+from netllama.core.errors import StageError, run_stage
+from netllama.core.files import read_json, scratch, sha256_file, write_csv, write_json
+from netllama.core.params import load_params
+from netllama.core.tokenized_rows import read_parquet, template_hash
+from netllama.models.loading import load_base, under_fsdp
+from netllama.models.reference import locate
 
 TRAIN = Path("data/tokenized/train.parquet")
 VAL = Path("data/tokenized/val.parquet")
@@ -36,7 +36,7 @@ CURVES = {
 
 def resolved(params: Any, base: dict[str, Any], accelerator: Any, dtype: Any) -> dict[str, Any]:
     """All that made the adapter, saved beside it: params, the hashes of its inputs, versions, precision, device."""
-    from stages.training.checkpoint import versions
+    from netllama.training.checkpoints import versions
 
     return {
         "base": base,
@@ -84,10 +84,10 @@ def main() -> None:
 
     import torch
 
-    from stages.training.adapter import save_adapter
-    from stages.training.build import build, make_accelerator, require_shardable
-    from stages.training.checkpoint import Checkpoints, run_key
-    from stages.training.loop import Run
+    from netllama.training.adapter import save_adapter
+    from netllama.training.checkpoints import Checkpoints, run_key
+    from netllama.training.loop import Run
+    from netllama.training.setup import build, make_accelerator, require_shardable
 
     require_shardable(params)
     accelerator = make_accelerator(params.model.precision)

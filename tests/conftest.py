@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from clones import ROOT, make_clone
+
+from tests.support.clones import ROOT, make_clone
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
@@ -20,7 +21,7 @@ CHAT_TEMPLATE = (
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The replay network of seed 1: routing/, captures/, measurements/. Nobody writes into it."""
-    from stages.network.build import built
+    from testbed.network import built
 
     return built(tmp_path_factory.mktemp("network"), 1)
 
@@ -101,8 +102,8 @@ def set_params(workdir: Path) -> Callable[..., None]:
 @pytest.fixture
 def tiny_base(workdir: Path, set_params: Callable[..., None], tiny_model_folder: Path, tiny_tokenizer: Any) -> Path:
     """The workdir as `fetch` leaves it: the tiny model in tiny/, models/base.json, models/tokenizer/; fp32."""
-    from stages.core.files import write_json
-    from stages.weights.reference import resolve
+    from netllama.core.files import write_json
+    from netllama.models.reference import resolve
 
     shutil.copytree(tiny_model_folder, workdir / "tiny")
     set_params(**{"model.id": "tiny", "model.revision": "", "model.precision": "fp32"})

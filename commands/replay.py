@@ -1,0 +1,157 @@
+"""Run analysis code against the replay network: try what a model wrote, without collectors, captures or a 5G core.
+
+Reads  a script (.py), or an answer of a model (any other text: its fenced Python blocks)
+Writes .scratch/replay/NAME-HASH/cwd/   the script's working directory, with everything it wrote
+Run    python -m commands.replay script.py
+       python -m commands.replay answer.md --scenario route_leak --seed 7
+       python -m commands.replay --list
+
+The script finds `pybgpstream` on its path (data interfaces broker, singlefile and csvfile over the chosen scenario)
+and, in its working directory, mrt/, index.csv, capture.pcap, a .pcap per capture and a .csv per set of measurements.
+
+The code runs with your rights: no sandbox keeps it from your files or the network. Read it first.
+"""
+
+import argparse
+import hashlib
+import math
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from netllama.core.errors import StageError, run_stage
+from netllama.core.files import read_text, scratch, write_text
+from netllama.selfinstruct.candidate_filters import FENCE, python_blocks
+from testbed.captures.capture_files import CAPTURES
+from testbed.internet.scenarios import ROUTING
+from testbed.measurements.measurement_files import MEASUREMENTS
+from testbed.network import built
+from testbed.script_runner import CAPTURE, SCENARIO, Run, ending, furnish, run_script
+
+TIMED_OUT = 124  # the exit status of coreutils' timeout
+INTERRUPTED = 130
+
+
+def catalogue() -> str:
+    """The names to choose from, a line each."""
+    lines = []
+    for title, known in (
+        ("--scenario: what the BGP collectors saw", ROUTING),
+        ("--capture: what capture.pcap holds (all of them are there as NAME.pcap)", CAPTURES),
+        ("measurements, as NAME.csv", MEASUREMENTS),
+    ):
+        lines += [title, *(f"  {name:16} {text}" for name, text in known.items()), ""]
+    return "\n".join(lines).rstrip()
+
+
+def code_of(answer: Path) -> str:
+    """The fenced Python blocks of a model's answer, one after the other; where no block is labelled, all of them."""
+    text = read_text(answer)
+    code = python_blocks(text) or [textwrap.dedent(code) for language, code in FENCE.findall(text) if not language]
+    if code:
+        return "\n\n".join(code)
+    problem = "its last code block is not closed" if text.count("```") % 2 else "no ```python block in it"
+    raise StageError(f"{answer}: {problem}; give a file that ends in .py to run it as it is")
+
+
+def status(exit_code: int | None) -> int:
+    """What this command exits with: as a shell reports it."""
+    if exit_code is None:
+        return TIMED_OUT
+    return 128 - exit_code if exit_code < 0 else exit_code
+
+
+def summary(run: Run, script: Path, work: Path) -> str:
+    """How the script ended, what it read from the streams, what it misused and what it wrote."""
+    lines = [f"{ending(run.exit_code)} after {run.seconds:.1f} s"]
+    if run.events("stream"):
+        lines += _streams(run)
+    for title, events in (("misuse", run.misuses()), ("noted", run.events("note") + run.handled())):
+        if events:
+            lines += [f"{title}:", *(f"  {_place(event, script)}: {event['detail']}" for event in events)]
+    if run.files:
+        lines.append(f"written in {work}:")
+        lines += [f"  {_name(path, work)} ({path.lstat().st_size:,} bytes)" for path in run.files]
+    if run.removed:
+        lines += ["removed:", *(f"  {_name(path, work)}" for path in run.removed)]
+    return "\n".join(lines)
+
+
+def _streams(run: Run) -> list[str]:
+    streams, (records, elems) = run.events("stream"), run.consumed()
+    lines = [f"pybgpstream: streams: {len(streams)}, records read: {records:,}, elements read: {elems:,}"]
+    uncounted = len(streams) - len(run.events("consumed"))
+    if uncounted > 0:
+        lines.append(f"  without what was read of {uncounted}, which the script was stopped in")
+    for shift, collectors in dict.fromkeys((each["shift"], tuple(each["collectors"].items())) for each in streams):
+        replaced = [f"{asked} is answered by {own}" for asked, own in collectors if asked != own]
+        facts = [f"times are those of the truth {shift:+d} s"] * (shift != 0) + replaced
+        if facts:
+            lines.append(f"  {'; '.join(facts)}")
+    return lines
+
+
+def _place(event: dict[str, Any], script: Path) -> str:
+    return f"line {event['line']}" if event["file"] == script.name else f"{event['file']}:{event['line']}"
+
+
+def _name(path: Path, work: Path) -> str:
+    """A name that the script chose, without what would steer the terminal."""
+    name = str(path.relative_to(work))
+    return name if name.isprintable() else ascii(name)
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(text)
+    return value
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m commands.replay"
+    )
+    parser.add_argument("script", nargs="?", type=Path, help="a .py file, or a text with fenced Python blocks")
+    parser.add_argument("--list", action="store_true", help="what there is to run against")
+    parser.add_argument("--scenario", default=SCENARIO, choices=ROUTING, metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--capture", default=CAPTURE, choices=CAPTURES, metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--seed", default=1, type=int, help="another network of the same kind (default: %(default)s)")
+    parser.add_argument("--timeout", default=120.0, type=seconds, metavar="SECONDS", help="default: %(default)g")
+    given = parser.parse_args()
+    if given.script is None and not given.list:
+        parser.error("which script? (--list says what there is to run it against)")
+    return given
+
+
+def main() -> None:
+    given = arguments()
+    if given.list:
+        return print(catalogue())
+    script: Path = given.script
+    code = read_text(script) if script.suffix == ".py" else code_of(script)
+    network = built(scratch("network"), given.seed)
+    # A folder of its own for every script: two of one name do not delete each other's results.
+    place = scratch("replay") / f"{script.stem}-{hashlib.sha256(str(script.resolve()).encode()).hexdigest()[:8]}"
+    shutil.rmtree(place, ignore_errors=True)
+    work = place / "cwd"
+    work.mkdir(parents=True)
+    furnish(work, network, given.scenario, given.capture)
+    if script.suffix != ".py":
+        script = place / "answer.py"
+        write_text(script, code)
+    try:
+        run = run_script(script, work, place, given.timeout, show=True)
+    except KeyboardInterrupt:
+        print(f"--\nstopped; what it wrote is in {work}")
+        sys.exit(INTERRUPTED)
+    print(f"--\n{summary(run, script, work)}")
+    print(f"what there was to find: {network / 'routing' / given.scenario / 'truth.json'}")
+    print(f"  captures, measurements: {network}/{{captures,measurements}}/NAME.json")
+    sys.exit(status(run.exit_code))
+
+
+if __name__ == "__main__":
+    run_stage(main)

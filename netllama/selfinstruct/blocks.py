@@ -1,0 +1,78 @@
+"""The numbered block format, written and read: Instruction, Input and Output of one task after another.
+
+The format of Alpaca's Self-Instruct. A completion prompt ends where the next task begins; a chat model is told
+to go on from there.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from netllama.selfinstruct.contract import Candidate
+from netllama.selfinstruct.prompting import NO_INPUT, Example
+
+SEPARATOR = "###"
+# A separator, or a numbered instruction where the teacher forgot it.
+_BLOCK_EDGE = re.compile(rf"^{re.escape(SEPARATOR)}\s*$|^(?=\s*\d+\s*\.\s*Instruction\s*:)", re.MULTILINE)
+_FIELD = re.compile(r"^\s*(?:\d+\s*\.\s*)?(Instruction|Input|Output)\s*:", re.MULTILINE)
+_ORDERS = (["Instruction", "Input", "Output"], ["Instruction", "Output"])
+
+
+class Blocks:
+    """The contract `blocks`, for the completions API or for chat."""
+
+    def __init__(self, api: str, tasks_per_request: int) -> None:
+        self.api = api
+        self.wording = (
+            ""
+            if api == "completions"
+            else f"Continue it with {tasks_per_request} new tasks, in exactly this format: a line `{SEPARATOR}`, then"
+        )
+
+    def asking(self, directive: str, exemplars: Sequence[Example]) -> dict[str, Any]:
+        listed = "".join(block(number, task) for number, task in enumerate(exemplars, start=1))
+        following = len(exemplars) + 1
+        if self.api == "completions":
+            return {"prompt": f"{directive.strip()}\n\n{listed}{SEPARATOR}\n{following}. Instruction:"}
+        user = (
+            f"The list so far:\n\n{listed}\n{self.wording} `{following}. Instruction:`, "
+            f"`{following}. Input:` ({NO_INPUT} when none is needed) and `{following}. Output:`, and so on."
+        )
+        # The directive first, so that a provider's prompt cache holds it; the examples last.
+        return {"messages": [{"role": "system", "content": directive.strip()}, {"role": "user", "content": user}]}
+
+    def parse(self, text: str, cut: str | None) -> list[Candidate]:
+        pieces = _BLOCK_EDGE.split(text)
+        # The prompt of a completion ends in "N. Instruction:", so the first piece may begin with its content.
+        if pieces[0].strip() and not _FIELD.match(pieces[0].lstrip("\n")):
+            pieces[0] = f"Instruction:{pieces[0]}"
+        candidates = [_parse(piece) for piece in pieces if piece.strip()]
+        if cut and candidates:
+            last = candidates[-1]
+            candidates[-1] = Candidate(last.instruction, last.input, last.output, problem=cut)
+        return candidates
+
+
+def block(number: int, task: Example) -> str:
+    return (
+        f"{SEPARATOR}\n{number}. Instruction: {task.instruction}\n"
+        f"{number}. Input:\n{task.input or NO_INPUT}\n{number}. Output:\n{task.output}\n"
+    )
+
+
+def without_placeholder(task_input: str) -> str:
+    """An input that only says that there is none is empty."""
+    return "" if task_input.strip("<> \n").lower() == NO_INPUT.strip("<>") else task_input
+
+
+def _parse(piece: str) -> Candidate:
+    parts = _FIELD.split(piece)
+    names, values = parts[1::2], [value.strip() for value in parts[2::2]]
+    if names not in _ORDERS:
+        return Candidate(instruction=piece.strip(), problem="malformed")
+    fields = dict(zip(names, values, strict=True))
+    return Candidate(
+        instruction=" ".join(fields["Instruction"].split()),
+        input=without_placeholder(fields.get("Input", "")),
+        output=fields["Output"],
+    )

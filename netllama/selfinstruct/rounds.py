@@ -1,0 +1,143 @@
+"""The Self-Instruct loop: rounds that freeze the pool, slots that draw from it, judges in slot order.
+
+Round r of a family freezes its accepted tasks. Slot i draws its exemplars by (seed, family, round, slot), so
+its request depends on nothing that runs beside it; all requests of a round go out together, and their answers
+are judged in slot order. Concurrency, interruption and resume can't change the result.
+Wang et al., "Self-Instruct", arXiv 2212.10560.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from netllama.core.records import Instruction, SeedTask
+from netllama.selfinstruct.blocks import Blocks
+from netllama.selfinstruct.contract import Candidate, Contract, read_answer
+from netllama.selfinstruct.prompting import draw_exemplars
+from netllama.selfinstruct.schema import JsonSchema
+from netllama.selfinstruct.task_pool import Pool, Questions
+from netllama.teacher.budget import BudgetReached
+from netllama.teacher.store import Request, Response
+
+
+class Answering(Protocol):
+    """Whoever has the answers: the live teacher, the Batch API, or the store alone."""
+
+    async def ask_all(self, requests: list[Request]) -> list[Response]: ...
+
+
+@dataclass
+class Family:
+    """One family's seeds and what has grown from them."""
+
+    name: str
+    directive: str
+    seeds: Sequence[SeedTask]
+    questions: Questions
+    teacher: str
+    """The base_url, or `embedded`."""
+    params: Any
+    """The `generate` section."""
+    kept: list[Instruction] = field(default_factory=list)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
+    rounds: int = 0
+
+    def __post_init__(self) -> None:
+        params = self.params
+        categories = sorted({seed.category for seed in self.seeds})
+        self.contract: Contract = (
+            JsonSchema(categories, params.tasks_per_request)
+            if params.output_contract == "json_schema"
+            else Blocks(params.api, params.tasks_per_request)
+        )
+        prompt = f"{self.directive}\n{self.contract.wording}"
+        self.pool = Pool(self.name, self.seeds, prompt, self.questions, params)
+        self._drawn: list[list[str]] = []
+
+    @property
+    def done(self) -> bool:
+        target, asked = self.params.num_instructions_to_generate, len(self.responses)
+        return len(self.kept) >= target or asked >= self.params.max_requests
+
+    def next_round(self) -> list[Request]:
+        """The requests of the next round, from the pool as it stands."""
+        width = min(self.params.requests_per_round, self.params.max_requests - len(self.responses))
+        self._drawn = []
+        return [self._request(slot) for slot in range(width)]
+
+    def judge(self, responses: Sequence[Response]) -> None:
+        """Accept or reject every task of a round's answers, in slot order, until the number is reached."""
+        for slot, response in enumerate(responses):
+            self.responses.append(response)
+            for number, candidate in enumerate(read_answer(self.contract, response)):
+                if len(self.kept) < self.params.num_instructions_to_generate:
+                    self._judge(candidate, slot, number, response)
+        self.rounds += 1
+
+    def _request(self, slot: int) -> Request:
+        params, draw = self.params, f"{self.name}/{self.rounds}/{slot}"
+        exemplars = draw_exemplars(
+            self.seeds,
+            self.kept,
+            params.num_seed_exemplars,
+            params.num_machine_exemplars,
+            params.max_exemplar_tokens,
+            f"{params.seed}/{draw}",
+        )
+        self._drawn.append([task.id for task in exemplars])
+        return Request(
+            teacher=self.teacher,
+            model=params.model_name,
+            api=params.api,
+            temperature=params.temperature,
+            top_p=params.top_p,
+            frequency_penalty=params.frequency_penalty,
+            presence_penalty=params.presence_penalty,
+            stop=params.stop,
+            max_tokens=params.max_tokens,
+            draw=draw,
+            **self.contract.asking(self.directive, exemplars),
+        )
+
+    def _judge(self, candidate: Candidate, slot: int, number: int, response: Response) -> None:
+        verdict = self.pool.judge(candidate)
+        nearest, score = verdict.nearest
+        row: dict[str, Any] = {
+            "id": f"{self.name}-r{self.rounds:03d}-s{slot:02d}-t{number:02d}",
+            "family": self.name,
+            "category": candidate.category,
+            "instruction": candidate.instruction,
+            "input": candidate.input,
+            "output": candidate.output,
+            "round": self.rounds,
+            "slot": slot,
+            "exemplars": self._drawn[slot],
+            "request": response.key,
+            "model": response.model,
+            "nearest": nearest,
+            "nearest_score": round(score, 4),
+        }
+        if verdict.reason:
+            self.rejected.append(row | {"reason": verdict.reason})
+        else:
+            self.kept.append(Instruction(source="generated", **row))
+            self.pool.add(self.kept[-1])
+
+
+async def grow(families: Sequence[Family], teacher: Answering, report: Callable[[], None]) -> bool:
+    """Rounds until every family is done; `report` is called after each judged round.
+
+    False when the budget ended it first: what the unfinished round was answered is stored, not judged.
+    """
+    while unfinished := [family for family in families if not family.done]:
+        rounds = [family.next_round() for family in unfinished]
+        try:
+            answers = await teacher.ask_all([request for requests in rounds for request in requests])
+        except BudgetReached:
+            return False
+        for family, requests in zip(unfinished, rounds, strict=True):
+            family.judge(answers[: len(requests)])
+            answers = answers[len(requests) :]
+        report()
+    return True

@@ -1,0 +1,74 @@
+"""The strict JSON schema contract: `{"tasks": [{instruction, input, output, category}]}`, written and read.
+
+For providers with structured outputs, which hold the teacher to the schema while it writes. Every key is
+required and no other allowed, as their strict mode demands; the categories are those of the family's seeds.
+"""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pydantic_core
+
+from netllama.selfinstruct.blocks import without_placeholder
+from netllama.selfinstruct.contract import Candidate
+from netllama.selfinstruct.prompting import NO_INPUT, Example
+
+FIELDS = ("instruction", "input", "output", "category")
+
+
+class JsonSchema:
+    """The contract `json_schema`, for the chat API."""
+
+    def __init__(self, categories: Sequence[str], tasks_per_request: int) -> None:
+        text = {"type": "string"}
+        task = {"instruction": text, "input": text, "output": text, "category": text | {"enum": list(categories)}}
+        self.wording = f"Write {tasks_per_request} new tasks that go on from these examples, as one JSON object:"
+        self.schema = _strict({"tasks": {"type": "array", "items": _strict(task)}})
+
+    def asking(self, directive: str, exemplars: Sequence[Example]) -> dict[str, Any]:
+        examples = [{name: getattr(task, name) for name in FIELDS} for task in exemplars]
+        user = (
+            f"{json.dumps({'tasks': examples}, ensure_ascii=False, indent=1)}\n\n{self.wording} an empty string as "
+            f"input where the directions say {NO_INPUT}, and the category that fits best."
+        )
+        return {
+            "messages": [{"role": "system", "content": directive.strip()}, {"role": "user", "content": user}],
+            "json_schema": self.schema,
+        }
+
+    def parse(self, text: str, cut: str | None) -> list[Candidate]:
+        """A cut answer is read up to the cut: the tasks before it are whole, and paid for."""
+        try:
+            rows = pydantic_core.from_json(text, allow_partial=bool(cut))["tasks"]
+        except (ValueError, TypeError, KeyError):
+            rows = None
+        if not isinstance(rows, list):
+            return [Candidate(instruction=text.strip(), problem=cut or "malformed")]
+        candidates = [_candidate(row) for row in rows]
+        if cut and _is_cut(text) and candidates:
+            last = candidates[-1]
+            candidates[-1] = Candidate(last.instruction, last.input, last.output, last.category, problem=cut)
+        return candidates
+
+
+def _strict(properties: dict[str, Any]) -> dict[str, Any]:
+    required = list(properties)
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _is_cut(text: str) -> bool:
+    """Whether the last task itself is incomplete: behind a whole one only the ends of list and object are missing."""
+    for end in ("", "}", "]}"):
+        with contextlib.suppress(ValueError):
+            pydantic_core.from_json(text.rstrip(" \n\r\t,") + end)
+            return False
+    return True
+
+
+def _candidate(row: Any) -> Candidate:
+    if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in FIELDS):
+        return Candidate(instruction=json.dumps(row, ensure_ascii=False), problem="malformed")
+    instruction, task_input, output, category = (row[name].strip() for name in FIELDS)
+    return Candidate(" ".join(instruction.split()), without_placeholder(task_input), output, category)

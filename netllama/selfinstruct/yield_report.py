@@ -1,0 +1,75 @@
+"""Where the teacher's answers went: the yield of each family, its price, and the funnel from answers to rows."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import quantiles
+from typing import Any
+
+from netllama.selfinstruct.rounds import Family
+from netllama.teacher.budget import Prices
+from netllama.teacher.store import Response
+
+CONTRACT = ("malformed", "truncated", "content_filter", "refusal")
+"""What the parser says of a task, before any filter."""
+
+
+def yield_report(
+    families: Sequence[Family], prices: Prices | None, is_recorded: Callable[[Response], bool]
+) -> dict[str, Any]:
+    """metrics/generate.json: totals, and the same numbers by family."""
+    return {
+        **_numbers(families, prices, is_recorded),
+        "family": {family.name: _numbers([family], prices, is_recorded) for family in families},
+    }
+
+
+def _numbers(
+    families: Sequence[Family], prices: Prices | None, is_recorded: Callable[[Response], bool]
+) -> dict[str, Any]:
+    kept = [row for family in families for row in family.kept]
+    rejected = Counter(row["reason"] for family in families for row in family.rejected)
+    responses = [response for family in families for response in family.responses]
+    recorded = sum(map(is_recorded, responses))
+    prompt_tokens = sum(response.prompt_tokens for response in responses)
+    completion_tokens = sum(response.completion_tokens for response in responses)
+    numbers: dict[str, Any] = {
+        "kept": len(kept),
+        "rejected": rejected.total(),
+        "rejected_for": dict(rejected),
+        # Asked: of the teacher, by this run or by one before it that was interrupted.
+        "answers": {"replayed": recorded, "asked": len(responses) - recorded},
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "tokens_per_kept_row": _share(prompt_tokens + completion_tokens, len(kept)),
+        "similarity_of_kept": _spread([row.nearest_score for row in kept]),  # type: ignore[attr-defined]
+    }
+    if prices:
+        usd = sum(map(prices.of, responses), start=prices.usd(0, 0))
+        numbers |= {"usd": float(round(usd, 6)), "usd_per_kept_row": _share(float(usd), len(kept))}
+    return numbers
+
+
+def _share(amount: float, rows: int) -> float | None:
+    """None: nothing was kept to share it."""
+    return round(amount / rows, 6) if rows else None
+
+
+def _spread(scores: Sequence[float]) -> dict[str, float]:
+    """Quantiles of the ROUGE-L F1 between a kept row and the row nearest to it when it joined; {} below two rows."""
+    if len(scores) < 2:
+        return {}
+    cuts = quantiles(scores, n=20, method="inclusive")
+    return {"p05": round(cuts[0], 4), "p50": round(cuts[9], 4), "p95": round(cuts[18], 4), "max": max(scores)}
+
+
+def funnel(families: Sequence[Family]) -> list[dict[str, Any]]:
+    """Rows of the plot: how many tasks are left after each check, from all that were written to those kept."""
+    rejected = Counter(row["reason"] for family in families for row in family.rejected)
+    left = rejected.total() + sum(len(family.kept) for family in families)
+    steps = [{"step": "written", "tasks": left}]
+    filters = dict.fromkeys(name for family in families for name in family.pool.filters)
+    for name in (*CONTRACT, *filters):
+        left -= rejected[name]
+        if rejected[name]:
+            steps.append({"step": f"not {name}", "tasks": left})
+    return [*steps, {"step": "kept", "tasks": left}]

@@ -1,0 +1,97 @@
+"""The LoRA adapter: put on a base model, and saved as the same bytes for the same weights."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netllama.core.errors import StageError
+from netllama.core.files import atomic_path, write_json
+from netllama.training.initialisation import Start, start_from_weights
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+def add_adapter(base: "PreTrainedModel", lora: Any, seed: int, weights: Path) -> tuple["PeftModel", Start]:
+    """`base` with fresh LoRA layers, in fp32 (what a gradient scaler needs); seeded before they are drawn.
+
+    `weights` is the base's folder, whose unquantized weights LoftQ reads. The second is what PiSSA started from: it
+    is taken off again when the adapter is saved.
+    """
+    from peft import LoraConfig, get_peft_model
+    from transformers import set_seed
+
+    known = linear_layers(base)
+    # PEFT only refuses a list of which nothing matches: one mistyped name would silently go untrained.
+    if isinstance(lora.target_modules, list):
+        unknown = [target for target in lora.target_modules if not any(_ends_in(name, target) for name in known)]
+        if unknown:
+            raise StageError(
+                f"lora.target_modules: no module is called {', '.join(unknown)}; this model has "
+                f"{', '.join(sorted({name.split('.')[-1] for name in known}))} (or all-linear)"
+            )
+    set_seed(seed)
+    named = lora.model_dump() | {"init_lora_weights": "gaussian" if lora.init_lora_weights == "gaussian" else True}
+    model = get_peft_model(base, LoraConfig(**named), autocast_adapter_dtype=True)
+    _require_all_targets(model, lora.target_modules, known)
+    return model, start_from_weights(model, lora.init_lora_weights, weights)
+
+
+def linear_layers(base: "PreTrainedModel") -> list[str]:
+    """The names of all linear layers but the output head: what `all-linear` means (QLoRA, section 4)."""
+    from torch.nn import Linear
+
+    head = base.get_output_embeddings()
+    return [name for name, module in base.named_modules() if isinstance(module, Linear) and module is not head]
+
+
+def _require_all_targets(model: "PeftModel", targets: Any, known: list[str]) -> None:
+    """Each wanted layer has its adapter, in fp32, and nothing else is trained: an assertion about PEFT."""
+    import torch
+
+    wanted = {name for name in known if targets == "all-linear" or any(_ends_in(name, target) for target in targets)}
+    trained = {
+        name.split(".lora_")[0].removeprefix("base_model.model.")
+        for name, weight in model.named_parameters()
+        if weight.requires_grad and ".lora_" in name
+    }
+    if trained != wanted:
+        raise AssertionError(f"LoRA is on {len(trained)} of {len(wanted)} layers: {sorted(wanted ^ trained)[:5]}")
+    half = [name for name, weight in model.named_parameters() if ".lora_" in name and weight.dtype != torch.float32]
+    if half:
+        raise AssertionError(f"adapter weights in half precision: {half[:5]}")
+
+
+def _ends_in(name: str, target: str) -> bool:
+    return f".{name}".endswith(f".{target}")
+
+
+def save_adapter(
+    model: "PeftModel", folder: Path, base: dict[str, Any], training: dict[str, Any], start: Start, state: Any = None
+) -> None:
+    """adapter_model.safetensors, a canonical adapter_config.json, and `training` as training.json beside them.
+
+    PEFT writes sets in hash order and the local path of the base; neither belongs into a hashed file. `state` holds
+    the weights, in PEFT's names, where they are sharded over processes.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False) if state is None else state
+    config = model.peft_config["default"].to_dict()
+    tensors, config = start.taken_off(tensors, config)
+    config |= {"base_model_name_or_path": base["id"], "revision": base["revision"] or None, "inference_mode": True}
+    for key, value in config.items():
+        if isinstance(value, list | set | tuple) and all(isinstance(item, str) for item in value):
+            config[key] = sorted(value)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        save_file(_contiguous(tensors), temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+        write_json(temporary / "adapter_config.json", json.loads(json.dumps(config, default=str)))
+        write_json(temporary / "training.json", training)
+
+
+def _contiguous(tensors: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,79 @@
+"""A name and a seed into a packet capture and its ground truth: NAME.pcap and, beside it, NAME.json.
+
+The truth is what an analysis should find, noted while the packets are made. Of every capture it says
+
+    capture, seed
+    packets, bytes      number of packets, and their octets on the wire
+    first, last         Unix time of the first and of the last packet
+    protocols           packets and bytes by IP protocol or IPv6 next header ("6", "17", ...), "non-IP" for the rest
+
+and then the facts of its kind, which the `record` function of its module in this room lists. Times are
+Unix seconds, durations and RTTs seconds, both to the microsecond.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from netllama.core.errors import StageError
+from netllama.core.files import atomic_path, write_json
+from testbed.captures import dns, flood, gtpu, icmp, loss, mixed, n2, qos, web
+from testbed.captures.tap import Frame, Tap, clock, write_pcap
+
+Record = Callable[[Tap], dict[str, Any]]
+
+CAPTURES: dict[str, str] = {
+    "web": "HTTP and TLS connections of a LAN: handshakes, requests, FIN and RST endings, one refused, one unanswered",
+    "loss": "TCP with retransmissions, duplicate ACKs, reordering, lost SYNs and a zero window",
+    "dns": "lookups over UDP and TCP: slow, repeated, unanswered, refused, truncated, and a tunnel in names",
+    "syn_flood": "a SYN flood from spoofed sources, the users it shuts out, and a port scan",
+    "qos": "DSCP, ECN and VLAN marks: RTP voice and video with jitter and loss, bulk and default traffic",
+    "gtpu": "GTP-U on N3: users' IPv4 and IPv6 packets by TEID and QFI, echoes, an end marker, error indications",
+    "n2": "NGAP over SCTP on N2 and PFCP on N4: registration, sessions, handovers, releases, refusals",
+    "icmp": "pings, traceroutes, fragments, path MTU, ARP with an address conflict, IPv6 neighbour discovery",
+    "mixed": "a bit of all the others, with frames that are not IP, malformed and truncated packets",
+}
+_RECORDS: dict[str, Record] = {
+    "web": web.record,
+    "loss": loss.record,
+    "dns": dns.record,
+    "syn_flood": flood.record,
+    "qos": qos.record,
+    "gtpu": gtpu.record,
+    "n2": n2.record,
+    "icmp": icmp.record,
+    "mixed": mixed.record,
+}
+
+
+def write_capture(name: str, seed: int, folder: Path) -> None:
+    """Write folder/NAME.pcap (microseconds, little-endian, Ethernet) and folder/NAME.json; StageError: unknown name.
+
+    The same name and seed give the same bytes on every machine.
+    """
+    if name not in _RECORDS:
+        raise StageError(f"no capture is called {name!r}; choose one of {', '.join(CAPTURES)}")
+    tap = Tap(Random(f"{name}-{seed}"))
+    facts = _RECORDS[name](tap)
+    frames = tap.ordered()
+    with atomic_path(folder / f"{name}.pcap") as temporary:
+        write_pcap(temporary, frames)
+    write_json(folder / f"{name}.json", {"capture": name, "seed": seed, **summary(frames), **facts})
+
+
+def summary(frames: list[Frame]) -> dict[str, Any]:
+    """What the truth says of every capture; `frames` by time, at least one."""
+    protocols: dict[str, dict[str, int]] = {}
+    for frame in frames:
+        key = "non-IP" if frame.protocol is None else str(frame.protocol)
+        total = protocols.setdefault(key, {"packets": 0, "bytes": 0})
+        total["packets"] += 1
+        total["bytes"] += frame.wire
+    return {
+        "packets": len(frames),
+        "bytes": sum(frame.wire for frame in frames),
+        "first": clock(frames[0].time),
+        "last": clock(frames[-1].time),
+        "protocols": protocols,
+    }

@@ -1,0 +1,177 @@
+"""GTP-U on N3 (3GPP TS 29.281) between gNBs and a UPF, with PDU Session Containers (TS 38.415) and users' packets."""
+
+import struct
+from dataclasses import dataclass, replace
+from typing import Any
+
+from testbed.captures import frames
+from testbed.captures.connection_plans import Exchange, Plan
+from testbed.captures.connections import ends, truth
+from testbed.captures.tap import MILLI, SECOND, Tap, clock, hops_left, seconds
+from testbed.captures.tcp import play
+
+PORT = 2152
+ECHO_REQUEST, ECHO_RESPONSE, ERROR_INDICATION, END_MARKER, G_PDU = 1, 2, 26, 254, 255
+CONTAINER = 0x85
+UPF, GNBS = "10.100.0.1", ("10.100.1.11", "10.100.1.12")
+WEB, VOICE, SIGNALLING = 9, 1, 5
+"""QFIs of the flows: best effort, conversational voice, IMS signalling (default 5QIs of TS 23.501 table 5.7.4-1)."""
+SERVERS = {4: ("203.0.113.110", "198.51.100.120"), 6: ("2001:db8:80::110", "2001:db8:80::120")}
+MSS = 1340
+SPAN, HANDOVER = 25 * SECOND, 12 * SECOND
+
+
+@dataclass(frozen=True)
+class Session:
+    """A PDU session: the user's address, and the TEIDs that the UPF (uplink) and the gNB (downlink) assigned."""
+
+    ue: str
+    gnb: str
+    uplink: int
+    downlink: int
+
+
+def message(kind: int, teid: int, payload: bytes, sequence: int | None = None, container: bytes = b"") -> bytes:
+    """A GTP-U message (TS 29.281 clause 5.1); `container` is an extension header of type 0x85 (clause 5.2.1)."""
+    flags = 0x30 | (4 if container else 0) | (0 if sequence is None else 2)
+    optional = struct.pack("!HBB", sequence or 0, 0, CONTAINER if container else 0) if flags & 7 else b""
+    body = optional + container + payload
+    return struct.pack("!BBHI", flags, kind, len(body), teid) + body
+
+
+def session_container(uplink: bool, qfi: int) -> bytes:
+    """A PDU Session Container of 4 octets: its length, PDU type 1 up or 0 down, QFI, no next extension header."""
+    return bytes((1, int(uplink) << 4, qfi, 0))
+
+
+def record(tap: Tap) -> dict[str, Any]:
+    """`sessions`: ue, gnb, uplink_teid (towards the UPF), downlink_teid (towards the gNB), one entry a gNB;
+    `tunnels`, one a tunnel and QFI: source, destination, teid, qfi, direction, ue, packets, bytes (users' IP packets);
+    `connections`: users' TCP with the facts of connections.truth, and qfi; `echoes`: source, destination, sequence,
+    time, response_time; `handover`: ue, and time, destination and teid of the end marker; `errors`: Error Indications
+    with time, source, destination and the teid that its sender did not know.
+    """
+    run = _N3(tap)
+    draw = tap.draw
+    sessions = []
+    for number in range(3 + tap.some(4)):
+        ue = f"2001:db8:45::{number + 1:x}" if number % 3 == 2 else f"10.45.0.{number + 2}"
+        sessions.append(Session(ue, GNBS[number % 2], draw.getrandbits(32), draw.getrandbits(32)))
+    moved, handover = run.handover(sessions[0], HANDOVER)
+    for session in [*sessions, moved]:
+        first, last = (HANDOVER + SECOND, SPAN) if session is moved else (0, SPAN)
+        if session is sessions[0]:
+            last = HANDOVER - 4 * SECOND
+        run.browse(session, first, last, tap.some(4))
+        run.talk(session, SIGNALLING, 5_060, [draw.randint(first, last) for _ in range(tap.some(6))], 420)
+    for session in sessions[1:3]:
+        start = draw.randrange(SECOND)
+        run.talk(session, VOICE, 49_170, [start + number * 20 * MILLI for number in range(tap.some(150))], 172)
+    errors = [run.stray(sessions[1], draw.randrange(SPAN)) for _ in range(tap.some(2))]
+    echoes = [run.echo(pair, draw.randrange(SPAN)) for gnb in GNBS for pair in ((gnb, UPF), (UPF, gnb))]
+    return {
+        "sessions": [
+            {"ue": made.ue, "gnb": made.gnb, "uplink_teid": made.uplink, "downlink_teid": made.downlink}
+            for made in [*sessions, moved]
+        ],
+        "tunnels": run.tunnels(),
+        "connections": sorted(run.connections, key=lambda made: (made["start"], made["client_port"])),
+        "echoes": sorted(echoes, key=lambda echo: echo["time"]),
+        "handover": handover,
+        "errors": sorted(errors, key=lambda error: error["time"]),
+    }
+
+
+class _N3:
+    """What is sent between the gNBs and the UPF, and how much of it through which tunnel."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.tap, self.draw = tap, tap.draw
+        self.connections: list[dict[str, Any]] = []
+        self._totals: dict[tuple[str, str, int, int, str, str], list[int]] = {}
+
+    def tunnels(self) -> list[dict[str, Any]]:
+        names = ("source", "destination", "teid", "qfi", "direction", "ue", "packets", "bytes")
+        return [dict(zip(names, (*key, *total), strict=True)) for key, total in sorted(self._totals.items())]
+
+    def send(self, time: int, ends: tuple[str, str], data: bytes) -> None:
+        self.tap.udp(time, *ends, (PORT, PORT), data)
+
+    def carry(self, time: int, session: Session, uplink: bool, qfi: int, packet: bytes) -> None:
+        """A user's IP packet as a G-PDU."""
+        outer = (session.gnb, UPF) if uplink else (UPF, session.gnb)
+        teid = session.uplink if uplink else session.downlink
+        self.send(time, outer, message(G_PDU, teid, packet, container=session_container(uplink, qfi)))
+        total = self._totals.setdefault((*outer, teid, qfi, "uplink" if uplink else "downlink", session.ue), [0, 0])
+        total[0] += 1
+        total[1] += len(packet)
+
+    def inner(self, source: str, target: str, protocol: int, payload: bytes) -> bytes:
+        number = self.tap.identification(source)
+        return frames.ip(source, target, protocol, payload, identification=number, ttl=hops_left(source))
+
+    def server(self, session: Session) -> str:
+        return self.draw.choice(SERVERS[6 if ":" in session.ue else 4])
+
+    def browse(self, session: Session, first: int, last: int, number: int) -> None:
+        """Downloads of the user over TCP in the default QoS flow."""
+        for _ in range(number):
+            response = b"HTTP/1.1 200 OK\r\n\r\n" + b"m" * self.draw.choice((1_200, 9_000, 24_000))
+            exchange = Exchange(b"GET /app HTTP/1.1\r\nHost: m.example.com\r\n\r\n", response)
+            plan = Plan(
+                client=session.ue,
+                server=self.server(session),
+                ports=(self.tap.port(), 80),
+                start=self.draw.randint(first, last),
+                rtt=self.draw.randint(9, 28) * MILLI,
+                exchanges=(exchange,),
+                jitter=1_500,
+                mss=MSS,
+            )
+            segments, facts = play(plan, self.draw)
+            for segment in segments:
+                source, target, data = ends(plan, segment)
+                self.carry(segment.time, session, segment.outbound, WEB, self.inner(source, target, frames.TCP, data))
+            self.connections.append(truth(plan, segments, facts) | {"qfi": WEB})
+
+    def talk(self, session: Session, qfi: int, port: int, times: list[int], size: int) -> None:
+        """Datagrams of `size` octets at `times` from the user, and back a little later."""
+        server, own = self.server(session), self.tap.port()
+        for time in times:
+            up = frames.udp(session.ue, server, (own, port), bytes(size))
+            down = frames.udp(server, session.ue, (port, own), bytes(size))
+            self.carry(time, session, True, qfi, self.inner(session.ue, server, frames.UDP, up))
+            back = time + self.draw.randint(9, 13) * MILLI
+            self.carry(back, session, False, qfi, self.inner(server, session.ue, frames.UDP, down))
+
+    def handover(self, session: Session, time: int) -> tuple[Session, dict[str, Any]]:
+        """The session moves to the other gNB; an End Marker (clause 7.3.2) is the last in its old downlink tunnel."""
+        self.send(time, (UPF, session.gnb), message(END_MARKER, session.downlink, b""))
+        target = GNBS[1 - GNBS.index(session.gnb)]
+        moved = replace(session, gnb=target, downlink=self.draw.getrandbits(32))
+        marker = {"ue": session.ue, "time": clock(time), "destination": session.gnb, "teid": session.downlink}
+        return moved, marker
+
+    def stray(self, session: Session, time: int) -> dict[str, Any]:
+        """A G-PDU for a TEID its gNB no longer knows, and the Error Indication (clause 7.3.1) that answers it."""
+        stale, server = replace(session, downlink=self.draw.getrandbits(32)), self.server(session)
+        late = frames.udp(server, session.ue, (443, self.tap.port()), bytes(90))
+        self.carry(time, stale, False, WEB, self.inner(server, session.ue, frames.UDP, late))
+        answered = time + self.draw.randint(200, 900)
+        address = frames.packed(session.gnb)
+        told = struct.pack("!BI", 16, stale.downlink) + struct.pack("!BH", 133, len(address)) + address
+        self.send(answered, (session.gnb, UPF), message(ERROR_INDICATION, 0, told, sequence=0))
+        return {"time": clock(answered), "source": session.gnb, "destination": UPF, "teid": stale.downlink}
+
+    def echo(self, pair: tuple[str, str], time: int) -> dict[str, Any]:
+        """An Echo Request and its Response with the Recovery element (clause 7.2), at most one a path in 60 s."""
+        sequence, wait = self.draw.getrandbits(16), self.draw.randint(300, 4_000)
+        self.send(time, pair, message(ECHO_REQUEST, 0, b"", sequence))
+        self.send(time + wait, pair[::-1], message(ECHO_RESPONSE, 0, bytes((14, 0)), sequence))
+        return {
+            "source": pair[0],
+            "destination": pair[1],
+            "sequence": sequence,
+            "time": clock(time),
+            "response_time": seconds(wait),
+        }

@@ -1,0 +1,110 @@
+"""PFCP on N4 (3GPP TS 29.244) between an SMF and a UPF: requests, responses, and how long each took."""
+
+import struct
+from typing import Any
+
+from testbed.captures import frames
+from testbed.captures.tap import MILLI, START, Tap, clock, seconds
+
+PORT = 8805
+SMF, UPF = "10.100.3.1", "10.100.0.1"
+MESSAGES = {"heartbeat": 1, "association_setup": 5, "establishment": 50, "modification": 52, "deletion": 54}
+"""Types of the requests (clause 7.3); a response has the next number."""
+CAUSES = {"accepted": 1, "no_resources": 75, "session_not_found": 65}
+CAUSE, NODE_ID, F_SEID, RECOVERY_TIME = 19, 60, 57, 96
+CREATE_PDR, PDI, CREATE_FAR, UPDATE_FAR, UPDATE_FORWARDING = 1, 2, 3, 10, 11
+PDR_ID, PRECEDENCE, SOURCE_INTERFACE, F_TEID, FAR_ID, APPLY_ACTION, OUTER_HEADER_CREATION = 56, 29, 20, 21, 108, 44, 84
+
+
+def element(kind: int, value: bytes) -> bytes:
+    return struct.pack("!HH", kind, len(value)) + value
+
+
+def message(kind: int, sequence: int, elements: bytes, seid: int | None = None) -> bytes:
+    """A PFCP message (clause 7.2.2); with `seid` it belongs to a session."""
+    body = (b"" if seid is None else struct.pack("!Q", seid)) + sequence.to_bytes(3, "big") + b"\0" + elements
+    return struct.pack("!BBH", 0x20 | (seid is not None), kind, len(body)) + body
+
+
+def node_id(address: str) -> bytes:
+    return element(NODE_ID, b"\0" + frames.packed(address))
+
+
+def f_seid(seid: int, address: str) -> bytes:
+    return element(F_SEID, struct.pack("!BQ", 2, seid) + frames.packed(address))
+
+
+class N4:
+    """The SMF's dialogue with the UPF, recorded at a tap beside the SMF."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.tap, self.transactions = tap, list[dict[str, Any]]()
+        self._sequence = tap.draw.randrange(2**20)
+
+    def ask(
+        self,
+        time: int,
+        name: str,
+        asked: bytes,
+        answered: bytes,
+        cause: str | None = "accepted",
+        seids: tuple[int, int] | None = None,
+    ) -> int:
+        """A request and its response; when that is there. `seids`: of the UPF, asked for, and of the SMF, answered."""
+        self._sequence += 1
+        wait = self.tap.draw.randint(800, 6 * MILLI)
+        reply = (element(CAUSE, bytes((CAUSES[cause],))) if cause else b"") + answered
+        if name in ("association_setup", "establishment"):
+            reply = node_id(UPF) + reply
+        first, second = seids or (None, None)
+        ports = (PORT, PORT)
+        self.tap.udp(time, SMF, UPF, ports, message(MESSAGES[name], self._sequence, asked, first))
+        self.tap.udp(time + wait, UPF, SMF, ports, message(MESSAGES[name] + 1, self._sequence, reply, second))
+        self.transactions.append(
+            {
+                "message": name,
+                "sequence": self._sequence,
+                "time": clock(time),
+                "response_time": seconds(wait),
+                "cause": CAUSES[cause] if cause else None,
+            }
+        )
+        return time + wait
+
+    def associate(self, time: int) -> int:
+        stamp = element(RECOVERY_TIME, struct.pack("!I", ntp_seconds()))
+        return self.ask(time, "association_setup", node_id(SMF) + stamp, stamp)
+
+    def heartbeat(self, time: int) -> int:
+        stamp = element(RECOVERY_TIME, struct.pack("!I", ntp_seconds()))
+        return self.ask(time, "heartbeat", stamp, stamp, cause=None)
+
+    def establish(self, time: int, seids: tuple[int, int], teid: int, cause: str = "accepted") -> int:
+        """A session with an uplink rule: packets of the tunnel `teid` are forwarded. The request has SEID 0."""
+        tunnel = element(F_TEID, struct.pack("!BI", 1, teid) + frames.packed(UPF))
+        match = element(PDI, element(SOURCE_INTERFACE, b"\0") + tunnel)
+        rule = element(PDR_ID, b"\0\1") + element(PRECEDENCE, struct.pack("!I", 255)) + match
+        forward = element(FAR_ID, struct.pack("!I", 1))
+        asked = (
+            node_id(SMF)
+            + f_seid(seids[1], SMF)
+            + element(CREATE_PDR, rule + forward)
+            + element(CREATE_FAR, forward + element(APPLY_ACTION, b"\2"))
+        )
+        made = f_seid(seids[0], UPF) if cause == "accepted" else b""
+        return self.ask(time, "establishment", asked, made, cause, (0, seids[1]))
+
+    def modify(self, time: int, seids: tuple[int, int], teid: int, gnb: str, cause: str = "accepted") -> int:
+        """Downlink packets go into the tunnel `teid` of a gNB from now on."""
+        tunnel = element(OUTER_HEADER_CREATION, struct.pack("!HI", 0x0100, teid) + frames.packed(gnb))
+        asked = element(UPDATE_FAR, element(FAR_ID, struct.pack("!I", 2)) + element(UPDATE_FORWARDING, tunnel))
+        return self.ask(time, "modification", asked, b"", cause, seids)
+
+    def delete(self, time: int, seids: tuple[int, int], cause: str = "accepted") -> int:
+        answered = (seids[0], seids[1] if cause == "accepted" else 0)
+        return self.ask(time, "deletion", b"", b"", cause, answered)
+
+
+def ntp_seconds() -> int:
+    """When both ends last started, an hour before the capture, in seconds since 1900 (clause 8.2.65)."""
+    return START - 3_600 + 2_208_988_800

@@ -1,0 +1,157 @@
+"""Marked traffic: voice in EF, video in AF41, a bulk transfer in CS1 and the rest unmarked, partly on tagged VLANs."""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.captures.connection_plans import Exchange, Plan
+from testbed.captures.connections import connect
+from testbed.captures.tap import MILLI, SECOND, Tap, clock
+
+DSCP = {"EF": 46, "AF41": 34, "CS1": 8, "DF": 0}
+ECT0, CE = 2, 3
+VLANS = {"EF": (100, 5), "AF41": (200, 4)}
+"""VLAN id and 802.1p priority of a class; the others are untagged."""
+CALLS = (("192.168.10.71", "203.0.113.171"), ("192.168.10.72", "198.51.100.172"))
+CAMERA, VIEWER = "198.51.100.180", "192.168.10.81"
+SLICE, LAST_SLICE = 1_100, 640
+"""Octets of payload of a video frame's packets."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An RTP stream of one class (RFC 3550): who sends it, and its clock."""
+
+    name: str
+    source: str
+    target: str
+    ports: tuple[int, int]
+    ssrc: int
+    payload_type: int
+    rate: int
+    frame: int
+    """Microseconds from one voice or video frame to the next."""
+
+
+def record(tap: Tap) -> dict[str, Any]:
+    """`dscp`: value, packets and bytes (whole frames) by name of the class; `ecn`: packets by ECN field, "0" to "3";
+    `vlans`: id, 802.1p priority, packets; `connections` of CS1 and DF with the facts of connections.truth;
+    `rtp`, one a stream: class, source, source_port, target, target_port, ssrc, payload_type, clock_rate, first, last,
+    packets, lost (gaps of the sequence numbers), loss (share of those sent), ce (packets marked on the way),
+    jitter (RFC 3550 section 6.4.1 after the last packet, in timestamp units, unrounded arithmetic) and jitter_seconds.
+    """
+    classes, vlans = {}, []
+    streams: list[dict[str, Any]] = []
+    connections: list[dict[str, Any]] = []
+    for name, make, found in (
+        ("EF", _voice, streams),
+        ("AF41", _video, streams),
+        ("CS1", _bulk, connections),
+        ("DF", _browsing, connections),
+    ):
+        since = len(tap.frames)
+        found += make(tap)
+        sizes = [frame.wire for frame in tap.frames[since:]]
+        classes[name] = {"dscp": DSCP[name], "packets": len(sizes), "bytes": sum(sizes)}
+        if name in VLANS:
+            vlans.append({"id": VLANS[name][0], "priority": VLANS[name][1], "packets": len(sizes)})
+    marked = sum(stream["ce"] for stream in streams)
+    capable = classes["AF41"]["packets"] - marked
+    rest = sum(group["packets"] for group in classes.values()) - capable - marked
+    ecn = {"0": rest, "1": 0, "2": capable, "3": marked}
+    return {"dscp": classes, "ecn": ecn, "vlans": vlans, "rtp": streams, "connections": connections}
+
+
+def _voice(tap: Tap) -> list[dict[str, Any]]:
+    """Two calls of G.711 (RFC 3551: type 0, 160 octets every 20 ms), both ways."""
+    made = []
+    for near, far in CALLS:
+        ports = (16_384 + 2 * tap.draw.randrange(4_000), 20_000 + 2 * tap.draw.randrange(4_000))
+        start = tap.draw.randrange(4 * SECOND)
+        for source, target, pair in ((near, far, ports), (far, near, ports[::-1])):
+            stream = Stream("EF", source, target, pair, tap.draw.getrandbits(32), 0, 8_000, 20 * MILLI)
+            times = [start + number * 20 * MILLI for number in range(tap.some(260))]
+            made.append(
+                _sent(tap, stream, [(time, 160, time == start) for time in times], 2_500 if source == far else 150, 2)
+            )
+    return made
+
+
+def _video(tap: Tap) -> list[dict[str, Any]]:
+    """A camera's 25 frames a second in packets 400 us apart (dynamic type 96, 90 kHz), ECN-capable."""
+    stream = Stream("AF41", CAMERA, VIEWER, (5_004, 5_006), tap.draw.getrandbits(32), 96, 90_000, 40 * MILLI)
+    start = tap.draw.randrange(3 * SECOND)
+    packets = []
+    for number in range(tap.some(110)):
+        parts = 8 if number % 25 == 0 else tap.draw.randint(2, 4)
+        for part in range(parts):
+            last = part == parts - 1
+            packets.append((start + number * 40 * MILLI + part * 400, LAST_SLICE if last else SLICE, last))
+    return [_sent(tap, stream, packets, 1_200, 1)]
+
+
+def _sent(tap: Tap, stream: Stream, packets: list[tuple[int, int, bool]], delay: int, loss: int) -> dict[str, Any]:
+    """Record a stream's `packets`, each (time sent, octets, marker bit). The path holds one up by 0 to 2 `delay`
+    microseconds, at times longer, and loses `loss` %; in the middle fifth it marks a third of the ECN-capable ones.
+    """
+    draw, size = tap.draw, len(packets)
+    sequence, base = draw.getrandbits(16), draw.getrandbits(31)
+    arrivals: list[int] = []
+    marked, jitter, transit = 0, 0.0, 0.0
+    for number, (time, octets, marker) in enumerate(packets):
+        if 0 < number < size - 1 and draw.randrange(100) < loss:  # a loss at an end would leave no gap to be seen
+            continue
+        held = draw.randint(0, delay) + draw.randint(0, delay) + (4 * delay if draw.randrange(40) == 0 else 0)
+        arrival = max(time + held, arrivals[-1] + 20 if arrivals else 0)
+        congested = 2 * size // 5 <= number < 3 * size // 5
+        ecn = 0 if stream.name == "EF" else CE if congested and draw.randrange(3) == 0 else ECT0
+        marked += ecn == CE
+        # All packets of one video frame carry the time of its first
+        elapsed = (time - packets[0][0]) // stream.frame * stream.frame
+        timestamp = base + elapsed * stream.rate // SECOND
+        kind = marker << 7 | stream.payload_type
+        header = struct.pack("!BBHII", 0x80, kind, (sequence + number) % 2**16, timestamp, stream.ssrc)
+        fields: dict[str, Any] = {"tos": DSCP[stream.name] << 2 | ecn, "vlan": VLANS[stream.name]}
+        tap.udp(arrival, stream.source, stream.target, stream.ports, header + b"\xd5" * octets, **fields)
+        relative = arrival * stream.rate / SECOND - timestamp
+        if arrivals:
+            jitter += (abs(relative - transit) - jitter) / 16
+        transit = relative
+        arrivals.append(arrival)
+    lost = size - len(arrivals)
+    return {
+        "class": stream.name,
+        "source": stream.source,
+        "source_port": stream.ports[0],
+        "target": stream.target,
+        "target_port": stream.ports[1],
+        "ssrc": stream.ssrc,
+        "payload_type": stream.payload_type,
+        "clock_rate": stream.rate,
+        "first": clock(arrivals[0]),
+        "last": clock(arrivals[-1]),
+        "packets": len(arrivals),
+        "lost": lost,
+        "loss": round(lost / size, 6),
+        "ce": marked,
+        "jitter": round(jitter, 6),
+        "jitter_seconds": round(jitter / stream.rate, 9),
+    }
+
+
+def _bulk(tap: Tap) -> list[dict[str, Any]]:
+    response = b"\x0f" * (tap.some(180) * 1_460)
+    exchange = Exchange(b"GET /backup.img HTTP/1.1\r\nHost: backup.example.net\r\n\r\n", response)
+    start, ports = tap.draw.randrange(2 * SECOND), (tap.port(), 80)
+    plan = Plan("192.168.10.90", "203.0.113.190", ports, start, 40 * MILLI, (exchange,), jitter=600)
+    return [connect(tap, plan, tos=DSCP["CS1"] << 2)]
+
+
+def _browsing(tap: Tap) -> list[dict[str, Any]]:
+    made = []
+    for _ in range(tap.some(6)):
+        exchange = Exchange(b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n", b"x" * tap.draw.randint(900, 9_000))
+        start, ports = tap.draw.randrange(6 * SECOND), (tap.port(), 80)
+        plan = Plan("192.168.10.91", "198.51.100.191", ports, start, 22 * MILLI, (exchange,), jitter=500)
+        made.append(connect(tap, plan))
+    return made

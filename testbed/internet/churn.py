@@ -1,0 +1,95 @@
+"""A seed's Internet into an hour of ordinary change: what goes on under every scenario."""
+
+import random
+from dataclasses import replace
+
+from testbed.internet.candidates import Taken, free, links_in_use, origin
+from testbed.internet.changes import END, START, Announce, Change, SetLinks, SetMed
+from testbed.internet.prefixes import RIS_BEACONS, Announcement
+from testbed.internet.simulation import World
+
+SLOT = 300  # the time that a RIS file spans: none of them is empty
+LAST = END - 40  # what happens later might be recorded after the end
+FAILURES, REMARKS, BLIPS = 10, 18, 3
+METRICS = 3  # of each collector in each slot
+AFFECTED = 12, 110  # routes of feeds that a failing link may carry
+
+
+def churn(world: World, rng: random.Random, taken: Taken) -> list[Change]:
+    """Beacons, failing links, new communities, short withdrawals, new metrics and repetitions.
+
+    Taken prefixes are left to the events, failing links aside, which change paths to them as well.
+    """
+    return [
+        *_beacons(world, rng),
+        *_failures(world, rng, taken),
+        *_origins(world, rng, taken),
+        *_metrics(world, rng),
+    ]
+
+
+def _beacons(world: World, rng: random.Random) -> list[Change]:
+    """RIS beacons come up on the hour; the fictional ones go down and come up every ten minutes."""
+    changes: list[Change] = []
+    ris = {prefix: _stamped(world, prefix) for prefix in RIS_BEACONS}
+    changes.append(Announce(START + rng.uniform(0.5, 3), ris))
+    own = [prefix for prefix in world.beacons if prefix not in RIS_BEACONS]
+    for minute in range(10, 60, 10):
+        up = {prefix: world.plan[prefix] if minute % 20 == 0 else () for prefix in own}
+        changes.append(Announce(START + 60 * minute + rng.uniform(0.5, 3), up))
+    return changes
+
+
+def _stamped(world: World, prefix: str) -> tuple[Announcement, ...]:
+    """RIS beacons carry their time in AGGREGATOR: 10.x.y.z, the seconds since the month began."""
+    month = 1_709_251_200  # 2024-03-01
+    seconds = START - month
+    address = f"10.{seconds >> 16}.{seconds >> 8 & 255}.{seconds & 255}"
+    return (replace(world.plan[prefix][0], aggregator=(origin(world, prefix), address)),)
+
+
+def _failures(world: World, rng: random.Random, taken: Taken) -> list[Change]:
+    """Links of different fictional ASes with another way out, seen by some feeds' routes but not by most."""
+    used = links_in_use(world)
+    net, changes, chosen = world.topology, list[Change](), 0
+    for asn in rng.sample(net.fictional, len(net.fictional)):
+        providers = net.providers(asn)
+        links = [(asn, provider) for provider in providers if AFFECTED[0] <= used[asn, provider] <= AFFECTED[1]]
+        if len(providers) < 2 or not links or asn in taken.ases:
+            continue
+        link, time = rng.choice(links), START + rng.uniform(20, 2400)
+        back = min(time + rng.uniform(60, 900), LAST)
+        changes += [SetLinks(time, (link,), up=False), SetLinks(back, (link,), up=True)]
+        chosen += 1
+        if chosen == FAILURES:
+            break
+    return changes
+
+
+def _origins(world: World, rng: random.Random, taken: Taken) -> list[Change]:
+    """Some prefixes are announced with another mark, and a few are gone for a minute."""
+    changes: list[Change] = []
+    prefixes = free(world, taken, 4) + free(world, taken, 6)
+    chosen = rng.sample(prefixes, REMARKS + BLIPS)
+    for prefix in chosen[:REMARKS]:
+        marked = replace(world.plan[prefix][0], large_communities=((origin(world, prefix), 100, rng.randrange(5, 9)),))
+        changes.append(Announce(rng.uniform(START + 10, LAST), {prefix: (marked,)}))
+    for prefix in chosen[REMARKS:]:
+        time = rng.uniform(START + 10, LAST - 120)
+        changes.append(Announce(time, {prefix: ()}))
+        changes.append(Announce(time + rng.uniform(30, 100), {prefix: world.plan[prefix]}))
+    return changes
+
+
+def _metrics(world: World, rng: random.Random) -> list[Change]:
+    """In each slot of each collector some peers announce prefixes with another metric, or as they were."""
+    changes: list[Change] = []
+    for name in dict.fromkeys(feed.collector.name for feed in world.feeds):
+        indices = [index for index, feed in enumerate(world.feeds) if feed.collector.name == name and feed.full]
+        for slot in range(START, END, SLOT):
+            for _ in range(METRICS):
+                index = rng.choice(indices)
+                prefixes = rng.sample(sorted(world.tables[index]), rng.randrange(1, 6))
+                med = rng.randrange(1, 60) * 5 + 1 if world.feeds[index].sends_med else None
+                changes.append(SetMed(rng.uniform(slot + 1, min(slot + SLOT - 10, LAST)), index, tuple(prefixes), med))
+    return changes

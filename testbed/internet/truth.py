@@ -1,0 +1,207 @@
+"""Recorded messages into what they show of a planned event: the ground truth that an analysis is held against.
+
+Everything is measured in the records, and nothing is taken from the plan that a reader of the files could not find.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+from testbed.internet.bgp import AS_SEQUENCE, Attributes
+from testbed.internet.simulation import Message, World
+
+Condition = Callable[[Attributes | None], bool]
+"""Whether an event shows in a route; None is the absence of a route."""
+Truth = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An event as it was planned: how it shows, in routes to `prefixes` (None: any) or in the states of `session`."""
+
+    kind: str
+    facts: Truth
+    shows: Condition
+    prefixes: tuple[str, ...] | None = None
+    session: int | None = None
+    """The feed whose session breaks."""
+
+
+@dataclass(frozen=True)
+class Spell:
+    """While a feed's route to a prefix showed the event: from the element that began it to the one that ended it."""
+
+    feed: int
+    prefix: str
+    start: float
+    end: float | None
+    before: Attributes | None
+    during: Attributes | None
+
+
+def path_of(attributes: Attributes) -> tuple[int, ...]:
+    """The AS_SEQUENCE, the peer first and the origin last; an AS_SET behind it is left out."""
+    return tuple(asn for kind, asns in attributes.as_path if kind == AS_SEQUENCE for asn in asns)
+
+
+def origins_of(attributes: Attributes) -> tuple[int, ...]:
+    """The last AS, or the members of the AS_SET that the path ends in."""
+    kind, asns = attributes.as_path[-1]
+    return asns[-1:] if kind == AS_SEQUENCE else asns
+
+
+def longest_run(path: tuple[int, ...], asn: int) -> int:
+    """How many times `asn` stands in a row."""
+    return max((len(list(run)) for number, run in groupby(path) if number == asn), default=0)
+
+
+def is_absent(attributes: Attributes | None) -> bool:
+    return attributes is None
+
+
+def is_present(attributes: Attributes | None) -> bool:
+    return attributes is not None
+
+
+def has_origin(asn: int) -> Condition:
+    return lambda attributes: attributes is not None and origins_of(attributes) == (asn,)
+
+
+def has_triple(first: int, second: int, third: Collection[int]) -> Condition:
+    """The path has `first`, then `second`, then one of `third`; a prepended AS counts once."""
+
+    def shows(attributes: Attributes | None) -> bool:
+        path = [asn for asn, _ in groupby(path_of(attributes))] if attributes else []
+        triples = zip(path, path[1:], path[2:], strict=False)
+        return any((a, b) == (first, second) and c in third for a, b, c in triples)
+
+    return shows
+
+
+def has_run(asn: int, copies: int, towards: int | None, by_origin: bool) -> Condition:
+    """`asn`, the origin or not, stands at least `copies` times in a row, after `towards` where that is given."""
+
+    def shows(attributes: Attributes | None) -> bool:
+        path = path_of(attributes) if attributes else ()
+        if longest_run(path, asn) < copies or (path[-1] == asn) != by_origin:
+            return False
+        return towards is None or (towards, asn) in pairwise(path)
+
+    return shows
+
+
+def elements(messages: list[Message]) -> Iterator[tuple[float, int, str, Attributes | None]]:
+    """(time, feed, prefix, attributes) in the order of time; None for a withdrawal. States are left out."""
+    for message in messages:
+        for prefix in message.withdrawn:
+            yield message.time, message.feed, prefix, None
+        for prefix in message.announced:
+            yield message.time, message.feed, prefix, message.attributes
+
+
+def spells(start: World, messages: list[Message], event: Planned) -> list[Spell]:
+    """In the order of their beginning. A broken session ends none: an element does."""
+    last: dict[tuple[int, str], Attributes | None] = {
+        (index, prefix): attributes for index, table in enumerate(start.tables) for prefix, attributes in table.items()
+    }
+    running: dict[tuple[int, str], Spell] = {}
+    result = []
+    for time, feed, prefix, attributes in elements(messages):
+        if event.prefixes is not None and prefix not in event.prefixes:
+            continue
+        key = feed, prefix
+        before, last[key] = last.get(key), attributes
+        if event.shows(attributes) and not event.shows(before):
+            running[key] = Spell(feed, prefix, time, None, before, attributes)
+        elif key in running and not event.shows(attributes):
+            spell = running.pop(key)
+            result.append(Spell(feed, prefix, spell.start, time, spell.before, spell.during))
+    return sorted([*result, *running.values()], key=lambda spell: (spell.start, spell.feed, spell.prefix))
+
+
+def measured(start: World, messages: list[Message], event: Planned) -> Truth:
+    """The event's entry in truth.json (schema: archive.py)."""
+    truth: Truth = {"kind": event.kind, **event.facts}
+    if event.session is not None:
+        return truth | _session(start, messages, event.session)
+    found = spells(start, messages, event)
+    ends = [spell.end for spell in found if spell.end is not None]
+    truth["start"] = min(spell.start for spell in found)
+    truth["end"] = max(ends) if len(ends) == len(found) else None
+    first: dict[int, float] = {}
+    for spell in found:
+        first.setdefault(spell.feed, spell.start)
+    address = {index: feed.address for index, feed in enumerate(start.feeds)}
+    truth["peers_affected"] = [address[index] for index in sorted(first)]
+    match event.kind:
+        case "prefix_hijack" | "subprefix_hijack" | "moas":
+            truth["first_seen"] = {address[index]: time for index, time in first.items()}
+        case "route_leak":
+            truth |= _leak(found)
+        case "prepending":
+            runs = [longest_run(path_of(spell.during), event.facts["asn"]) for spell in found if spell.during]
+            truth |= {"copies_seen": sorted(set(runs)), "prefixes": _prefixes(found)}
+        case "flapping":
+            truth["transitions"] = {
+                address[i]: flaps for i in sorted(first) if (flaps := _flaps(start, messages, event, i))
+            }
+        case "blackholing":
+            seen = [spell.during for spell in found if spell.during]
+            truth["communities"] = sorted(
+                {f"{a}:{b}" for route in seen for a, b in route.communities if b in (666, 9999)}
+            )
+        case "outage":
+            truth["lost"] = {
+                address[index]: sorted({spell.prefix for spell in found if spell.feed == index})
+                for index in sorted(first)
+            }
+    return truth
+
+
+def _prefixes(found: list[Spell]) -> list[str]:
+    return sorted({spell.prefix for spell in found})
+
+
+def _leak(found: list[Spell]) -> Truth:
+    pairs = [(path_of(spell.before), path_of(spell.during)) for spell in found if spell.before and spell.during]
+    return {
+        "prefixes": _prefixes(found),
+        "mean_path_length_before": round(sum(len(before) for before, _ in pairs) / len(pairs), 4),
+        "mean_path_length_leaked": round(sum(len(during) for _, during in pairs) / len(pairs), 4),
+    }
+
+
+def _flaps(start: World, messages: list[Message], event: Planned, feed: int) -> dict[str, int]:
+    """Prefix -> announcements while it was withdrawn and withdrawals while it was announced."""
+    assert event.prefixes is not None
+    up = {prefix: prefix in start.tables[feed] for prefix in event.prefixes}
+    count = dict.fromkeys(event.prefixes, 0)
+    for _, index, prefix, attributes in elements(messages):
+        if index == feed and prefix in up and up[prefix] != (attributes is not None):
+            up[prefix] = not up[prefix]
+            count[prefix] += 1
+    return count
+
+
+def _session(start: World, messages: list[Message], feed: int) -> Truth:
+    """The state changes, and the sizes of the table lost and of the table sent again within the next minute."""
+    states = [[message.time, *message.states] for message in messages if message.feed == feed and message.states]
+    broken, established = states[0][0], states[-1][0]
+    table = set(start.tables[feed])
+    again = set()
+    for time, index, prefix, attributes in elements(messages):
+        if index != feed:
+            continue
+        if time <= broken:
+            (table.discard if attributes is None else table.add)(prefix)
+        elif time <= established + 60 and attributes is not None:
+            again.add(prefix)
+    return {
+        "start": broken,
+        "end": established,
+        "peers_affected": [start.feeds[feed].address],
+        "states": states,
+        "lost": len(table),
+        "announced_again": len(again),
+    }

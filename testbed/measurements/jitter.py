@@ -1,0 +1,128 @@
+"""A seed into `jitter.csv`: each packet of a voice and a video flow, in the order it was sent.
+
+    flow           voice (a packet every 20 ms) or video (every 12.5 ms)
+    sequence       0, 1, ... of the flow
+    send_time      UTC, microseconds; receive_time the same clock's, empty for a lost packet
+    size_bytes     IP packet, bytes
+
+All times are whole microseconds, so that delays are exact.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from testbed.measurements.values import HOUR, Row, Table, mean, percent, percentile, stamp
+
+COLUMNS = {"flow": 0, "sequence": 0, "send_time": 0, "receive_time": 0, "size_bytes": 0}
+PACKETS = 4000
+LOSS_SHARE = 0.004
+BURST, STEP_SECONDS, STEP_US, CLOSELY_US = 15, 6.0, 60_000, 500
+JITTER_RULE = (
+    "RFC 3550, 6.4.1: J += (|D| - J) / 16 from J = 0 over the packets received, in the order of arrival, D the change "
+    "of the one-way delay; the value after the last packet."
+)
+DELAY_RULE = "One-way delay, receive_time - send_time, of received packets; percentiles with linear interpolation."
+REORDERED_RULE = "Received packets whose sequence is smaller than the largest one received before (RFC 4737, 3)."
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Microseconds and bytes."""
+
+    interval: int
+    base: int
+    """Least delay."""
+    spread: int
+    """What queues add: up to 3 times this."""
+    size: tuple[int, int]
+
+
+FLOWS = {"voice": Flow(20_000, 18_000, 1_500, (72, 73)), "video": Flow(12_500, 25_000, 1_000, (900, 1400))}
+
+
+def jitter(seed: int) -> Table:
+    rng = Random(f"jitter-{seed}")
+    burst = rng.randrange(500, 3000)
+    step = rng.randrange(800, 2600)
+    swapped = sorted(rng.sample([number for number in range(100, PACKETS - 100, 10)
+                                 if not step - 20 < number < step + STEP_SECONDS * 80 + 20], 40))  # fmt: skip
+    voice = _packets(rng, "voice", lost=range(burst, burst + BURST), late=(), raised=range(0))
+    slow = range(step, step + int(STEP_SECONDS * 1e6) // FLOWS["video"].interval)
+    video = _packets(rng, "video", lost=range(0), late=swapped, raised=slow)
+    rows = voice + video
+    first, last = _sent("voice", burst), _sent("voice", burst + BURST)
+    begin, end = _sent("video", slow.start), _sent("video", slow.stop)
+    facts = {
+        "planted": [
+            {"kind": "loss_burst", "flow": "voice", "start": first, "end": last, "first_sequence": burst, "rows": BURST,
+             "rule": "10 or more packets lost in a row"},
+            {"kind": "delay_step", "flow": "video", "start": begin, "end": end, "first_sequence": slow.start,
+             "rows": len(slow), "metric": "delay", "size_ms": STEP_US / 1000, "rule": "delay above 80 ms"},
+            {"kind": "reordering", "flow": "video", "sequences": swapped, "rows": len(swapped), "rule": REORDERED_RULE},
+        ],
+        "jitter_rule": JITTER_RULE,
+        "delay_rule": DELAY_RULE,
+        "flows": {name: _figures([row for row in rows if row["flow"] == name]) for name in FLOWS},
+    }  # fmt: skip
+    return Table(COLUMNS, [{name: row[name] for name in COLUMNS} for row in rows], facts)
+
+
+def _packets(rng: Random, name: str, lost: range, late: Sequence[int], raised: range) -> list[Row]:
+    """The flow's packets, `send` and `arrival` in microseconds; a late one arrives after the one that follows."""
+    flow, rows, latest = FLOWS[name], [], 0
+    for number in range(PACKETS):
+        delay = flow.base + sum(rng.randrange(flow.spread) for _ in range(3))
+        delay += STEP_US if number in raised else 0
+        # One interval more than the widest gap of delays: behind the next packet, before the one after it.
+        delay += flow.interval + 3 * flow.spread if number in late else 0
+        chance = rng.random() < LOSS_SHARE and not any(abs(number - other) < 3 for other in late)
+        gone = number in lost or (chance and number not in raised)
+        send = number * flow.interval
+        arrival = send + delay
+        if number not in late and not gone:
+            # A queue that empties does not let the next packets pass: they follow closely.
+            arrival = latest = max(arrival, latest + CLOSELY_US)
+        row: dict[str, Any] = {"flow": name, "sequence": number, "send_time": _sent(name, number), "send": send}
+        row |= {"arrival": None if gone else arrival, "size_bytes": rng.randrange(*flow.size)}
+        row["receive_time"] = None if gone else _stamp(arrival)
+        rows.append(row)
+    return rows
+
+
+def _sent(name: str, number: int) -> str:
+    return _stamp(number * FLOWS[name].interval)
+
+
+def _stamp(microseconds: int) -> str:
+    return stamp(HOUR + timedelta(microseconds=microseconds), "microseconds")
+
+
+def _figures(rows: Sequence[Row]) -> Row:
+    received = sorted(
+        (row for row in rows if row["arrival"] is not None), key=lambda row: (row["arrival"], row["sequence"])
+    )
+    delays = [(row["arrival"] - row["send"]) / 1000 for row in received]
+    changes = [abs(after - before) for before, after in itertools.pairwise(delays)]
+    estimate = 0.0
+    for change in changes:
+        estimate += (change - estimate) / 16
+    largest, reordered = -1, 0
+    for row in received:
+        reordered += row["sequence"] < largest
+        largest = max(largest, row["sequence"])
+    return {
+        "sent": len(rows),
+        "lost": len(rows) - len(received),
+        "loss_pct": percent(len(rows) - len(received), len(rows)),
+        "reordered": reordered,
+        "rfc3550_jitter_ms": round(estimate, 6),
+        "mean_delay_change_ms": mean(changes),
+        "mean_delay_ms": mean(delays),
+        "p50_delay_ms": percentile(delays, 0.5),
+        "p95_delay_ms": percentile(delays, 0.95),
+        "max_delay_ms": max(delays),
+    }

@@ -1,0 +1,217 @@
+"""A seed into `sessions.csv`: what 40 UEs do in two hours, one row an event, in the order of time.
+
+timestamp       UTC, milliseconds
+ue              `phone01`, `robot01`, `meter01` ...
+event           RM-REGISTERED, RM-DEREGISTERED, CM-CONNECTED, CM-IDLE: the state entered (TS 23.501, 5.3.2 and
+                5.3.3); PDU-SESSION-ESTABLISHED, PDU-SESSION-REJECTED, PDU-SESSION-RELEASED (TS 23.502, 4.3)
+cell            serving cell
+pdu_session_id  1 to 15; of PDU session events, like all columns below
+snssai          S-NSSAI as SST-SD; SST 1 eMBB, 2 URLLC, 3 MIoT (TS 23.501, table 5.15.2.2-1)
+dnn             data network name
+five_qi         5QI of the session's main QoS flow (TS 23.501, table 5.7.4-1)
+setup_ms        from request to answer, ms; of sessions established or rejected
+cause           5GSM cause of a rejection: 69, insufficient resources for specific slice (TS 24.501, 9.11.4.2)
+duration_s      of sessions released, s
+dl_bytes, ul_bytes   of sessions released
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from testbed.measurements.values import (
+    CELLS,
+    HOUR,
+    Row,
+    Table,
+    after,
+    mean,
+    percent,
+    percentile,
+    present,
+    rounded,
+    stamp,
+)
+
+COLUMNS = {"timestamp": 0, "ue": 0, "event": 0, "cell": 0, "pdu_session_id": 0, "snssai": 0, "dnn": 0, "five_qi": 0,
+           "setup_ms": 1, "cause": 0, "duration_s": 1, "dl_bytes": 0, "ul_bytes": 0}  # fmt: skip
+SECONDS = 7200.0
+SETUP_MS, SLOW_MS, SLOW_SECONDS = (60.0, 180.0), (600.0, 1100.0), 900
+REJECTED_SECONDS, REJECTED_SHARE, NO_RESOURCES = 900, 0.7, 69
+FLAPS, FLAP_SECONDS = 24, (30.0, 45.0)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What a session is for, by its main QoS flow."""
+
+    dnn: str
+    five_qi: int
+    rate: tuple[float, float]
+    """Range of the downlink bytes a second."""
+    ul_share: float
+    """Uplink bytes to one downlink byte."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How many UEs of a kind there are, their slice, and the flows that they choose from."""
+
+    count: int
+    snssai: str
+    flows: tuple[Flow, ...]
+
+
+BROWSING, STREAMING = Flow("internet", 9, (2e4, 6e5), 0.1), Flow("internet", 6, (2e5, 9e5), 0.02)
+VOICE, SIGNALLING = Flow("ims", 1, (2.5e3, 4e3), 1.0), Flow("ims", 5, (50, 400), 1.0)
+KINDS = {
+    "phone": Kind(20, "1-000001", (BROWSING, BROWSING, STREAMING, VOICE, SIGNALLING)),
+    "robot": Kind(8, "2-000001", (Flow("factory", 82, (2e3, 4e3), 1.0),)),
+    "meter": Kind(12, "3-000001", (Flow("metering", 9, (5, 50), 6.0),)),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is planted: whose sessions, and when (seconds)."""
+
+    slow: float
+    rejected: float
+    flapping: str
+    flaps_from: float
+
+
+def sessions(seed: int) -> Table:
+    rng = Random(f"sessions-{seed}")
+    ues = [(f"{name}{number:02d}", kind) for name, kind in KINDS.items() for number in range(1, kind.count + 1)]
+    flapping = rng.choice([ue for ue, _ in ues if ue.startswith("phone")])
+    plan = Plan(60.0 * rng.randrange(20, 90), 60.0 * rng.randrange(20, 90), flapping, 60.0 * rng.randrange(20, 80))
+    events = [event for ue, kind in ues for event in _life(rng, ue, kind, plan)]
+    events.sort(key=lambda event: (event["second"], event["ue"]))
+    empty: Row = dict.fromkeys(COLUMNS)
+    rows = rounded(COLUMNS, [empty | event | {"timestamp": _stamp(event["second"])} for event in events])
+    return Table(COLUMNS, rows, {"planted": _planted(rows, plan), **_facts(rows)})
+
+
+def _life(rng: Random, ue: str, kind: Kind, plan: Plan) -> list[Row]:
+    """The UE's events in order; times are seconds, whole milliseconds apart or equal."""
+    cell, second = rng.choice(CELLS), rng.uniform(1, 300)
+    events: list[Row] = []
+
+    def happens(event: str, **values: Any) -> None:
+        events.append({"second": second, "ue": ue, "event": event, "cell": cell, **values})
+
+    happens("RM-REGISTERED")
+    flaps = FLAPS if ue == plan.flapping else 0
+    leaves = rng.random() < 0.3
+    while second < SECONDS - 400:
+        if flaps and second > plan.flaps_from:
+            for _ in range(flaps):
+                happens("RM-DEREGISTERED")
+                second += rng.uniform(3, 8)
+                happens("RM-REGISTERED")
+                second += rng.uniform(*FLAP_SECONDS)
+            flaps = 0
+        happens("CM-CONNECTED")
+        second += 0.05
+        flow, setup = rng.choice(kind.flows), rng.uniform(*_setup(kind, second, plan))
+        session = {
+            "pdu_session_id": rng.randrange(1, 4),
+            "snssai": kind.snssai,
+            "dnn": flow.dnn,
+            "five_qi": flow.five_qi,
+        }
+        second += setup / 1000
+        if _short_of_resources(kind, second, plan) and rng.random() < REJECTED_SHARE:
+            happens("PDU-SESSION-REJECTED", **session, setup_ms=setup, cause=NO_RESOURCES)
+            second += 1
+        else:
+            happens("PDU-SESSION-ESTABLISHED", **session, setup_ms=setup)
+            duration, rate = rng.uniform(15, 90), rng.uniform(*flow.rate)
+            second += duration
+            used = {"dl_bytes": round(duration * rate), "ul_bytes": round(duration * rate * flow.ul_share)}
+            happens("PDU-SESSION-RELEASED", **session, duration_s=duration, **used)
+            second += 0.5
+        happens("CM-IDLE")
+        second += rng.uniform(20, 250)
+        cell = rng.choice(CELLS) if ue.startswith("phone") else cell
+    if leaves:
+        happens("RM-DEREGISTERED")
+    return events
+
+
+def _setup(kind: Kind, second: float, plan: Plan) -> tuple[float, float]:
+    slow = kind is KINDS["phone"] and plan.slow <= second < plan.slow + SLOW_SECONDS
+    return SLOW_MS if slow else SETUP_MS
+
+
+def _short_of_resources(kind: Kind, second: float, plan: Plan) -> bool:
+    return kind is KINDS["meter"] and plan.rejected <= second < plan.rejected + REJECTED_SECONDS
+
+
+def _stamp(second: float) -> str:
+    return stamp(after(HOUR, second), "milliseconds")
+
+
+def _planted(rows: Sequence[Row], plan: Plan) -> list[Row]:
+    slow = [row for row in rows if (row["setup_ms"] or 0) > 400]
+    rejected = [row for row in rows if row["event"] == "PDU-SESSION-REJECTED"]
+    leaves = [row for row in rows if row["event"] == "RM-DEREGISTERED" and row["ue"] == plan.flapping]
+    return [
+        _event("slow_setup", slow, "setup_ms > 400", snssai=KINDS["phone"].snssai, metric="setup_ms"),
+        _event("rejections", rejected, f"cause == {NO_RESOURCES}", snssai=KINDS["meter"].snssai, metric="cause"),
+        _event(
+            "flapping_ue", leaves[:FLAPS], "more than 10 RM-DEREGISTERED of one UE", ue=plan.flapping, metric="event"
+        ),
+    ]
+
+
+def _event(kind: str, rows: Sequence[Row], rule: str, **where: str) -> Row:
+    """Start and end: the first and the last row."""
+    return {
+        "kind": kind,
+        "start": rows[0]["timestamp"],
+        "end": rows[-1]["timestamp"],
+        "rows": len(rows),
+        "rule": rule,
+        **where,
+    }
+
+
+def _facts(rows: Sequence[Row]) -> Row:
+    last = {row["ue"]: row["event"] for row in rows if row["event"].startswith("RM-")}
+    names = sorted({row["event"] for row in rows})
+    return {
+        "events": {name: sum(row["event"] == name for row in rows) for name in names},
+        "registered_at_end": sum(event == "RM-REGISTERED" for event in last.values()),
+        "registered_at_end_rule": "UEs whose last RM event is RM-REGISTERED.",
+        "by_snssai": _by("snssai", rows),
+        "by_five_qi": _by("five_qi", rows),
+    }
+
+
+def _by(column: str, rows: Sequence[Row]) -> dict[str, Row]:
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        if row[column] is not None:
+            groups.setdefault(row[column], []).append(row)
+    return {str(value): _figures(group) for value, group in sorted(groups.items())}
+
+
+def _figures(rows: Iterable[Row]) -> Row:
+    """Setup times are those of established sessions, the percentile with linear interpolation."""
+    rows = list(rows)
+    established = [row for row in rows if row["event"] == "PDU-SESSION-ESTABLISHED"]
+    rejected = sum(row["event"] == "PDU-SESSION-REJECTED" for row in rows)
+    setups = present(established, "setup_ms")
+    return {
+        "established": len(established),
+        "rejected": rejected,
+        "success_pct": percent(len(established), len(established) + rejected),
+        "mean_setup_ms": mean(setups),
+        "p95_setup_ms": percentile(setups, 0.95),
+        "dl_bytes": sum(present(rows, "dl_bytes")),
+        "ul_bytes": sum(present(rows, "ul_bytes")),
+        "mean_duration_s": mean(present(rows, "duration_s")),
+    }

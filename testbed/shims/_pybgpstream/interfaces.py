@@ -1,0 +1,202 @@
+"""Data interfaces: their names, options and, for those that read local files, the dumps they find."""
+
+import csv
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import mrt_reader
+from .filters import Filters
+from .log import complain, misuse
+from .readers import Resource
+
+BROKER_URL = "https://broker.bgpstream.caida.org/v2"
+
+
+class InterfaceError(Exception):
+    """The interface cannot be read; what the library says is on stderr already."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    id: int
+    name: str
+    description: str
+    options: tuple[tuple[str, str], ...]
+    required: tuple[str, ...] = ()
+    """Of these options one must be set before the start."""
+    refusal: str = ""
+    """What the library says where none is."""
+    remote: str = ""
+    """Why it cannot be started here, if it cannot."""
+
+
+INTERFACES = (
+    Interface(
+        1,
+        "broker",
+        "Retrieve metadata information from the BGPStream Broker service",
+        (
+            ("url", f"Broker URL (default: {BROKER_URL})"),
+            ("param", "Additional Broker GET parameter*"),
+            ("cache-dir", "Enable local cache at provided directory."),
+        ),
+    ),
+    Interface(
+        2,
+        "singlefile",
+        "Read a single mrt data file (RIB and/or updates)",
+        (
+            ("rib-file", "rib mrt file to read (default: not-set)"),
+            ("rib-type", "rib file type (mrt/bmp) (default: mrt)"),
+            ("upd-file", "updates mrt file to read (default: not-set)"),
+            ("upd-type", "update file type (mrt/bmp/ris-live) (default: mrt)"),
+        ),
+        ("rib-file", "upd-file"),
+        "At least one of the 'rib-file' and 'upd-file' options must be set",
+    ),
+    Interface(
+        3,
+        "kafka",
+        "Read updates in real-time from an Apache Kafka topic",
+        (
+            ("brokers", "comma-separated list of kafka brokers (default: 127.0.0.1:9092)"),
+            ("topic", "topic to consume from"),
+            ("group", "consumer group name (default: random)"),
+            ("offset", "initial offset (earliest/latest) (default: latest)"),
+            ("data-type", "data type (mrt/bmp/ris-live) (default: bmp)"),
+            ("project", "set project name (default: unset)"),
+            ("collector", "set collector name (default: unset)"),
+        ),
+        ("topic",),
+        "The 'topic' option must be set",
+        "no Kafka broker can be reached",
+    ),
+    Interface(
+        4,
+        "csvfile",
+        "Retrieve metadata information from a csv file",
+        (("csv-file", "csv file listing the mrt data to read (default: not-set)"),),
+        ("csv-file",),
+        "The 'csv-file' option must be set",
+    ),
+    Interface(
+        5,
+        "sqlite",
+        "Retrieve metadata information from an SQLite database",
+        (("db-file", "SQLite database file (default: not-set)"),),
+        ("db-file",),
+        "The 'db-file' option must be set",
+        "Can't open database",
+    ),
+)
+BY_NAME = {interface.name: interface for interface in INTERFACES}
+
+_RIB_SPAN, _UPDATES_SPAN = 1800, 120  # seconds that the singlefile interface takes its two dumps to cover
+_EARLY = 15 * 60 + 120  # a dump may begin this many seconds before the interval
+
+
+def refusal(interface: Interface, options: dict[str, str]) -> str:
+    """What the library says at the start of an interface that cannot start; empty for one that can."""
+    if interface.required and not any(option in options for option in interface.required):
+        return interface.refusal
+    return interface.remote
+
+
+def single_file(options: dict[str, str], now: int) -> list[Resource]:
+    """The named dumps; one that is missing or empty is complained of, or silently passed over, as the library does."""
+    found = []
+    for option, kind, span in (("rib-file", "rib", _RIB_SPAN), ("upd-file", "update", _UPDATES_SPAN)):
+        if option not in options:
+            continue
+        path = options[option]
+        data_type = options.get(option.replace("file", "type"), "mrt")
+        if data_type in ("bmp", "ris-live"):
+            complain(f"Could not find format module for {path} ({data_type})")
+            raise InterfaceError(path)
+        try:
+            with mrt_reader.open_dump(path) as file:
+                empty = not file.read1(1024)
+        except (OSError, EOFError, zlib.error):
+            complain(f"can't open file '{path}'" if not Path(path).is_file() else f"can't read file '{path}'")
+            continue
+        if not empty:
+            found.append(Resource(Path(path), "singlefile", "singlefile", kind, now, span))
+    return found
+
+
+def csv_rows(path: Path, now: int | None = None) -> list[Resource]:
+    """The rows of a CSV file as resources, relative paths as they stand; with `now`, those stamped before it.
+
+    InterfaceError where the file cannot be read.
+    """
+    found = []
+    number = 0
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.reader(file):
+                number += 1
+                if not row:
+                    continue
+                name, project, kind, collector, filetime, span, stamp = row
+                kind = {"ribs": "rib", "updates": "update"}[kind]
+                if now is None or 0 < int(stamp) < now:
+                    found.append(Resource(Path(name), project, collector, kind, int(filetime), int(span)))
+    except OSError:
+        complain(f"can't open file {path}")
+        raise InterfaceError(str(path)) from None
+    except (ValueError, KeyError):
+        complain(f"CSV parsing error {path}, line {number}: 7 columns path,project,ribs|updates,collector,filetime,...")
+        raise InterfaceError(str(path)) from None
+    return found
+
+
+def csv_file(options: dict[str, str], filters: Filters, now: int) -> list[Resource]:
+    """The rows that pass the filters on project, collector, type and interval (by the start of the dump)."""
+    rows = csv_rows(Path(options["csv-file"]), now)
+    unknown_names(filters, {row.project for row in rows}, {row.collector for row in rows})
+    return [
+        row
+        for row in rows
+        if (not filters.projects or row.project in filters.projects)
+        and (not filters.collectors or row.collector in filters.collectors)
+        and wanted_type(row, filters)
+        and _in_interval(row, filters)
+    ]
+
+
+def wanted_type(resource: Resource, filters: Filters) -> bool:
+    return not filters.record_types or f"{resource.kind}s" in filters.record_types
+
+
+def wanted_rib(resource: Resource, seen: dict[tuple[str, str], int], period: int) -> bool:
+    """The RIB period filter: of one collector's RIBs, none within `period` seconds after the one taken before."""
+    if resource.kind != "rib" or not period:
+        return True
+    key = (resource.project, resource.collector)
+    if key in seen and resource.initial_time < seen[key] + period:
+        return False
+    seen[key] = resource.initial_time
+    return True
+
+
+def unknown_names(filters: Filters, projects: set[str], collectors: set[str]) -> None:
+    """Note names asked for that are none: they match nothing and raise nothing."""
+    for name in filters.projects:
+        if name not in projects:
+            misuse("unknown-project", f"no project {name!r}: {', '.join(sorted(projects))}")
+    for name in filters.collectors:
+        if name not in collectors:
+            hint = f" (names are lower case: {name.lower()!r})" if name.lower() in collectors else ""
+            misuse("unknown-collector", f"no collector {name!r}{hint}")
+    for name in filters.record_types:
+        if name not in ("ribs", "updates"):
+            misuse("record-type", f"no record type {name!r}: ribs or updates")
+
+
+def _in_interval(resource: Resource, filters: Filters) -> bool:
+    if filters.interval is None:
+        return True
+    begin, end = filters.interval
+    # unsigned arithmetic: a begin within the first minutes of 1970 wraps around, and matches nothing
+    return resource.initial_time >= (begin - _EARLY) & 0xFFFFFFFF and (not end or resource.initial_time <= end)

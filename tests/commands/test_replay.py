@@ -1,0 +1,377 @@
+"""The network as it is built, and a script that runs against it: what it finds, what it may not see, how it ends."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from commands.replay import code_of, status, summary
+from netllama.core.errors import StageError
+from testbed.captures.capture_files import CAPTURES
+from testbed.internet.scenarios import ROUTING
+from testbed.measurements.measurement_files import MEASUREMENTS
+from testbed.network import build, built
+from testbed.script_runner import SHIMS, SHOWN, Run, ending, furnish, run_script
+from tests.support.clones import ROOT
+
+ORIGINS = """
+import pybgpstream
+stream = pybgpstream.BGPStream(
+    from_time="2021-03-01 08:00:00", until_time="2021-03-01 08:01:00", collectors=["rrc00"], record_type="ribs"
+)
+print(len({elem.fields["as-path"].split()[-1] for elem in stream}))
+"""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def run(network: Path, tmp_path: Path, code: str, timeout: float = 60, scenario: str = "mixed") -> Run:
+    work = tmp_path / "work"
+    work.mkdir(parents=True)
+    furnish(work, network, scenario)
+    script = tmp_path / "script.py"
+    script.write_text(code, encoding="utf-8")
+    return run_script(script, work, tmp_path / "state", timeout, now=1614585600)
+
+
+def command(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"DVC_ROOT": str(cwd), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "commands.replay", *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+def test_the_network_holds_every_scenario_capture_and_measurement_with_its_truth(network: Path) -> None:
+    assert {path.name for path in (network / "routing").iterdir()} == set(ROUTING)
+    assert {path.name for path in (network / "captures").iterdir()} == {
+        f"{name}.{suffix}" for name in CAPTURES for suffix in ("pcap", "json")
+    }
+    assert {path.name for path in (network / "measurements").iterdir()} == {
+        f"{name}.{suffix}" for name in MEASUREMENTS for suffix in ("csv", "json")
+    }
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_process(network: Path, tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from testbed.network import build; build(Path(sys.argv[1]), 1)"
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT), "TZ": "Asia/Kathmandu"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], env=environment, check=True)
+    assert hashes(tmp_path / "again") == hashes(network)
+
+
+def test_another_seed_gives_another_network_of_the_same_kind(network: Path, tmp_path: Path) -> None:
+    build(tmp_path / "other", 2)
+    first, second = hashes(network), hashes(tmp_path / "other")
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] == second[name] and not name.endswith("index.csv")] == []
+
+
+def test_a_network_is_built_once_and_again_when_its_code_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr("testbed.network.build", lambda folder, seed: (folder.mkdir(), calls.append(seed)))
+    first = built(tmp_path, 3)
+    assert (built(tmp_path, 3), calls) == (first, [3])
+    monkeypatch.setattr("testbed.network.code_hash", lambda: "0" * 64)
+    second = built(tmp_path, 3)
+    assert (calls, sorted(tmp_path.iterdir())) == ([3, 3], [second])
+
+
+def test_nothing_of_the_network_is_in_git() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [name for name in tracked.split() if name.endswith((".pcap", ".gz", ".bz2", "truth.json"))] == []
+
+
+def test_a_script_finds_data_but_no_truth(network: Path, tmp_path: Path) -> None:
+    result = run(network, tmp_path, "import os\nprint(*sorted(os.listdir()), sep='\\n')")
+    files = {"mrt", "index.csv", "capture.pcap"}
+    files |= {f"{name}.pcap" for name in CAPTURES} | {f"{name}.csv" for name in MEASUREMENTS}
+    assert set(result.stdout.split()) == files
+    assert list((tmp_path / "work").rglob("*.json")) == []
+
+
+def test_a_script_reads_streams_captures_and_measurements(network: Path, tmp_path: Path) -> None:
+    code = ORIGINS + (
+        "from scapy.all import rdpcap\nimport pandas\n"
+        "print(len(rdpcap('capture.pcap')), len(pandas.read_csv('kpi.csv')))\n"
+    )
+    result = run(network, tmp_path, code)
+    assert (result.exit_code, result.stderr) == (0, "")
+    origins, packets, rows = map(int, result.stdout.split())
+    truth = json.loads((network / "routing" / "mixed" / "truth.json").read_text())
+    assert 20 < origins <= len({asn for asns in truth["origins"].values() for asn in asns}) + len(truth["as_sets"])
+    assert packets == json.loads((network / "captures" / "mixed.json").read_text())["packets"]
+    assert rows == json.loads((network / "measurements" / "kpi.json").read_text())["rows"]
+    assert result.consumed()[1] == truth["counts"]["rrc00"]["ribs"]
+    assert result.events("misuse") == []
+
+
+def test_the_replay_is_on_the_path_of_the_script_only(network: Path, tmp_path: Path) -> None:
+    code = "import pybgpstream, sys\nprint(pybgpstream.__file__, *sys.path, sep='\\n')"
+    found, *path = run(network, tmp_path, code).stdout.splitlines()
+    assert Path(found).is_relative_to(SHIMS)
+    assert str(SHIMS) in path
+    assert str(ROOT) not in path
+    assert [entry for entry in sys.path if Path(entry) == SHIMS] == []
+
+
+def test_no_key_of_the_user_reaches_the_script(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("HF_TOKEN", "hf-secret")
+    result = run(network, tmp_path, "import os\nprint(dict(os.environ))")
+    assert result.exit_code == 0
+    assert "secret" not in result.stdout
+
+
+def test_what_a_script_writes_or_changes_is_listed_and_the_network_stays_as_it_is(
+    network: Path, tmp_path: Path
+) -> None:
+    before = hashes(network)
+    code = "open('result.json', 'w').write('{}')\nopen('kpi.csv', 'a').write('more')\nopen('mrt/x', 'w').write('')"
+    result = run(network, tmp_path, code)
+    names = [path.relative_to(tmp_path / "work").as_posix() for path in result.files]
+    assert names == ["kpi.csv", "mrt/x", "result.json"]
+    assert hashes(network) == before
+
+
+def test_misuse_is_reported_with_its_line(network: Path, tmp_path: Path) -> None:
+    code = "import pybgpstream\npybgpstream.BGPStream(project='ris',\n    filter='ipversion 5 or peer 1')\n"
+    result = run(network, tmp_path, code)
+    assert result.exit_code == 1
+    assert "ValueError" in result.stderr
+    (misuse,) = result.misuses()
+    assert (misuse["what"], misuse["line"]) == ("filter-string", 2)
+    assert "misuse:\n  line 2: 'ipversion 5 or peer 1'" in summary(result, tmp_path / "script.py", tmp_path / "work")
+
+
+def test_a_script_without_end_is_stopped_with_all_that_it_started(network: Path, tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\n"
+        "while True: pass\n"
+    )
+    result = run(network, tmp_path, code, timeout=2)
+    assert result.exit_code is None
+    assert "time is up" in summary(result, tmp_path / "script.py", tmp_path / "work")
+    assert not alive(int(result.stdout))
+
+
+def test_what_a_script_had_read_when_its_time_was_up_is_counted(network: Path, tmp_path: Path) -> None:
+    code = (
+        "import itertools, pybgpstream\n"
+        "for elem in itertools.islice(pybgpstream.BGPStream(project='ris-live'), 50): pass\n"
+        "for elem in pybgpstream.BGPStream(project='ris-live'):\n"
+        "    while True: pass\n"
+    )
+    result = run(network, tmp_path, code, timeout=3)
+    assert result.exit_code is None
+    assert result.consumed()[1] == 51
+    assert "line 4" in result.stderr
+
+
+def test_a_script_that_ignores_the_interrupt_is_stopped_all_the_same(network: Path, tmp_path: Path) -> None:
+    code = "import os, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint(os.getpid())\nwhile True: pass"
+    result = run(network, tmp_path, code, timeout=1)
+    assert result.exit_code is None
+    assert not alive(int(result.stdout))
+
+
+def test_what_a_script_leaves_behind_is_stopped_too(network: Path, tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid)\n"
+    )
+    result = run(network, tmp_path, code)
+    assert result.exit_code == 0
+    assert not alive(int(result.stdout))
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that ended but was not waited for does not."""
+    for _ in range(50):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return False
+        if state == "Z":
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_live_stream_begins_now_and_ends(network: Path, tmp_path: Path) -> None:
+    code = (
+        "import pybgpstream\n"
+        "times = [elem.time for elem in pybgpstream.BGPStream(project='ris-live')]\n"
+        "print(int(times[0] - 1614585600) // 60, len(times))\n"
+    )
+    result = run(network, tmp_path, code, scenario="everyday")
+    counts = json.loads((network / "routing" / "everyday" / "truth.json").read_text())["counts"]
+    ris = [counts["rrc00"], counts["rrc04"]]
+    total = sum(each[kind] for each in ris for kind in ("announcements", "withdrawals", "peerstates"))
+    assert result.stdout.split() == ["0", str(total)]
+
+
+def test_an_unknown_scenario_or_capture_names_the_known_ones(network: Path, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="no scenario 'hijack'; there are everyday, prefix_hijack"):
+        furnish(tmp_path, network, "hijack")
+    with pytest.raises(StageError, match="no capture 'tcp'; there are web, loss"):
+        furnish(tmp_path, network, capture="tcp")
+
+
+def test_the_python_blocks_of_an_answer_are_run_one_after_the_other(tmp_path: Path) -> None:
+    answer = tmp_path / "answer.md"
+    answer.write_text("First\n```python\nx = 1\n```\nthen\n```bash\nls\n```\n```py\nprint(x)\n```\n", encoding="utf-8")
+    assert code_of(answer) == "x = 1\n\n\nprint(x)\n"
+    answer.write_text("1. So:\n   ```\n   if x:\n       print(x)\n   ```\n", encoding="utf-8")
+    assert code_of(answer) == "if x:\n    print(x)\n"
+    answer.write_text("No code.", encoding="utf-8")
+    with pytest.raises(StageError, match=r"answer\.md: no ```python block in it"):
+        code_of(answer)
+    answer.write_text("Cut off:\n```python\nx = 1\n", encoding="utf-8")
+    with pytest.raises(StageError, match=r"answer\.md: its last code block is not closed"):
+        code_of(answer)
+
+
+def test_a_killed_script_ends_as_a_shell_says_it_and_what_it_had_read_is_not_counted(
+    network: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import os, pybgpstream\nfor elem in pybgpstream.BGPStream(project='ris-live'):\n    os.kill(os.getpid(), 9)\n"
+    )
+    result = run(network, tmp_path, code)
+    assert (ending(result.exit_code), status(result.exit_code)) == ("killed by SIGKILL", 137)
+    assert (status(None), status(3)) == (124, 3)
+    assert "without what was read of 1" in summary(result, tmp_path / "script.py", tmp_path / "work")
+
+
+def test_a_script_that_prints_without_end_fills_neither_memory_nor_disk(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("testbed.script_runner.FILE_LIMIT", 2**22)
+    result = run(network, tmp_path, "while True: print('x' * 10000)")
+    assert result.exit_code == 1
+    assert "File too large" in result.stderr
+    assert len(result.stdout) == SHOWN
+
+
+def test_a_script_prints_the_same_every_time(network: Path, tmp_path: Path) -> None:
+    code = "import pybgpstream\nfor elem in pybgpstream.BGPStream(1614585600, 1614585900): print(elem)"
+    first, second = (run(network, tmp_path / name, code) for name in ("first", "second"))
+    assert (first.stdout, first.exit_code) == (second.stdout, 0)
+    assert len(first.stdout.splitlines()) > 1000
+
+
+def test_windows_that_follow_one_another_are_those_of_one_hour(network: Path, tmp_path: Path) -> None:
+    code = (
+        "import pybgpstream\n"
+        "def times(begin, end, kind):\n"
+        "    stream = pybgpstream.BGPStream(begin, end, collectors=['rrc00'], record_types=[kind])\n"
+        "    return [elem.time for elem in stream]\n"
+        "start = 1614585600\n"
+        "print(len(times(start - 300, start + 300, 'ribs')))\n"
+        "print(*times(start, start + 3600, 'updates'))\n"
+        "print(*(t for i in range(4) for t in times(start + 900 * i, start + 900 * i + 899, 'updates')))\n"
+        "print(*times(0, 3600, 'updates'))\n"
+    )
+    table, whole, parts, elsewhere = run(network, tmp_path, code).stdout.splitlines()
+    truth = json.loads((network / "routing" / "mixed" / "truth.json").read_text())["counts"]["rrc00"]
+    assert int(table) == truth["ribs"]
+    assert parts == whole
+    assert len(whole.split()) == truth["announcements"] + truth["withdrawals"] + truth["peerstates"]
+    assert float(elsewhere.split()[0]) < 3600
+
+
+def test_what_was_removed_is_listed_and_odd_names_do_not_steer_the_terminal(network: Path, tmp_path: Path) -> None:
+    code = "import os\nos.remove('kpi.csv')\nopen('\\x1b[2J', 'w').write('')\nos.symlink('/etc/passwd', 'p')"
+    result = run(network, tmp_path, code)
+    lines = summary(result, tmp_path / "script.py", tmp_path / "work").splitlines()
+    assert "  '\\x1b[2J' (0 bytes)" in lines
+    assert "  p (11 bytes)" in lines
+    assert lines[-2:] == ["removed:", "  kpi.csv"]
+
+
+def test_what_gave_nothing_and_what_was_handled_is_noted_not_held_against_the_script(
+    network: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import pybgpstream\n"
+        "for elem in pybgpstream.BGPStream(1614585600, 1614585660, collectors=['rrc21'], filter='peer 1'): pass\n"
+        "for elem in pybgpstream.BGPStream(1614585600, 1614589200, filter='elemtype withdrawals'):\n"
+        "    getattr(elem, 'prefix', None)\n"
+    )
+    result = run(network, tmp_path, code)
+    text = summary(result, tmp_path / "script.py", tmp_path / "work")
+    assert "misuse" not in text
+    assert "noted:\n  line 2: " in text
+    assert "  line 4: elem has no attribute 'prefix'" in text
+    assert "times are those of the truth -95040000 s; rrc21 is answered by rrc0" in text
+
+
+def test_the_command_shows_output_files_and_what_there_was_to_find(network: Path, tmp_path: Path) -> None:
+    (tmp_path / ".scratch").mkdir()
+    (tmp_path / ".scratch" / "network").symlink_to(network.parent)
+    script = tmp_path / "origins.py"
+    script.write_text(ORIGINS + "open('out.txt', 'w').write('done')\nraise SystemExit(3)\n", encoding="utf-8")
+    done = command(str(script), "--scenario", "moas", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    lines = done.stdout.splitlines()
+    assert int(lines[0]) > 20
+    assert lines[1] == "--"
+    assert lines[2].startswith("exit 3 after")
+    assert "  out.txt (4 bytes)" in lines
+    truth = next(line.split(": ")[1] for line in lines if line.startswith("what there was to find"))
+    assert json.loads((tmp_path / truth).read_text())["scenario"] == "moas"
+
+
+def test_the_command_without_script_with_a_missing_one_and_with_an_unknown_scenario(tmp_path: Path) -> None:
+    assert "which script?" in command(cwd=tmp_path).stderr
+    missing = command("nothing.py", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr.strip()) == (1, "error: nothing.py: no such file")
+    unknown = command("x.py", "--scenario", "hijack", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "prefix_hijack" in unknown.stderr
+    for timeout in ("nan", "0", "-1", "soon"):
+        assert "argument --timeout: invalid seconds value" in command("x.py", "--timeout", timeout, cwd=tmp_path).stderr
+
+
+def test_the_list_names_everything_there_is(tmp_path: Path) -> None:
+    listed = command("--list", cwd=tmp_path)
+    assert listed.returncode == 0
+    names = {line.split()[0] for line in listed.stdout.splitlines() if line.startswith("  ")}
+    assert names == set(ROUTING) | set(CAPTURES) | set(MEASUREMENTS)
+
+
+def test_ctrl_c_ends_the_script_with_the_command(network: Path, tmp_path: Path) -> None:
+    (tmp_path / ".scratch").mkdir()
+    (tmp_path / ".scratch" / "network").symlink_to(network.parent)
+    script = tmp_path / "endless.py"
+    script.write_text("import os\nprint(os.getpid(), flush=True)\nwhile True: pass\n", encoding="utf-8")
+    environment = os.environ | {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "commands.replay", str(script)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in stderr) == (130, False)
+    assert "stopped; what it wrote is in" in stdout
+    assert not alive(pid)

@@ -1,0 +1,134 @@
+"""dvc.yaml and the code say the same: imports, params, paths; outs are DVC's, metrics are git's."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.clones import ROOT
+from tests.support.source_tree import data_paths, declared_params, import_closure
+
+PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES: dict[str, Any] = PIPELINE["stages"]
+
+
+def module(stage: str) -> Path:
+    return ROOT / "stages" / f"{stage}.py"
+
+
+def names(entries: list[Any]) -> list[str]:
+    """Paths of an outs, metrics or plots list, whose items are a path or {path: options}."""
+    return [path for entry in entries for path in ([entry] if isinstance(entry, str) else entry)]
+
+
+def git(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_every_stage_module_is_a_stage_of_the_dag() -> None:
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert modules == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_as_a_module_from_the_root(stage: str) -> None:
+    launcher = "${launch.train}" if stage == "train" else "python"
+    assert STAGES[stage]["cmd"] == f"{launcher} -m stages.{stage}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_code_among_the_deps_is_the_import_closure(stage: str) -> None:
+    code = [dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")]
+    assert sorted(code) == sorted(import_closure(module(stage)))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_declared_params_are_the_ones_read(stage: str) -> None:
+    assert sorted(STAGES[stage]["params"]) == sorted(declared_params(module(stage)))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_paths_in_dvc_yaml_are_the_paths_in_the_code(stage: str) -> None:
+    entry = STAGES[stage]
+    data = {dep for dep in entry["deps"] if not dep.endswith(".py")}
+    written = {name for kind in ("outs", "metrics", "plots") for name in names(entry.get(kind, []))}
+    assert data | written == data_paths(module(stage))
+
+
+def test_rooms_hold_no_paths_of_data() -> None:
+    rooms = list((ROOT / "netllama").rglob("*.py"))
+    assert len(rooms) > 10
+    assert {path.name: data_paths(path) for path in rooms if data_paths(path)} == {}
+
+
+def test_no_stage_imports_another() -> None:
+    for stage in STAGES:
+        others = {f"stages/{other}.py" for other in STAGES} - {f"stages/{stage}.py"}
+        assert not others & import_closure(module(stage))
+
+
+def test_package_files_are_empty_so_that_they_need_no_dep() -> None:
+    packages = [path for room in ("stages", "netllama") for path in (ROOT / room).rglob("__init__.py")]
+    assert all(not path.read_text() for path in packages)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outs_are_ignored_by_git(stage: str) -> None:
+    for out in names(STAGES[stage]["outs"]):
+        assert git("check-ignore", "--quiet", out).returncode == 0, f"{out} is not in .gitignore"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_metrics_and_plots_are_in_git_and_out_of_the_cache(stage: str) -> None:
+    for kind in ("metrics", "plots"):
+        for entry in STAGES[stage].get(kind, []):
+            ((path, options),) = entry.items()
+            assert options["cache"] is False
+            assert git("check-ignore", "--quiet", path).returncode == 1
+            assert git("ls-files", "--error-unmatch", path).returncode == 0, f"{path} is not committed"
+
+
+@pytest.mark.parametrize(
+    "name", ["params.yaml", *(f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*.yaml"))]
+)
+def test_a_params_file_is_written_as_dvc_writes_it_so_that_an_override_changes_one_line(
+    name: str, tmp_path: Path
+) -> None:
+    from dvc.utils.serialize import modify_yaml
+
+    copy = tmp_path / "params.yaml"
+    shutil.copy(ROOT / name, copy)
+    with modify_yaml(copy):
+        pass
+    assert copy.read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_baseline_depends_on_nothing_that_a_lora_experiment_changes() -> None:
+    reached, queue = set(), ["baseline"]
+    producers = {out: stage for stage, entry in STAGES.items() for out in names(entry["outs"])}
+    while queue:
+        stage = queue.pop()
+        reached.add(stage)
+        queue += [producers[dep] for dep in STAGES[stage]["deps"] if dep in producers and producers[dep] not in reached]
+    assert "train" not in reached
+    assert not any(param.split(".")[0] in ("lora", "train") for stage in reached for param in STAGES[stage]["params"])
+
+
+def test_the_standard_librarys_tokenize_is_not_shadowed() -> None:
+    code = "import stages.tokenize, tokenize, inspect, linecache; print(tokenize.__file__)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "stages" not in Path(found.stdout.strip()).parts
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_profile_resolves_its_dag(profile: Path, clone: Path) -> None:
+    shutil.copy(profile, clone / "params.yaml")
+    dvc = Path(sys.executable).parent / "dvc"
+    dry = subprocess.run([dvc, "repro", "--dry", "--force"], cwd=clone, capture_output=True, text=True)
+    assert dry.returncode == 0, dry.stderr
+    assert set(re.findall(r"Running stage '(\w+)'", dry.stdout)) == set(STAGES)

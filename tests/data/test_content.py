@@ -1,0 +1,270 @@
+"""The hand-written prompts, seed tasks and questions: counts, spread, and the standards of a published benchmark.
+
+`commands.validate` judges the rest (test_validate.py runs it on the content); the code is run in test_seed_code.py and
+test_code_questions.py. Here similarity is measured again, by rouge-score, which is not ours.
+"""
+
+import ast
+import re
+import sys
+from collections import Counter
+from itertools import combinations
+
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from netllama.core.params import read_params
+from netllama.core.records import Question, SeedTask, load_questions, load_seeds
+from netllama.selfinstruct.candidate_filters import python_blocks
+from netllama.validation.overlap import RUN, runs
+from tests.support.clones import ROOT
+
+DATA = ROOT / "data"
+GENERATE = read_params(ROOT / "params.yaml").generate
+FAMILIES = GENERATE.families
+SEEDS: dict[str, list[SeedTask]] = {family: load_seeds(DATA / "seeds", family) for family in FAMILIES}
+QUESTIONS: list[Question] = load_questions(DATA / "questions")
+LIBRARIES = {"pybgpstream", "scapy", "pandas", "numpy", "matplotlib"}
+LEAST_SEEDS = {
+    "bgp_knowledge": 100,
+    "pybgpstream": 60,
+    "pybgpstream_realtime": 25,
+    "packet_analysis": 40,
+    "performance_analysis": 40,
+}
+LEAST_QUESTIONS = {"choice": 300, "true_false": 165, "blank": 160, "open": 60, "code": 40}
+CODE_FAMILIES = {family for family in FAMILIES if family != "bgp_knowledge"}
+
+a_family = pytest.mark.parametrize("family", FAMILIES)
+a_kind = pytest.mark.parametrize("kind", LEAST_QUESTIONS)
+
+
+def directive(family: str) -> str:
+    return (DATA / "prompts" / f"{family}.txt").read_text(encoding="utf-8").strip()
+
+
+def of_kind(kind: str) -> list[Question]:
+    return [question for question in QUESTIONS if question.kind == kind]
+
+
+def test_every_data_file_belongs_to_a_family_of_the_params() -> None:
+    for folder, suffix in (("prompts", "txt"), ("seeds", "jsonl"), ("questions", "jsonl")):
+        assert {path.name for path in (DATA / folder).iterdir()} == {f"{family}.{suffix}" for family in FAMILIES}
+
+
+@a_family
+def test_a_prompt_has_150_to_400_words(family: str) -> None:
+    assert 150 <= len(directive(family).split()) <= 400
+
+
+@a_family
+def test_a_prompt_shows_no_task_that_could_be_parroted(family: str) -> None:
+    text = directive(family)
+    assert not re.search(r"```\w*\n|^\s*\d+\.|Instruction:|Output:|for example", text, re.MULTILINE)
+    own = set(runs(text))
+    for seed in SEEDS[family]:
+        assert not own.intersection(runs(f"{seed.instruction}\n{seed.output}")), seed.id
+
+
+@a_family
+def test_a_family_has_its_seeds_in_many_categories_and_forms_of_all_difficulties(family: str) -> None:
+    seeds = SEEDS[family]
+    assert len(seeds) >= LEAST_SEEDS[family]
+    assert len({seed.category for seed in seeds}) >= 15
+    forms = Counter(seed.form for seed in seeds)
+    assert "" not in forms
+    assert len(forms) >= 5
+    assert max(forms.values()) <= 0.6 * len(seeds)
+    levels = Counter(seed.difficulty for seed in seeds)
+    assert set(levels) == {"easy", "medium", "hard"}
+    assert min(levels.values()) >= 0.1 * len(seeds)
+
+
+@a_family
+def test_seeds_are_short_and_long(family: str) -> None:
+    lengths = sorted(len(seed.output.split()) for seed in SEEDS[family])
+    assert lengths[len(lengths) // 10] <= 45
+    assert lengths[-len(lengths) // 10] >= 100
+
+
+def test_seed_ids_are_unique_across_families() -> None:
+    ids = [seed.id for seeds in SEEDS.values() for seed in seeds]
+    assert [name for name, number in Counter(ids).items() if number > 1] == []
+
+
+def test_no_two_seeds_are_near_duplicates_to_rouge_score() -> None:
+    scorer = RougeScorer(["rougeL"])
+    every = [seed for seeds in SEEDS.values() for seed in seeds]
+    alike = {
+        (one.id, other.id): score
+        for one, other in combinations(every, 2)
+        if (score := scorer.score(one.instruction, other.instruction)["rougeL"].fmeasure) > 0.7
+    }
+    assert alike == {}
+
+
+@a_family
+def test_no_seed_asks_a_question_of_the_benchmark_to_rouge_score(family: str) -> None:
+    scorer = RougeScorer(["rougeL"])
+    near = {
+        (seed.id, question.id)
+        for seed in SEEDS[family]
+        for question in QUESTIONS
+        if question.family == family
+        and scorer.score(question.question, seed.instruction)["rougeL"].fmeasure > GENERATE.question_threshold
+    }
+    assert near == set()
+
+
+@a_family
+def test_every_fence_is_closed_and_every_python_block_parses(family: str) -> None:
+    for seed in SEEDS[family]:
+        assert seed.output.count("```") % 2 == 0, seed.id
+        for code in python_blocks(seed.output):
+            ast.parse(code, filename=seed.id)
+
+
+@a_family
+def test_code_imports_the_standard_library_and_the_libraries_of_the_field_only(family: str) -> None:
+    codes = [(seed.id, code) for seed in SEEDS[family] for code in python_blocks(seed.output)]
+    codes += [(q.id, q.answer) for q in QUESTIONS if q.family == family and q.kind == "code"]
+    strangers = set()
+    for name, code in codes:
+        for node in ast.walk(ast.parse(code)):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+            roots = {module.split(".")[0] for module in modules}
+            strangers |= {(name, root) for root in roots - LIBRARIES - sys.stdlib_module_names}
+    assert strangers == set()
+
+
+@pytest.mark.parametrize(
+    ("family", "library"),
+    [
+        ("pybgpstream", "pybgpstream"),
+        ("pybgpstream_realtime", "pybgpstream"),
+        ("packet_analysis", "scapy"),
+        ("performance_analysis", "pandas"),
+    ],
+)
+def test_a_code_family_shows_its_library(family: str, library: str) -> None:
+    shown = [seed.id for seed in SEEDS[family] if re.search(rf"\b(import|from) {library}\b", seed.output)]
+    assert len(shown) >= 15
+
+
+@a_family
+def test_a_family_has_at_least_60_questions(family: str) -> None:
+    assert sum(question.family == family for question in QUESTIONS) >= 60
+
+
+def test_no_question_shares_eight_words_with_a_seed_even_where_a_path_or_a_name_counts_as_several() -> None:
+    """Stricter than the command, to which a path is one word."""
+
+    def pieces(text: str) -> set[tuple[str, ...]]:
+        words = re.findall(r"\w+", text.lower())
+        return {tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)}
+
+    taught = {
+        run: seed.id
+        for seeds in SEEDS.values()
+        for seed in seeds
+        for text in (seed.instruction, seed.input, seed.output)
+        for run in pieces(text)
+    }
+    asked = ((q.id, run) for q in QUESTIONS for text in (q.question, *q.options) for run in pieces(text))
+    assert [(name, taught[run], " ".join(run)) for name, run in asked if run in taught] == []
+
+
+@a_family
+def test_a_task_that_mends_code_holds_the_code_to_mend(family: str) -> None:
+    for seed in SEEDS[family]:
+        if seed.form == "fix_code":
+            assert seed.input, seed.id
+        if seed.form == "write_code" and family in CODE_FAMILIES:
+            assert python_blocks(seed.output), seed.id
+
+
+@a_kind
+def test_there_are_questions_enough_of_every_kind_and_level(kind: str) -> None:
+    own = of_kind(kind)
+    assert len(own) >= LEAST_QUESTIONS[kind]
+    assert {question.difficulty for question in own} == {"easy", "medium", "hard"}
+    assert all(question.category for question in own)
+
+
+def test_there_are_625_closed_questions() -> None:
+    assert sum(len(of_kind(kind)) for kind in ("choice", "true_false", "blank")) >= 625
+
+
+def test_questions_stand_in_the_file_of_their_family_under_its_name() -> None:
+    for path in sorted((DATA / "questions").glob("*.jsonl")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        own = [question for question in QUESTIONS if question.family == path.stem]
+        assert len(lines) == len(own)
+        assert all(re.fullmatch(rf"q-{path.stem}-\d{{3}}", question.id) for question in own)
+
+
+def test_every_family_is_asked_about_in_every_kind_but_code_on_plain_knowledge() -> None:
+    asked = {(question.family, question.kind) for question in QUESTIONS}
+    wanted = {(family, kind) for family in FAMILIES for kind in LEAST_QUESTIONS} - {("bgp_knowledge", "code")}
+    assert asked == wanted
+
+
+def test_choices_are_four_of_like_length() -> None:
+    for question in of_kind("choice"):
+        assert len(question.options) == 4
+        lengths = [len(option) for option in question.options]
+        assert max(lengths) <= 2 * min(lengths) + 8, question.id
+
+
+@a_family
+def test_no_letter_and_no_truth_value_is_right_more_often_than_the_others(family: str) -> None:
+    for kind, values in (("choice", "ABCD"), ("true_false", ("true", "false"))):
+        answers = Counter(question.answer for question in of_kind(kind) if question.family == family)
+        fair = answers.total() / len(values)
+        assert set(answers) == set(values)
+        assert all(abs(number - fair) < 1 for number in answers.values())
+
+
+def test_an_open_question_has_three_to_six_key_facts() -> None:
+    assert {question.id for question in of_kind("open") if not 3 <= len(question.key_facts) <= 6} == set()
+
+
+def test_aliases_and_key_facts_stand_where_they_are_used() -> None:
+    for question in QUESTIONS:
+        assert not question.aliases or question.kind == "blank", question.id
+        assert not question.key_facts or question.kind == "open", question.id
+        assert not question.options or question.kind == "choice", question.id
+        assert not question.scenario or question.kind == "code", question.id
+        folded = [text.strip() for text in (question.answer, *question.aliases)]
+        assert len(set(folded)) == len(folded), question.id
+
+
+def test_a_cluster_has_at_least_two_questions() -> None:
+    clusters = Counter(question.cluster for question in QUESTIONS if question.cluster)
+    assert clusters
+    assert {name for name, number in clusters.items() if number < 2} == set()
+
+
+def test_the_data_card_counts_what_there_is() -> None:
+    card = (DATA / "README.md").read_text(encoding="utf-8")
+    rows = {
+        (cells[0], len(cells)): [int(cell) for cell in cells[1:]]
+        for line in card.splitlines()
+        if (cells := [cell.strip() for cell in line.strip("|").split("|")])[0] in FAMILIES and len(cells) > 1
+    }
+    for family in FAMILIES:
+        seeds = SEEDS[family]
+        levels = Counter(seed.difficulty for seed in seeds)
+        with_python = sum(bool(python_blocks(seed.output)) for seed in seeds)
+        numbers = [len(seeds), with_python, len({seed.category for seed in seeds})]
+        assert rows[family, 7] == numbers + [levels[level] for level in ("easy", "medium", "hard")]
+        kinds = Counter(question.kind for question in QUESTIONS if question.family == family)
+        assert rows[family, 6] == [kinds[kind] for kind in LEAST_QUESTIONS]
+    forms = Counter(seed.form.replace("_", " ") for seeds in SEEDS.values() for seed in seeds)
+    said = re.search(r"By form: (.*?)\.\n", card, re.DOTALL)
+    assert said
+    stated = {re.sub(r" data or output| \d+", "", item): int(item.split()[-1]) for item in re.split(r",\s+", said[1])}
+    assert stated == forms
+    assert f"| {sum(map(len, SEEDS.values()))} tasks with answers" in card
+    assert f"| {len(QUESTIONS)} questions:" in card

@@ -1,0 +1,178 @@
+"""The rows of the data files: what is accepted, and how each kind of bad row is named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netllama.core.errors import StageError
+from netllama.core.files import write_jsonl
+from netllama.core.records import (
+    Question,
+    Task,
+    load_instructions,
+    load_questions,
+    load_seeds,
+    parse_as,
+)
+
+Row = dict[str, Any]
+
+SEED: Row = {
+    "id": "bgp-1",
+    "category": "fsm",
+    "instruction": "Explain OpenSent.",
+    "input": "",
+    "output": "It waits for an OPEN.",
+    "reference": "RFC 4271 section 8",
+}
+INSTRUCTION: Row = {
+    "id": "bgp-r000-s00-t00",
+    "family": "bgp",
+    "instruction": "Explain OpenSent.",
+    "input": "",
+    "output": "It waits for an OPEN.",
+    "source": "generated",
+    "request": "ab12",
+    "nearest": None,
+    "nearest_score": 0.25,
+}
+QUESTION: Row = {
+    "id": "q-1",
+    "family": "bgp",
+    "kind": "choice",
+    "question": "Which port?",
+    "options": ["179", "180", "22"],
+    "answer": "A",
+    "aliases": [],
+    "key_facts": [],
+    "reference": "RFC 4271",
+    "cluster": "",
+}
+
+
+def without(row: Row, key: str) -> Row:
+    return {name: value for name, value in row.items() if name != key}
+
+
+def one_line(error: pytest.ExceptionInfo[StageError]) -> str:
+    message = str(error.value)
+    assert "\n" not in message
+    assert "pydantic" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (without(SEED, "output"), "output: field required"),
+        (without(SEED, "id"), "id: field required"),
+        (SEED | {"instruction": ""}, "instruction: empty"),
+        (SEED | {"output": " \n\t"}, "output: empty"),
+        (SEED | {"input": None}, "input: input should be a valid string"),
+        (SEED | {"output": 179}, "output: input should be a valid string"),
+        (SEED | {"reference": ""}, "reference: string should have at least 1 character"),
+        (SEED | {"outptu": "x"}, "outptu: extra inputs are not permitted (keys: instruction, input, output, id, "),
+    ],
+)
+def test_a_bad_seed_is_named_with_its_line_and_key(tmp_path: Path, row: Row, said: str) -> None:
+    write_jsonl(tmp_path / "bgp.jsonl", [SEED | {"id": "first"}, row])
+    with pytest.raises(StageError) as raised:
+        load_seeds(tmp_path, "bgp")
+    assert one_line(raised).startswith(f"{tmp_path}/bgp.jsonl:2: {said}")
+
+
+def test_half_a_surrogate_pair_is_refused_before_it_breaks_a_writer(tmp_path: Path) -> None:
+    (tmp_path / "bgp.jsonl").write_text(json.dumps(SEED | {"output": "\ud83d"}) + "\n")
+    with pytest.raises(StageError) as raised:
+        load_seeds(tmp_path, "bgp")
+    assert one_line(raised).startswith(f"{tmp_path}/bgp.jsonl:1: half a surrogate pair")
+
+
+def test_a_seed_id_used_twice_is_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "bgp.jsonl", [SEED, SEED | {"instruction": "Another."}])
+    with pytest.raises(StageError, match=rf"^{tmp_path}/bgp\.jsonl: id bgp-1 is used twice$"):
+        load_seeds(tmp_path, "bgp")
+
+
+def test_a_family_without_a_seed_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "bgp.jsonl").write_text("\n")
+    with pytest.raises(StageError, match=r"family bgp has no seed task; write one, or drop it"):
+        load_seeds(tmp_path, "bgp")
+
+
+def test_an_instruction_keeps_its_provenance(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", [INSTRUCTION])
+    (row,) = load_instructions(tmp_path / "pool.jsonl")
+    assert row.model_dump() == INSTRUCTION | {"category": ""}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (INSTRUCTION | {"source": "copied"}, "source: input should be 'seed', 'generated' or 'extra'"),
+        (without(INSTRUCTION, "family"), "family: field required"),
+        (INSTRUCTION | {"instruction": "  "}, "instruction: empty"),
+    ],
+)
+def test_a_bad_instruction_is_named(tmp_path: Path, row: Row, said: str) -> None:
+    path = tmp_path / "pool.jsonl"
+    write_jsonl(path, [INSTRUCTION, row])
+    with pytest.raises(StageError) as raised:
+        load_instructions(path)
+    assert one_line(raised) == f"{path}:2: {said}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"options": ["179"]}, "a choice question has 2 to 4 options"),
+        ({"options": ["1", "2", "3", "4", "5"]}, "a choice question has 2 to 4 options"),
+        ({"answer": "D"}, "answer 'D' is not the letter of an option"),
+        ({"answer": "179"}, "answer '179' is not the letter of an option"),
+        ({"answer": "a"}, "answer 'a' is not the letter of an option"),
+        ({"answer": "AB"}, "answer 'AB' is not the letter of an option"),
+        ({"answer": ""}, "answer '' is not the letter of an option"),
+        ({"kind": "true_false", "options": [], "answer": "True"}, "answer 'True' is neither true nor false"),
+        ({"kind": "multiple"}, "kind: input should be 'choice', "),
+        ({"question": " "}, "question: empty"),
+        ({"options": "179"}, "options: input should be a valid list"),
+        ({"options": ["179", 180]}, "options.1: input should be a valid string"),
+    ],
+)
+def test_a_bad_question_is_named(tmp_path: Path, changes: Row, said: str) -> None:
+    write_jsonl(tmp_path / "q.jsonl", [QUESTION, QUESTION | {"id": "q-2"} | changes])
+    with pytest.raises(StageError) as raised:
+        load_questions(tmp_path)
+    assert one_line(raised).startswith(f"{tmp_path}/q.jsonl:2: {said}")
+
+
+def test_questions_come_in_the_order_of_file_and_line(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "b.jsonl", [QUESTION | {"id": "q-3"}])
+    write_jsonl(tmp_path / "a.jsonl", [QUESTION | {"id": "q-2"}, QUESTION])
+    assert [question.id for question in load_questions(tmp_path)] == ["q-2", "q-1", "q-3"]
+
+
+def test_a_question_id_used_in_two_files_is_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [QUESTION])
+    write_jsonl(tmp_path / "b.jsonl", [QUESTION])
+    with pytest.raises(StageError, match=rf"^{tmp_path}/b\.jsonl: id q-1 is used twice$"):
+        load_questions(tmp_path)
+
+
+def test_no_questions_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"no questions; add a \.jsonl file"):
+        load_questions(tmp_path)
+
+
+def test_records_are_frozen() -> None:
+    question = parse_as(Question, QUESTION)
+    with pytest.raises(ValueError, match="frozen"):
+        question.answer = "B"
+
+
+def test_a_task_without_an_input_has_an_empty_one() -> None:
+    assert parse_as(Task, {"instruction": "a", "input": "", "output": "b"}).input == ""
+    with pytest.raises(ValueError, match="input: field required"):
+        parse_as(Task, {"instruction": "a", "output": "b"})

@@ -1,0 +1,185 @@
+"""Somebody else's Alpaca files: what is read, what is dropped with which reason, what is the wrong file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netllama.core.errors import StageError
+from netllama.core.files import write_json, write_jsonl
+from netllama.splitting.extra import load_extra
+
+GOOD = {"instruction": "What is a MED?", "output": "A metric."}
+
+
+def good(number: int) -> dict[str, Any]:
+    return {"instruction": f"What is {number}?", "output": "A number."}
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(StageError) as raised:
+        load_extra(path)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_an_alpaca_array_and_the_same_rows_as_lines_are_the_same(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "What is a MED?", "output": "A metric.", "input": "", "text": "joined", "id": 7},
+        {"instruction": "What is an AS?", "output": "A network.", "family": "bgp"},
+    ]
+    write_json(tmp_path / "mine.json", rows)
+    write_jsonl(tmp_path / "mine.jsonl", rows)
+    array, lines = load_extra(tmp_path / "mine.json"), load_extra(tmp_path / "mine.jsonl")
+    assert [row for _, row in array.rows] == [row for _, row in lines.rows]
+    assert [(origin.unit, origin.number) for origin, _ in array.rows] == [("item", 1), ("item", 2)]
+    assert [(origin.unit, origin.number) for origin, _ in lines.rows] == [("line", 1), ("line", 2)]
+    first, second = (row.model_dump() for _, row in array.rows)
+    assert first.pop("id").startswith("mine-")
+    assert first == {
+        "family": "extra",
+        "category": "",
+        "source": "extra",
+        "instruction": "What is a MED?",
+        "input": "",
+        "output": "A metric.",
+    }
+    assert second["family"] == "bgp"
+
+
+def test_an_id_is_the_same_wherever_the_row_stands(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "mine.jsonl", [good(1), good(2)])
+    before = {row.id for _, row in load_extra(tmp_path / "mine.jsonl").rows}
+    write_jsonl(tmp_path / "mine.jsonl", [good(3), good(2), {"instruction": ""}, good(1)])
+    after = {row.id for _, row in load_extra(tmp_path / "mine.jsonl").rows}
+    assert before < after
+    assert len(after) == 3
+
+
+BAD: list[tuple[Any, str, str]] = [
+    ({"output": "x"}, "no_instruction", "instruction: missing or empty"),
+    ({"instruction": " \u200b\n", "output": "x"}, "no_instruction", "instruction: empty"),
+    ({"instruction": "x", "output": ""}, "no_output", "output: missing or empty"),
+    ({"instruction": "x", "output": None}, "no_output", "output: missing or empty"),
+    ({"instruction": "x", "output": "y", "input": 5}, "wrong_type", "input: expected a text, not 5"),
+    ({"instruction": ["x"], "output": "y"}, "wrong_type", 'instruction: expected a text, not ["x"]'),
+    ({"instruction": "x", "output": "y", "family": 1}, "wrong_type", "family: expected a text, not 1"),
+    (["x", "y"], "not_an_object", 'expected an object with instruction, input, output, not ["x", "y"]'),
+    (None, "not_an_object", "expected an object with instruction, input, output, not null"),
+    ({"instruction": "x\ud83d", "output": "y"}, "half_surrogate", "instruction: half a surrogate pair"),
+    ({"instruction": "x", "output": "y\0"}, "nul", "output: a NUL character"),
+    ({"instruction": "x", "output": "y\n### Response: z"}, "prompt_leakage", "output: '### Response:' is markup"),
+    ({"instruction": "x", "output": "y\n20. Instruction: z"}, "prompt_leakage", "output: '20. Instruction:' is"),
+    ({"instruction": "<|im_start|>user", "output": "y"}, "prompt_leakage", "instruction: '<|im_start|>' is markup"),
+    ({"instruction": "[INST] x", "output": "y"}, "prompt_leakage", "instruction: '[INST]' is markup of a prompt"),
+    ({"instruction": "x", "input": "or <noinput>", "output": "y"}, "prompt_leakage", "input: '<noinput>' is markup"),
+]
+
+
+@pytest.mark.parametrize(("row", "reason", "said"), BAD)
+@pytest.mark.parametrize("name", ["mine.json", "mine.jsonl"])
+def test_a_bad_row_is_dropped_with_its_place_and_reason(
+    tmp_path: Path, name: str, row: Any, reason: str, said: str
+) -> None:
+    path = tmp_path / name
+    if path.suffix == ".json":
+        path.write_text(json.dumps([good(1), row, good(2)]))
+    else:
+        path.write_text("\n".join(json.dumps(each) for each in (good(1), row, good(2))))
+    found = load_extra(path)
+    assert [row.instruction for _, row in found.rows] == ["What is 1?", "What is 2?"]
+    (drop,) = found.drops
+    assert drop.reason == reason
+    assert drop.detail.startswith(said)
+    unit = "item" if path.suffix == ".json" else "line"
+    assert drop.as_row() == {"file": str(path), unit: 2, "reason": reason, "detail": drop.detail}
+
+
+BAD_LINES = [
+    (b'{"instruction": "a", "outp', "not_json"),
+    (b"instruction,output", "not_json"),
+    (b'{"instruction": "caf\xe9", "output": "b"}', "not_utf8"),
+    (b"[" * 100_000, "not_json"),
+    (b'{"instruction": "a", "output": "b", "score": ' + b"9" * 5000 + b"}", "not_json"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_LINES)
+def test_a_line_that_is_no_json_is_dropped_and_the_file_read_on(tmp_path: Path, line: bytes, reason: str) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(b"\n".join((json.dumps(good(1)).encode(), b"", line, json.dumps(good(2)).encode(), b"")))
+    found = load_extra(path)
+    assert len(found.rows) == 2
+    assert [(drop.reason, drop.origin and drop.origin.number) for drop in found.drops] == [(reason, 3)]
+
+
+def test_a_byte_order_mark_blank_lines_carriage_returns_and_a_missing_last_newline_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    lines = [json.dumps(good(number), ensure_ascii=False).encode() for number in range(3)]
+    path.write_bytes(b"\xef\xbb\xbf" + lines[0] + b"\r\n\r\n  \n" + lines[1] + b"\n" + lines[2])
+    found = load_extra(path)
+    assert not found.drops
+    assert [origin.number for origin, _ in found.rows] == [1, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "value", [{"input": None}, {}, {"input": ""}, {"input": "<noinput>"}, {"input": " <NoInput>\n"}]
+)
+def test_no_input_in_any_way_is_an_empty_one(tmp_path: Path, value: dict[str, Any]) -> None:
+    write_jsonl(tmp_path / "mine.jsonl", [GOOD | value])
+    ((_, row),) = load_extra(tmp_path / "mine.jsonl").rows
+    assert row.input == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["### Input:\n5", "Headings\n### Output:\n", "## 2. Output", "List[INSTANCE]", "a <s> b"]
+)
+def test_headings_and_code_are_no_markup_of_a_prompt(tmp_path: Path, text: str) -> None:
+    write_jsonl(tmp_path / "mine.jsonl", [GOOD | {"output": text}])
+    ((_, row),) = load_extra(tmp_path / "mine.jsonl").rows
+    assert row.output == text
+
+
+def test_a_file_of_which_most_rows_are_bad_is_the_wrong_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    write_jsonl(path, [good(1), *[{"prompt": "a", "completion": "b"}] * 4])
+    why = "instruction: missing or empty"
+    first = f"line 2: {why}; line 3: {why}; line 4: {why}"
+    assert refused(path) == f"{path}: 4 of 5 rows are no instructions, is it the right file? {first}"
+
+
+def test_a_file_of_which_half_the_rows_are_bad_is_read(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "mine.jsonl", [good(1), {"prompt": "a"}])
+    assert len(load_extra(tmp_path / "mine.jsonl").drops) == 1
+
+
+def test_a_file_in_another_encoding_is_the_wrong_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(json.dumps(good(number)) for number in range(3)), encoding="utf-16")
+    assert refused(path).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"instruction": "a", "output": "b"}', ": expected a JSON array of objects; name it .jsonl if"),
+        ('{"instruction": "a", "output": "b"}\n{"instruction"', ":2: not valid JSON (Extra data); name it .jsonl if"),
+        (
+            '["a"]',
+            ": 1 of 1 rows are no instructions, is it the right file? item 1: expected an object with instruction",
+        ),
+        ('[\n{"instruction": "a", "output": "b"},\n{"instruction": "a"', ":3: not valid JSON ("),
+        ("[" * 100_000, ": not valid JSON ("),
+        ("", ":1: not valid JSON ("),
+    ],
+)
+def test_an_array_that_is_none_says_what_is_expected(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    assert refused(path).startswith(f"{path}{said}")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for name in ("mine.json", "mine.jsonl"):
+        assert refused(tmp_path / name) == f"{tmp_path / name}: no such file"

@@ -1,0 +1,153 @@
+"""The embedded teacher: it answers, it says why it can't, and it never outlives the stage."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from netllama.core.errors import StageError
+from netllama.teacher.client import Teacher
+from netllama.teacher.embedded import serve
+from netllama.teacher.store import Request, ResponseStore
+from tests.support.clones import ROOT
+
+MEMORY = 3e9
+"""Bytes that the server of a tiny model may take, whatever the machine has."""
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from netllama.teacher.embedded import serve
+with serve(Path(sys.argv[1]), Path("server.log")) as url:
+    print("serving", url, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _importable_by_the_server(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def servers() -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE and "netllama.teacher.server_process" in process.cmdline()
+    ]
+
+
+def test_the_embedded_teacher_answers_and_is_gone_afterwards(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netllama.models.bundled.ensure", lambda cache: tiny_model_folder)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # a proxy that the loopback must not go through
+    requests = [
+        Request(
+            teacher="embedded",
+            model="smollm2-135m-instruct",
+            api="completions",
+            prompt="1. Instruction:",
+            temperature=1.0,
+            top_p=1.0,
+            max_tokens=12,
+            draw=f"family/0/{slot}",
+        )
+        for slot in range(3)
+    ]
+
+    async def ask() -> None:
+        async with Teacher("", ResponseStore(Path("responses.jsonl")), 3) as teacher:
+            responses = await teacher.ask_all(requests)
+            [server] = servers()
+            assert server.memory_info().rss < MEMORY
+            assert [response.key for response in responses] == [request.key for request in requests]
+            for response in responses:
+                assert 0 < response.completion_tokens <= 12
+                assert (response.finish_reason == "length") == (response.completion_tokens == 12)
+            assert len({response.text for response in responses}) > 1, "it samples: equal prompts are different draws"
+            assert {response.model for response in responses} == {"smollm2-135m-instruct"}, "a name, never a path"
+            assert await teacher.ask_all(requests) == responses
+
+    asyncio.run(ask())
+    assert servers() == []
+
+
+def test_a_broken_model_is_one_line_with_the_servers_own_words_and_leaves_no_process(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_model_folder, folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(StageError, match="ended with exit code 1") as error, serve(folder, tmp_path / "server.log"):
+        pass
+    assert "config.json" in str(error.value)
+    assert "not a valid JSON file" in str(error.value)
+    assert str(tmp_path / "server.log") in str(error.value)
+    assert "\n" not in str(error.value)
+    assert servers() == []
+
+
+def test_a_server_that_is_not_healthy_in_time_is_one_line_and_leaves_no_process(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "server.log"
+    with pytest.raises(StageError, match="not healthy after 0 s"), serve(tiny_model_folder, log, timeout=0.1):
+        pass
+    assert servers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_server_vanishes_when_its_parent_is_killed(number: signal.Signals, tiny_model_folder: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(tiny_model_folder)]
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored below a shell's background job
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ), preexec_fn=heed) as parent:
+        assert parent.stdout
+        assert any(line.startswith("serving ") for line in parent.stdout), "the server became healthy"
+        [server] = servers()
+        parent.send_signal(number)
+        parent.wait()
+        server.wait(timeout=20)
+    assert not server.is_running()
+
+
+def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_the_server_speaks_both_apis_and_says_what_it_does_not_have(tiny_model_folder: Path, tmp_path: Path) -> None:
+    asking = {"model": "tiny", "max_tokens": 4, "temperature": 1.0, "top_p": 1.0, "seed": 3}
+    messages = [{"role": "user", "content": "Name the BGP port."}]
+    with serve(tiny_model_folder, tmp_path / "server.log") as url:
+        status, chat = post(f"{url}/chat/completions", asking | {"messages": messages})
+        assert (status, chat["model"], chat["choices"][0]["finish_reason"]) == (200, "tiny", "length")
+        assert chat["choices"][0]["message"]["role"] == "assistant"
+        assert chat["usage"]["completion_tokens"] == 4
+        status, completion = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
+        assert (status, completion["choices"][0]["finish_reason"]) == (200, "length")
+        assert completion["choices"][0]["text"]
+
+        status, refused = post(f"{url}/chat/completions", asking | {"messages": messages, "response_format": {}})
+        assert (status, refused["error"]["code"]) == (400, "unsupported_parameter")
+        status, refused = post(f"{url}/completions", asking | {"prompt": "port " * 2000})
+        assert (status, refused["error"]["code"]) == (400, "context_length_exceeded")
+        assert "do not fit the model's 1024" in refused["error"]["message"]
+        status, again = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
+        assert again["choices"] == completion["choices"], "the same seed, the same answer"

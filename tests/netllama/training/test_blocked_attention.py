@@ -1,0 +1,202 @@
+"""Blocked causal attention against torch's own, and in a model against the library's way."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netllama.training import blocked_attention
+from netllama.training.blocked_attention import BLOCK, CausalAttention, use_blocked_attention
+from tests.support.adapters import adapted, assert_same, gradients_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SCALE = 0.3
+
+
+def normal(length: int, heads: int, pairs: int, size: int = 8, batch: int = 2, **options: Any) -> list[torch.Tensor]:
+    """Q, K and V as a model has them: heads and positions swapped in memory."""
+    draw = torch.Generator().manual_seed(length)
+    shapes = [(batch, length, number, size) for number in (heads, pairs, pairs)]
+    return [torch.randn(shape, generator=draw, **options).transpose(1, 2).requires_grad_() for shape in shapes]
+
+
+def results(y: torch.Tensor, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(y.dtype)
+    return [y.detach(), *torch.autograd.grad(y, inputs, upstream)]
+
+
+def own(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=SCALE, enable_gqa=True
+    )
+
+
+def assert_as_torchs(inputs: list[torch.Tensor]) -> None:
+    found = results(CausalAttention.apply(*inputs, SCALE), inputs)
+    for one, other in zip(found, results(own(*inputs), inputs), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 300])
+@pytest.mark.parametrize("group", [1, 3])
+def test_outputs_and_gradients_are_those_of_torch(length: int, group: int) -> None:
+    assert_as_torchs(normal(length, 2 * group, 2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.integers(1, 30),
+    block=st.integers(1, 12),
+    pairs=st.integers(1, 3),
+    group=st.integers(1, 4),
+    batch=st.integers(1, 3),
+)
+def test_so_they_are_for_any_length_block_and_layout_of_heads(
+    length: int, block: int, pairs: int, group: int, batch: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocked_attention, "BLOCK", block)
+        assert_as_torchs(normal(length, pairs * group, pairs, batch=batch))
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_attention_has_the_derivative_of_its_formula(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocked_attention, "BLOCK", 3)
+    inputs = normal(7, 2 * group, 2, size=3, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda *inputs: CausalAttention.apply(*inputs, SCALE), inputs)
+
+
+def test_in_bf16_it_is_as_near_to_fp32_as_torchs_is() -> None:
+    exact = normal(200, 6, 2)
+    half = [tensor.detach().bfloat16().requires_grad_() for tensor in exact]
+    expected = results(own(*exact), exact)
+    torchs = results(own(*half), half)
+    found = results(CausalAttention.apply(*half, SCALE), half)
+    for one, other, true in zip(found, torchs, expected, strict=True):
+        assert one.dtype == torch.bfloat16
+        assert (one - true).norm() < 1.5 * (other - true).norm() + 1e-3 * true.norm()
+
+
+@pytest.mark.parametrize("changed", [1, BLOCK - 1, BLOCK, 150, 199])
+def test_no_position_sees_a_later_one(changed: int) -> None:
+    query, key, value = (tensor.detach() for tensor in normal(200, 6, 2))
+    before = CausalAttention.apply(query, key, value, SCALE)
+    key, value = key.clone(), value.clone()
+    key[:, :, changed:] += 100
+    value[:, :, changed:] -= 100
+    after = CausalAttention.apply(query, key, value, SCALE)
+    assert torch.equal(after[:, :, :changed], before[:, :, :changed])
+    assert not torch.isclose(after[:, :, changed:], before[:, :, changed:]).all(-1).any()
+
+
+# --- in a model
+
+
+class Calls:
+    """Counts how often attention goes the blocked way."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+        self.apply_blocked = CausalAttention.apply
+
+    def apply(self, query: torch.Tensor, *others: Any) -> Any:
+        self.lengths.append(query.shape[2])
+        return self.apply_blocked(query, *others)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    calls = Calls()
+    monkeypatch.setattr(blocked_attention, "CausalAttention", calls)
+    return calls
+
+
+@pytest.fixture
+def models(tiny_model_folder: Path) -> tuple[Any, Any]:
+    """The tiny model with LoRA as the library has it, and the same one attending in blocks."""
+    slow, fast = adapted(tiny_model_folder).eval(), adapted(tiny_model_folder).eval()
+    use_blocked_attention(fast.get_base_model())
+    return slow, fast
+
+
+def ids(rows: int, length: int) -> torch.Tensor:
+    return torch.randint(2, 600, (rows, length), generator=torch.Generator().manual_seed(length))
+
+
+@pytest.mark.parametrize(("rows", "length"), [(1, 5), (3, 40), (2, BLOCK + 1)])
+def test_a_model_has_the_same_logits_and_gradients(
+    models: tuple[Any, Any], calls: Calls, rows: int, length: int
+) -> None:
+    slow, fast = models
+    batch = ids(rows, length)
+    expected, found = (model(input_ids=batch, labels=batch, use_cache=False) for model in models)
+    assert calls.lengths == [length] * 2
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
+    assert_same(gradients_of(fast, found.loss), gradients_of(slow, expected.loss))
+
+
+def test_a_mask_goes_the_librarys_way(models: tuple[Any, Any], calls: Calls) -> None:
+    batch, mask = ids(2, 12), torch.ones(2, 12, dtype=torch.long)
+    mask[1, :4] = 0
+    expected, found = (model(input_ids=batch, attention_mask=mask).logits for model in models)
+    assert calls.lengths == []
+    torch.testing.assert_close(found[mask.bool()], expected[mask.bool()])
+
+
+def test_a_model_with_a_scale_of_its_own_keeps_it(calls: Calls) -> None:
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    torch.manual_seed(0)
+    config = GraniteConfig(
+        vocab_size=600,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        attention_multiplier=3.0,
+        initializer_range=0.5,
+    )
+    model = GraniteForCausalLM(config).eval()
+    expected = model(input_ids=ids(2, 12), use_cache=False).logits
+    use_blocked_attention(model)
+    found = model(input_ids=ids(2, 12), use_cache=False).logits
+    assert calls.lengths == [12]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("length", "ways"), [(20, 2), (21, 0), (1, 0)])
+def test_rows_too_long_or_of_one_token_go_the_librarys_way(
+    models: tuple[Any, Any], calls: Calls, monkeypatch: pytest.MonkeyPatch, length: int, ways: int
+) -> None:
+    monkeypatch.setattr(blocked_attention, "LONGEST", 20)
+    expected, found = (model(input_ids=ids(2, length), use_cache=False).logits for model in models)
+    assert len(calls.lengths) == ways
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_decoding_with_a_cache_goes_the_librarys_way_after_the_prompt(models: tuple[Any, Any], calls: Calls) -> None:
+    """Two tokens at once too, whose queries are fewer than the keys."""
+    batch = ids(2, 12)
+    outputs = []
+    for model in models:
+        calls.lengths.clear()
+        cache, logits = None, []
+        for start, end in ((0, 9), (9, 10), (10, 12)):
+            output = model(input_ids=batch[:, start:end], past_key_values=cache, use_cache=True)
+            cache = output.past_key_values
+            logits.append(output.logits)
+        outputs.append(torch.cat(logits, 1))
+    assert calls.lengths == [9, 9]
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
+
+
+def test_padding_on_the_right_changes_no_real_position(models: tuple[Any, Any]) -> None:
+    _, fast = models
+    row = ids(1, 30)
+    padded = torch.cat([row, torch.zeros(1, 110, dtype=torch.long)], 1)
+    alone, beside = (fast(input_ids=batch, use_cache=False).logits[:, :30] for batch in (row, padded))
+    torch.testing.assert_close(beside, alone, rtol=1e-4, atol=1e-5)

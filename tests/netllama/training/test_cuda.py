@@ -1,0 +1,320 @@
+"""Packed NF4 QLoRA on a CUDA device: every precision trains, weights stay in 4 bits, gradients reach every layer."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from netllama.core.tokenized_rows import write_parquet
+from netllama.models.loading import choose_precision, load_base
+from netllama.training.checkpoints import Checkpoints
+from tests.support.clones import ROOT
+from tests.support.training_runs import killed_after, lora_params, make_run, randomize, train_params
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+Rows = list[dict[str, Any]]
+
+
+def four_bit_layers(model: Any) -> list[Any]:
+    import bitsandbytes as bnb
+
+    return [module for module in model.modules() if isinstance(module, bnb.nn.Linear4bit)]
+
+
+def assert_packed(model: Any) -> None:
+    """Two weights in a byte, on the device, with their quantization state: 2 layers of 7 linear modules."""
+    layers = four_bit_layers(model)
+    assert len(layers) == 2 * 7
+    for layer in layers:
+        assert layer.weight.device.type == "cuda"
+        assert layer.weight.dtype == torch.uint8
+        assert layer.weight.numel() * 2 == layer.in_features * layer.out_features
+        assert layer.weight.quant_state.quant_type == "nf4"
+        assert not layer.weight.requires_grad
+
+
+def needs(precision: str) -> None:
+    if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        pytest.skip("this CUDA device has no bf16")
+
+
+def packed_run(
+    folder: Path,
+    tokenized_rows: Callable[..., Rows],
+    precision: str,
+    rows: Rows | None = None,
+    validation: Rows | None = None,
+    quantization: str = "nf4",
+    quantized_weights: str = "auto",
+    **train: Any,
+) -> Any:
+    """A run of three steps of two batches, with the paged optimizer unless it is said otherwise."""
+    defaults = {"max_steps": 3, "gradient_accumulation_steps": 2, "optim": "paged_adamw_32bit", "learning_rate": 0.003}
+    return make_run(
+        folder,
+        rows or tokenized_rows(12),
+        validation or tokenized_rows(3, seed=1),
+        precision=precision,
+        quantization=quantization,
+        quantized_weights=quantized_weights,
+        **defaults | train,
+    )
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_the_model_is_loaded_onto_the_device(tiny_model_folder: Path, quantization: str) -> None:
+    model = load_base(tiny_model_folder, "fp16", quantization, True)
+    assert {weight.device.type for weight in model.parameters()} == {"cuda"}
+    assert model.device.type == "cuda"
+    assert not model.training
+    if quantization == "nf4":
+        assert_packed(model)
+    else:
+        assert not four_bit_layers(model)
+
+
+def test_auto_takes_bf16_where_the_device_has_it_and_fp16_elsewhere() -> None:
+    expected = torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+    assert choose_precision("auto") == expected
+
+
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_three_steps_of_packed_qlora_move_every_lora_layer_and_nothing_else(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], precision: str, gradient_checkpointing: bool
+) -> None:
+    """With the paged optimizer, and validation between all steps: eval() must not change what training does."""
+    needs(precision)
+    run = packed_run(
+        tiny_model_folder, tokenized_rows, precision, gradient_checkpointing=gradient_checkpointing, eval_steps=1
+    )
+    model = run.inner.model
+    assert {weight.device.type for weight in model.parameters()} == {"cuda"}
+    randomize(run)
+    before = {name: weight.data.clone() for name, weight in model.named_parameters()}
+    run.fit()
+
+    assert_packed(model)
+    assert (run.accelerator.scaler is not None) == (precision == "fp16")
+    trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert trainable == {name for name in before if "lora_" in name}
+    for name, weight in model.named_parameters():
+        if name in trainable:
+            assert weight.dtype == torch.float32
+            assert torch.isfinite(weight).all(), name
+            assert not torch.equal(weight.data, before[name]), f"{name} was not trained"
+        else:
+            assert torch.equal(weight.data, before[name]), f"{name} is frozen and has changed"
+    assert [entry["step"] for entry in run.loss] == [1, 2, 3]
+    assert [entry["step"] for entry in run.val_loss] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("optim", ["paged_adamw_32bit", "paged_adamw_8bit", "adamw_torch_fused"])
+def test_training_lowers_the_loss_of_what_it_trains_on(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], optim: str
+) -> None:
+    rows = tokenized_rows(4)
+    for precision in ("fp16", "bf16"):
+        needs(precision)
+        run = packed_run(
+            tiny_model_folder, tokenized_rows, precision, rows=rows, validation=rows, optim=optim, max_steps=40
+        )
+        randomize(run)
+        run.fit()
+        assert run.val_loss[-1]["loss"] < 0.9 * run.val_loss[0]["loss"], precision
+        AcceleratorState._reset_state()
+
+
+def test_the_loss_is_that_of_the_full_logits(tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]) -> None:
+    run = packed_run(tiny_model_folder, tokenized_rows, "fp32")
+    randomize(run)
+    input_ids, labels = run._on_device(run.rows[:4])
+    tokens = int((labels[:, 1:] != -100).sum())
+    run.model.eval()
+    expected = run.inner.model(input_ids=input_ids, labels=labels).loss
+    assert float(run.model(input_ids, labels, 1 / tokens)) == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_run_that_goes_on_has_the_losses_of_an_undisturbed_one(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], tmp_path: Path, precision: str
+) -> None:
+    """With the paged optimizer's state and the scaler's; the bits of a GPU's sums may differ from run to run."""
+    needs(precision)
+
+    def fresh() -> Any:
+        AcceleratorState._reset_state()
+        return packed_run(tiny_model_folder, tokenized_rows, precision, max_steps=6, save_steps=3)
+
+    undisturbed = fresh()
+    undisturbed.fit()
+    killed_after(3, fresh(), tmp_path / "run")
+    again = fresh()
+    again.restore(Checkpoints(tmp_path / "run").load())
+    again.fit()
+    assert again.step == 6
+    found, expected = ([entry["loss"] for entry in run.loss] for run in (again, undisturbed))
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize(("quantization", "weights"), [("int8", "packed"), ("none", "auto"), ("nf4", "cached")])
+def test_other_weights_train_on_the_device_too(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], quantization: str, weights: str
+) -> None:
+    needs("bf16")
+    run = packed_run(
+        tiny_model_folder, tokenized_rows, "bf16", quantization=quantization, quantized_weights=weights, max_steps=2
+    )
+    run.fit()
+    assert all(bool(weight.any()) for name, weight in run.adapter().items() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("config", ["ddp", "fsdp-qlora"])
+def test_a_launch_configuration_trains_and_saves_an_adapter(
+    tiny_base: Path, tokenized_rows: Callable[..., Rows], set_params: Callable[..., None], config: str
+) -> None:
+    """On as many devices as there are; on one, FSDP wraps without sharding."""
+    import os
+    import subprocess
+    import sys
+
+    from safetensors.torch import load_file
+
+    from stages import train
+
+    needs("bf16")
+    write_parquet(train.TRAIN, tokenized_rows(12))
+    write_parquet(train.VAL, tokenized_rows(3, seed=1))
+    changes = train_params(max_steps=3, optim="adamw_torch").model_dump()
+    set_params(
+        **{f"train.{name}": value for name, value in changes.items()},
+        **{"model.precision": "bf16", "model.quantization": "nf4", "lora.r": 4},
+    )
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", str(ROOT / "profiles" / "launch" / f"{config}.yaml")]
+    command += ["--num_processes", str(torch.cuda.device_count()), "-m", "stages.train"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-6000:]
+    weights = load_file(train.ADAPTER / "adapter_model.safetensors")
+    assert len(weights) == 2 * 7 * 2
+    assert all(bool(weight.any()) for weight in weights.values()), "B was trained"
+    assert json.loads(train.METRICS.read_text())["steps"] == 3
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_an_eval_between_two_training_passes_leaves_the_gradients_identical(
+    tiny_model_folder: Path, precision: str
+) -> None:
+    needs(precision)
+    from netllama.training.adapter import add_adapter
+
+    base = load_base(tiny_model_folder, precision, "nf4", True)
+    model, _ = add_adapter(base, lora_params(), 42, tiny_model_folder)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.02)
+    ids = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1)).to(model.device)
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model.train()
+        model.zero_grad()
+        with torch.autocast("cuda", dtype=choose_precision(precision)):
+            loss = model(input_ids=ids, labels=ids).loss
+        # The static scale that a fresh GradScaler starts with keeps small fp16 gradients from flushing to zero.
+        (loss * 65536.0 if precision == "fp16" else loss).backward()
+        return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.requires_grad}
+
+    before = gradients()
+    model.eval()
+    with torch.inference_mode():
+        model(input_ids=ids)
+    after = gradients()
+    assert_packed(model)
+    for name, gradient in before.items():
+        assert gradient.norm() > 0, name
+        torch.testing.assert_close(after[name], gradient, rtol=1e-2, atol=1e-2 * float(gradient.abs().max()))
+
+
+def test_packed_weights_on_the_device_compute_what_the_dequantized_ones_do(tiny_model_folder: Path) -> None:
+    from netllama.models.loading import dequantize
+
+    packed = load_base(tiny_model_folder, "fp32", "nf4", True)
+    plain = dequantize(load_base(tiny_model_folder, "fp32", "nf4", True), torch.float32)
+    ids = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1)).to(packed.device)
+    with torch.inference_mode():
+        torch.testing.assert_close(packed(input_ids=ids).logits, plain(input_ids=ids).logits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_train_baseline_and_evaluate_run_through_on_the_device(
+    tiny_base: Path, tokenized_rows: Callable[..., Rows], set_params: Callable[..., None], precision: str
+) -> None:
+    needs(precision)
+    from netllama.core.files import write_jsonl
+    from netllama.rendering.renderer import load_renderer
+    from stages import baseline, evaluate, train
+
+    write_parquet(train.VAL, tokenized_rows(3, seed=1))
+    renderer = load_renderer(evaluate.TOKENIZER, "chat", "")
+    for path, rows in ((train.TRAIN, tokenized_rows(12)), (evaluate.TOKENIZED, tokenized_rows(5, seed=2))):
+        write_parquet(path, rows, renderer.fingerprint)
+    task = {"family": "bgp_knowledge", "source": "seed", "input": "", "output": "It is TCP 179."}
+    write_jsonl(
+        evaluate.TEST, [task | {"id": f"row-{number}", "instruction": f"Port of peer {number}?"} for number in range(3)]
+    )
+    shipped = train_params(max_steps=3, optim="paged_adamw_32bit").model_dump()
+    set_params(
+        **{f"train.{name}": value for name, value in shipped.items()},
+        **{
+            "model.precision": precision,
+            "model.quantization": "nf4",
+            "evaluate.max_new_tokens": 6,
+            "evaluate.num_generated": 3,
+        },
+    )
+    train.main()
+    assert json.loads(train.METRICS.read_text())["steps"] == 3
+    baseline.main()
+    evaluate.main()
+    base, tuned = json.loads(baseline.METRICS.read_text()), json.loads(evaluate.METRICS.read_text())
+    assert tuned.keys() - {"delta"} == base.keys()
+    assert tuned["heldout"]["loss"] != base["heldout"]["loss"]
+    assert tuned["generation"]["rows"] == 3
+
+
+def test_the_state_of_a_paged_optimizer_is_paged_again_after_it_was_loaded(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]
+) -> None:
+    """bitsandbytes pages tensors of 100,000 numbers and more."""
+    needs("bf16")
+
+    def fresh() -> Any:
+        AcceleratorState._reset_state()
+        return make_run(
+            tiny_model_folder,
+            tokenized_rows(8),
+            lora={"r": 2048},
+            precision="bf16",
+            quantization="nf4",
+            optim="paged_adamw_32bit",
+        )
+
+    def paged(run: Any) -> list[bool]:
+        states = run.optimizer.optimizer.state.values()
+        return [bool(getattr(state["state1"], "is_paged", False)) for state in states if "state1" in state]
+
+    run = fresh()
+    run.fit()
+    assert any(paged(run))
+    again = fresh()
+    again.restore(run.state())
+    assert paged(again) == paged(run)
+    for old, new in zip(run.weights, again.weights, strict=True):
+        states = (each.optimizer.optimizer.state[weight] for each, (_, weight) in ((run, old), (again, new)))
+        torch.testing.assert_close(*(state["state1"].cpu() for state in states))

@@ -1,0 +1,288 @@
+"""The baseline and evaluate stages on a tiny model: the same measurements of both, and what the training changed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from netllama.core.errors import StageError
+from netllama.core.files import iter_lines, read_json, read_jsonl, write_jsonl
+from netllama.core.params import load_params
+from netllama.core.tokenized_rows import template_hash, write_parquet
+from netllama.models.loading import load_base
+from netllama.tokenizing.encoder import Encoder
+from netllama.training.adapter import add_adapter, save_adapter
+from stages import baseline, evaluate
+from tests.support.training_runs import lora_params
+
+ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.usefixtures("one_thread")
+COUNTS = {"rows", "tokens", "questions", "chance"}
+
+
+def question(number: int, kind: str) -> dict[str, Any]:
+    answers = {"choice": "ABC"[number % 3], "true_false": ("true", "false")[number % 2]}
+    return {
+        "id": f"q-{kind}-{number}",
+        "family": ("bgp_knowledge", "packet_analysis")[number % 2],
+        "kind": kind,
+        "question": f"Which port does peer {number} use?",
+        "options": ["TCP 179", "UDP 53", f"TCP {number}"] if kind == "choice" else [],
+        "answer": answers.get(kind, "TCP 179"),
+        "aliases": [],
+        "key_facts": [],
+        "reference": "RFC 4271",
+        "cluster": "",
+    }
+
+
+def instruction(number: int) -> dict[str, Any]:
+    return {
+        "id": f"row-{number}",
+        "family": ("bgp_knowledge", "packet_analysis")[number % 2],
+        "source": ("seed", "generated")[number % 2],
+        "instruction": f"Name the session of peer {number}" + " and of its neighbour" * number,
+        "input": "",
+        "output": "It is a TCP session" + " on port 179" * (number % 3 + 1),
+    }
+
+
+@pytest.fixture
+def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
+    """The workdir as `train` leaves it: questions, a test split, and an adapter that changes the model a lot."""
+    shutil.rmtree("data/questions")
+    write_jsonl("data/questions/a.jsonl", [question(number, "choice") for number in range(5)])
+    others = [question(number, "true_false") for number in range(3)] + [question(0, "open"), question(1, "code")]
+    write_jsonl("data/questions/b.jsonl", others)
+    rows = [instruction(number) for number in range(7)]
+    write_jsonl(evaluate.TEST, rows)
+    encoder = Encoder.load(evaluate.TOKENIZER, load_params("tokenize").tokenize)
+    chunk = encoder(evaluate.TEST, list(iter_lines(evaluate.TEST)))
+    write_parquet(evaluate.TOKENIZED, chunk.kept.to_pylist(), encoder.renderer.fingerprint)
+    set_params(
+        **{
+            "model.quantization": "none",
+            "evaluate.batch_size": 4,
+            "evaluate.max_new_tokens": 6,
+            "evaluate.num_generated": 4,
+        }
+    )
+    make_adapter(scale=0.5)
+    return tiny_base
+
+
+def make_adapter(scale: float) -> None:
+    """An adapter whose lora_B is random, `scale` large; 0: it changes nothing, like a fresh one."""
+    model, start = add_adapter(load_base(Path("tiny"), "fp32", "none", True), lora_params(), 1, Path("tiny"))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_().mul_(scale)
+    made_by = {"template_hash": template_hash(evaluate.TOKENIZED)}
+    save_adapter(model, evaluate.ADAPTER, read_json(evaluate.BASE), made_by, start)
+
+
+def run_both() -> tuple[dict[str, Any], dict[str, Any]]:
+    baseline.main()
+    evaluate.main()
+    return read_json(baseline.METRICS), read_json(evaluate.METRICS)
+
+
+def leaves(metrics: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in metrics.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def test_both_files_hold_the_same_quantities_under_the_same_keys(ready: Path) -> None:
+    base, tuned = run_both()
+    tuned.pop("delta")
+    names = [name for name, _ in leaves(base)]
+    assert [name for name, _ in leaves(tuned)] == names
+    assert set(names) == {
+        *(f"heldout.{name}" for name in ("loss", "perplexity", "rows", "tokens")),
+        *(f"heldout.family.{name}.loss" for name in ("bgp_knowledge", "packet_analysis")),
+        *(f"heldout.source.{name}.loss" for name in ("seed", "generated")),
+        *(f"choice.{name}" for name in ("accuracy", "accuracy_norm", "chance", "questions")),
+        *(f"true_false.{name}" for name in ("accuracy", "accuracy_norm", "chance", "questions")),
+        *(f"generation.{name}" for name in ("rougeL", "truncated", "rows")),
+    }
+    assert (base["choice"]["questions"], base["true_false"]["questions"]) == (5, 3)
+    assert (base["heldout"]["rows"], base["generation"]["rows"]) == (7, 4)
+    assert all(isinstance(value, int | float) for _, value in leaves(base))
+
+
+def test_delta_is_tuned_minus_base_for_everything_but_counts(ready: Path) -> None:
+    base, tuned = run_both()
+    delta = dict(leaves(tuned.pop("delta")))
+    expected = {
+        name: value - dict(leaves(base))[name] for name, value in leaves(tuned) if name.rsplit(".", 1)[-1] not in COUNTS
+    }
+    assert delta == pytest.approx(expected, abs=1e-4)
+    assert delta["heldout.loss"] != 0
+
+
+def test_an_adapter_that_changes_nothing_has_answers_and_scores_of_the_base(ready: Path) -> None:
+    make_adapter(scale=0.0)
+    _, tuned = run_both()
+    assert {value for _, value in leaves(tuned["delta"])} == {0}
+    assert evaluate.ANSWERS.read_bytes() == baseline.ANSWERS.read_bytes()
+
+
+def test_every_closed_question_and_every_sampled_row_is_answered_once_by_both(ready: Path) -> None:
+    run_both()
+    base, tuned = read_jsonl(baseline.ANSWERS), read_jsonl(evaluate.ANSWERS)
+    assert [(row["suite"], row["id"]) for row in base] == [(row["suite"], row["id"]) for row in tuned]
+    choice = [row["id"] for row in base if row["suite"] == "choice"]
+    assert choice == [f"q-choice-{number}" for number in range(5)] + [f"q-true_false-{number}" for number in range(3)]
+    written = [row for row in base if row["suite"] == "generation"]
+    assert len(written) == len({row["id"] for row in written}) == 4
+    source = {row["id"]: row for row in map(instruction, range(7))}
+    for row in written:
+        assert row["instruction"] == source[row["id"]]["instruction"]
+        assert row["reference"] == source[row["id"]]["output"]
+        assert row.keys() >= {"answer", "truncated", "rougeL", "family"}
+    assert base != tuned, "the adapter does change the answers"
+
+
+def test_metrics_are_those_of_the_answers_in_the_results(ready: Path) -> None:
+    _, tuned = run_both()
+    rows = read_jsonl(evaluate.ANSWERS)
+    for kind in ("choice", "true_false"):
+        own = [row for row in rows if row.get("kind") == kind]
+        right = sum(row["pick"] == row["right"] for row in own)
+        assert tuned[kind]["accuracy"] == pytest.approx(right / len(own), abs=1e-4)
+    scores = [row["rougeL"] for row in rows if row["suite"] == "generation"]
+    assert tuned["generation"]["rougeL"] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
+
+
+def test_a_second_run_writes_the_same_bytes(ready: Path) -> None:
+    outs = [baseline.METRICS, baseline.ANSWERS, evaluate.METRICS, evaluate.ANSWERS]
+    run_both()
+    first = [path.read_bytes() for path in outs]
+    run_both()
+    assert [path.read_bytes() for path in outs] == first
+    assert all(str(ready).encode() not in content for content in first)
+
+
+def test_the_batch_size_changes_speed_and_no_result(ready: Path, set_params: Callable[..., None]) -> None:
+    _, tuned = run_both()
+    answers = read_jsonl(evaluate.ANSWERS)
+    set_params(**{"evaluate.batch_size": 1})
+    assert dict(leaves(run_both()[1])) == pytest.approx(dict(leaves(tuned)), abs=2e-4)
+    for row, before in zip(read_jsonl(evaluate.ANSWERS), answers, strict=True):
+        assert row.get("pick") == before.get("pick")
+        assert row.get("answer") == before.get("answer")
+
+
+def test_no_row_to_generate_leaves_the_group_out(ready: Path, set_params: Callable[..., None]) -> None:
+    set_params(**{"evaluate.num_generated": 0})
+    base, tuned = run_both()
+    assert "generation" not in base
+    assert "generation" not in tuned
+    assert {row["suite"] for row in read_jsonl(evaluate.ANSWERS)} == {"choice"}
+
+
+def test_an_empty_test_split_leaves_the_closed_questions(ready: Path) -> None:
+    write_parquet(evaluate.TOKENIZED, [])
+    evaluate.TEST.write_text("")
+    base, tuned = run_both()
+    assert base.keys() == {"choice", "true_false"}
+    assert tuned.keys() == {"choice", "true_false", "delta"}
+
+
+def test_more_rows_than_there_are_answers_all_of_them(ready: Path, set_params: Callable[..., None]) -> None:
+    set_params(**{"evaluate.num_generated": 100})
+    baseline.main()
+    assert read_json(baseline.METRICS)["generation"]["rows"] == 7
+
+
+def test_base_and_tuned_stand_side_by_side_on_the_terminal(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, tuned = run_both()
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if line.startswith("heldout.loss"))
+    assert line.split() == ["heldout.loss", f"{base['heldout']['loss']:.4f}", f"{tuned['heldout']['loss']:.4f}"]
+    assert [line.split()[0] for line in lines if line.startswith(("choice.", "true_false.", "generation."))] == [
+        "choice.accuracy",
+        "true_false.accuracy",
+        "generation.rougeL",
+    ]
+
+
+def test_a_missing_adapter_is_one_line_and_no_result_is_written(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline.main()
+    shutil.rmtree(evaluate.ADAPTER)
+    monkeypatch.setattr(evaluate, "measure", lambda *args: pytest.fail("measured without an adapter"))
+    with pytest.raises(StageError, match=r"^models/adapter/adapter_config\.json: no such file; run `dvc repro train`$"):
+        evaluate.main()
+    assert not evaluate.METRICS.exists()
+    assert not evaluate.ANSWERS.exists()
+
+
+def test_a_missing_baseline_is_one_line_before_the_model_is_loaded(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "load_base", lambda *args: pytest.fail("loaded the model"))
+    with pytest.raises(StageError, match=r"^metrics/baseline\.json: no such file"):
+        evaluate.main()
+
+
+@pytest.mark.parametrize("stage", [baseline, evaluate])
+def test_a_bad_question_is_named_by_file_and_line_before_the_model_is_loaded(
+    ready: Path, monkeypatch: pytest.MonkeyPatch, stage: Any
+) -> None:
+    baseline.METRICS.parent.mkdir(exist_ok=True)
+    baseline.METRICS.write_text("{}")
+    write_jsonl("data/questions/b.jsonl", [question(0, "choice"), question(1, "choice") | {"answer": "E"}])
+    monkeypatch.setattr(stage, "load_base", lambda *args: pytest.fail("loaded the model"))
+    with pytest.raises(StageError, match=r"^data/questions/b\.jsonl:2: answer 'E' is not the letter of an option$"):
+        stage.main()
+
+
+def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_params: Callable[..., None]) -> None:
+    """As shipped: precision by hardware and NF4, on the answers of a base measured before."""
+    baseline.main()
+    set_params(**{"model.precision": "auto", "model.quantization": "nf4"})
+    run = subprocess.run(
+        [sys.executable, "-m", "stages.evaluate"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == (
+        "tuned: 12 answers -> results/tuned.jsonl, scores -> metrics/evaluate.json; next: dvc metrics diff main"
+    )
+    said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
+    noise = [line for line in said if not re.match(r"(held-out loss|choice|answers):", line)]
+    assert noise == [], "\n".join(noise)
+
+
+@pytest.mark.parametrize(("key", "value"), [("template", "alpaca"), ("system_prompt", "You know BGP.")])
+def test_an_adapter_trained_on_another_template_is_refused(
+    ready: Path, set_params: Callable[..., None], key: str, value: str
+) -> None:
+    """Its prompts would be other ones than it has ever seen: the scores would be of something else."""
+    baseline.main()
+    set_params(**{f"tokenize.{key}": value})
+    with pytest.raises(StageError, match=rf"^models/adapter: made with another tokenize\.{key} .*; run `dvc repro`"):
+        evaluate.main()
+    assert not evaluate.METRICS.exists()
+
+
+def test_an_adapter_that_says_nothing_of_its_training_is_refused(ready: Path) -> None:
+    baseline.main()
+    (evaluate.ADAPTER / "training.json").unlink()
+    with pytest.raises(StageError, match=r"^models/adapter/training\.json: no such file; run `dvc repro train`$"):
+        evaluate.main()

@@ -1,0 +1,394 @@
+"""The split stage as a whole: what it writes, drops, refuses and prints; foreign data with planted faults."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netllama.core.errors import StageError
+from netllama.core.files import read_json, write_json, write_jsonl
+from netllama.core.params import load_params
+from netllama.core.records import Instruction
+from stages import split
+from tests.support.clones import ROOT
+from tests.support.foreign_rows import FAULTS, KEPT, LINE_FAULTS, write_foreign
+
+WORDS = [
+    f"{a}{b}" for a in ("bgp", "hold", "peer", "route", "path", "origin", "next", "flap") for b in "abcdefghijklmnop"
+]
+WRITTEN = [*split.SPLITS.values(), split.DROPPED, split.LEAKAGE, split.METRICS]
+
+
+def row(text: str, number: int, family: str = "bgp_knowledge") -> Instruction:
+    return Instruction(
+        id=f"{family}-{number:05d}", family=family, source="generated", instruction=text, input="", output="done"
+    )
+
+
+def distinct_rows(number: int, family: str = "bgp_knowledge", seed: int = 0) -> list[Instruction]:
+    """Texts of 12 words drawn from 128: no two are near-duplicates."""
+    draw = random.Random(f"{seed}/{family}")
+    return [row(" ".join(draw.sample(WORDS, 12)), index, family) for index in range(number)]
+
+
+def placed(rows: list[Instruction]) -> list[split.Placed]:
+    return [(None, row) for row in rows]
+
+
+def test_of_exact_duplicates_the_earlier_one_stays() -> None:
+    rows = [row("Explain  the\nhold timer.", 1), row("Another.", 2), row("Explain the \u200bhold timer. ", 3)]
+    kept, drops = split.without_exact_duplicates(placed(rows))
+    assert [r.id for _, r in kept] == [rows[0].id, rows[1].id]
+    assert [(drop.id, drop.of) for drop in drops] == [(rows[2].id, (rows[0].id,))]
+
+
+def test_rows_that_differ_in_an_operator_or_in_their_script_are_no_duplicates() -> None:
+    texts = ["print(path[0])", "print(path[-1])", "什么是路由器?", "为什么需要它?", "Что такое маршрут?"]
+    rows = [row(text, number) for number, text in enumerate(texts)]
+    assert split.without_exact_duplicates(placed(rows)) == (placed(rows), [])
+
+
+# --- the whole stage
+
+
+@pytest.fixture
+def pool(workdir: Path) -> list[Instruction]:
+    """60 generated rows of two families beside the seeds of the repository."""
+    rows = [*distinct_rows(40), *distinct_rows(20, "packet_analysis")]
+    write_jsonl(split.GENERATED, (row.model_dump() for row in rows))
+    return rows
+
+
+def outs() -> dict[str, list[dict[str, Any]]]:
+    return {name: listed(path) for name, path in split.SPLITS.items()}
+
+
+def listed(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def dropped() -> list[dict[str, Any]]:
+    return listed(split.DROPPED)
+
+
+def seed_ids() -> set[str]:
+    paths = Path("data/seeds").glob("*.jsonl")
+    return {json.loads(line)["id"] for path in paths for line in path.read_text(encoding="utf-8").splitlines()}
+
+
+def test_every_row_lands_on_one_side_and_the_metrics_say_where(
+    pool: list[Instruction], set_params: Callable[..., None]
+) -> None:
+    set_params(**{"split.val_size": 11, "split.test_size": 30})
+    split.main()
+    sides = outs()
+    ids = [r["id"] for rows in sides.values() for r in rows]
+    assert sorted(ids) == sorted(seed_ids() | {r.id for r in pool})
+    metrics = read_json(split.METRICS)
+    total = len(ids)
+    assert metrics["rows"] == {"train": total - 11 - 30, "val": 11, "test": 30}
+    assert metrics["rows"] == {name: len(rows) for name, rows in sides.items()}
+    for key in ("family", "source"):
+        assert metrics[key] == {name: Counter(r[key] for r in rows) for name, rows in sides.items()}
+    assert metrics["dropped"] == {}
+    assert metrics["near_duplicates"] == 0
+    assert metrics["seeds_near_questions"] == 0
+    assert {name: numbers["leaked"] for name, numbers in metrics["leakage"].items()} == {
+        "val": 0,
+        "test": 0,
+        "questions": 0,
+    }
+    assert all(rows == sorted(rows, key=lambda r: (r["family"], r["id"])) for rows in sides.values())
+
+
+def test_shares_are_held_but_for_chance(pool: list[Instruction]) -> None:
+    split.main()
+    rows = read_json(split.METRICS)["rows"]
+    total = sum(rows.values())  # 333: five standard deviations
+    assert abs(rows["test"] - 0.15 * total) < 33
+    assert abs(rows["val"] - 0.1 * total) < 28
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_hash_seed(
+    workdir: Path, set_params: Callable[..., None]
+) -> None:
+    write_foreign(Path("data/extra/foreign.jsonl"), 300, 5)
+    write_jsonl(split.GENERATED, (r.model_dump() for r in distinct_rows(40)))
+    set_params(**{"split.extra": ["foreign.jsonl"], "split.group_by_lineage": True})
+    written = []
+    for hash_seed in ("0", "1", "1"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}
+        run = subprocess.run([sys.executable, "-m", "stages.split"], env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        written.append([path.read_bytes() for path in WRITTEN])
+    assert written[0] == written[1] == written[2]
+
+
+def test_a_generated_copy_of_a_seed_is_dropped_and_counted(
+    pool: list[Instruction], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = json.loads(Path("data/seeds/bgp_knowledge.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    copy = Instruction(
+        id="copy", family="bgp_knowledge", source="generated",
+        instruction=seed["instruction"], input=seed["input"], output=seed["output"],
+    )  # fmt: skip
+    write_jsonl(split.GENERATED, (row.model_dump() for row in [copy, *pool]))
+    split.main()
+    ids = {r["id"] for rows in outs().values() for r in rows}
+    assert "copy" not in ids
+    assert seed["id"] in ids
+    assert read_json(split.METRICS)["dropped"] == {"exact_duplicate": 1}
+    assert dropped() == [
+        {"id": "copy", "reason": "exact_duplicate", "of": [seed["id"]], "detail": f"the same text as {seed['id']}"}
+    ]
+    assert "dropped 1 rows: 1 exact_duplicate; all in data/splits/dropped.jsonl\n  copy: " in capsys.readouterr().out
+
+
+def test_near_duplicates_are_counted_and_kept_on_one_side(pool: list[Instruction]) -> None:
+    near = [row(f"{r.instruction} please", 5000 + i) for i, r in enumerate(pool[:10])]
+    write_jsonl(split.GENERATED, (r.model_dump() for r in [*pool, *near]))
+    split.main()
+    side = {r["id"]: name for name, rows in outs().items() for r in rows}
+    assert all(side[r.id] == side[twin.id] for r, twin in zip(pool[:10], near, strict=True))
+    assert read_json(split.METRICS)["near_duplicates"] >= 10
+
+
+def test_asking_for_more_rows_than_there_are_says_what_to_change(
+    pool: list[Instruction], set_params: Callable[..., None]
+) -> None:
+    set_params(**{"split.val_size": 1300, "split.test_size": 0.5})
+    rows = len(split.load_rows(load_params("generate.families").generate.families, [])[0])
+    said = f"^split\\.val_size and split\\.test_size ask for 1300 \\+ {round(rows / 2)} of {rows} rows: .*"
+    with pytest.raises(StageError, match=said):
+        split.main()
+    assert not any(path.exists() for path in WRITTEN)
+
+
+EXTRA_ROWS = [
+    {"instruction": "Name the port of BGP.", "output": "TCP 179.", "text": "joined", "score": 1},
+    {"instruction": "Name the port of NTP.", "input": "ntp", "output": "UDP 123.", "family": "packet_analysis"},
+]
+
+
+@pytest.mark.parametrize("name", ["mine.json", "mine.jsonl"])
+def test_your_own_data_joins_without_its_stray_keys(
+    pool: list[Instruction], set_params: Callable[..., None], name: str
+) -> None:
+    (write_json if name.endswith(".json") else write_jsonl)(Path("data/extra") / name, EXTRA_ROWS)
+    set_params(**{"split.extra": [name]})
+    split.main()
+    rows = [r for side in outs().values() for r in side if r["source"] == "extra"]
+    assert all(r["id"].startswith("mine-") for r in rows)
+    assert sorted(({k: v for k, v in r.items() if k != "id"} for r in rows), key=lambda r: r["instruction"]) == [
+        {
+            "family": "extra",
+            "category": "",
+            "source": "extra",
+            "instruction": "Name the port of BGP.",
+            "input": "",
+            "output": "TCP 179.",
+        },
+        {
+            "family": "packet_analysis",
+            "category": "",
+            "source": "extra",
+            "instruction": "Name the port of NTP.",
+            "input": "ntp",
+            "output": "UDP 123.",
+        },
+    ]
+
+
+def test_your_own_data_stays_out_until_it_is_named(pool: list[Instruction]) -> None:
+    write_jsonl(Path("data/extra/mine.jsonl"), EXTRA_ROWS)
+    split.main()
+    assert {r["source"] for side in outs().values() for r in side} == {"seed", "generated"}
+
+
+def test_a_bad_row_of_your_own_data_is_left_out_and_listed(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(Path("data/extra/mine.jsonl"), [*EXTRA_ROWS, {"instruction": "No output."}, EXTRA_ROWS[0]])
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    split.main()
+    (copied,) = (r["id"] for side in outs().values() for r in side if r["instruction"] == "Name the port of BGP.")
+    place = {"file": "data/extra/mine.jsonl"}
+    assert dropped() == [
+        {**place, "line": 3, "reason": "no_output", "detail": "output: missing or empty"},
+        {**place, "line": 4, "reason": "exact_duplicate", "id": copied, "of": [copied],
+         "detail": f"the same text as {copied}"},
+    ]  # fmt: skip
+    assert read_json(split.METRICS)["dropped"] == {"no_output": 1, "exact_duplicate": 1}
+    assert "  data/extra/mine.jsonl, line 3: no_output (output: missing or empty)\n" in capsys.readouterr().out
+
+
+def test_the_wrong_file_ends_the_stage_and_nothing_is_written(
+    pool: list[Instruction], set_params: Callable[..., None]
+) -> None:
+    write_jsonl(Path("data/extra/mine.jsonl"), [{"prompt": "a", "completion": "b"}] * 9)
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    with pytest.raises(StageError, match=r"^data/extra/mine\.jsonl: 9 of 9 rows are no instructions.*line 1: instruc"):
+        split.main()
+    assert not any(path.exists() for path in WRITTEN)
+
+
+def test_a_missing_file_of_your_own_is_named(pool: list[Instruction], set_params: Callable[..., None]) -> None:
+    set_params(**{"split.extra": ["typo.jsonl"]})
+    with pytest.raises(StageError, match=r"^data/extra/typo\.jsonl: no such file$"):
+        split.main()
+
+
+@pytest.mark.parametrize("name", ["../seeds/bgp_knowledge.jsonl", "/etc/hostname", "deep/mine.jsonl", "..", "."])
+def test_a_path_outside_the_hashed_folder_is_refused(
+    pool: list[Instruction], set_params: Callable[..., None], name: str
+) -> None:
+    set_params(**{"split.extra": [name]})
+    with pytest.raises(StageError, match=r"^split\.extra: .*: put the file into data/extra/, which is hashed"):
+        split.main()
+
+
+def test_two_files_of_one_name_would_share_ids_and_are_refused(
+    pool: list[Instruction], set_params: Callable[..., None]
+) -> None:
+    set_params(**{"split.extra": ["mine.json", "mine.jsonl"]})
+    with pytest.raises(StageError, match=r"^split\.extra: two files are called mine: "):
+        split.main()
+
+
+# --- questions, lineage, leakage
+
+
+QUESTION = "What value does the Length field of a KEEPALIVE message hold?"
+
+
+def test_what_gives_a_question_away_goes_but_for_a_seed_which_is_reported(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(split.GENERATED, (r.model_dump() for r in [row(QUESTION, 700), *pool]))
+    write_jsonl(Path("data/extra/mine.jsonl"), [*EXTRA_ROWS, {"instruction": QUESTION.upper(), "output": "19"}])
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    path = Path("data/seeds/bgp_knowledge.jsonl")
+    seeds = listed(path)
+    write_jsonl(path, [*seeds, seeds[0] | {"id": "careless", "instruction": QUESTION}])
+    split.main()
+    assert [(drop["reason"], drop["of"]) for drop in dropped()] == [("near_question", ["q-bgp_knowledge-001"])] * 2
+    assert dropped()[1]["line"] == 3
+    assert "careless" in {r["id"] for side in outs().values() for r in side}
+    assert read_json(split.METRICS)["seeds_near_questions"] == 1
+    (reported,) = (leak for leak in listed(split.LEAKAGE) if leak["side"] == "seeds")
+    assert (reported["id"], reported["of"], reported["measure"]) == ("careless", "q-bgp_knowledge-001", "near")
+    assert "1 hand-written seeds are like an evaluation question" in capsys.readouterr().out
+
+
+def test_by_lineage_a_generated_row_is_on_the_side_of_its_seeds_or_dropped(
+    pool: list[Instruction], set_params: Callable[..., None]
+) -> None:
+    seeds = sorted(name for name in seed_ids() if name.startswith("bgp_knowledge"))
+    draw = random.Random(3)
+    shown = {r.id: draw.sample(seeds, 1 + index % 2) for index, r in enumerate(pool)}
+    write_jsonl(split.GENERATED, (r.model_dump() | {"exemplars": shown[r.id]} for r in pool))
+    set_params(**{"split.group_by_lineage": True})
+    split.main()
+    side = {r["id"]: name for name, rows in outs().items() for r in rows}
+    gone = {drop["id"] for drop in dropped()}
+    assert all(side[r.id] == side[name] for r in pool if r.id not in gone for name in shown[r.id])
+    assert gone == {r.id for r in pool if len({side[name] for name in shown[r.id]}) > 1}
+    assert gone
+
+
+def passages(number: int) -> list[dict[str, Any]]:
+    """Tasks on one long passage each, in pairs that are not near: a long answer, and a short one."""
+    draw = random.Random(11)
+    made = []
+    for _ in range(number):
+        passage = " ".join(draw.choice(WORDS) for _ in range(40))
+        answer = " ".join(f"{draw.choice(WORDS)}{draw.choice('xyz')}" for _ in range(200))
+        made += [{"instruction": "Explain it at length.", "input": passage, "output": answer}]
+        made += [{"instruction": "Which word is first here?", "input": passage, "output": passage.split()[0]}]
+    return made
+
+
+def test_a_planted_leak_ends_the_stage_names_the_rows_and_writes_nothing(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(Path("data/extra/mine.jsonl"), passages(30))
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    said = (
+        r"^\d+ of \d+ rows of val and \d+ of \d+ rows of test are found in train, more than split\.max_leakage \(0\.0"
+    )
+    with pytest.raises(StageError, match=said) as raised:
+        split.main()
+    assert "\n" not in str(raised.value)
+    assert not any(path.exists() for path in WRITTEN)
+    assert ".scratch/split/leakage.jsonl" in str(raised.value)
+    found = listed(Path(".scratch/split/leakage.jsonl"))
+    assert {leak["measure"] for leak in found} == {"ngram"}
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0].startswith(f"val {found[0]['id']}: ngram ")
+    assert all(text in shown[0] for text in (found[0]["of"], found[0]["text"][:40], found[0]["of_text"][:40]))
+    leaked = {leak["id"] for leak in found}
+
+    set_params(**{"split.max_leakage": 0.5})  # then it is let through, and listed
+    split.main()
+    assert {leak["id"] for leak in listed(split.LEAKAGE)} == leaked
+    assert sum(numbers["leaked"] for numbers in read_json(split.METRICS)["leakage"].values()) == len(leaked)
+
+
+def test_a_seed_that_gives_a_question_away_is_a_leak_of_train(
+    pool: list[Instruction], set_params: Callable[..., None]
+) -> None:
+    path = Path("data/seeds/bgp_knowledge.jsonl")
+    seeds = listed(path)
+    write_jsonl(path, [*seeds, seeds[0] | {"id": "careless", "instruction": QUESTION}])
+    set_params(**{"split.max_leakage": 0.0, "split.val_size": 0, "split.test_size": 0})
+    with pytest.raises(StageError, match=r"^1 of \d+ questions are found in train, more than split\.max_leakage \(0\)"):
+        split.main()
+
+
+def test_a_side_that_was_asked_for_and_is_empty_is_told(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_params(**{"split.val_size": 0.003, "split.test_size": 0})
+    for seed in range(20):
+        set_params(**{"split.seed": seed})
+        split.main()
+        told = "warning: val holds 0 rows, asked for were 1; the biggest group" in capsys.readouterr().out
+        assert told == (not read_json(split.METRICS)["rows"]["val"])
+        if told:
+            break
+    else:
+        pytest.fail("val was never empty")
+
+
+# --- foreign data
+
+
+@pytest.mark.parametrize("name", ["foreign.jsonl", "foreign.json"])
+def test_of_foreign_data_all_that_was_planted_is_dropped_for_its_reason_and_the_rest_is_kept(
+    pool: list[Instruction], set_params: Callable[..., None], name: str
+) -> None:
+    truth = write_foreign(Path("data/extra") / name, 4000 if name.endswith("l") else 1000, 1)
+    set_params(**{"split.extra": [name]})
+    split.main()
+    unit = "line" if name.endswith("l") else "item"
+    drops = {drop[unit]: drop for drop in dropped()}
+    assert {number: drop["reason"] for number, drop in drops.items()} == truth.reasons
+    assert read_json(split.METRICS)["dropped"] == Counter(truth.reasons.values())
+    assert len(drops) == len(dropped())
+
+    side = {r["instruction"]: name for name, rows in outs().items() for r in rows if r["source"] == "extra"}
+    kept = [r["instruction"] for rows in outs().values() for r in rows if r["source"] == "extra"]
+    assert Counter(kept) == Counter(truth.instructions.values())
+    for number, original in truth.originals.items():
+        if truth.kinds[number] == "near_duplicate":
+            assert side[truth.instructions[number]] == side[truth.instructions[original]]
+    faults = {*FAULTS, *LINE_FAULTS, "truncated"} if unit == "line" else {*FAULTS}
+    assert set(truth.kinds.values()) == {*KEPT, *faults}
+    assert set(side.values()) == {"train", "val", "test"}

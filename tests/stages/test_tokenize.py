@@ -1,0 +1,491 @@
+"""The stage that tokenizes: what is trained on, what is dropped or cut, and the same bytes by any number of workers."""
+
+import csv
+import json
+import os
+import pydoc
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from netllama.core.errors import StageError
+from netllama.core.files import canonical_json, read_json, read_jsonl, write_jsonl
+from netllama.core.sections import Tokenize
+from netllama.core.tokenized_rows import template_hash
+from netllama.rendering.renderer import Renderer, load_renderer, require_same_template
+from netllama.tokenizing.encoder import Encoder
+from netllama.tokenizing.worker_pool import in_order
+from stages import tokenize
+from tests.support.clones import ROOT
+
+Row = dict[str, Any]
+
+ROWS = {
+    "train": [
+        ("bgp-1", "bgp", "What is a MED?", "", "A metric.\n"),
+        ("pkt-1", "pkt", "Decode this header.", "45 00\n  00 28", "```python\nif x:\n    y = 'é👩'\n```"),
+        ("bgp-2", "bgp", "List the states.", "", "Idle, Connect, Active, OpenSent, OpenConfirm, Established. " * 6),
+    ],
+    "val": [("bgp-3", "bgp", "What is an AS?", "", "  A network under one policy.")],
+    "test": [("pkt-2", "pkt", "Which port has BGP?", "", "179")],
+}
+
+
+def records(side: str) -> list[Row]:
+    keys = ("id", "family", "instruction", "input", "output")
+    return [dict(zip(keys, row, strict=True)) | {"source": "generated"} for row in ROWS[side]]
+
+
+@pytest.fixture
+def splits(workdir: Path, tiny_tokenizer: Any) -> Path:
+    """The workdir with the three splits and the tiny tokenizer."""
+    tiny_tokenizer.save_pretrained(workdir / "models" / "tokenizer")
+    for side, path in tokenize.SPLITS.items():
+        write_jsonl(path, records(side))
+    return workdir
+
+
+def tokenized(side: str) -> list[Row]:
+    return pq.read_table(tokenize.TOKENIZED[side]).to_pylist()
+
+
+def written() -> dict[Path, bytes]:
+    """All that the stage writes."""
+    paths = [*tokenize.TOKENIZED.values(), tokenize.PREVIEW, tokenize.OVER_LENGTH, tokenize.METRICS, tokenize.LENGTHS]
+    return {path: path.read_bytes() for path in paths}
+
+
+def named(function: str) -> Any:
+    """What a worker process is built with, as it finds it, too: test modules are nowhere on its path."""
+    return partial(pydoc.locate, function)
+
+
+def run_as_process(code: str, hash_seed: str = "0") -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}
+    code = f"import os; from stages import tokenize; {code}"
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+def params(**changes: Any) -> Tokenize:
+    values = {"template": "chat", "system_prompt": "", "max_length": 100, "over_length": "drop"}
+    return Tokenize.model_validate(values | {"train_on_prompt": False} | changes)
+
+
+def expected_parts(row: Row) -> tuple[str, str]:
+    """Prompt and answer in the template of the tiny tokenizer, written out by hand."""
+    asked = row["instruction"] + ("\n\n" + row["input"] if row["input"] else "")
+    return f"<|start|>user\n{asked}<|end|>\n<|start|>assistant\n", f"{row['output'].strip()}<|end|>"
+
+
+def test_the_loss_covers_the_answer_and_its_end_and_nothing_else(splits: Path, tiny_tokenizer: Any) -> None:
+    tokenize.main()
+    for side in ROWS:
+        rows = tokenized(side)
+        assert [row["id"] for row in rows] == [record["id"] for record in records(side)]
+        for row, record in zip(rows, records(side), strict=True):
+            prompt, answer = expected_parts(record)
+            assert row["input_ids"] == tiny_tokenizer(prompt + answer, add_special_tokens=False)["input_ids"]
+            assert tiny_tokenizer.decode(row["input_ids"][: row["loss_start"]]) == prompt
+            assert tiny_tokenizer.decode(row["input_ids"][row["loss_start"] :]) == answer
+            assert row["loss_start"] == row["answer_start"]
+            assert row["length"] == len(row["input_ids"])
+            assert (row["family"], row["source"]) == (record["family"], record["source"])
+
+
+@pytest.mark.parametrize("template", ["chat", "alpaca"])
+def test_the_end_of_sequence_is_trained_in_every_row(
+    splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any, template: str
+) -> None:
+    set_params(**{"tokenize.template": template})
+    tokenize.main()
+    for row in (row for side in ROWS for row in tokenized(side)):
+        assert row["input_ids"][-1] == tiny_tokenizer.eos_token_id
+        assert 0 < row["loss_start"] < row["length"] - 1
+
+
+def test_with_train_on_prompt_the_loss_covers_all_but_the_measure_only_the_answer(
+    splits: Path, set_params: Callable[..., None]
+) -> None:
+    tokenize.main()
+    starts = [row["answer_start"] for row in tokenized("train")]
+    set_params(**{"tokenize.train_on_prompt": True})
+    tokenize.main()
+    assert [row["loss_start"] for row in tokenized("train")] == [0, 0, 0]
+    assert [row["answer_start"] for row in tokenized("train")] == starts
+
+
+def test_a_system_prompt_reaches_the_ids(splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any) -> None:
+    set_params(**{"tokenize.system_prompt": "You know BGP."})
+    tokenize.main()
+    text = tiny_tokenizer.decode(tokenized("test")[0]["input_ids"])
+    assert text.startswith("<|start|>system\nYou know BGP.<|end|>\n<|start|>user\n")
+
+
+def test_rows_over_the_limit_are_dropped_whole_and_counted(
+    splits: Path, set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenize.main()
+    before = tokenized("train")
+    lengths = [row["length"] for row in before]
+    assert max(lengths) == lengths[2]
+    capsys.readouterr()
+    set_params(**{"tokenize.max_length": max(lengths) - 1})
+    tokenize.main()
+    assert tokenized("train") == before[:2]
+    metrics = read_json(tokenize.METRICS)["train"]
+    assert metrics == {
+        "rows": 2,
+        "dropped_too_long": 1,
+        "input_shortened": 0,
+        "tokens": sum(lengths[:2]),
+        "answer_tokens": sum(row["length"] - row["answer_start"] for row in before[:2]),
+        "longest": max(lengths[:2]),
+    }
+    assert "train: 2 rows, 1 over max_length dropped" in capsys.readouterr().out
+    why = f"{lengths[2]} tokens, max_length is {lengths[2] - 1}"
+    dropped = {"side": "train", "id": "bgp-2", "length": lengths[2], "change": "dropped", "why": why}
+    assert read_jsonl(tokenize.OVER_LENGTH) == [dropped]
+
+
+def test_a_row_of_exactly_the_limit_stays(splits: Path, set_params: Callable[..., None]) -> None:
+    tokenize.main()
+    longest = max(row["length"] for row in tokenized("train"))
+    set_params(**{"tokenize.max_length": longest})
+    tokenize.main()
+    assert len(tokenized("train")) == 3
+
+
+def test_a_limit_that_no_row_fits_says_how_short_the_shortest_is(splits: Path, set_params: Callable[..., None]) -> None:
+    tokenize.main()
+    shortest = min(row["length"] for row in tokenized("train"))
+    set_params(**{"tokenize.max_length": 5})
+    with pytest.raises(StageError, match=rf"^tokenize\.max_length 5: no train row fits, the shortest has {shortest}$"):
+        tokenize.main()
+
+
+def test_an_empty_side_is_an_empty_table(splits: Path) -> None:
+    tokenize.SPLITS["val"].write_text("")
+    tokenize.main()
+    assert tokenized("val") == []
+    assert read_json(tokenize.METRICS)["val"]["rows"] == 0
+
+
+def test_two_runs_write_the_same_bytes(splits: Path) -> None:
+    tokenize.main()
+    first = written()
+    for path in first:
+        path.unlink()
+    tokenize.main()
+    assert written() == first
+
+
+def test_the_bytes_do_not_depend_on_the_order_of_hashes(splits: Path) -> None:
+    tokenize.main()
+    first = written()
+    for seed in ("1", "2"):
+        for path in first:
+            path.unlink()
+        run_as_process("tokenize.main()", seed)
+        assert written() == first
+
+
+def test_the_preview_shows_both_parts_of_one_row_a_family_in_the_order_of_the_file(splits: Path) -> None:
+    tokenize.main()
+    preview = tokenize.PREVIEW.read_text(encoding="utf-8")
+    assert [line for line in preview.splitlines() if line.startswith("## ")] == [
+        f"## {row['id']}: {row['length']} tokens, loss on the last {row['length'] - row['loss_start']}"
+        for row in tokenized("train")[:2]
+    ]
+    for record in records("train")[:2]:
+        prompt, answer = expected_parts(record)
+        assert f"### read only\n\n````text\n{prompt}\n````\n\n### trained on\n\n````text\n{answer}\n````\n" in preview
+
+
+def test_the_preview_of_a_run_that_trains_on_the_prompt_has_nothing_that_is_only_read(
+    splits: Path, set_params: Callable[..., None]
+) -> None:
+    set_params(**{"tokenize.train_on_prompt": True})
+    tokenize.main()
+    preview = tokenize.PREVIEW.read_text(encoding="utf-8")
+    assert "### read only" not in preview
+    assert preview.count("### trained on") == 2
+
+
+def test_an_answer_that_merges_with_the_prompt_names_its_row(
+    splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any
+) -> None:
+    # As if the vocabulary had one token for the line feed that ends the prompt and the A that begins an answer.
+    path = splits / "models" / "tokenizer" / "tokenizer.json"
+    backend = json.loads(path.read_text(encoding="utf-8"))
+    backend["model"]["vocab"]["ĊA"] = len(tiny_tokenizer)
+    backend["model"]["merges"].insert(0, ["Ċ", "A"])
+    backend["pre_tokenizer"]["use_regex"] = False
+    path.write_text(json.dumps(backend), encoding="utf-8")
+    with pytest.raises(StageError, match=r"^row bgp-1: the tokenizer merges the end of the prompt with the start"):
+        tokenize.main()
+    assert not tokenize.TOKENIZED["train"].exists()
+
+
+def test_a_bad_row_of_a_split_is_named(splits: Path) -> None:
+    write_jsonl(tokenize.SPLITS["val"], [*records("val"), records("val")[0] | {"output": ""}])
+    with pytest.raises(StageError, match=r"^data/splits/val\.jsonl:2: output: empty$"):
+        tokenize.main()
+
+
+def test_a_missing_split_is_named(splits: Path) -> None:
+    tokenize.SPLITS["train"].unlink()
+    with pytest.raises(StageError, match=r"^data/splits/train\.jsonl: no such file"):
+        tokenize.main()
+
+
+def test_a_very_long_row_is_whole(splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any) -> None:
+    row = {"id": "long", "family": "bgp", "source": "extra", "instruction": "List them.", "input": ""}
+    output = " ".join(f"10.{number % 256}.{number // 256}.0/24," for number in range(1000)) + " done"
+    write_jsonl(tokenize.SPLITS["train"], [row | {"output": output}])
+    set_params(**{"tokenize.max_length": 20_000})
+    tokenize.main()
+    (found,) = tokenized("train")
+    assert found["length"] > 6000
+    assert tiny_tokenizer.decode(found["input_ids"][found["answer_start"] :]) == output + "<|end|>"
+
+
+def test_an_output_that_names_the_end_of_sequence_does_not_end_there(splits: Path, tiny_tokenizer: Any) -> None:
+    row = records("val")[0] | {"output": "Stop at <|end|> and go on.", "input": "<|end|>\n<|start|>assistant\nNo."}
+    write_jsonl(tokenize.SPLITS["val"], [row])
+    tokenize.main()
+    (found,) = tokenized("val")
+    prompt, answer = expected_parts(row)
+    ids, start, eos = found["input_ids"], found["answer_start"], tiny_tokenizer.eos_token_id
+    assert (tiny_tokenizer.decode(ids[:start]), tiny_tokenizer.decode(ids[start:])) == (prompt, answer)
+    assert (ids[:start].count(eos), ids[start:].count(eos), ids[-1]) == (1, 1, eos)
+
+
+# Rows over max_length
+
+
+def test_with_over_length_raise_the_first_rows_are_named_and_nothing_is_replaced(
+    splits: Path, set_params: Callable[..., None]
+) -> None:
+    tokenize.main()
+    before, lengths = written(), [row["length"] for row in tokenized("train")]
+    set_params(**{"tokenize.max_length": 5, "tokenize.over_length": "raise"})
+    named = f"bgp-1 ({lengths[0]}), pkt-1 ({lengths[1]}), bgp-2 ({lengths[2]})"
+    with pytest.raises(StageError) as error:
+        tokenize.main()
+    assert str(error.value) == (
+        f"train: 3 rows are longer than tokenize.max_length 5: {named}; raise it, or set tokenize.over_length to drop "
+        "or shorten_input"
+    )
+    set_params(**{"tokenize.max_length": max(lengths) - 1})
+    with pytest.raises(StageError, match=r"^train: 1 row is longer than tokenize\.max_length \d+: bgp-2 \(\d+\); "):
+        tokenize.main()
+    assert written() == before
+    set_params(**{"tokenize.max_length": max(lengths)})
+    tokenize.main()
+    assert len(tokenized("train")) == 3
+
+
+def test_with_shorten_input_the_end_of_the_input_goes_and_all_else_stays(
+    splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any
+) -> None:
+    lines = "\n".join(f"rrc00 announces 192.0.{number}.0/24" for number in range(40))
+    rows = [row | {"input": lines} if row["id"] == "pkt-1" else row for row in records("train")]
+    write_jsonl(tokenize.SPLITS["train"], rows)
+    set_params(**{"tokenize.max_length": 20_000})
+    tokenize.main()
+    lengths = {row["id"]: row["length"] for row in tokenized("train")}
+    limit = lengths["bgp-2"] - 1
+    set_params(**{"tokenize.max_length": limit, "tokenize.over_length": "shorten_input"})
+    tokenize.main()
+    first, cut = tokenized("train")
+    shortened, dropped = read_jsonl(tokenize.OVER_LENGTH)
+    kept = lines[: shortened["kept_characters"]]
+    prompt, answer = expected_parts(rows[1] | {"input": kept})
+    assert (first["id"], cut["id"]) == ("bgp-1", "pkt-1")
+    assert tiny_tokenizer.decode(cut["input_ids"][: cut["answer_start"]]) == prompt
+    assert tiny_tokenizer.decode(cut["input_ids"][cut["answer_start"] :]) == answer
+    assert limit - 3 <= cut["length"] <= limit
+    assert shortened | {"kept_characters": len(kept)} == {
+        "side": "train",
+        "id": "pkt-1",
+        "length": lengths["pkt-1"],
+        "change": "input shortened",
+        "why": f"{lengths['pkt-1']} tokens, max_length is {limit}",
+        "kept_length": cut["length"],
+        "kept_characters": len(kept),
+        "input_characters": len(lines),
+    }
+    assert dropped["id"] == "bgp-2"
+    assert dropped["why"] == f"{lengths['bgp-2']} tokens, max_length is {limit}; it has no input to shorten"
+    metrics = read_json(tokenize.METRICS)["train"]
+    assert (metrics["rows"], metrics["dropped_too_long"], metrics["input_shortened"]) == (2, 1, 1)
+
+
+TEXTS = st.text(alphabet="aZ0 \n\t.,é中👩\u200d\u0301<|end|>", min_size=1, max_size=40).filter(
+    lambda text: bool(text.strip())
+)
+
+
+@given(instruction=TEXTS, given_input=st.text(max_size=80), output=TEXTS, limit=st.integers(10, 160))
+@pytest.mark.parametrize("template", ["chat", "alpaca"])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_shortened_row_fits_and_is_the_row_of_a_shorter_input(
+    tiny_tokenizer: Any, template: str, instruction: str, given_input: str, output: str, limit: int
+) -> None:
+    renderer = Renderer(tiny_tokenizer, template, "")
+    row = {"id": "r", "family": "f", "source": "seed", "instruction": instruction, "input": given_input}
+    encoder = Encoder(renderer, params(max_length=limit, over_length="shorten_input", template=template))
+    chunk = encoder(Path("x.jsonl"), [(1, canonical_json(row | {"output": output}))])
+    whole, bare = renderer.render(instruction, output, given_input), renderer.render(instruction, output)
+    if chunk.kept.num_rows == 0:
+        assert len(bare.input_ids) > limit
+        assert chunk.over_length[0]["change"] == "dropped"
+        return
+    (found,) = chunk.kept.to_pylist()
+    assert found["length"] <= limit
+    if len(whole.input_ids) <= limit:
+        assert (found["input_ids"], chunk.over_length) == (whole.input_ids, [])
+    else:
+        kept = given_input[: chunk.over_length[0]["kept_characters"]]
+        rendered = renderer.render(instruction, output, kept)
+        assert len(kept) < len(given_input)
+        assert (found["input_ids"], found["answer_start"]) == (rendered.input_ids, rendered.answer_start)
+
+
+# What is told of it
+
+
+def test_the_lengths_of_all_rows_are_counted_in_sixteen_buckets_and_one_above(
+    splits: Path, set_params: Callable[..., None]
+) -> None:
+    tokenize.main()
+    longest = max(row["length"] for row in tokenized("train"))
+    set_params(**{"tokenize.max_length": longest - 1})
+    tokenize.main()
+    with open(tokenize.LENGTHS, encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == ["side", "length", "rows"]
+    for side in ROWS:
+        buckets = [row for row in table if row["side"] == side]
+        assert buckets.pop()["length"] == f"over {longest - 1} (dropped)"
+        assert len(buckets) <= 16
+        for bucket in buckets:
+            low, high = map(int, bucket["length"].split("-"))
+            assert int(bucket["rows"]) == sum(low <= row["length"] <= high for row in tokenized(side))
+    assert [row["rows"] for row in table if row["length"].startswith("over")] == ["1", "0", "0"]
+
+
+def test_each_side_says_which_template_it_was_rendered_with(splits: Path, set_params: Callable[..., None]) -> None:
+    set_params(**{"tokenize.system_prompt": "You know BGP."})
+    tokenize.main()
+    for path in tokenize.TOKENIZED.values():
+        require_same_template(
+            template_hash(path), load_renderer("models/tokenizer", "chat", "You know BGP."), str(path)
+        )
+        with pytest.raises(StageError, match=rf"^{path}: made with another tokenize\.system_prompt"):
+            require_same_template(template_hash(path), load_renderer("models/tokenizer", "chat", ""), str(path))
+
+
+# Worker processes
+
+
+@pytest.fixture
+def parallel(splits: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """`parallel(2)`: the train side, of three rows and more, takes two workers and two rows a chunk."""
+
+    def workers(number: int) -> None:
+        monkeypatch.setattr(tokenize, "PARALLEL_ROWS", 3)
+        monkeypatch.setattr(tokenize, "CHUNK_ROWS", 2)
+        monkeypatch.setattr(tokenize, "cores", lambda: number)
+
+    return workers
+
+
+def test_two_workers_write_the_bytes_of_one(
+    parallel: Callable[[int], None], set_params: Callable[..., None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row | {"id": f"{row['id']}-{number}"} for number in range(4) for row in records("train")]
+    write_jsonl(tokenize.SPLITS["train"], rows)
+    set_params(**{"tokenize.max_length": 60, "tokenize.over_length": "shorten_input"})
+    parallel(1)
+    tokenize.main()
+    one = written()
+    parallel(2)
+    tokenize.main()
+    assert written() == one
+    assert len(read_jsonl(tokenize.OVER_LENGTH)) == 8
+    assert pq.ParquetFile(tokenize.TOKENIZED["train"]).num_row_groups > 1
+    assert "Error" not in capfd.readouterr().err
+
+
+def test_an_error_in_a_worker_is_the_one_line_that_it_is_without(parallel: Callable[[int], None]) -> None:
+    lines = [canonical_json(row) for row in records("train") * 3]
+    lines[4] = '{"id": '
+    tokenize.SPLITS["train"].write_text("\n".join(lines) + "\n", encoding="utf-8")
+    parallel(2)
+    with pytest.raises(
+        StageError, match=r"^data/splits/train\.jsonl:5: not valid JSON \([A-Za-z ]+\); one object a line$"
+    ):
+        tokenize.main()
+    assert not tokenize.TOKENIZED["train"].exists()
+
+
+def test_few_rows_start_no_process(splits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netllama.tokenizing.worker_pool.ProcessPoolExecutor", None)
+    tokenize.main()
+
+
+def test_chunks_are_read_as_they_are_needed_and_come_back_in_their_order() -> None:
+    read = []
+
+    def chunks() -> Iterator[tuple[float]]:
+        for number in range(20):
+            read.append(number)
+            yield (-number,)
+
+    results = in_order(named("builtins.abs"), chunks(), 2)
+    assert next(results) == 0
+    assert len(read) == 5
+    assert list(results) == list(range(1, 20))
+
+
+def test_a_worker_that_is_killed_is_one_clear_line() -> None:
+    with pytest.raises(StageError, match=r"^a worker process ended before its work"):
+        list(in_order(named("os._exit"), [(9,), (9,)], 2))
+
+
+def test_no_worker_outlives_a_killed_parent(workdir: Path) -> None:
+    code = (
+        "import os, pydoc, signal; from functools import partial\n"
+        "from netllama.tokenizing.worker_pool import in_order\n"
+        "children = lambda: open(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read().split()\n"
+        "results = in_order(partial(pydoc.locate, 'time.sleep'), iter([(0.1,)] * 5 + [(60,)] * 9), 2); next(results)\n"
+        "print(*children(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGKILL
+    workers, deadline = done.stdout.split(), time.monotonic() + 20
+    assert len(workers) >= 2
+    while alive := [pid for pid in workers if Path(f"/proc/{pid}/exe").exists()]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.1)
+
+
+def test_a_killed_run_leaves_the_tables_as_they_were(splits: Path) -> None:
+    tokenize.main()
+    before = written()
+    write_jsonl(tokenize.SPLITS["train"], records("train")[:2])
+    killed = run_as_process("tokenize.Side.add = lambda *_: os.kill(os.getpid(), 9); tokenize.main()")
+    assert killed.returncode == -signal.SIGKILL
+    assert written() == before

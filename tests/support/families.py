@@ -1,0 +1,103 @@
+"""What the tests of Self-Instruct share: params, seed tasks, and a teacher in memory that answers by a script."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from netllama.core.files import canonical_json
+from netllama.core.params import Generate, read_params
+from netllama.core.records import SeedTask, load_seeds
+from netllama.selfinstruct.rounds import Family, grow
+from netllama.selfinstruct.task_pool import Questions
+from netllama.teacher.store import Request, Response, ResponseStore
+from netllama.teacher.wire import PATHS, body_of
+from tests.support.clones import ROOT
+from tests.support.openai_server import Answer, Asked, new_tasks, strict_answer
+
+TEACHER = "http://127.0.0.1/v1"
+FAMILIES = sorted(path.stem for path in (ROOT / "data" / "seeds").glob("*.jsonl"))
+PRICED = {"usd_per_million_prompt_tokens": "0.15", "usd_per_million_completion_tokens": "0.60"}
+
+
+def params(**changes: Any) -> Generate:
+    """The `generate` section of params.yaml for a teacher that is not the embedded one, with `changes`."""
+    ours = read_params(ROOT / "params.yaml").generate.model_dump()
+    return Generate(**ours | {"base_url": TEACHER, "model_name": "test"} | changes)
+
+
+def seeds_of(family: str) -> list[SeedTask]:
+    return load_seeds(ROOT / "data" / "seeds", family)
+
+
+def seed(name: str, size: int = 1, category: str = "one", **fields: str) -> SeedTask:
+    """A seed task of `size` estimated tokens and the instruction's own."""
+    texts = {"instruction": name, "input": "", "output": "x" * 4 * size} | fields
+    return SeedTask(id=name, category=category, reference="none", **texts)
+
+
+def family(
+    name: str = "bgp_knowledge",
+    seeds: Sequence[SeedTask] | None = None,
+    questions: Questions | None = None,
+    teacher: str = TEACHER,
+    **changes: Any,
+) -> Family:
+    settings = params(**changes)
+    kept_apart = questions or Questions()
+    return Family(name, f"Write tasks about {name}.", seeds or seeds_of(name), kept_apart, teacher, settings)
+
+
+def tasks_for(asked: Asked) -> Answer:
+    """New tasks in the form that was asked for: a pure function of the prompt."""
+    return Answer(strict_answer(asked) if "response_format" in asked.body else new_tasks(asked))
+
+
+class Scripted:
+    """A teacher in memory: what is stored, or the answer of `reply`; `asked` are the requests it was needed for."""
+
+    def __init__(self, reply: Callable[[Asked], Answer] = tasks_for, store: ResponseStore | None = None) -> None:
+        self.reply = reply
+        self.store = store or ResponseStore(Path("no such file"))
+        self.asked: list[Request] = []
+
+    async def ask_all(self, requests: list[Request]) -> list[Response]:
+        return [self.store.find(request) or self.answer(request) for request in requests]
+
+    def answer(self, request: Request) -> Response:
+        answer = self.reply(Asked(len(self.asked), PATHS[request.api], {}, body_of(request)))
+        self.asked.append(request)
+        response = Response(
+            key=request.key,
+            draw=request.draw,
+            model=request.model,
+            text=answer.refusal or answer.text,
+            finish_reason="refusal" if answer.refusal else answer.finish_reason,
+            max_tokens=request.max_tokens,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+        )
+        if self.store.live != Path("no such file"):
+            self.store.add(response)
+        return response
+
+
+def grown(*families: Family, teacher: Any = None) -> Any:
+    """The teacher, after the families have grown through it."""
+    teacher = teacher or Scripted()
+    asyncio.run(grow(families, teacher, lambda: None))
+    return teacher
+
+
+def texts_of(request: Request) -> str:
+    """All that the teacher reads."""
+    return request.prompt or "\n".join(message["content"] for message in request.messages or [])
+
+
+def rows_of(*families: Family) -> list[str]:
+    """Kept, rejected and answers, as they are written."""
+    return [
+        canonical_json(row)
+        for one in families
+        for row in (*(row.model_dump() for row in (*one.kept, *one.responses)), *one.rejected)
+    ]

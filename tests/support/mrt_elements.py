@@ -1,0 +1,195 @@
+"""Test support: MRT files read by mrtparse, a reader that is not ours, as flat lists of elements."""
+
+import csv
+import importlib
+import json
+import signal
+import tempfile
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from testbed.internet.archive import write_archive
+
+
+def _imported_mrtparse() -> Any:
+    """mrtparse lets SIGPIPE end the process that imports it: one write to a closed socket would end all tests."""
+    handler = signal.getsignal(signal.SIGPIPE)
+    try:
+        return importlib.import_module("mrtparse")
+    finally:
+        signal.signal(signal.SIGPIPE, handler)
+
+
+mrtparse = _imported_mrtparse()
+UPDATE = 2
+_SEGMENTS = {1: ("{", ",", "}"), 2: ("", " ", ""), 3: ("(", " ", ")"), 4: ("[", ",", "]")}
+
+
+@dataclass(frozen=True)
+class Element:
+    """One prefix of one peer in one record, or a change of state; text as mrtparse gives it."""
+
+    kind: str
+    """R (a table's entry), A (announcement), W (withdrawal) or S (state)."""
+    time: float
+    asn: int
+    peer: str
+    prefix: str = ""
+    path: str = ""
+    """As libbgpstream writes it: numbers with blanks between them, {1,2} a set, (1 2) and [1,2] in a confederation."""
+    origin: str = ""
+    next_hop: str = ""
+    med: int | None = None
+    communities: tuple[str, ...] = ()
+    large_communities: tuple[str, ...] = ()
+    atomic: bool = False
+    aggregator: str = ""
+    states: tuple[int, int] = (0, 0)
+
+    @property
+    def sequence(self) -> tuple[int, ...]:
+        return tuple(int(asn) for asn in self.path.split() if "{" not in asn)
+
+    @property
+    def origins(self) -> tuple[int, ...]:
+        return tuple(int(asn) for asn in self.path.split()[-1].strip("{}").split(","))
+
+
+def read_elements(path: Path) -> list[Element]:
+    """All elements in the order of the file. AssertionError for a record that mrtparse does not read to its end."""
+    peers: list[dict[str, Any]] = []
+    elements = []
+    for record in mrtparse.Reader(str(path)):
+        data = record.data
+        assert not getattr(record, "err", None), (path, record.err, record.err_msg)
+        time = int(next(iter(data["timestamp"])))
+        if "microsecond_timestamp" in data:
+            time = time + data["microsecond_timestamp"] / 1_000_000  # type: ignore[assignment]
+        if "peer_entries" in data:
+            peers = data["peer_entries"]
+        elif "rib_entries" in data:
+            prefix = f"{data['prefix']}/{data['length']}"
+            assert data["entry_count"] == len(data["rib_entries"])
+            for entry in data["rib_entries"]:
+                peer = peers[entry["peer_index"]]
+                assert int(next(iter(entry["originated_time"]))) < time
+                who = int(peer["peer_as"]), peer["peer_ip"]
+                elements.append(Element("R", time, *who, prefix, **_attributes(entry["path_attributes"])))
+        else:
+            elements += _of_session(time, data)
+    return elements
+
+
+def _of_session(time: float, data: dict[str, Any]) -> list[Element]:
+    who = int(data["peer_as"]), data["peer_ip"]
+    if "old_state" in data:
+        states = int(next(iter(data["old_state"]))), int(next(iter(data["new_state"])))
+        return [Element("S", time, *who, states=states)]
+    message = data["bgp_message"]
+    assert list(message["type"]) == [UPDATE]
+    gone, told = list(message["withdrawn_routes"]), list(message["nlri"])
+    for attribute in message["path_attributes"]:
+        code = next(iter(attribute["type"]))
+        if code == 14:
+            told += attribute["value"]["nlri"]
+        if code == 15:
+            gone += attribute["value"]["withdrawn_routes"]
+    attributes = _attributes(message["path_attributes"])
+    return [Element("W", time, *who, f"{each['prefix']}/{each['length']}") for each in gone] + [
+        Element("A", time, *who, f"{each['prefix']}/{each['length']}", **attributes) for each in told
+    ]
+
+
+def _attributes(attributes: list[dict[str, Any]]) -> dict[str, Any]:
+    value = {next(iter(each["type"])): each["value"] for each in attributes if "value" in each}
+    codes = {next(iter(each["type"])) for each in attributes}
+    segments = []
+    for segment in value.get(2, []):
+        opening, separator, closing = _SEGMENTS[next(iter(segment["type"]))]
+        segments.append(opening + separator.join(segment["value"]) + closing)
+    reach = value.get(14, {})
+    return {
+        "path": " ".join(segments),
+        "origin": next(iter(value[1].values())) if 1 in value else "",
+        "next_hop": value.get(3) or (reach["next_hop"][0] if reach else ""),
+        "med": value.get(4),
+        "communities": tuple(value.get(8, ())),
+        "large_communities": tuple(value.get(32, ())),
+        "atomic": 6 in codes,
+        "aggregator": f"{value[7]['as']} {value[7]['id']}" if 7 in value else "",
+    }
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A scenario on disk, and what mrtparse finds in it."""
+
+    folder: Path
+
+    @cached_property
+    def truth(self) -> dict[str, Any]:
+        truth: dict[str, Any] = json.loads((self.folder / "truth.json").read_text(encoding="utf-8"))
+        return truth
+
+    @cached_property
+    def index(self) -> list[list[str]]:
+        with (self.folder / "index.csv").open(newline="") as file:
+            return list(csv.reader(file))
+
+    @cached_property
+    def files(self) -> dict[str, list[Element]]:
+        """Path -> elements, in the order of the index: a collector's table, then its updates."""
+        return {row[0]: _read_once((self.folder / row[0]).read_bytes(), self.folder / row[0]) for row in self.index}
+
+    def of(self, collector: str, kind: str) -> list[Element]:
+        """The elements of a collector's ribs or updates."""
+        return [each for row in self.index if (row[3], row[2]) == (collector, kind) for each in self.files[row[0]]]
+
+    @cached_property
+    def ribs(self) -> list[Element]:
+        return [element for name in self.truth["collectors"] for element in self.of(name, "ribs")]
+
+    @cached_property
+    def updates(self) -> list[Element]:
+        """Ordered within each collector, and so within each peer."""
+        return [element for name in self.truth["collectors"] for element in self.of(name, "updates")]
+
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        return [event for event in self.truth["events"] if event["kind"] in kinds]
+
+    @cached_property
+    def histories(self) -> dict[tuple[str, str], list[Element]]:
+        """(peer, prefix) -> its table entry, where it has one, and its announcements and withdrawals."""
+        histories: dict[tuple[str, str], list[Element]] = {}
+        for element in self.ribs + self.updates:
+            if element.kind != "S":
+                histories.setdefault((element.peer, element.prefix), []).append(element)
+        return histories
+
+
+_READ: dict[bytes, list[Element]] = {}
+
+
+def _read_once(content: bytes, path: Path) -> list[Element]:
+    """All scenarios of a seed have the same tables: they are read once."""
+    if content not in _READ:
+        _READ[content] = read_elements(path)
+    return _READ[content]
+
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="archives-")
+
+
+def archived(name: str, seed: int = 1) -> Archive:
+    """Written and read once for all tests of a process."""
+    return _archived(name, seed)
+
+
+@cache
+def _archived(name: str, seed: int) -> Archive:
+    folder = Path(_FOLDER.name) / f"{name}-{seed}"
+    folder.mkdir()
+    write_archive(name, seed, folder)
+    return Archive(folder)

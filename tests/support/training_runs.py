@@ -1,0 +1,86 @@
+"""Params of the sections `lora` and `train` for tests, and runs of the training loop on a tiny model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netllama.core.params import read_params
+from netllama.core.sections import Lora, Train
+from tests.support.clones import ROOT
+
+SMALL = {
+    "max_steps": 4,
+    "per_device_train_batch_size": 2,
+    "per_device_eval_batch_size": 2,
+    "learning_rate": 0.01,
+    "lr_scheduler_type": "constant",
+    "warmup_ratio": 0.0,
+    "logging_steps": 1,
+    "eval_steps": 2,
+    "save_steps": 1,
+}
+
+
+def lora_params(**changes: Any) -> Lora:
+    """As shipped, but of rank 4 and without dropout, and `changes`."""
+    shipped = read_params(ROOT / "params.yaml").lora.model_dump()
+    return Lora(**shipped | {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0} | changes)
+
+
+def train_params(**changes: Any) -> Train:
+    """As shipped, but four steps of two rows, all logged, and `changes`."""
+    return Train(**read_params(ROOT / "params.yaml").train.model_dump() | SMALL | changes)
+
+
+def make_run(
+    folder: Path,
+    rows: list[dict[str, Any]],
+    validation: list[dict[str, Any]] | None = None,
+    lora: dict[str, Any] | None = None,
+    precision: str = "fp32",
+    quantization: str = "none",
+    quantized_weights: str = "auto",
+    accelerator: Any = None,
+    **train: Any,
+) -> Any:
+    """A `Run` over `rows`, ready to fit."""
+    from netllama.models.loading import load_base
+    from netllama.training.loop import Run
+    from netllama.training.setup import build, make_accelerator
+
+    params = train_params(**train)
+    accelerator = accelerator or make_accelerator(precision)
+    base = load_base(folder, precision, quantization, True, quantized_weights)
+    model, start = build(base, lora_params(**lora or {}), params, folder)
+    run = Run(model, rows, validation or [], params, accelerator)
+    run.start = start  # type: ignore[attr-defined]
+    return run
+
+
+def randomize(run: Any, std: float = 0.05) -> None:
+    """B matrices that are not zero, so that every layer adds to the output and A gets a gradient."""
+    import torch
+
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, weight in run.weights:
+            if "lora_B" in name:
+                weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+
+
+def killed_after(step: int, run: Any, folder: Path) -> None:
+    """`run` up to its checkpoint of `step` in `folder`, where it ends without doing anything more."""
+    from netllama.training.checkpoints import Checkpoints
+
+    class Killed(Exception):
+        pass
+
+    class Last(Checkpoints):
+        def save(self, state: dict[str, Any]) -> None:
+            super().save(state)
+            if state["step"] == step:
+                raise Killed
+
+    with pytest.raises(Killed):
+        run.fit(Last(folder))

@@ -1,0 +1,252 @@
+"""What the encoders wrote, mrtparse and the pybgpstream replay read alike, element by element.
+
+mrtparse is the independent reader; the replay's stream is the one that analysis code sees.
+"""
+
+import gzip
+import ipaddress
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from testbed.internet.archive import _gzip
+from testbed.internet.bgp import (
+    AS_CONFED_SEQUENCE,
+    AS_CONFED_SET,
+    AS_SEQUENCE,
+    AS_SET,
+    MAX_MESSAGE,
+    Attributes,
+    sequence,
+    update,
+)
+from testbed.internet.mrt_writer import (
+    ESTABLISHED,
+    IDLE,
+    Session,
+    bgp4mp_message,
+    bgp4mp_state_change,
+    peer_index_table,
+    rib,
+)
+from testbed.internet.scenarios import ROUTING
+from tests.support.mrt_elements import Element, archived, read_elements
+from tests.support.stream_replay import imported
+
+START = 1709625600
+STATES = ("", "IDLE", "CONNECT", "ACTIVE", "OPENSENT", "OPENCONFIRM", "ESTABLISHED")
+
+asns = st.integers(1, 2**32 - 1)
+halves = st.integers(0, 2**16 - 1)
+
+
+@st.composite
+def prefixes(draw: st.DrawFn, version: int) -> str:
+    bits = 32 if version == 4 else 128
+    length = draw(st.integers(0, bits))
+    network = draw(st.integers(0, 2**bits - 1)) >> (bits - length) << (bits - length)
+    kind = ipaddress.IPv4Network if version == 4 else ipaddress.IPv6Network
+    return str(kind((network, length)))
+
+
+def addresses(version: int) -> st.SearchStrategy[str]:
+    return st.ip_addresses(v=version).map(str)  # type: ignore[arg-type]
+
+
+segments = st.lists(
+    st.tuples(
+        st.sampled_from([AS_SET, AS_SEQUENCE, AS_CONFED_SEQUENCE, AS_CONFED_SET]),
+        st.lists(asns, min_size=1, max_size=5).map(tuple),
+    ),
+    max_size=3,
+).map(tuple)
+
+
+def attributes(version: int) -> st.SearchStrategy[Attributes]:
+    return st.builds(
+        Attributes,
+        as_path=segments,
+        next_hop=addresses(version),
+        origin=st.integers(0, 2),
+        med=st.none() | st.integers(0, 2**32 - 1),
+        local_pref=st.none() | st.integers(0, 2**32 - 1),
+        atomic_aggregate=st.booleans(),
+        aggregator=st.none() | st.tuples(asns, addresses(4)),
+        communities=st.lists(st.tuples(halves, halves), max_size=80).map(tuple),
+        large_communities=st.lists(st.tuples(asns, asns, asns), max_size=3).map(tuple),
+    )
+
+
+def sessions(version: int) -> st.SearchStrategy[Session]:
+    return st.builds(Session, asns, addresses(version), asns, addresses(version))
+
+
+@st.composite
+def updates(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, Session, Attributes | None]], float]:
+    """(MRT record, what is in it: (A or W, prefix, session, attributes), time)."""
+    version = draw(st.sampled_from([4, 6]))
+    session, routes = draw(sessions(version)), draw(attributes(version))
+    announced = draw(st.lists(prefixes(version), max_size=4, unique=True))
+    withdrawn = draw(st.lists(prefixes(version), max_size=4, unique=True))
+    microseconds = draw(st.integers(0, 999_999))
+    extended = draw(st.booleans())
+    time = START + microseconds / 1_000_000 if extended else START
+    record = bgp4mp_message(time, session, update(announced, withdrawn, routes), extended)
+    inside = [("W", prefix, session, None) for prefix in withdrawn]
+    return record, inside + [("A", prefix, session, routes) for prefix in announced], time
+
+
+def replayed(path: Path, kind: str) -> list[Any]:
+    stream = imported("pybgpstream").BGPStream(data_interface="singlefile")
+    stream.set_data_interface_option("singlefile", f"{kind}-file", str(path))
+    return list(stream)
+
+
+def path_text(path: tuple[tuple[int, tuple[int, ...]], ...]) -> str:
+    """The text of libbgpstream's bgpstream_as_path_snprintf for these segments."""
+    marks = {AS_SET: "{,}", AS_SEQUENCE: " ", AS_CONFED_SEQUENCE: "( )", AS_CONFED_SET: "[,]"}
+    texts = []
+    for kind, members in path:
+        mark = marks[kind]
+        opening, separator, closing = mark if len(mark) == 3 else ("", mark, "")
+        texts.append(opening + separator.join(map(str, members)) + closing)
+    return " ".join(texts)
+
+
+def seen(element: Element) -> tuple[Any, ...]:
+    """What a stream shows of an element that mrtparse read."""
+    who = (element.kind, element.time, element.asn, ipaddress.ip_address(element.peer))
+    if element.kind == "S":
+        return (*who, *(STATES[state] for state in element.states))
+    prefix = ipaddress.ip_network(element.prefix)
+    if element.kind == "W":
+        return (*who, prefix)
+    return (*who, prefix, element.path, ipaddress.ip_address(element.next_hop), set(element.communities))
+
+
+def shown(element: Any) -> tuple[Any, ...]:
+    """The same of an element of the stream."""
+    fields = element.fields
+    who = (element.type, element.time, element.peer_asn, ipaddress.ip_address(element.peer_address))
+    if element.type == "S":
+        return (*who, fields["old-state"].upper(), fields["new-state"].upper())
+    prefix = ipaddress.ip_network(fields["prefix"])
+    if element.type == "W":
+        return (*who, prefix)
+    return (*who, prefix, fields["as-path"], ipaddress.ip_address(fields["next-hop"]), fields["communities"])
+
+
+def written(kind: str, time: float, session: Session, prefix: str, routes: Attributes | None) -> tuple[Any, ...]:
+    """The same of what went into the encoder."""
+    who = (kind, time, session.peer_asn, ipaddress.ip_address(session.peer_address), ipaddress.ip_network(prefix))
+    if routes is None:
+        return who
+    communities = {f"{asn}:{value}" for asn, value in routes.communities}
+    return (*who, path_text(routes.as_path), ipaddress.ip_address(routes.next_hop), communities)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.lists(updates(), min_size=1, max_size=4))
+def test_a_written_update_is_read_alike_by_both(
+    tmp_path_factory: pytest.TempPathFactory, messages: list[tuple[bytes, list[Any], float]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "updates.mrt"
+    path.write_bytes(b"".join(record for record, _, _ in messages))
+    inside = [
+        written(kind, time, session, prefix, routes)
+        for _, elements, time in messages
+        for kind, prefix, session, routes in elements
+    ]
+    assert [seen(element) for element in read_elements(path)] == inside
+    assert [shown(element) for element in replayed(path, "upd")] == inside
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from([4, 6]).flatmap(lambda version: st.tuples(st.just(version), attributes(version))))
+def test_the_attributes_that_no_stream_shows_are_read_by_mrtparse(
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[int, Attributes]
+) -> None:
+    version, routes = drawn
+    path = tmp_path_factory.getbasetemp() / "attributes.mrt"
+    session = Session(1, "192.0.2.1", 2, "192.0.2.2") if version == 4 else Session(1, "2001:db8::1", 2, "2001:db8::2")
+    prefix = "192.0.2.0/24" if version == 4 else "2001:db8::/32"
+    path.write_bytes(bgp4mp_message(START, session, update([prefix], [], routes)))
+    (element,) = read_elements(path)
+    assert element.origin == ("IGP", "EGP", "INCOMPLETE")[routes.origin]
+    assert (element.med, element.atomic) == (routes.med, routes.atomic_aggregate)
+    assert element.aggregator == ("" if routes.aggregator is None else "{} {}".format(*routes.aggregator))
+    assert element.large_communities == tuple(":".join(map(str, triple)) for triple in routes.large_communities)
+    assert element.communities == tuple(f"{asn}:{value}" for asn, value in routes.communities)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_a_written_table_is_read_alike_by_both(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    version = data.draw(st.sampled_from([4, 6]))
+    peers = data.draw(st.lists(sessions(4) | sessions(6), min_size=1, max_size=4))
+    records, inside = [peer_index_table(START, "192.0.2.9", peers)], []
+    for number, prefix in enumerate(data.draw(st.lists(prefixes(version), min_size=1, max_size=3, unique=True))):
+        entries = data.draw(
+            st.lists(
+                st.tuples(st.integers(0, len(peers) - 1), st.integers(1, START - 1), attributes(version)), max_size=3
+            )
+        )
+        records.append(rib(START, number, prefix, entries))
+        inside += [written("R", START, peers[index], prefix, routes) for index, _, routes in entries]
+    path = tmp_path_factory.getbasetemp() / "table.mrt"
+    path.write_bytes(b"".join(records))
+    assert [seen(element) for element in read_elements(path)] == inside
+    assert [shown(element) for element in replayed(path, "rib")] == inside
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_a_change_of_state_is_read_alike_by_both(tmp_path: Path, extended: bool) -> None:
+    session, path = Session(65551, "2001:db8::1", 12654, "2001:db8::2"), tmp_path / "states.mrt"
+    changes = [(ESTABLISHED, IDLE), (IDLE, 2), (2, 3), (3, 4), (4, 5), (5, ESTABLISHED)]
+    path.write_bytes(b"".join(bgp4mp_state_change(START, session, *change, extended) for change in changes))
+    inside = [
+        ("S", START, 65551, ipaddress.ip_address("2001:db8::1"), STATES[old], STATES[new]) for old, new in changes
+    ]
+    assert [seen(element) for element in read_elements(path)] == inside
+    assert [shown(element) for element in replayed(path, "upd")] == inside
+
+
+@pytest.mark.parametrize("name", ROUTING)
+def test_every_file_of_a_scenario_is_read_alike_by_both(name: str) -> None:
+    archive = archived(name)
+    for path, _, kind, *_ in archive.index:
+        if kind == "updates" or name == "mixed":  # the tables are the same in all scenarios
+            stream = replayed(archive.folder / path, "rib" if kind == "ribs" else "upd")
+            assert [shown(element) for element in stream] == [seen(element) for element in archive.files[path]], path
+
+
+def test_reading_with_mrtparse_leaves_broken_pipes_to_python() -> None:
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
+
+
+def test_a_message_above_4096_octets_is_refused() -> None:
+    many = [f"10.{number // 256}.{number % 256}.0/24" for number in range(1024)]
+    with pytest.raises(ValueError, match=f"at most {MAX_MESSAGE}"):
+        update(many, [], Attributes(sequence(64500), "192.0.2.1"))
+    assert len(update(many[:1000], [], Attributes(sequence(64500), "192.0.2.1"))) <= MAX_MESSAGE
+
+
+def test_an_announcement_without_attributes_a_prefix_with_host_bits_and_a_mixed_session_are_refused() -> None:
+    with pytest.raises(ValueError, match="path attributes"):
+        update(["192.0.2.0/24"])
+    with pytest.raises(ValueError, match="host bits"):
+        update([], ["192.0.2.1/24"])
+    with pytest.raises(ValueError, match="two address families"):
+        bgp4mp_message(START, Session(1, "192.0.2.1", 2, "2001:db8::2"), update([], ["192.0.2.0/24"]))
+
+
+@pytest.mark.parametrize("size", [0, 1, 0xFFFF, 0x10000, 200_000])
+def test_a_gz_file_is_a_plain_one_without_time_and_name(size: int) -> None:
+    data = bytes(number % 251 for number in range(size))
+    written = _gzip(data)
+    assert (written[3], written[4:8]) == (0, b"\0\0\0\0")
+    assert gzip.decompress(written) == data
