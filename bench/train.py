@@ -67,9 +67,10 @@ class Trained:
 def tokenized_rows(folder: Path) -> list[dict[str, Any]]:
     """ROWS seed tasks, evenly spaced over all of them in the order of their length, in the files' order."""
     from netllama.core.records import load_seeds
+    from netllama.core.sections import PromptParams
     from netllama.rendering.renderer import load_renderer
 
-    renderer, rows = load_renderer(folder, "chat", ""), []
+    renderer, rows = load_renderer(folder, PromptParams(template="chat", system_prompt="")), []
     for path in sorted(SEEDS.glob("*.jsonl")):
         for task in load_seeds(SEEDS, path.stem):
             rendered = renderer.render(task.instruction, task.output, task.input)
@@ -143,19 +144,18 @@ def train_ours(
     from pkgutil import resolve_name
     from unittest.mock import patch
 
-    from netllama.core.sections import Lora, Train
+    from netllama.core.sections import LoadingParams, LoraParams, TrainParams
     from netllama.models.loading import load_base
     from netllama.training.loop import Run
     from netllama.training.setup import build, make_accelerator
 
-    lora = Lora(**LORA, bias="none", use_rslora=False, use_dora=False, init_lora_weights="default")
-    shared = {name: value for name, value in HYPERPARAMETERS.items() if name in Train.model_fields}
-    params = Train(
+    lora = LoraParams(**LORA, use_rslora=False, use_dora=False, init_lora_weights="default")
+    shared = {name: value for name, value in HYPERPARAMETERS.items() if name in TrainParams.model_fields}
+    params = TrainParams(
         **shared,
         seed=seed,
         max_steps=steps,
         per_device_eval_batch_size=BATCH,
-        max_tokens_per_batch=0,
         warmup_ratio=0.0,
         loraplus_lr_ratio=1.0,
         neftune_noise_alpha=0.0,
@@ -171,7 +171,10 @@ def train_ours(
             owner, _, attribute = name.rpartition(".")
             stack.enter_context(patch.object(resolve_name(owner), attribute, replacement))
         accelerator = make_accelerator("bf16")
-        base = load_base(folder, "bf16", "nf4", True, quantized_weights)
+        loading = LoadingParams(
+            precision="bf16", quantization="nf4", double_quantization=True, quantized_weights=quantized_weights
+        )
+        base = load_base(folder, loading)
         model, _ = build(base, lora, params, folder)
         run, ends = Run(model, rows, (), params, accelerator), []
         update = run._update

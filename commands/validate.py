@@ -1,6 +1,6 @@
 """Check the hand-written content: seed tasks and questions, by themselves and against each other.
 
-Reads  data/seeds/, data/questions/, data/prompts/, params `generate`
+Reads  data/seeds/, data/questions/, data/prompts/, params `families`, `filters`, `contamination`
 Run    python -m commands.validate            # forms, duplicates, overlap, references, what guessing gets
        python -m commands.validate --run      # and every script in them, against two replay networks
 
@@ -24,8 +24,9 @@ from tqdm import tqdm
 from netllama.code_tasks.code_answers import VARIANTS, answered, differences, execute, failure
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch
-from netllama.core.params import load_params
+from netllama.core.params import View
 from netllama.core.records import Question, SeedTask, load_questions, load_seeds, require_unique_ids
+from netllama.core.sections import ContaminationParams, Families, FilterParams
 from netllama.selfinstruct.candidate_filters import python_blocks
 from netllama.selfinstruct.contract import Candidate
 from netllama.selfinstruct.task_pool import Pool, Questions
@@ -49,15 +50,20 @@ SIGNIFICANCE = 0.05
 Seeds = dict[str, list[SeedTask]]
 
 
-def of_seeds(seeds: Seeds, questions: Sequence[Question], generate: Any) -> Iterator[str]:
+class Needs(View):
+    """The params of this command."""
+
+    families: Families
+    filters: FilterParams
+    contamination: ContaminationParams
+
+
+def of_seeds(seeds: Seeds, questions: Sequence[Question], needs: Needs) -> Iterator[str]:
     """What generate would reject, were the seeds its candidates; the nearness of texts is `overlap`'s."""
     asked = Questions(questions)
     for family, own in seeds.items():
         directive = read_text(PROMPTS / f"{family}.txt")
-        try:
-            pool = Pool(family, [], directive, asked, generate)
-        except ValueError as error:
-            raise StageError(f"params.yaml: generate.filters: {error}") from None
+        pool = Pool(family, [], directive, asked, needs.filters, needs.contamination.similarity_threshold)
         for seed in own:
             reason = pool.judge(Candidate(seed.instruction, seed.input, seed.output, seed.category)).reason
             if reason and reason not in ("near_duplicate", "near_question"):
@@ -77,7 +83,7 @@ def of_questions(questions: Sequence[Question], families: Sequence[str]) -> Iter
         if clusters[question.cluster] == 1:
             yield f"{question.id}: nothing else is in its cluster {question.cluster}"
         if question.family not in families:
-            yield f"{question.id}: no family {question.family} in generate.families"
+            yield f"{question.id}: params.yaml: families does not list {question.family}"
         if len({option.casefold().strip() for option in question.options}) != len(question.options):
             yield f"{question.id}: two options are the same"
         if question.kind == "blank" and question.question.count("____") != 1:
@@ -168,8 +174,8 @@ def main() -> None:
     )
     parser.add_argument("--run", action="store_true", help="run every script on two networks, too (two minutes)")
     given = parser.parse_args()
-    generate: Any = load_params("generate").generate
-    seeds = {family: load_seeds(SEEDS, family) for family in generate.families}
+    needs = Needs.load()
+    seeds = {family: load_seeds(SEEDS, family) for family in needs.families}
     questions = load_questions(QUESTIONS)
     rows: list[SeedTask | Question] = [*itertools.chain.from_iterable(seeds.values()), *questions]
     require_unique_ids(f"{SEEDS}/ and {QUESTIONS}/", rows)
@@ -178,11 +184,11 @@ def main() -> None:
     print(table(seeds, questions, [*each, *together]))
     found = [
         *of_rows(rows),
-        *of_seeds(seeds, questions, generate),
-        *of_questions(questions, generate.families),
-        *overlap.near_seeds(seeds, generate.rouge_threshold),
-        *overlap.near_questions(questions, generate.rouge_threshold),
-        *overlap.seeds_near_questions(seeds, questions, generate.question_threshold),
+        *of_seeds(seeds, questions, needs),
+        *of_questions(questions, needs.families),
+        *overlap.near_seeds(seeds, needs.filters.rouge_threshold),
+        *overlap.near_questions(questions, needs.filters.rouge_threshold),
+        *overlap.seeds_near_questions(seeds, questions, needs.contamination.similarity_threshold),
         *overlap.shared_runs(seeds, questions),
         *of_suites(each, PER_SUITE),
         *of_suites(together, [rule for suite in together for rule in suite.rules]),

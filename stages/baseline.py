@@ -1,8 +1,7 @@
 """The base model's answers and scores: what the tuned model is compared with.
 
 Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/splits/test.jsonl,
-       data/questions/, params `model.precision`, `model.quantization`, `model.double_quantization`,
-       `model.quantized_weights`, `tokenize.template`, `tokenize.system_prompt`, `evaluate`
+       data/questions/, params `loading`, `prompt`, `evaluate`
 Writes results/base.jsonl (every answer), metrics/baseline.json
 Run    python -m stages.baseline
 
@@ -13,7 +12,8 @@ from pathlib import Path
 
 from netllama.core.errors import run_stage
 from netllama.core.files import write_json, write_jsonl
-from netllama.core.params import load_params
+from netllama.core.params import View
+from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_base
 from netllama.models.reference import locate
 from netllama.scoring.measure import Material, measure
@@ -27,18 +27,18 @@ ANSWERS = Path("results/base.jsonl")
 METRICS = Path("metrics/baseline.json")
 
 
+class Needs(View):
+    """The params of this stage."""
+
+    loading: LoadingParams
+    prompt: PromptParams
+    evaluate: EvaluateParams
+
+
 def main() -> None:
-    params = load_params(
-        "model.precision",
-        "model.quantization",
-        "model.double_quantization",
-        "model.quantized_weights",
-        "tokenize.template",
-        "tokenize.system_prompt",
-        "evaluate",
-    )
-    material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, params)
-    model = load_base(locate(BASE), **vars(params.model))
+    needs = Needs.load()
+    material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
+    model = load_base(locate(BASE), needs.loading)
     metrics, answers = measure(model, material)
     write_jsonl(ANSWERS, answers)
     write_json(METRICS, metrics)

@@ -2,8 +2,7 @@
 
 Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet,
        data/splits/test.jsonl, data/questions/, metrics/baseline.json,
-       params `model.precision`, `model.quantization`, `model.double_quantization`, `model.quantized_weights`,
-       `tokenize.template`, `tokenize.system_prompt`, `evaluate`
+       params `loading`, `prompt`, `evaluate`
 Writes results/tuned.jsonl (every answer), metrics/evaluate.json (with `delta`: tuned - base)
 Run    python -m stages.evaluate
 """
@@ -13,7 +12,8 @@ from typing import Any
 
 from netllama.core.errors import run_stage
 from netllama.core.files import read_json, write_json, write_jsonl
-from netllama.core.params import load_params
+from netllama.core.params import View
+from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_adapter, load_base, read_training
 from netllama.models.reference import locate
 from netllama.rendering.renderer import require_same_template
@@ -28,6 +28,14 @@ QUESTIONS = Path("data/questions")
 BASELINE = Path("metrics/baseline.json")
 ANSWERS = Path("results/tuned.jsonl")
 METRICS = Path("metrics/evaluate.json")
+
+
+class Needs(View):
+    """The params of this stage."""
+
+    loading: LoadingParams
+    prompt: PromptParams
+    evaluate: EvaluateParams
 
 
 def table(tuned: dict[str, Any], base: dict[str, Any]) -> str:
@@ -46,19 +54,11 @@ def table(tuned: dict[str, Any], base: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    params = load_params(
-        "model.precision",
-        "model.quantization",
-        "model.double_quantization",
-        "model.quantized_weights",
-        "tokenize.template",
-        "tokenize.system_prompt",
-        "evaluate",
-    )
+    needs = Needs.load()
     baseline = read_json(BASELINE)
-    material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, params)
+    material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
     require_same_template(read_training(ADAPTER)["template_hash"], material.renderer, str(ADAPTER))
-    base = load_base(locate(BASE), **vars(params.model))
+    base = load_base(locate(BASE), needs.loading)
     metrics, answers = measure(load_adapter(base, ADAPTER), material)
     write_jsonl(ANSWERS, answers)
     write_json(METRICS, metrics | {"delta": difference(metrics, baseline)})

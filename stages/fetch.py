@@ -1,6 +1,6 @@
 """The base model of the run: pinned, hashed, its tokenizer an out of its own.
 
-Reads  params `model.id`, `model.revision`
+Reads  params `model`
 Writes models/base.json (id, revision, file hashes), models/tokenizer/
 Run    python -m stages.fetch
 
@@ -12,8 +12,15 @@ from pathlib import Path
 
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import atomic_path, write_json
-from netllama.core.params import load_params
+from netllama.core.params import View
+from netllama.core.sections import ModelParams
 from netllama.models.reference import resolve
+
+
+class Needs(View):
+    """The params of this stage."""
+
+    model: ModelParams
 
 
 def save_tokenizer(model_folder: Path, folder: Path) -> None:
@@ -29,7 +36,7 @@ def save_tokenizer(model_folder: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    model = load_params("model.id", "model.revision").model
+    model = Needs.load().model
     reference, folder = resolve(model.id, model.revision)
     save_tokenizer(folder, Path("models/tokenizer"))
     write_json("models/base.json", reference.model_dump())

@@ -1,7 +1,8 @@
 """Prompts and seed tasks into instructions: Self-Instruct through an OpenAI-compatible API.
 
 Reads  data/prompts/F.txt, data/seeds/F.jsonl for each family, data/questions/ (which no instruction may be near to),
-       data/recorded/ (answers to replay), params `generate`
+       data/recorded/ (answers to replay), params `families`,
+       `generate`, `teacher`, `filters`, `contamination`
 Writes data/generated/instructions.jsonl, rejected.jsonl (with reasons), responses.jsonl (the answers used),
        metrics/generate.json, metrics/generate_funnel.csv
 Run    python -m stages.generate [--estimate | --promote]
@@ -15,14 +16,14 @@ live and stored in .scratch/responses/ before it is used, so that a killed run g
 import argparse
 import asyncio
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch, write_csv, write_json, write_jsonl, write_text
-from netllama.core.params import load_params
+from netllama.core.params import View
 from netllama.core.records import load_questions, load_seeds
+from netllama.core.sections import ContaminationParams, Families, FilterParams, GenerateParams, TeacherParams
 from netllama.selfinstruct.estimate import estimate, replay, table
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.selfinstruct.task_pool import Questions
@@ -31,7 +32,7 @@ from netllama.teacher.batch import BatchTeacher
 from netllama.teacher.budget import Budget, Prices
 from netllama.teacher.client import Teacher
 from netllama.teacher.limits import RateLimiter
-from netllama.teacher.store import EMBEDDED, Request, Response, ResponseStore
+from netllama.teacher.store import Request, Response, ResponseStore
 
 PROMPTS = Path("data/prompts")
 SEEDS = Path("data/seeds")
@@ -44,45 +45,64 @@ METRICS = Path("metrics/generate.json")
 FUNNEL = Path("metrics/generate_funnel.csv")
 
 
-def load_families(params: Any) -> list[Family]:
+class Needs(View):
+    """The params of this stage."""
+
+    families: Families
+    generate: GenerateParams
+    teacher: TeacherParams
+    filters: FilterParams
+    contamination: ContaminationParams
+
+
+def load_families(needs: Needs) -> list[Family]:
     """Every family's files, all read before the first question is asked."""
-    for entry in [*params.filters, *params.required_imports]:
-        name = entry.partition("=")[0] if "=" in entry else entry.partition("@")[2].removeprefix("!")
-        prompt = PROMPTS / f"{name}.txt"
-        if name and not prompt.exists():
-            raise StageError(f"params.yaml: generate: {entry!r} is for a family that has no {prompt}")
+    for entry in needs.filters.required_imports:
+        prompt = PROMPTS / f"{entry.partition('=')[0]}.txt"
+        if not prompt.exists():
+            raise StageError(f"params.yaml: filters.required_imports: {entry!r} is for a family that has no {prompt}")
     questions = Questions(load_questions(QUESTIONS))
     families = []
-    for name in params.families:
+    for name in needs.families:
         directive = read_text(PROMPTS / f"{name}.txt").strip()
         if not directive:
             raise StageError(f"{PROMPTS / name}.txt: empty; write what a good task of {name} is")
-        try:
-            seeds = load_seeds(SEEDS, name)
-            families.append(Family(name, directive, seeds, questions, params.base_url or EMBEDDED, params))
-        except ValueError as error:
-            raise StageError(f"params.yaml: generate.filters: {error}") from None
+        seeds = load_seeds(SEEDS, name)
+        growth = needs.generate, needs.teacher, needs.filters, needs.contamination
+        families.append(Family(name, directive, seeds, questions, *growth))
     return families
 
 
-def budget_of(params: Any) -> Budget:
-    prices = (params.usd_per_million_prompt_tokens, params.usd_per_million_completion_tokens)
-    return Budget(None if None in prices else Prices(*prices), params.max_usd)
+def make_budget(params: TeacherParams) -> Budget:
+    prompt, completion = params.usd_per_million_prompt_tokens, params.usd_per_million_completion_tokens
+    return Budget(None if prompt is None or completion is None else Prices(prompt, completion), params.max_usd)
 
 
-def teacher_of(params: Any, store: ResponseStore, budget: Budget) -> Teacher | BatchTeacher:
-    patience = {"max_retries": params.max_retries, "request_timeout": params.request_timeout}
+def make_teacher(params: TeacherParams, store: ResponseStore, budget: Budget) -> Teacher | BatchTeacher:
     if params.mode == "batch":
-        return BatchTeacher(params.base_url, store, budget=budget, **patience)
-    limiter = RateLimiter(params.requests_per_minute or None, params.tokens_per_minute or None)
-    return Teacher(params.base_url, store, params.max_concurrency, limiter=limiter, budget=budget, **patience)
+        return BatchTeacher(
+            params.base_url,
+            store,
+            budget=budget,
+            max_retries=params.max_retries,
+            request_timeout=params.request_timeout,
+        )
+    return Teacher(
+        params.base_url,
+        store,
+        params.max_concurrency,
+        limiter=RateLimiter(params.requests_per_minute or None, params.tokens_per_minute or None),
+        budget=budget,
+        max_retries=params.max_retries,
+        request_timeout=params.request_timeout,
+    )
 
 
-async def generate(families: list[Family], params: Any, store: ResponseStore) -> str:
+async def generate(families: list[Family], needs: Needs, store: ResponseStore) -> str:
     """Grow all families behind a progress bar; returns what was asked, replayed and paid."""
-    total = params.num_instructions_to_generate * len(families)
-    budget = budget_of(params)
-    async with teacher_of(params, store, budget) as teacher:
+    total = needs.generate.num_instructions_to_generate * len(families)
+    budget = make_budget(needs.teacher)
+    async with make_teacher(needs.teacher, store, budget) as teacher:
         with tqdm(total=total, unit="task", desc="generate") as bar:
 
             def report() -> None:
@@ -97,7 +117,7 @@ async def generate(families: list[Family], params: Any, store: ResponseStore) ->
     if budget.prices:
         log += f", {budget.spent:.4f} US$ in all"
     if not paid_for:
-        log += f"; the next request could pass generate.max_usd={budget.max_usd}: raise it to go on from here"
+        log += f"; the next request could pass teacher.max_usd={budget.max_usd}: raise it to go on from here"
     return log
 
 
@@ -109,8 +129,8 @@ def write_outs(families: list[Family], prices: Prices | None, store: ResponseSto
     write_csv(FUNNEL, funnel(families))
 
 
-def print_estimate(families: list[Family], params: Any, store: ResponseStore) -> None:
-    budget = budget_of(params)
+def print_estimate(families: list[Family], params: TeacherParams, store: ResponseStore) -> None:
+    budget = make_budget(params)
     rows = [estimate(family, store) for family in families]
     for family in families:
         asked: list[Request | Response] = [*family.responses, *replay(family, store)]
@@ -133,14 +153,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.promote:
         return promote()
-    params = load_params("generate").generate
-    families = load_families(params)
+    needs = Needs.load()
+    params = needs.generate
+    families = load_families(needs)
     store = ResponseStore(scratch("responses") / "responses.jsonl", sorted(RECORDED.glob("*.jsonl")))
     if arguments.estimate:
-        return print_estimate(families, params, store)
-    prices = budget_of(params).prices
+        return print_estimate(families, needs.teacher, store)
+    prices = make_budget(needs.teacher).prices
     try:
-        log = asyncio.run(generate(families, params, store))
+        log = asyncio.run(generate(families, needs, store))
     except StageError as error:
         if not any(family.responses for family in families):
             raise

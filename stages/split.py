@@ -1,7 +1,8 @@
 """Seeds, generated and extra instructions into train, val and test, with no row's twin on another side.
 
 Reads  data/seeds/F.jsonl, data/generated/instructions.jsonl, data/extra/ (your own, named by `split.extra`),
-       data/questions/*.jsonl (what no row may give away), params `split`, `generate.families`
+       data/questions/*.jsonl (what no row may give away), params `families`,
+       `contamination`, `split`
 Writes data/splits/train.jsonl, val.jsonl, test.jsonl, dropped.jsonl (each row that is on no side, and why),
        leakage.jsonl (what is found in train nevertheless), metrics/split.json
 Run    python -m stages.split
@@ -17,7 +18,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -26,11 +26,12 @@ from netllama.contamination.leakage_report import Leak, leaks, snippet, too_leak
 from netllama.contamination.normalisation import exact
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import scratch, write_json, write_jsonl
-from netllama.core.params import load_params
+from netllama.core.params import View
 from netllama.core.records import Instruction, load_instructions, load_questions, load_seeds, require_unique_ids
+from netllama.core.sections import ContaminationParams, Families, SplitParams
 from netllama.splitting.drops import Drop, Origin
 from netllama.splitting.extra import load_extra
-from netllama.splitting.groups import BAR_FROM, assign, comparable, limits, seeds_behind
+from netllama.splitting.groups import BAR_FROM, assign, comparable, limits
 from netllama.splitting.split_report import SHOWN, metrics, of_drops, of_seeds, unbalanced
 
 SEEDS = Path("data/seeds")
@@ -48,6 +49,14 @@ METRICS = Path("metrics/split.json")
 
 Placed = tuple[Origin | None, Instruction]
 """A row and, if it is foreign, where it stands."""
+
+
+class Needs(View):
+    """The params of this stage."""
+
+    families: Families
+    contamination: ContaminationParams
+    split: SplitParams
 
 
 def load_rows(families: Sequence[str], extra: Sequence[str]) -> tuple[list[Placed], list[Drop]]:
@@ -116,12 +125,12 @@ def refuse(leaky: Sequence[str], found: Sequence[Leak], limit: float) -> None:
 
 
 def main() -> None:
-    params = load_params("split", "generate.families")
-    split: Any = params.split
+    needs = Needs.load()
+    split, contamination = needs.split, needs.contamination
     questions = load_questions(QUESTIONS)
-    placed, bad = load_rows(params.generate.families, split.extra)
+    placed, bad = load_rows(needs.families, split.extra)
     distinct, duplicates = without_exact_duplicates(placed)
-    evaluation = Evaluation(questions, split.near_duplicate_threshold, split.leakage_ngram)
+    evaluation = Evaluation(questions, contamination.similarity_threshold, contamination.ngram)
     clean, near_questions, near_seeds = without_questions(distinct, evaluation)
 
     rows, origins = [row for _, row in clean], {row.id: origin for origin, row in clean}
@@ -131,18 +140,13 @@ def main() -> None:
             f"split.val_size and split.test_size ask for {asked['val']} + {asked['test']} of {len(rows)} rows: nothing "
             "is left to train on; lower them, raise generate.num_instructions_to_generate, or add data with split.extra"
         )
-    lineage = None
-    if split.group_by_lineage:
-        kept = {drop.id: drop.of[0] for drop in duplicates}
-        behind = seeds_behind(row for _, row in placed)
-        lineage = {name: [kept.get(seed, seed) for seed in seeds] for name, seeds in behind.items()}
     ranges = limits(rows, split.val_size, split.test_size, split.seed)
-    found = assign(rows, split.near_duplicate_threshold, ranges, split.seed, lineage)
+    found = assign(rows, split.near_duplicate_threshold, ranges, split.seed)
     if not found.sides["train"]:
         raise StageError("no row is left to train on: lower split.val_size and split.test_size, or add data")
     two_sides = [replace(drop, origin=origins[drop.id]) for drop in found.drops]
 
-    report, leaked = leaks(found.sides, questions, split.near_duplicate_threshold, split.leakage_ngram)
+    report, leaked = leaks(found.sides, questions, split.near_duplicate_threshold, contamination.ngram)
     sizes = {name: len(side) for name, side in found.sides.items()} | {"questions": len(questions)}
     if leaky := too_leaky(report, sizes, split.max_leakage):
         refuse(leaky, leaked, split.max_leakage)

@@ -1,6 +1,6 @@
 """Text to token ids and loss mask, one parquet file a side.
 
-Reads  data/splits/, models/tokenizer/, params `tokenize`
+Reads  data/splits/, models/tokenizer/, params `prompt`, `tokenize`
 Writes data/tokenized/train.parquet, val.parquet, test.parquet, preview.md (what is trained on, to look at),
        over_length.jsonl (which rows were dropped or shortened), metrics/tokenize.json, tokenize_lengths.csv
 Run    python -m stages.tokenize
@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from netllama.core.errors import run_stage
 from netllama.core.files import atomic_path, canonical_json, iter_lines, write_csv, write_json, write_text
-from netllama.core.params import load_params
-from netllama.core.sections import Tokenize
+from netllama.core.params import View
+from netllama.core.sections import PromptParams, TokenizeParams
 from netllama.core.tokenized_rows import parquet_writer
 from netllama.tokenizing.encoder import Encoder
 from netllama.tokenizing.side_summary import Side, length_histogram, preview
@@ -50,18 +50,25 @@ PARALLEL_ROWS = 20_000
 """From this many on worker processes pay: each takes 3 s to start, 20,000 rows take one core 6 s."""
 
 
+class Needs(View):
+    """The params of this stage."""
+
+    prompt: PromptParams
+    tokenize: TokenizeParams
+
+
 def chunks(path: Path) -> Iterator[tuple[Path, list[tuple[int, str]]]]:
     lines = iter_lines(path)
     while chunk := list(islice(lines, CHUNK_ROWS)):
         yield path, chunk
 
 
-def tokenize(name: str, encoder: Encoder, over_length: TextIO) -> Side:
+def tokenize(name: str, encoder: Encoder, prompt: PromptParams, over_length: TextIO) -> Side:
     """One side into its table; what was too long goes to `over_length`, a line each."""
     params, path = encoder.params, SPLITS[name]
     total = sum(1 for _ in iter_lines(path))
     workers = cores() if total >= PARALLEL_ROWS else 1
-    build = partial(Encoder.load, TOKENIZER, params) if workers > 1 else lambda: encoder
+    build = partial(Encoder.load, TOKENIZER, prompt, params) if workers > 1 else lambda: encoder
     side = Side(name, params.max_length)
     with (
         parquet_writer(TOKENIZED[name], encoder.renderer.fingerprint) as append,
@@ -77,13 +84,14 @@ def tokenize(name: str, encoder: Encoder, over_length: TextIO) -> Side:
 
 
 def main() -> None:
-    params: Tokenize = load_params("tokenize").tokenize
-    encoder = Encoder.load(TOKENIZER, params)
+    needs = Needs.load()
+    params = needs.tokenize
+    encoder = Encoder.load(TOKENIZER, needs.prompt, params)
     metrics: dict[str, Any] = {}
     sides = []
     with atomic_path(OVER_LENGTH) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as over_length:
         for name in SPLITS:
-            side = tokenize(name, encoder, over_length)
+            side = tokenize(name, encoder, needs.prompt, over_length)
             sides.append(side)
             metrics[name] = side.metrics()
             if name == "train":

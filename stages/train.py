@@ -1,7 +1,6 @@
 """Token ids to a LoRA adapter: QLoRA, on CUDA or on the CPU, in one process or in several.
 
-Reads  data/tokenized/train.parquet, val.parquet, models/base.json, params `model.precision`, `model.quantization`,
-       `model.double_quantization`, `model.quantized_weights`, `lora`, `train`
+Reads  data/tokenized/train.parquet, val.parquet, models/base.json, params `loading`, `lora`, `train`
 Writes models/adapter/ (adapter_model.safetensors, adapter_config.json, training.json: all that made it),
        metrics/train.json and the curves metrics/{train_loss,val_loss,learning_rate,grad_norm}.csv
 Run    python -m stages.train, or accelerate launch --config_file profiles/launch/ddp.yaml -m stages.train
@@ -16,7 +15,8 @@ from typing import Any
 
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_json, scratch, sha256_file, write_csv, write_json
-from netllama.core.params import load_params
+from netllama.core.params import View
+from netllama.core.sections import LoadingParams, LoraParams, TrainParams
 from netllama.core.tokenized_rows import read_parquet, template_hash
 from netllama.models.loading import load_base, under_fsdp
 from netllama.models.reference import locate
@@ -34,7 +34,15 @@ CURVES = {
 }
 
 
-def resolved(params: Any, base: dict[str, Any], accelerator: Any, dtype: Any) -> dict[str, Any]:
+class Needs(View):
+    """The params of this stage."""
+
+    loading: LoadingParams
+    lora: LoraParams
+    train: TrainParams
+
+
+def resolved(needs: Needs, base: dict[str, Any], accelerator: Any, dtype: Any) -> dict[str, Any]:
     """All that made the adapter, saved beside it: params, the hashes of its inputs, versions, precision, device."""
     from netllama.training.checkpoints import versions
 
@@ -42,9 +50,9 @@ def resolved(params: Any, base: dict[str, Any], accelerator: Any, dtype: Any) ->
         "base": base,
         "data": {path.as_posix(): sha256_file(path) for path in (TRAIN, VAL)},
         "template_hash": template_hash(TRAIN),
-        "model": vars(params.model) | {"precision": str(dtype).removeprefix("torch.")},
-        "lora": params.lora.model_dump(),
-        "train": params.train.model_dump(),
+        "loading": needs.loading.model_dump() | {"precision": str(dtype).removeprefix("torch.")},
+        "lora": needs.lora.model_dump(),
+        "train": needs.train.model_dump(),
         "device": accelerator.device.type,
         "processes": accelerator.num_processes,
         "versions": versions(),
@@ -69,14 +77,7 @@ def summary(run: Any, trainable: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    params = load_params(
-        "model.precision",
-        "model.quantization",
-        "model.double_quantization",
-        "model.quantized_weights",
-        "lora",
-        "train",
-    )
+    needs = Needs.load()
     rows, validation = read_parquet(TRAIN).to_pylist(), read_parquet(VAL).to_pylist()
     if not rows:
         raise StageError(f"{TRAIN}: no rows to train on")
@@ -89,22 +90,22 @@ def main() -> None:
     from netllama.training.loop import Run
     from netllama.training.setup import build, make_accelerator, require_shardable
 
-    require_shardable(params)
-    accelerator = make_accelerator(params.model.precision)
+    require_shardable(needs.loading, needs.lora, needs.train)
+    accelerator = make_accelerator(needs.loading.precision)
     folder = locate(BASE)
-    base = load_base(folder, **vars(params.model))
-    model, start = build(base, params.lora, params.train, folder)
+    base = load_base(folder, needs.loading)
+    model, start = build(base, needs.lora, needs.train, folder)
     trainable, total = model.model.get_nb_trainable_parameters()
-    made_by = resolved(params, reference, accelerator, base.dtype)
+    made_by = resolved(needs, reference, accelerator, base.dtype)
     key = run_key([TRAIN, VAL, BASE], made_by=made_by, launched=accelerator.distributed_type.value)
     # Under FSDP each process has a part of the weights and of the optimizer's state: that is not kept.
     checkpoints = None if under_fsdp() else Checkpoints(scratch("train") / key)
-    run = Run(model, rows, validation, params.train, accelerator)
+    run = Run(model, rows, validation, needs.train, accelerator)
     say = accelerator.print
     say(f"training {trainable:,} of {total:,} parameters on {len(rows)} rows, {base.dtype} on {base.device}")
     if checkpoints and (state := checkpoints.load()):
         run.restore(state)
-        say(f"goes on after step {run.step} of {params.train.max_steps}, from {checkpoints.path}")
+        say(f"goes on after step {run.step} of {needs.train.max_steps}, from {checkpoints.path}")
     try:
         run.fit(checkpoints)
     except torch.OutOfMemoryError:

@@ -93,7 +93,7 @@ def set_params(workdir: Path) -> Callable[..., None]:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
         for key, value in changes.items():
             section, _, name = key.partition(".")
-            params[section][name] = value
+            (params[section] if name else params)[name or section] = value
         path.write_text(yaml.safe_dump(params), encoding="utf-8")
 
     return change
@@ -106,7 +106,7 @@ def tiny_base(workdir: Path, set_params: Callable[..., None], tiny_model_folder:
     from netllama.models.reference import resolve
 
     shutil.copytree(tiny_model_folder, workdir / "tiny")
-    set_params(**{"model.id": "tiny", "model.revision": "", "model.precision": "fp32"})
+    set_params(**{"model.id": "tiny", "model.revision": "", "loading.precision": "fp32"})
     write_json(workdir / "models" / "base.json", resolve("tiny", "")[0].model_dump())
     tiny_tokenizer.save_pretrained(workdir / "models" / "tokenizer")
     return workdir

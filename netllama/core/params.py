@@ -1,86 +1,184 @@
-"""params.yaml as a typed, frozen model: `load_params("lora", "model.precision")`.
+"""params.yaml as a typed, frozen model, and the view of it that a stage declares.
 
-The whole file is checked in one go and every problem is reported in one error, each with its key and
-the nearest known key. What comes back holds only the sections (or single keys) that were asked for, so
-that a stage cannot depend on a param that dvc.yaml does not declare.
+    class Needs(View):
+        loading: LoadingParams
+        lora: LoraParams
 
-Plain scalars and lists only: `dvc exp run -S` rewrites the file. The sections are in netllama/core/sections.py.
+    needs = Needs.load()          # needs.lora.r: an int that mypy knows
+
+The whole file is checked in one go, and one error reports every problem, each with its key and the nearest known key.
+A view holds only the sections that it names, so that a stage cannot read a param that dvc.yaml does not declare. The
+file is parsed as DVC parses it (ruamel.yaml, YAML 1.2). Plain scalars and lists only: `dvc exp run -S` rewrites it.
 """
 
+import contextlib
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self, get_type_hints
 
-import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_text
-from netllama.core.sections import Evaluate, Generate, Launch, Lora, Model, Section, Split, Tokenize, Train
+from netllama.core.moved_keys import find_moved_keys
+from netllama.core.sections import (
+    ContaminationParams,
+    EvaluateParams,
+    Families,
+    FilterParams,
+    GenerateParams,
+    LaunchParams,
+    LoadingParams,
+    LoraParams,
+    ModelParams,
+    PromptParams,
+    Section,
+    SplitParams,
+    TeacherParams,
+    TokenizeParams,
+    TrainParams,
+)
+
+PARAMS = Path("params.yaml")
 
 
 class Params(Section):
-    model: Model
-    generate: Generate
-    split: Split
-    tokenize: Tokenize
-    lora: Lora
-    train: Train
-    evaluate: Evaluate
-    launch: Launch
+    """params.yaml, in the order of the file."""
+
+    model: ModelParams
+    loading: LoadingParams
+    prompt: PromptParams
+    families: Families
+    """Each is data/prompts/NAME.txt and data/seeds/NAME.jsonl."""
+    generate: GenerateParams
+    teacher: TeacherParams
+    filters: FilterParams
+    contamination: ContaminationParams
+    split: SplitParams
+    tokenize: TokenizeParams
+    lora: LoraParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    launch: LaunchParams
 
 
-def read_params(path: str | Path = "params.yaml") -> Params:
-    """The whole file, checked. For tests and tools; a stage uses `load_params`."""
-    try:
-        raw = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise StageError(f"{where}: not valid YAML ({reason})") from None
+class View(BaseModel):
+    """The base of what a stage needs: its fields are sections of `Params`, by their names and types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def load(cls, path: str | Path = PARAMS) -> Self:
+        """Check the whole file, return these sections. StageError with every problem of the file."""
+        params = read_params(path)
+        return cls(**{name: getattr(params, name) for name in cls.model_fields})
+
+
+def read_params(path: str | Path = PARAMS) -> Params:
+    """The whole file, checked. For tests and tools; a stage loads its `View`."""
+    raw = parse_yaml(path)
     if not isinstance(raw, dict):
         raise StageError(f"{path}: expected the sections {', '.join(Params.model_fields)}")
+    moved = find_moved_keys(raw)
     try:
-        return Params.model_validate(raw)
+        params = Params.model_validate(raw)
+        problems = find_conflicts(dict(params))
     except ValidationError as error:
-        problems = list(dict.fromkeys(_problem(item) for item in error.errors()))
-        raise StageError(f"{path}: " + " | ".join(problems)) from None
+        reported = [detail for detail in error.errors() if ".".join(map(str, detail["loc"])) not in moved]
+        if moved:  # a file of the old shape lacks whole sections; its moved keys say what to put there
+            reported = [detail for detail in reported if detail["type"] != "missing" or detail["loc"][0] in raw]
+        problems = [_describe_problem(detail) for detail in reported] + find_conflicts(_valid_sections(raw))
+    problems = [*moved.values(), *dict.fromkeys(problems)]
+    if problems:
+        raise StageError(f"{path}: " + " | ".join(problems))
+    return params
 
 
-def _problem(error: Any) -> str:
+def parse_yaml(path: str | Path) -> object:
+    """A YAML 1.2 file as DVC reads it; StageError for bad syntax and for a key that stands twice in one section."""
+    try:
+        return YAML(typ="safe").load(read_text(path))
+    except YAMLError as error:
+        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        reason = (isinstance(error, MarkedYAMLError) and error.problem) or str(error).splitlines()[0]
+        if isinstance(error, DuplicateKeyError):
+            raise StageError(f"{where}: {reason}; delete one of the two") from None
+        raise StageError(f"{where}: not valid YAML ({reason})") from None
+
+
+def find_conflicts(sections: Mapping[str, object]) -> list[str]:
+    """Problems between sections; those that are missing from `sections` are not checked."""
+    problems = []
+    generate, teacher, families = sections.get("generate"), sections.get("teacher"), sections.get("families")
+    if isinstance(generate, GenerateParams) and isinstance(teacher, TeacherParams):
+        strict = generate.output_contract == "json_schema"
+        if strict and (teacher.api != "chat" or not teacher.base_url):
+            problems.append(
+                "generate.output_contract: json_schema needs teacher.api chat and a teacher.base_url whose server "
+                "supports it; use blocks"
+            )
+    if isinstance(families, tuple) and len(set(families)) < len(families):
+        problems.append("families: the list has the same name twice")
+    return problems
+
+
+def _valid_sections(raw: Mapping[str, Any]) -> dict[str, object]:
+    """The sections of an invalid file that are valid by themselves."""
+    valid: dict[str, object] = {}
+    for name, section in get_type_hints(Params, include_extras=True).items():
+        if name in Params.model_fields:
+            with contextlib.suppress(ValidationError):
+                valid[name] = TypeAdapter(section).validate_python(raw.get(name))
+    return valid
+
+
+def _describe_problem(error: ErrorDetails) -> str:
     """One line for one pydantic error: the dotted key, what is wrong, what was meant."""
     # A union adds the name of the branch that it tried to the location: keep what is a key of the file.
-    keys = [str(part) for part in error["loc"][:2]]
-    key = ".".join(keys)
+    keys = [str(part) for part in error["loc"][:2] if isinstance(part, str)]
+    key, given = ".".join(keys), error["input"]
     if error["type"] == "extra_forbidden":
-        section = Params.model_fields.get(keys[0])
-        known = list(Params.model_fields if len(keys) == 1 else section.annotation.model_fields)  # type: ignore[union-attr]
-        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.0)
-        return f"{key}: unknown key, nearest known is {'.'.join([*keys[:-1], *near])}"
+        return f"{key}: unknown key, nearest known is {_find_nearest_key(keys)}"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
     if error["type"] == "model_type":
-        return f"{key}: a section of keys is expected, not {error['input']!r}"
+        return f"{key}: expected a section of keys, not {given!r}"
     if error["type"] == "too_short":
         return f"{key}: the list is empty"
+    if error["type"] == "tuple_type":
+        return f"{key}: expected a list, not {given!r}"
+    if error["type"] == "literal_error":
+        known = [name.strip("' ") for name in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        nearest = f", nearest is {_find_nearest(given, known)}" if isinstance(given, str) and len(known) > 4 else ""
+        return f"{key}: {given!r} is unknown{nearest}; expected {error['ctx']['expected']}"
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{key}: {message}, not {error['input']!r}"
+    return f"{key}: {message}, not {given!r}"
 
 
-def load_params(*declared: str, path: str | Path = "params.yaml") -> Any:
-    """The declared sections (`"lora"`) and keys (`"model.precision"`), and nothing else."""
-    params = read_params(path)
-    view = SimpleNamespace()
-    for name in declared:
-        section, _, key = name.partition(".")
-        value = getattr(params, section)
-        if key:
-            partial = getattr(view, section, None) or SimpleNamespace()
-            setattr(partial, key, getattr(value, key))
-            value = partial
-        setattr(view, section, value)
-    return view
+def _find_nearest_key(keys: list[str]) -> str:
+    """The known key that is most like the unknown one: in its own section if it is near there, else in any."""
+    if len(keys) == 1:
+        return _find_nearest(keys[0], list(Params.model_fields))
+    section, name = keys
+    if near := difflib.get_close_matches(name, _section_keys(section), n=1, cutoff=0.7):
+        return f"{section}.{near[0]}"
+    owners = {key: other for other in reversed(Params.model_fields) for key in _section_keys(other)}
+    nearest = _find_nearest(name, list(owners))
+    return f"{owners[nearest]}.{nearest}"
+
+
+def _section_keys(name: str) -> list[str]:
+    section = Params.model_fields[name].annotation
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
+
+
+def _find_nearest(name: str, known: list[str]) -> str:
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]

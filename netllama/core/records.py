@@ -114,7 +114,7 @@ def load_seeds(folder: Path, family: str) -> list[SeedTask]:
     path = folder / f"{family}.jsonl"
     seeds = read_jsonl(path, lambda row: parse_as(SeedTask, row))
     if not seeds:
-        raise StageError(f"{path}: family {family} has no seed task; write one, or drop it from generate.families")
+        raise StageError(f"{path}: family {family} has no seed task; write one, or drop it from families")
     require_unique_ids(path, seeds)
     return seeds
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_json
+from netllama.core.sections import LoadingParams
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ def choose_precision(precision: str) -> "torch.dtype":
     import torch
 
     if precision == "fp16" and not torch.cuda.is_available():
-        raise StageError("model.precision: fp16 needs a CUDA device; use auto")
+        raise StageError("loading.precision: fp16 needs a CUDA device; use auto")
     if precision != "auto":
         return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     if torch.cuda.is_available():
@@ -44,34 +45,31 @@ def choose_precision(precision: str) -> "torch.dtype":
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
-def load_base(
-    folder: Path, precision: str, quantization: str, double_quantization: bool, quantized_weights: str = "auto"
-) -> "PreTrainedModel":
+def load_base(folder: Path, loading: LoadingParams) -> "PreTrainedModel":
     """The model of `folder` in eval mode, frozen, on this process's CUDA device or the CPU.
 
-    The arguments are those of params' `model` section. Raises StageError when the folder holds no causal language
-    model.
+    Raises StageError when the folder holds no causal language model.
     """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
-    dtype = choose_precision(precision)
+    dtype = choose_precision(loading.precision)
     arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
     if torch.cuda.is_available():
         # Under FSDP each process quantizes the whole base in the host's memory, and its GPU gets a shard.
         arguments["device_map"] = {"": "cpu" if under_fsdp() else torch.cuda.current_device()}
-    if quantization != "none":
-        arguments["quantization_config"] = _quantization(quantization, double_quantization, dtype)
+    if loading.quantization != "none":
+        arguments["quantization_config"] = _quantization(loading, dtype)
     disable_progress_bar()
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(folder, **arguments)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StageError(f"{folder}: can't be loaded as a causal language model ({_reason(error)})") from None
-    if quantization != "none":
+    if loading.quantization != "none":
         close_bitsandbytes_trap(model)
-        if _is_cached(quantized_weights, model.num_parameters()):
+        if _is_cached(loading.quantized_weights, model.num_parameters()):
             model = dequantize(model, dtype)
     model.requires_grad_(False)
     loaded: PreTrainedModel = model.eval()
@@ -83,17 +81,17 @@ def under_fsdp() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
 
 
-def _quantization(quantization: str, double: bool, dtype: "torch.dtype") -> Any:
+def _quantization(loading: LoadingParams, dtype: "torch.dtype") -> Any:
     from transformers import BitsAndBytesConfig
 
-    if quantization == "int8":
+    if loading.quantization == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     # FSDP shards the packed bytes as numbers of the type that all other weights have.
     storage = {"bnb_4bit_quant_storage": dtype} if under_fsdp() else {}
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=double,
+        bnb_4bit_use_double_quant=loading.double_quantization,
         bnb_4bit_compute_dtype=dtype,
         **storage,
     )

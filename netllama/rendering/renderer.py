@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from netllama.core.errors import StageError
 from netllama.core.files import sha256_json
 from netllama.core.records import LETTERS, Question
+from netllama.core.sections import PromptParams
 from netllama.rendering.special_tokens import SpecialTokens
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _ALPACA_PAIRED = ", paired with an input that provides further context"
 _ALPACA_REQUEST = ". Write a response that appropriately completes the request."
 
 # What a fingerprint is made of, in its order; `ids` differs alone where only the library that encodes does.
-_PARTS = ("tokenize.template", "tokenize.system_prompt", "special tokens", "vocabulary", "ids")
+_PARTS = ("prompt.template", "prompt.system_prompt", "special tokens", "vocabulary", "ids")
 _PROBE = "Which AS announced 192.0.2.0/24 at 07:15?\n\n```python\n    x = ['é', \"中👩\"]\n```\tDone."
 
 
@@ -61,7 +62,7 @@ class _Border:
 class Renderer:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", template: str, system_prompt: str) -> None:
         if template == "chat" and not tokenizer.chat_template:
-            raise StageError("tokenize.template: this tokenizer has no chat template; use alpaca")
+            raise StageError("prompt.template: this tokenizer has no chat template; use alpaca")
         if tokenizer.eos_token_id is None:
             raise StageError("models/tokenizer: no end-of-sequence token; an answer could never end")
         if getattr(tokenizer, "backend_tokenizer", None) is None:
@@ -71,9 +72,9 @@ class Renderer:
         self.system_prompt = system_prompt
         self.special_tokens = SpecialTokens(tokenizer.backend_tokenizer)
         if special := self.special_tokens.find(system_prompt):
-            raise StageError(f"tokenize.system_prompt: {special} is a special token; write the text without it")
+            raise StageError(f"prompt.system_prompt: {special} is a special token; write the text without it")
         if system_prompt.strip() not in self.prompt("probe"):
-            raise StageError("tokenize.system_prompt: this chat template leaves it out; set it to ''")
+            raise StageError("prompt.system_prompt: this chat template leaves it out; set it to ''")
         self._bos = self._expected_bos()
         self._border = self._common_border()
 
@@ -179,14 +180,14 @@ class Renderer:
         try:
             ids = self.special_tokens.encode(self._texts(0, "probe", "answer", "")[1])
         except RenderingError as error:
-            raise StageError(f"tokenize.template: {error}") from None
+            raise StageError(f"prompt.template: {error}") from None
         if bos is None:
             return 0
         if prompt[:2] == [bos, bos] or (self._adds_bos and ids.count(bos) > 1):
-            raise StageError(f"tokenize.template: the chat template writes {self.tokenizer.bos_token} twice")
+            raise StageError(f"prompt.template: the chat template writes {self.tokenizer.bos_token} twice")
         if self._adds_bos and prompt[0] != bos:
             raise StageError(
-                f"tokenize.template: the tokenizer begins a text with {self.tokenizer.bos_token} and its chat template "
+                f"prompt.template: the tokenizer begins a text with {self.tokenizer.bos_token} and its chat template "
                 "does not; use alpaca, or a tokenizer whose template begins with bos_token"
             )
         return ids.count(bos)
@@ -207,7 +208,7 @@ class Renderer:
             )
         except TemplateError as error:
             key = "system_prompt" if self.system_prompt else "template"
-            raise StageError(f"tokenize.{key}: the tokenizer's chat template refuses it ({error})") from None
+            raise StageError(f"prompt.{key}: the tokenizer's chat template refuses it ({error})") from None
 
     @cached_property
     def _adds_bos(self) -> bool:
@@ -229,12 +230,12 @@ def require_same_template(recorded: str, renderer: Renderer, where: str) -> None
     )
 
 
-def load_renderer(folder: str | Path, template: str, system_prompt: str) -> Renderer:
+def load_renderer(folder: str | Path, prompt: PromptParams) -> Renderer:
     if not Path(folder).is_dir():
         raise StageError(f"{folder}: no such folder; run `dvc repro fetch`")
     from transformers import AutoTokenizer
 
-    return Renderer(AutoTokenizer.from_pretrained(folder, local_files_only=True), template, system_prompt)
+    return Renderer(AutoTokenizer.from_pretrained(folder, local_files_only=True), prompt.template, prompt.system_prompt)
 
 
 def question_request(question: Question) -> str:

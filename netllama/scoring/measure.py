@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.records import Instruction, Question, load_instructions, load_questions
+from netllama.core.sections import EvaluateParams, PromptParams
 from netllama.core.tokenized_rows import read_parquet
 from netllama.rendering.renderer import Renderer, load_renderer
 from netllama.scoring.choice import choice_metrics, closed, score_choices
@@ -18,12 +19,20 @@ if TYPE_CHECKING:
 class Material:
     """What a model is measured on, read and checked before the model is loaded."""
 
-    def __init__(self, tokenized: Path, test: Path, questions: Path, tokenizer: Path, params: Any) -> None:
-        self.params = params.evaluate
+    def __init__(
+        self,
+        tokenized: Path,
+        test: Path,
+        questions: Path,
+        tokenizer: Path,
+        prompt: PromptParams,
+        params: EvaluateParams,
+    ) -> None:
+        self.params = params
         self.tokenized: list[dict[str, Any]] = read_parquet(tokenized).to_pylist()
         self.instructions: Sequence[Instruction] = sample(load_instructions(test), self.params.num_generated)
         self.questions: Sequence[Question] = closed(load_questions(questions))
-        self.renderer: Renderer = load_renderer(tokenizer, params.tokenize.template, params.tokenize.system_prompt)
+        self.renderer: Renderer = load_renderer(tokenizer, prompt)
 
 
 def measure(model: "Model", material: Material) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -1,12 +1,10 @@
 """Why a candidate is no good: named pure functions, in the order that params give them; the first reason wins.
 
 Each takes the candidate and its context (what the family wants, and what the candidate is near to) and returns
-whether it objects. A filter is listed in `generate.filters` by its name: `word_count`, or for some families only
-`required_import@pybgpstream`, or for all but one `word_count@!pybgpstream`.
+whether it objects. `filters.enabled` lists them by name.
 """
 
 import ast
-import difflib
 import re
 import sys
 import textwrap
@@ -15,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from netllama.core.sections import FilterName
 from netllama.selfinstruct.blocks import SEPARATOR
 from netllama.selfinstruct.contract import Candidate
 from netllama.selfinstruct.prompting import NO_INPUT
@@ -83,7 +82,7 @@ def prompt_leak(candidate: Candidate, context: Context) -> bool:
 
 
 def blacklist(candidate: Candidate, context: Context) -> bool:
-    """A word of `generate.blacklist` in the instruction, as a whole word, in any case."""
+    """A word of `filters.blacklist` in the instruction, as a whole word, in any case."""
     words = "|".join(map(re.escape, context.blacklist))
     return bool(words and re.search(rf"(?<!\w)(?:{words})(?!\w)", candidate.instruction, re.IGNORECASE))
 
@@ -109,7 +108,7 @@ def broken_code(candidate: Candidate, context: Context) -> bool:
 
 
 def required_import(candidate: Candidate, context: Context) -> bool:
-    """The Python in the output uses libraries, and none of them is one of `generate.required_imports`.
+    """The Python in the output uses libraries, and none of them is one of `filters.required_imports`.
 
     A fragment that needs no more than the standard library passes: it may work on what the library hands it.
     """
@@ -144,41 +143,31 @@ def near_question(candidate: Candidate, context: Context) -> bool:
 
 
 Filter = Callable[[Candidate, Context], bool]
-FILTERS: dict[str, Filter] = {
-    check.__name__: check
-    for check in (
-        empty_field,
-        word_count,
-        markers,
-        prompt_leak,
-        blacklist,
-        echo,
-        repetition,
-        broken_code,
-        required_import,
-        local_path,
-        secret,
-        duplicate_output,
-        near_duplicate,
-        near_question,
-    )
+FILTERS: dict[FilterName, Filter] = {
+    "empty_field": empty_field,
+    "word_count": word_count,
+    "markers": markers,
+    "prompt_leak": prompt_leak,
+    "blacklist": blacklist,
+    "echo": echo,
+    "repetition": repetition,
+    "broken_code": broken_code,
+    "required_import": required_import,
+    "local_path": local_path,
+    "secret": secret,
+    "duplicate_output": duplicate_output,
+    "near_duplicate": near_duplicate,
+    "near_question": near_question,
 }
 
 
-def filters_of(family: str, listed: Sequence[str]) -> list[Filter]:
-    """The filters of `family` in their order; ValueError for a name that is none.
+def choose_filters(names: Sequence[FilterName]) -> list[Filter]:
+    """The filters of these names, in their order.
 
     `empty_field` is always there, and first where it is not listed: a task with no text can't become a row.
     """
-    chosen: list[Filter] = [] if "empty_field" in listed else [empty_field]
-    for entry in listed:
-        name, _, only = entry.partition("@")
-        if name not in FILTERS:
-            near = difflib.get_close_matches(name, FILTERS, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown filter {name!r}, nearest known is {near}")
-        if not only or (only[1:] != family if only.startswith("!") else only == family):
-            chosen.append(FILTERS[name])
-    return chosen
+    listed = [FILTERS[name] for name in names]
+    return listed if "empty_field" in names else [empty_field, *listed]
 
 
 def _text(candidate: Candidate) -> str:

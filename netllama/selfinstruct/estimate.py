@@ -51,7 +51,7 @@ def replay(family: Family, store: ResponseStore) -> list[Request]:
 
 def estimate(family: Family, store: ResponseStore) -> Estimate:
     requests = replay(family, store)
-    asked, params = len(family.responses), family.params
+    asked, params, max_tokens = len(family.responses), family.params, family.teacher.max_tokens
     stored = sum(store.find(request) is not None for request in requests)
     most = params.max_requests - asked - stored if requests else 0
     missing = params.num_instructions_to_generate - len(family.kept)
@@ -67,8 +67,8 @@ def estimate(family: Family, store: ResponseStore) -> Estimate:
         most,
         round(sum(prompts) / len(prompts)) if prompts else 0,
         math.ceil(max(prompts)) + params.max_exemplar_tokens if prompts else 0,
-        round(sum(lengths) / len(lengths)) if lengths else params.max_tokens,
-        params.max_tokens,
+        round(sum(lengths) / len(lengths)) if lengths else max_tokens,
+        max_tokens,
     )
 
 
@@ -92,9 +92,9 @@ def table(estimates: Sequence[Estimate], budget: Budget, batch: bool) -> str:
     lines.append(_line("all", total, (money[0], money[1]) if prices else None))
     lines.append("tokens of prompts are counted at four characters each")
     if not prices:
-        lines.append("no price: set generate.usd_per_million_prompt_tokens and usd_per_million_completion_tokens")
+        lines.append("no price: set teacher.usd_per_million_prompt_tokens and usd_per_million_completion_tokens")
     if budget.max_usd is not None:
-        lines.append(f"generate.max_usd {budget.max_usd}: spent so far {budget.spent:.4f}")
+        lines.append(f"teacher.max_usd {budget.max_usd}: spent so far {budget.spent:.4f}")
     return "\n".join(lines)
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from netllama.core.records import Instruction, SeedTask
+from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams, TeacherParams
 from netllama.selfinstruct.blocks import Blocks
 from netllama.selfinstruct.contract import Candidate, Contract, read_answer
 from netllama.selfinstruct.prompting import draw_exemplars
 from netllama.selfinstruct.schema import JsonSchema
 from netllama.selfinstruct.task_pool import Pool, Questions
 from netllama.teacher.budget import BudgetReached
-from netllama.teacher.store import Request, Response
+from netllama.teacher.store import EMBEDDED, Request, Response
 
 
 class Answering(Protocol):
@@ -34,10 +35,10 @@ class Family:
     directive: str
     seeds: Sequence[SeedTask]
     questions: Questions
-    teacher: str
-    """The base_url, or `embedded`."""
-    params: Any
-    """The `generate` section."""
+    params: GenerateParams
+    teacher: TeacherParams
+    filters: FilterParams
+    contamination: ContaminationParams
     kept: list[Instruction] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
@@ -49,10 +50,12 @@ class Family:
         self.contract: Contract = (
             JsonSchema(categories, params.tasks_per_request)
             if params.output_contract == "json_schema"
-            else Blocks(params.api, params.tasks_per_request)
+            else Blocks(self.teacher.api, params.tasks_per_request)
         )
         prompt = f"{self.directive}\n{self.contract.wording}"
-        self.pool = Pool(self.name, self.seeds, prompt, self.questions, params)
+        self.pool = Pool(
+            self.name, self.seeds, prompt, self.questions, self.filters, self.contamination.similarity_threshold
+        )
         self._drawn: list[list[str]] = []
 
     @property
@@ -76,7 +79,7 @@ class Family:
         self.rounds += 1
 
     def _request(self, slot: int) -> Request:
-        params, draw = self.params, f"{self.name}/{self.rounds}/{slot}"
+        params, teacher, draw = self.params, self.teacher, f"{self.name}/{self.rounds}/{slot}"
         exemplars = draw_exemplars(
             self.seeds,
             self.kept,
@@ -87,15 +90,15 @@ class Family:
         )
         self._drawn.append([task.id for task in exemplars])
         return Request(
-            teacher=self.teacher,
-            model=params.model_name,
-            api=params.api,
-            temperature=params.temperature,
-            top_p=params.top_p,
-            frequency_penalty=params.frequency_penalty,
-            presence_penalty=params.presence_penalty,
-            stop=params.stop,
-            max_tokens=params.max_tokens,
+            teacher=teacher.base_url or EMBEDDED,
+            model=teacher.model_name,
+            api=teacher.api,
+            temperature=teacher.temperature,
+            top_p=teacher.top_p,
+            frequency_penalty=teacher.frequency_penalty,
+            presence_penalty=teacher.presence_penalty,
+            stop=list(teacher.stop),
+            max_tokens=teacher.max_tokens,
             draw=draw,
             **self.contract.asking(self.directive, exemplars),
         )

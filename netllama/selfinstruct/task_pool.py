@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from netllama.core.records import Instruction, Question, SeedTask
+from netllama.core.sections import FilterParams
 from netllama.novelty.index import NoveltyIndex
-from netllama.selfinstruct.candidate_filters import Context, Match, filters_of
+from netllama.selfinstruct.candidate_filters import Context, Match, choose_filters
 from netllama.selfinstruct.contract import Candidate
 
 
@@ -35,19 +35,25 @@ class Pool:
     """Seeds and kept rows of one family; `judge` a candidate, then `add` it."""
 
     def __init__(
-        self, family: str, seeds: Sequence[SeedTask], directive: str, questions: Questions, params: Any
+        self,
+        family: str,
+        seeds: Sequence[SeedTask],
+        directive: str,
+        questions: Questions,
+        params: FilterParams,
+        question_threshold: float,
     ) -> None:
         self._questions = questions
-        self._filters = filters_of(family, params.filters)
+        self._filters = choose_filters(params.enabled)
         required = [entry.partition("=")[::2] for entry in params.required_imports]
         self._context = Context(
             directive,
             params.min_words,
             params.max_words,
-            tuple(params.blacklist),
+            params.blacklist,
             frozenset(module for name, module in required if name == family),
             params.rouge_threshold,
-            params.question_threshold,
+            question_threshold,
         )
         self._index = NoveltyIndex()
         self._outputs: dict[str, str] = {}

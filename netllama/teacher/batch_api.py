@@ -120,7 +120,7 @@ class BatchApi:
                 async with asyncio.timeout(self.request_timeout if in_all else None):
                     return await send(client)
             except openai.NotFoundError:
-                raise Gone(f"{self.name}: no Batch API there (404); use generate.mode: live") from None
+                raise Gone(f"{self.name}: no Batch API there (404); use teacher.mode: live") from None
             except Exception as error:
                 verdict = judge(error, self.name, "the Batch API")
             if isinstance(verdict, StageError):

@@ -64,7 +64,7 @@ def api_key(base_url: str) -> str:
     if on_loopback(base_url):
         return "none"
     raise StageError(
-        f"generate.base_url {base_url}: no API key; set OPENAI_API_KEY in the environment or in .env, "
+        f"teacher.base_url {base_url}: no API key; set OPENAI_API_KEY in the environment or in .env, "
         "or leave base_url empty for the embedded teacher"
     )
 

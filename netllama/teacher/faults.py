@@ -20,7 +20,7 @@ from netllama.core.credentials import secret
 from netllama.core.errors import StageError
 from netllama.teacher.wire import CONTENT_CODES, NotAnAnswer
 
-NO_OPENAI_API = "{}: not an answer of the OpenAI API; does generate.base_url end in /v1?"
+NO_OPENAI_API = "{}: not an answer of the OpenAI API; does teacher.base_url end in /v1?"
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached"}
 """A 429 that no waiting mends."""
 LONGEST_WAIT = 900.0
@@ -94,11 +94,11 @@ def judge(error: Exception, teacher: str, model: str) -> Passing | StageError | 
         return _judge_status(error, teacher, model)
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         sent = type(error.__cause__).__name__ not in _UNSENT
-        return Passing(f"{teacher}: no answer in time (generate.request_timeout); {KEPT}", maybe_billed=sent)
+        return Passing(f"{teacher}: no answer in time (teacher.request_timeout); {KEPT}", maybe_billed=sent)
     if isinstance(error, openai.APIConnectionError):
         cause = type(error.__cause__).__name__
         if cause in _UNSENDABLE:
-            return StageError(f"{teacher}: nothing can be sent there; check generate.base_url and OPENAI_API_KEY")
+            return StageError(f"{teacher}: nothing can be sent there; check teacher.base_url and OPENAI_API_KEY")
         return Passing(f"{teacher}: can't be reached; {KEPT}", maybe_billed=cause not in _UNSENT)
     if isinstance(error, NotAnAnswer):
         return StageError(NO_OPENAI_API.format(teacher))
@@ -118,7 +118,7 @@ def _judge_status(error: Any, teacher: str, model: str) -> Passing | StageError 
         case 403:
             return StageError(f"{teacher}: this key may not use {model} (403)")
         case 404:
-            return StageError(f"{teacher}: no model {model} there (404); check generate.model_name and base_url")
+            return StageError(f"{teacher}: no model {model} there (404); check teacher.model_name and base_url")
         case 400 if code in CONTENT_CODES:
             return Withheld()
         case 400 if code == "unsupported_parameter" and error.param == "max_tokens":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from netllama.core.errors import StageError
 from netllama.core.files import parse_line
 from netllama.core.records import Instruction, parse_as
-from netllama.core.sections import Tokenize
+from netllama.core.sections import PromptParams, TokenizeParams
 from netllama.core.tokenized_rows import record_batch
 from netllama.rendering.renderer import Rendered, Renderer, RenderingError, load_renderer
 
@@ -31,13 +31,13 @@ class Chunk:
 
 
 class Encoder:
-    def __init__(self, renderer: Renderer, params: Tokenize) -> None:
+    def __init__(self, renderer: Renderer, params: TokenizeParams) -> None:
         self.renderer = renderer
         self.params = params
 
     @classmethod
-    def load(cls, tokenizer: Path, params: Tokenize) -> "Encoder":
-        return cls(load_renderer(tokenizer, params.template, params.system_prompt), params)
+    def load(cls, tokenizer: Path, prompt: PromptParams, params: TokenizeParams) -> "Encoder":
+        return cls(load_renderer(tokenizer, prompt), params)
 
     def __call__(self, path: Path, lines: Sequence[tuple[int, str]]) -> Chunk:
         """The chunk of (number, text) lines of the file `path`; a bad line or row is an error that names it."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
 from netllama.core.files import atomic_path, write_json
+from netllama.core.sections import LoraParams
 from netllama.training.initialisation import Start, start_from_weights
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def add_adapter(base: "PreTrainedModel", lora: Any, seed: int, weights: Path) -> tuple["PeftModel", Start]:
+def add_adapter(base: "PreTrainedModel", lora: LoraParams, seed: int, weights: Path) -> tuple["PeftModel", Start]:
     """`base` with fresh LoRA layers, in fp32 (what a gradient scaler needs); seeded before they are drawn.
 
     `weights` is the base's folder, whose unquantized weights LoftQ reads. The second is what PiSSA started from: it
@@ -25,17 +26,28 @@ def add_adapter(base: "PreTrainedModel", lora: Any, seed: int, weights: Path) ->
 
     known = linear_layers(base)
     # PEFT only refuses a list of which nothing matches: one mistyped name would silently go untrained.
-    if isinstance(lora.target_modules, list):
-        unknown = [target for target in lora.target_modules if not any(_ends_in(name, target) for name in known)]
+    targets = lora.target_modules if lora.target_modules == "all-linear" else list(lora.target_modules)
+    if isinstance(targets, list):
+        unknown = [target for target in targets if not any(_ends_in(name, target) for name in known)]
         if unknown:
             raise StageError(
                 f"lora.target_modules: no module is called {', '.join(unknown)}; this model has "
                 f"{', '.join(sorted({name.split('.')[-1] for name in known}))} (or all-linear)"
             )
     set_seed(seed)
-    named = lora.model_dump() | {"init_lora_weights": "gaussian" if lora.init_lora_weights == "gaussian" else True}
-    model = get_peft_model(base, LoraConfig(**named), autocast_adapter_dtype=True)
-    _require_all_targets(model, lora.target_modules, known)
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
+        bias="none",
+        task_type="CAUSAL_LM",
+        target_modules=targets,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        init_lora_weights="gaussian" if lora.init_lora_weights == "gaussian" else True,
+    )
+    model = get_peft_model(base, config, autocast_adapter_dtype=True)
+    _require_all_targets(model, targets, known)
     return model, start_from_weights(model, lora.init_lora_weights, weights)
 
 
@@ -47,7 +59,7 @@ def linear_layers(base: "PreTrainedModel") -> list[str]:
     return [name for name, module in base.named_modules() if isinstance(module, Linear) and module is not head]
 
 
-def _require_all_targets(model: "PeftModel", targets: Any, known: list[str]) -> None:
+def _require_all_targets(model: "PeftModel", targets: str | list[str], known: list[str]) -> None:
     """Each wanted layer has its adapter, in fp32, and nothing else is trained: an assertion about PEFT."""
     import torch
 

@@ -31,8 +31,6 @@ class Plan:
     seed: int
     rows: int
     """Of a batch."""
-    tokens: int
-    """Of a batch, padding included, instead of `rows`; 0: off. A longer row is a batch of its own."""
     accumulation: int
     processes: int
     group_by_length: bool
@@ -43,7 +41,7 @@ class Plan:
             yield from self.epoch(epoch)
 
     def epoch(self, epoch: int) -> list[list[Batch]]:
-        """All rows once. One step of an epoch may have fewer rows; by tokens, one of each run of grouped steps."""
+        """All rows once. One step of an epoch may have fewer rows."""
         draw = random.Random(f"{self.seed}/{epoch}")
         order = list(range(len(self.lengths)))
         draw.shuffle(order)
@@ -65,8 +63,7 @@ class Plan:
         return steps[largest : largest + 1] + steps[:largest] + steps[largest + 1 :]
 
     def _cut(self, order: Sequence[int]) -> list[list[Batch]]:
-        batches = pieces(order, self.lengths, self.tokens) if self.tokens else _chunks(order, self.rows)
-        return [list(step) for step in _chunks(batches, self.accumulation * self.processes)]
+        return _chunks(_chunks(order, self.rows), self.accumulation * self.processes)
 
     def _largest(self, step: list[Batch]) -> tuple[int, int]:
         return max(len(batch) * max(self.lengths[row] for row in batch) for batch in step), sum(map(len, step))

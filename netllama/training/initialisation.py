@@ -47,7 +47,7 @@ def start_from_weights(model: Any, method: str, folder: Path) -> Start:
             if type(layer.base_layer) is not torch.nn.Linear:
                 raise StageError(
                     "lora.init_lora_weights: pissa moves a part of the weights, which packed ones can't hold; set "
-                    "model.quantized_weights to cached, or model.quantization to none"
+                    "loading.quantized_weights to cached, or loading.quantization to none"
                 )
             weight = layer.base_layer.weight
             a, b = _factors(weight.data.float(), layer.r["default"], iterations)
@@ -61,7 +61,7 @@ def start_from_weights(model: Any, method: str, folder: Path) -> Start:
             weight = _dequantized(layer.base_layer)
             lost = original[name].to(weight.device, torch.float32) - weight.float()
             if not lost.any():
-                raise StageError("lora.init_lora_weights: loftq needs a quantized base, model.quantization is none")
+                raise StageError("lora.init_lora_weights: loftq needs a quantized base, loading.quantization is none")
             a, b = _factors(lost, layer.r["default"], None)
             scale = layer.scaling["default"]
             _set(layer, a / scale**0.5, b / scale**0.5)

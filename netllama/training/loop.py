@@ -15,6 +15,7 @@ import torch
 
 from netllama.core.batching import by_length
 from netllama.core.errors import StageError
+from netllama.core.sections import TrainParams
 from netllama.training.answer_loss import IGNORED, AnswerLoss
 from netllama.training.batch_plan import Batch, Plan, pieces
 from netllama.training.checkpoints import Checkpoints
@@ -54,7 +55,7 @@ class Run:
     """One training run: `fit` takes it from where it is (step 0, or a checkpoint) to its last step."""
 
     def __init__(
-        self, model: AnswerLoss, rows: Sequence[Row], validation: Sequence[Row], train: Any, accelerator: Any
+        self, model: AnswerLoss, rows: Sequence[Row], validation: Sequence[Row], train: TrainParams, accelerator: Any
     ) -> None:
         self.rows, self.validation, self.train, self.accelerator = rows, validation, train, accelerator
         if empty := [row["id"] for row in (*rows, *validation) if trained_tokens(row) < 1]:
@@ -66,7 +67,6 @@ class Run:
             lengths=[row["length"] for row in rows],
             seed=train.seed,
             rows=train.per_device_train_batch_size,
-            tokens=train.max_tokens_per_batch,
             accumulation=train.gradient_accumulation_steps,
             processes=self.processes,
             group_by_length=train.group_by_length,
@@ -226,7 +226,7 @@ class Run:
         if not math.isfinite(loss):
             raise StageError(
                 f"train: val_loss is {loss} at step {self.step}; lower train.learning_rate, "
-                "or set model.precision to fp32"
+                "or set loading.precision to fp32"
             )
         if self.train.early_stopping_patience and loss < min(
             (entry["loss"] for entry in self.val_loss), default=float("inf")

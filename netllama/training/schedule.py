@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
+from netllama.core.sections import TrainParams
 
-def build_optimizer(weights: Iterable[tuple[str, torch.nn.Parameter]], train: Any) -> torch.optim.Optimizer:
+
+def build_optimizer(weights: Iterable[tuple[str, torch.nn.Parameter]], train: TrainParams) -> torch.optim.Optimizer:
     """`train.optim` over the named trainable weights; with LoRA+ the B matrices are a group of a higher rate.
 
     Each group has `ratio`: its learning rate is `learning_rate(step) * ratio`.
@@ -31,7 +33,7 @@ def _class(name: str) -> Any:
     return {"paged_adamw_32bit": bnb.optim.PagedAdamW32bit, "paged_adamw_8bit": bnb.optim.PagedAdamW8bit}[name]
 
 
-def learning_rate(step: int, train: Any) -> float:
+def learning_rate(step: int, train: TrainParams) -> float:
     """The rate of the update after which `step` (from 1) steps are done: transformers' schedules, of the same names."""
     done, warmup = step - 1, math.ceil(train.max_steps * train.warmup_ratio)
     if train.lr_scheduler_type == "constant":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from netllama.core.errors import StageError
+from netllama.core.sections import LoadingParams, LoraParams, TrainParams
 from netllama.models.loading import choose_precision, under_fsdp
 from netllama.training.adapter import add_adapter
 from netllama.training.answer_loss import AnswerLoss
@@ -48,7 +49,7 @@ def use_cores() -> None:
     torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
 
 
-def build(base: "PreTrainedModel", lora: Any, train: Any, folder: Path) -> tuple[AnswerLoss, Start]:
+def build(base: "PreTrainedModel", lora: LoraParams, train: TrainParams, folder: Path) -> tuple[AnswerLoss, Start]:
     """`base` (from `folder`) with an adapter, ready for a `Run`; and what the adapter started from."""
     model, start = add_adapter(base, lora, train.seed, folder)
     pools: list[DropoutPool] = []
@@ -61,21 +62,22 @@ def build(base: "PreTrainedModel", lora: Any, train: Any, folder: Path) -> tuple
     return AnswerLoss(model, train.neftune_noise_alpha, pools), start
 
 
-def require_shardable(params: Any) -> None:
+def require_shardable(loading: LoadingParams, lora: LoraParams, train: TrainParams) -> None:
     """StageError with everything that FSDP can't do, where this process runs under it."""
     if not under_fsdp():
         return
-    lora, train, model = params.lora, params.train, params.model
     problems = {
-        "model.quantization int8": model.quantization == "int8",
-        "model.quantized_weights cached": model.quantized_weights == "cached" and model.quantization != "none",
+        "loading.quantization int8": loading.quantization == "int8",
+        "loading.quantized_weights cached": loading.quantized_weights == "cached" and loading.quantization != "none",
         "train.optim paged_*": train.optim.startswith("paged"),
         "train.early_stopping_patience": train.early_stopping_patience > 0,
         "lora.use_dora": lora.use_dora,
         "lora.init_lora_weights pissa, loftq": lora.init_lora_weights.startswith(("pissa", "loftq")),
     }
     if found := [name for name, is_there in problems.items() if is_there]:
-        raise StageError(f"FSDP can't have {'; '.join(found)}: change it, or launch with profiles/launch/ddp.yaml")
+        raise StageError(
+            f"not supported under FSDP: {'; '.join(found)}. Change them, or launch with profiles/launch/ddp.yaml"
+        )
 
 
 def shard_as_peft(accelerator: Any, model: AnswerLoss) -> None:

@@ -30,7 +30,7 @@ class Watchdog:
             if bad and not self.healthy():
                 raise StageError(
                     f"train: loss is {loss} at step {step}, for each of its rows ({self._names(rows)}): the adapter's "
-                    "weights went astray; lower train.learning_rate, or set model.precision to fp32"
+                    "weights went astray; lower train.learning_rate, or set loading.precision to fp32"
                 )
             raise StageError(f"train: loss is {loss} at step {step}, because of {self._names(bad) or 'no single row'}")
         if loss == 0:
@@ -50,7 +50,7 @@ class Watchdog:
                 return
             raise StageError(
                 f"train: the gradient is {norm} at step {step} ({self._names(rows)}); lower train.learning_rate, or "
-                "set model.precision to bf16 or fp32"
+                "set loading.precision to bf16 or fp32"
             )
         self.skipped = 0
         dead = [name for name, weight in weights if "lora_B" in name and not _has_gradient(weight)]

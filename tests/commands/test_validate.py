@@ -138,7 +138,7 @@ def test_a_row_that_is_none_is_named_with_its_line(workdir: Path) -> None:
 
 def test_a_small_family_of_a_user_passes(workdir: Path, set_params: Callable[..., None]) -> None:
     """One seed with the keys that must be there, in an editor's UTF-8 with CRLF; a question, or none."""
-    set_params(**{"generate.families": ["mine"]})
+    set_params(**{"families": ["mine"]})
     for folder, name in (("prompts", "mine.txt"), ("seeds", "mine.jsonl"), ("questions", "mine.jsonl")):
         for path in (workdir / "data" / folder).iterdir():
             path.unlink()
@@ -164,7 +164,7 @@ def test_a_small_family_of_a_user_passes(workdir: Path, set_params: Callable[...
 
 
 def test_a_filter_that_is_none_is_one_line(workdir: Path, set_params: Callable[..., None]) -> None:
-    set_params(**{"generate.filters": ["near_questoin"]})
+    set_params(**{"filters.enabled": ["near_questoin"]})
     done = validate(workdir)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

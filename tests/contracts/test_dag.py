@@ -1,5 +1,6 @@
 """dvc.yaml and the code say the same: imports, params, paths; outs are DVC's, metrics are git's."""
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from netllama.core.params import Params
 from tests.support.clones import ROOT
-from tests.support.source_tree import data_paths, declared_params, import_closure
+from tests.support.source_tree import data_paths, fields_read, import_closure
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
@@ -19,6 +21,14 @@ STAGES: dict[str, Any] = PIPELINE["stages"]
 
 def module(stage: str) -> Path:
     return ROOT / "stages" / f"{stage}.py"
+
+
+def closure(stage: str) -> set[str]:
+    return import_closure(module(stage))
+
+
+def is_code(dep: str) -> bool:
+    return dep.startswith(("netllama/", "stages/"))
 
 
 def names(entries: list[Any]) -> list[str]:
@@ -42,20 +52,39 @@ def test_a_stage_runs_as_a_module_from_the_root(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_code_among_the_deps_is_the_import_closure(stage: str) -> None:
-    code = [dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")]
-    assert sorted(code) == sorted(import_closure(module(stage)))
+def test_every_module_that_a_stage_imports_lies_under_a_dep_and_no_dep_is_unused(stage: str) -> None:
+    code = [dep for dep in STAGES[stage]["deps"] if is_code(dep)]
+    owners = {name: {dep for dep in code if name == dep or name.startswith(f"{dep}/")} for name in closure(stage)}
+    assert {name for name, deps in owners.items() if len(deps) != 1} == set()
+    assert set().union(*owners.values()) == set(code)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_declared_params_are_the_ones_read(stage: str) -> None:
-    assert sorted(STAGES[stage]["params"]) == sorted(declared_params(module(stage)))
+def test_params_declared_are_params_read(stage: str) -> None:
+    needs = importlib.import_module(f"stages.{stage}").Needs
+    assert list(needs.model_fields) == STAGES[stage]["params"]
+    for name, field in needs.model_fields.items():
+        assert field.annotation == Params.model_fields[name].annotation
+    read = {name for path in closure(stage) for name in fields_read(ROOT / path, "needs")}
+    assert read == set(needs.model_fields)
+
+
+def test_a_mistyped_param_is_a_mypy_error(tmp_path: Path) -> None:
+    code = "from stages.train import Needs\n\nprint(Needs.load().train.{})\n"
+    found = []
+    for key in ("max_steps", "max_stepz"):
+        (path := tmp_path / f"{key}.py").write_text(code.format(key), encoding="utf-8")
+        found.append(
+            subprocess.run([sys.executable, "-m", "mypy", str(path)], cwd=ROOT, capture_output=True, text=True)
+        )
+    assert [run.returncode for run in found] == [0, 1]
+    assert 'has no attribute "max_stepz"' in found[1].stdout
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_paths_in_dvc_yaml_are_the_paths_in_the_code(stage: str) -> None:
     entry = STAGES[stage]
-    data = {dep for dep in entry["deps"] if not dep.endswith(".py")}
+    data = {dep for dep in entry["deps"] if not is_code(dep)}
     written = {name for kind in ("outs", "metrics", "plots") for name in names(entry.get(kind, []))}
     assert data | written == data_paths(module(stage))
 
@@ -69,7 +98,7 @@ def test_rooms_hold_no_paths_of_data() -> None:
 def test_no_stage_imports_another() -> None:
     for stage in STAGES:
         others = {f"stages/{other}.py" for other in STAGES} - {f"stages/{stage}.py"}
-        assert not others & import_closure(module(stage))
+        assert not others & closure(stage)
 
 
 def test_package_files_are_empty_so_that_they_need_no_dep() -> None:

@@ -20,13 +20,13 @@ from tests.support.clones import ROOT, Clone, make_clone
 from tests.support.openai_server import Answer, Asked, OpenAIServer, new_tasks
 
 SMALL: dict[str, Any] = {
-    "generate.families": ["bgp_knowledge", "packet_analysis"],
+    "families": ["bgp_knowledge", "packet_analysis"],
     "generate.num_instructions_to_generate": 2,
     "generate.max_requests": 2,
     "generate.requests_per_round": 2,
     "generate.max_exemplar_tokens": 200,
-    "generate.max_tokens": 96,
-    "generate.max_concurrency": 2,
+    "teacher.max_tokens": 96,
+    "teacher.max_concurrency": 2,
     "generate.seed": 7,  # not the recorded one: every answer is asked live
     "tokenize.max_length": 320,
     "lora.r": 4,
@@ -125,7 +125,7 @@ def test_a_repro_killed_in_generate_goes_on_and_asks_nothing_stored_again(clone:
 
     with OpenAIServer(reply) as server:
         killed = Clone(clone)
-        killed.edit(**{"generate.base_url": server.url, "generate.api": "chat", "generate.max_concurrency": 1})
+        killed.edit(**{"teacher.base_url": server.url, "teacher.api": "chat", "teacher.max_concurrency": 1})
         command = [Path(sys.executable).parent / "dvc", "repro", "generate"]
         run = subprocess.Popen(
             command, cwd=clone, env=killed.environment, start_new_session=True, stdout=subprocess.DEVNULL

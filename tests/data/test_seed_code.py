@@ -26,7 +26,7 @@ for module in sorted(Path(seed_checks.__path__[0]).glob("[a-z]*.py")):
 
 SEEDS: dict[str, SeedTask] = {
     seed.id: seed
-    for family in read_params(ROOT / "params.yaml").generate.families
+    for family in read_params(ROOT / "params.yaml").families
     for seed in load_seeds(ROOT / "data" / "seeds", family)
 }
 CODE = {name: "\n\n".join(blocks) for name, seed in SEEDS.items() if (blocks := python_blocks(seed.output))}

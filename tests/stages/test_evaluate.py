@@ -14,13 +14,13 @@ import torch
 
 from netllama.core.errors import StageError
 from netllama.core.files import iter_lines, read_json, read_jsonl, write_jsonl
-from netllama.core.params import load_params
+from netllama.core.params import read_params
 from netllama.core.tokenized_rows import template_hash, write_parquet
 from netllama.models.loading import load_base
 from netllama.tokenizing.encoder import Encoder
 from netllama.training.adapter import add_adapter, save_adapter
 from stages import baseline, evaluate
-from tests.support.training_runs import lora_params
+from tests.support.training_runs import loading_params, lora_params
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,12 +63,13 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
     write_jsonl("data/questions/b.jsonl", others)
     rows = [instruction(number) for number in range(7)]
     write_jsonl(evaluate.TEST, rows)
-    encoder = Encoder.load(evaluate.TOKENIZER, load_params("tokenize").tokenize)
+    params = read_params()
+    encoder = Encoder.load(evaluate.TOKENIZER, params.prompt, params.tokenize)
     chunk = encoder(evaluate.TEST, list(iter_lines(evaluate.TEST)))
     write_parquet(evaluate.TOKENIZED, chunk.kept.to_pylist(), encoder.renderer.fingerprint)
     set_params(
         **{
-            "model.quantization": "none",
+            "loading.quantization": "none",
             "evaluate.batch_size": 4,
             "evaluate.max_new_tokens": 6,
             "evaluate.num_generated": 4,
@@ -80,7 +81,9 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
 
 def make_adapter(scale: float) -> None:
     """An adapter whose lora_B is random, `scale` large; 0: it changes nothing, like a fresh one."""
-    model, start = add_adapter(load_base(Path("tiny"), "fp32", "none", True), lora_params(), 1, Path("tiny"))
+    model, start = add_adapter(
+        load_base(Path("tiny"), loading_params("fp32", "none", True)), lora_params(), 1, Path("tiny")
+    )
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -251,7 +254,7 @@ def test_a_bad_question_is_named_by_file_and_line_before_the_model_is_loaded(
 def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_params: Callable[..., None]) -> None:
     """As shipped: precision by hardware and NF4, on the answers of a base measured before."""
     baseline.main()
-    set_params(**{"model.precision": "auto", "model.quantization": "nf4"})
+    set_params(**{"loading.precision": "auto", "loading.quantization": "nf4"})
     run = subprocess.run(
         [sys.executable, "-m", "stages.evaluate"],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

@@ -99,13 +99,13 @@ def configure(set_params: Callable[..., None], url: str) -> None:
         recorded.unlink()  # of the embedded teacher
     set_params(
         **{
-            "generate.families": ["bgp_knowledge", "packet_analysis"],
-            "generate.base_url": url,
-            "generate.api": "chat",
-            "generate.model_name": "test",
+            "families": ["bgp_knowledge", "packet_analysis"],
+            "teacher.base_url": url,
+            "teacher.api": "chat",
+            "teacher.model_name": "test",
             "generate.num_instructions_to_generate": 8,
             "generate.requests_per_round": 3,
-            "generate.max_concurrency": 3,
+            "teacher.max_concurrency": 3,
         }
     )
 
@@ -217,9 +217,7 @@ def test_a_refused_key_is_one_request_and_one_line_without_the_key_and_nothing_i
 ) -> None:
     with OpenAIServer(lambda asked: Refusal(401, message=f"Incorrect API key provided: {KEY}")) as server:
         configure(set_params, server.url)
-        set_params(
-            **{"generate.max_concurrency": slots, "generate.requests_per_round": 64, "generate.max_requests": 64}
-        )
+        set_params(**{"teacher.max_concurrency": slots, "generate.requests_per_round": 64, "generate.max_requests": 64})
         run = generate(OPENAI_API_KEY=KEY)
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == f"error: {server.url}: the key in OPENAI_API_KEY was refused (401)"
@@ -265,19 +263,18 @@ def test_a_bad_seed_file_is_one_line_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"generate.families": ["bgp_knowledge", "bgp"]}, "data/prompts/bgp.txt: no such file"),
-        ({"generate.temprature": 1.0}, "generate.temprature: unknown key, nearest known is generate.temperature"),
-        ({"generate.model_name": "gpt", "generate.base_url": ""}, "model_name is 'gpt' and base_url is empty"),
-        ({"generate.base_url": "https://api.example.com/v1"}, "OPENAI_API_KEY"),
+        ({"families": ["bgp_knowledge", "bgp"]}, "data/prompts/bgp.txt: no such file"),
+        ({"generate.temprature": 1.0}, "generate.temprature: unknown key, nearest known is teacher.temperature"),
+        ({"teacher.model_name": "gpt", "teacher.base_url": ""}, "model_name is 'gpt' but base_url is empty"),
+        ({"teacher.base_url": "https://api.example.com/v1"}, "OPENAI_API_KEY"),
         (
-            {"generate.filters": ["echo", "word_cuont@bgp_knowledge"]},
-            "params.yaml: generate.filters: unknown filter 'word_cuont', nearest known is word_count",
+            {"filters.enabled": ["echo", "word_cuont"]},
+            "params.yaml: filters.enabled: 'word_cuont' is unknown, nearest is word_count",
         ),
-        ({"generate.filters": ["echo@!typo"]}, "'echo@!typo' is for a family that has no data/prompts/typo.txt"),
-        ({"generate.required_imports": ["typo=scapy"]}, "is for a family that has no data/prompts/typo.txt"),
-        ({"generate.max_usd": 5}, "max_usd is a cap on what has no price"),
-        ({"generate.usd_per_million_prompt_tokens": 0.15}, "one of usd_per_million_prompt_tokens and"),
-        ({"generate.required_imports": ["scapy"]}, "required_imports: 'scapy' is not `family=module`"),
+        ({"filters.required_imports": ["typo=scapy"]}, "is for a family that has no data/prompts/typo.txt"),
+        ({"teacher.max_usd": 5}, "max_usd needs both prices"),
+        ({"teacher.usd_per_million_prompt_tokens": 0.15}, "one of usd_per_million_prompt_tokens and"),
+        ({"filters.required_imports": ["scapy"]}, "required_imports: 'scapy' is not `family=module`"),
     ],
 )
 def test_a_bad_param_is_one_line_before_anything_is_asked(
@@ -310,7 +307,7 @@ def test_answers_that_were_judged_before_a_run_broke_are_in_the_outs(
     assert len(read_jsonl(OUTS[0])) == 16
 
 
-PRICES = {"generate.usd_per_million_prompt_tokens": 0.15, "generate.usd_per_million_completion_tokens": 0.6}
+PRICES = {"teacher.usd_per_million_prompt_tokens": 0.15, "teacher.usd_per_million_completion_tokens": 0.6}
 
 
 def as_dear_as_real(asked: Asked) -> Reply:
@@ -341,10 +338,10 @@ def test_a_run_ends_at_its_cap_and_a_higher_cap_goes_on_from_there(
         shutil.rmtree(".scratch")
         server.requests.clear()
         server.billed.clear()
-        set_params(**{"generate.max_concurrency": slots, "generate.max_usd": cap})
+        set_params(**{"teacher.max_concurrency": slots, "teacher.max_usd": cap})
         run = generate()
         assert run.returncode == 0, run.stderr
-        assert f"the next request could pass generate.max_usd={cap}: raise it to go on from here" in run.stdout
+        assert f"the next request could pass teacher.max_usd={cap}: raise it to go on from here" in run.stdout
         assert f"{bill(server):.4f} US$ in all" in run.stdout
         assert 0 < bill(server) <= Decimal(str(cap))
         bought.append(sorted(server.prompts))
@@ -358,7 +355,7 @@ def test_a_run_ends_at_its_cap_and_a_higher_cap_goes_on_from_there(
     assert again.returncode == 0
     assert (sorted(server.prompts), outs()) == (bought[1], capped), "the same cap buys nothing more"
 
-    set_params(**{"generate.max_usd": 5})
+    set_params(**{"teacher.max_usd": 5})
     assert generate().returncode == 0
     assert sorted(server.prompts) == sorted(prompts), "nothing is asked twice"
     assert outs() == uncapped
@@ -368,10 +365,10 @@ def test_a_run_ends_at_its_cap_and_a_higher_cap_goes_on_from_there(
 def test_a_cap_below_the_price_of_one_request_asks_nothing(
     server: OpenAIServer, set_params: Callable[..., None]
 ) -> None:
-    set_params(**PRICES, **{"generate.max_usd": 0})
+    set_params(**PRICES, **{"teacher.max_usd": 0})
     run = generate()
     assert run.returncode == 0, run.stderr
-    assert "generate.max_usd=0" in run.stdout
+    assert "teacher.max_usd=0" in run.stdout
     assert server.requests == []
     assert read_json(OUTS[3])["kept"] == 0
 
@@ -380,14 +377,14 @@ def test_an_estimate_sends_and_writes_nothing_and_bounds_the_run(
     server: OpenAIServer, set_params: Callable[..., None]
 ) -> None:
     server.reply = as_dear_as_real
-    set_params(**PRICES, **{"generate.max_usd": 5})
+    set_params(**PRICES, **{"teacher.max_usd": 5})
     before = generate("--estimate")
     assert (before.returncode, before.stderr, server.requests) == (0, "", [])
     assert_nothing_written()
     head, *families, total, _, cap = before.stdout.splitlines()
     assert head.split()[0] == "family"
     assert [line.split()[:3] for line in families] == [["bgp_knowledge", "0", "0"], ["packet_analysis", "0", "0"]]
-    assert cap == "generate.max_usd 5: spent so far 0.0000"
+    assert cap == "teacher.max_usd 5: spent so far 0.0000"
 
     assert generate().returncode == 0
     asked = len(server.requests)
@@ -398,7 +395,7 @@ def test_an_estimate_sends_and_writes_nothing_and_bounds_the_run(
     assert (after.returncode, len(server.requests)) == (0, asked)
     *_, total, _, cap = after.stdout.splitlines()
     assert total.split()[:5] == ["all", "16", str(asked), "0", "0"]
-    assert cap == f"generate.max_usd 5: spent so far {bill(server):.4f}"
+    assert cap == f"teacher.max_usd 5: spent so far {bill(server):.4f}"
     assert outs() == written
 
 
@@ -410,19 +407,19 @@ def test_an_estimate_counts_what_a_run_that_was_stopped_has_paid(
         return Answer(new_tasks(asked), "length" if limit == 320 else "stop", 1000, limit)
 
     server.reply = cut_at_first
-    set_params(**PRICES, **{"generate.max_usd": 5, "generate.max_requests": 5})
+    set_params(**PRICES, **{"teacher.max_usd": 5, "generate.max_requests": 5})
     assert generate().returncode == 0
-    set_params(**{"generate.max_tokens": 640})
+    set_params(**{"teacher.max_tokens": 640})
     assert generate().returncode == 0
     spent = generate("--estimate").stdout.splitlines()[-1].rpartition(" ")[2]
     assert spent == f"{bill(server):.4f}", "answers that a higher max_tokens replaced were paid too"
 
 
 def test_an_estimate_needs_no_key(server: OpenAIServer, set_params: Callable[..., None]) -> None:
-    set_params(**{"generate.base_url": "https://api.example.com/v1"})
+    set_params(**{"teacher.base_url": "https://api.example.com/v1"})
     run = generate("--estimate")
     assert run.returncode == 0
-    assert "no price: set generate.usd_per_million_prompt_tokens" in run.stdout.splitlines()[-1]
+    assert "no price: set teacher.usd_per_million_prompt_tokens" in run.stdout.splitlines()[-1]
 
 
 def test_the_strict_schema_goes_to_the_server_and_its_categories_into_the_rows(

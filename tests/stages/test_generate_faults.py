@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from netllama.core.files import read_jsonl
-from netllama.core.params import load_params
 from netllama.teacher import faults
 from netllama.teacher.store import ResponseStore
 from stages import generate
@@ -54,10 +53,10 @@ def configured(set_params: Callable[..., None]) -> Callable[[str], None]:
             recorded.unlink()
         set_params(
             **{
-                "generate.families": ["bgp_knowledge", "packet_analysis"],
-                "generate.base_url": url,
-                "generate.api": "chat",
-                "generate.model_name": "test",
+                "families": ["bgp_knowledge", "packet_analysis"],
+                "teacher.base_url": url,
+                "teacher.api": "chat",
+                "teacher.model_name": "test",
                 "generate.num_instructions_to_generate": 30,
                 "generate.max_requests": 40,
                 "generate.requests_per_round": 10,
@@ -128,11 +127,13 @@ class Faulty:
 
 def run_here(store: str, concurrency: int) -> dict[str, bytes]:
     """A run of the stage in this process, and its outs."""
-    params = load_params("generate").generate.model_copy(update={"max_concurrency": concurrency, "max_retries": 20})
-    families = generate.load_families(params)
+    needs = generate.Needs.load()
+    patient = needs.teacher.model_copy(update={"max_concurrency": concurrency, "max_retries": 20})
+    needs = needs.model_copy(update={"teacher": patient})
+    families = generate.load_families(needs)
     kept = ResponseStore(Path(store))
-    asyncio.run(generate.generate(families, params, kept))
-    generate.write_outs(families, generate.budget_of(params).prices, kept)
+    asyncio.run(generate.generate(families, needs, kept))
+    generate.write_outs(families, generate.make_budget(patient).prices, kept)
     return outs()
 
 
@@ -142,7 +143,7 @@ def test_passing_faults_leave_no_trace_at_any_concurrency(
     monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
     with OpenAIServer(outcome) as server:
         configured(server.url)
-        set_params(**{"generate.request_timeout": TIMEOUT})
+        set_params(**{"teacher.request_timeout": TIMEOUT})
         smooth = run_here("smooth.jsonl", 64)
         needed = sorted(server.prompts)
         for concurrency in (1, 64):
@@ -205,7 +206,7 @@ def test_ten_kills_at_any_moment_cost_no_answer_that_was_stored_and_change_no_by
 ) -> None:
     configured(watched.url)
     number = {"generate.num_instructions_to_generate": 200, "generate.max_requests": 400}
-    set_params(**number, **{"generate.max_concurrency": 4})
+    set_params(**number, **{"teacher.max_concurrency": 4})
     end(start())
     undisturbed, needed = outs(), watched.prompts.copy()
     assert len(set(needed)) == len(needed), "a prompt stands for one slot"

@@ -14,7 +14,7 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json, write_jsonl
-from netllama.core.params import load_params
+from netllama.core.params import read_params
 from netllama.core.records import Instruction
 from stages import split
 from tests.support.clones import ROOT
@@ -121,7 +121,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_hash_seed(
 ) -> None:
     write_foreign(Path("data/extra/foreign.jsonl"), 300, 5)
     write_jsonl(split.GENERATED, (r.model_dump() for r in distinct_rows(40)))
-    set_params(**{"split.extra": ["foreign.jsonl"], "split.group_by_lineage": True})
+    set_params(**{"split.extra": ["foreign.jsonl"]})
     written = []
     for hash_seed in ("0", "1", "1"):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}
@@ -164,7 +164,7 @@ def test_asking_for_more_rows_than_there_are_says_what_to_change(
     pool: list[Instruction], set_params: Callable[..., None]
 ) -> None:
     set_params(**{"split.val_size": 1300, "split.test_size": 0.5})
-    rows = len(split.load_rows(load_params("generate.families").generate.families, [])[0])
+    rows = len(split.load_rows(read_params().families, [])[0])
     said = f"^split\\.val_size and split\\.test_size ask for 1300 \\+ {round(rows / 2)} of {rows} rows: .*"
     with pytest.raises(StageError, match=said):
         split.main()
@@ -262,7 +262,7 @@ def test_two_files_of_one_name_would_share_ids_and_are_refused(
         split.main()
 
 
-# --- questions, lineage, leakage
+# --- questions, leakage
 
 
 QUESTION = "What value does the Length field of a KEEPALIVE message hold?"
@@ -285,22 +285,6 @@ def test_what_gives_a_question_away_goes_but_for_a_seed_which_is_reported(
     (reported,) = (leak for leak in listed(split.LEAKAGE) if leak["side"] == "seeds")
     assert (reported["id"], reported["of"], reported["measure"]) == ("careless", "q-bgp_knowledge-001", "near")
     assert "1 hand-written seeds are like an evaluation question" in capsys.readouterr().out
-
-
-def test_by_lineage_a_generated_row_is_on_the_side_of_its_seeds_or_dropped(
-    pool: list[Instruction], set_params: Callable[..., None]
-) -> None:
-    seeds = sorted(name for name in seed_ids() if name.startswith("bgp_knowledge"))
-    draw = random.Random(3)
-    shown = {r.id: draw.sample(seeds, 1 + index % 2) for index, r in enumerate(pool)}
-    write_jsonl(split.GENERATED, (r.model_dump() | {"exemplars": shown[r.id]} for r in pool))
-    set_params(**{"split.group_by_lineage": True})
-    split.main()
-    side = {r["id"]: name for name, rows in outs().items() for r in rows}
-    gone = {drop["id"] for drop in dropped()}
-    assert all(side[r.id] == side[name] for r in pool if r.id not in gone for name in shown[r.id])
-    assert gone == {r.id for r in pool if len({side[name] for name in shown[r.id]}) > 1}
-    assert gone
 
 
 def passages(number: int) -> list[dict[str, Any]]:

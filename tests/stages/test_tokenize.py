@@ -27,6 +27,7 @@ from netllama.tokenizing.encoder import Encoder
 from netllama.tokenizing.worker_pool import in_order
 from stages import tokenize
 from tests.support.clones import ROOT
+from tests.support.training_runs import prompt_params
 
 Row = dict[str, Any]
 
@@ -106,7 +107,7 @@ def test_the_loss_covers_the_answer_and_its_end_and_nothing_else(splits: Path, t
 def test_the_end_of_sequence_is_trained_in_every_row(
     splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any, template: str
 ) -> None:
-    set_params(**{"tokenize.template": template})
+    set_params(**{"prompt.template": template})
     tokenize.main()
     for row in (row for side in ROWS for row in tokenized(side)):
         assert row["input_ids"][-1] == tiny_tokenizer.eos_token_id
@@ -125,7 +126,7 @@ def test_with_train_on_prompt_the_loss_covers_all_but_the_measure_only_the_answe
 
 
 def test_a_system_prompt_reaches_the_ids(splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any) -> None:
-    set_params(**{"tokenize.system_prompt": "You know BGP."})
+    set_params(**{"prompt.system_prompt": "You know BGP."})
     tokenize.main()
     text = tiny_tokenizer.decode(tokenized("test")[0]["input_ids"])
     assert text.startswith("<|start|>system\nYou know BGP.<|end|>\n<|start|>user\n")
@@ -386,14 +387,16 @@ def test_the_lengths_of_all_rows_are_counted_in_sixteen_buckets_and_one_above(
 
 
 def test_each_side_says_which_template_it_was_rendered_with(splits: Path, set_params: Callable[..., None]) -> None:
-    set_params(**{"tokenize.system_prompt": "You know BGP."})
+    set_params(**{"prompt.system_prompt": "You know BGP."})
     tokenize.main()
     for path in tokenize.TOKENIZED.values():
         require_same_template(
-            template_hash(path), load_renderer("models/tokenizer", "chat", "You know BGP."), str(path)
+            template_hash(path), load_renderer("models/tokenizer", prompt_params("chat", "You know BGP.")), str(path)
         )
-        with pytest.raises(StageError, match=rf"^{path}: made with another tokenize\.system_prompt"):
-            require_same_template(template_hash(path), load_renderer("models/tokenizer", "chat", ""), str(path))
+        with pytest.raises(StageError, match=rf"^{path}: made with another prompt\.system_prompt"):
+            require_same_template(
+                template_hash(path), load_renderer("models/tokenizer", prompt_params("chat", "")), str(path)
+            )
 
 
 # Worker processes

@@ -22,6 +22,7 @@ from netllama.core.tokenized_rows import write_parquet
 from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import add_adapter, save_adapter
 from stages import train
+from tests.support.training_runs import loading_params
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,7 +47,7 @@ def ready(tiny_base: Path, tokenized_rows: Callable[..., Rows], set_params: Call
     write_parquet(train.VAL, tokenized_rows(3, seed=1))
     set_params(
         **{
-            "model.quantization": "none",
+            "loading.quantization": "none",
             "lora.r": 4,
             "train.max_steps": 4,
             "train.per_device_train_batch_size": 2,
@@ -68,7 +69,7 @@ def adapter_bytes() -> bytes:
 
 
 def logits(adapter: Path | None) -> torch.Tensor:
-    model = load_base(Path("tiny"), "fp32", "none", True)
+    model = load_base(Path("tiny"), loading_params("fp32", "none", True))
     with torch.inference_mode():
         return (load_adapter(model, adapter) if adapter else model)(input_ids=IDS.to(model.device)).logits
 
@@ -100,7 +101,7 @@ def test_the_validation_loss_before_and_after_is_what_base_and_tuned_model_have(
     train.main()
     recorded = json.loads(train.METRICS.read_text())["val_loss"]
     rows = tokenized_rows(3, seed=1)
-    base = load_base(Path("tiny"), "fp32", "none", True)
+    base = load_base(Path("tiny"), loading_params("fp32", "none", True))
     assert recorded["before"] == pytest.approx(heldout(base, rows, 2)["loss"], abs=1e-4)
     assert recorded["after"] == pytest.approx(heldout(load_adapter(base, train.ADAPTER), rows, 2)["loss"], abs=1e-4)
 
@@ -123,7 +124,7 @@ def test_the_adapter_config_is_canonical_and_names_the_base_by_its_id(ready: Pat
 
 
 def test_an_adapter_of_a_hub_model_names_it_and_its_commit_not_the_folder_of_the_cache(ready: Path) -> None:
-    base = load_base(ready / "tiny", "fp32", "none", True)
+    base = load_base(ready / "tiny", loading_params("fp32", "none", True))
     model, start = add_adapter(base, read_params().lora, 1, ready / "tiny")
     save_adapter(model, train.ADAPTER, {"id": "org/name", "revision": "0" * 40}, {}, start)
     text = (train.ADAPTER / "adapter_config.json").read_text()
@@ -153,7 +154,7 @@ def test_learning_rate_and_gradient_norm_are_curves_too(ready: Path, set_params:
 def test_all_that_made_the_adapter_lies_beside_it_and_is_of_no_machine(
     ready: Path, set_params: Callable[..., None]
 ) -> None:
-    set_params(**{"model.precision": "auto"})
+    set_params(**{"loading.precision": "auto"})
     train.main()
     text = (train.ADAPTER / "training.json").read_text()
     made_by = json.loads(text)
@@ -184,7 +185,7 @@ def test_two_processes_write_the_same_bytes_whatever_their_hash_seed(
     ready: Path, tmp_path_factory: pytest.TempPathFactory, set_params: Callable[..., None]
 ) -> None:
     """As shipped: precision by hardware, NF4, dropout, rows grouped by length. And nothing noisy is said."""
-    set_params(**{"model.precision": "auto", "model.quantization": "nf4"})
+    set_params(**{"loading.precision": "auto", "loading.quantization": "nf4"})
     assert read_params().lora.lora_dropout > 0
     folders = [tmp_path_factory.mktemp("run") / "work" for _ in range(2)]
     runs = []
@@ -356,7 +357,7 @@ def test_a_run_killed_at_any_step_goes_on_and_ends_with_the_bytes_of_an_undistur
 
 
 @pytest.mark.parametrize(
-    "change", [{"lora.r": 8}, {"train.learning_rate": 0.02}, {"train.seed": 7}, {"model.quantization": "nf4"}]
+    "change", [{"lora.r": 8}, {"train.learning_rate": 0.02}, {"train.seed": 7}, {"loading.quantization": "nf4"}]
 )
 def test_a_changed_param_starts_again(
     ready: Path, set_params: Callable[..., None], capsys: pytest.CaptureFixture[str], change: dict[str, Any]

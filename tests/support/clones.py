@@ -63,4 +63,4 @@ class Clone:
         with modify_yaml(self.folder / "params.yaml") as params:
             for key, value in changes.items():
                 section, _, name = key.partition(".")
-                params[section][name] = value
+                (params[section] if name else params)[name or section] = value

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from netllama.core.files import canonical_json
-from netllama.core.params import Generate, read_params
+from netllama.core.params import Params, read_params
 from netllama.core.records import SeedTask, load_seeds
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.selfinstruct.task_pool import Questions
@@ -20,10 +20,16 @@ FAMILIES = sorted(path.stem for path in (ROOT / "data" / "seeds").glob("*.jsonl"
 PRICED = {"usd_per_million_prompt_tokens": "0.15", "usd_per_million_completion_tokens": "0.60"}
 
 
-def params(**changes: Any) -> Generate:
-    """The `generate` section of params.yaml for a teacher that is not the embedded one, with `changes`."""
-    ours = read_params(ROOT / "params.yaml").generate.model_dump()
-    return Generate(**ours | {"base_url": TEACHER, "model_name": "test"} | changes)
+GROWTH = ("generate", "teacher", "filters", "contamination")
+
+
+def params(**changes: Any) -> Params:
+    """params.yaml for a teacher that is not the embedded one; each of `changes` goes to the section with that key."""
+    ours = read_params(ROOT / "params.yaml").model_dump()
+    for key, value in ({"base_url": TEACHER, "model_name": "test"} | changes).items():
+        (section,) = (name for name in GROWTH if key in ours[name])
+        ours[section][key] = value
+    return Params.model_validate(ours)
 
 
 def seeds_of(family: str) -> list[SeedTask]:
@@ -40,12 +46,12 @@ def family(
     name: str = "bgp_knowledge",
     seeds: Sequence[SeedTask] | None = None,
     questions: Questions | None = None,
-    teacher: str = TEACHER,
     **changes: Any,
 ) -> Family:
     settings = params(**changes)
     kept_apart = questions or Questions()
-    return Family(name, f"Write tasks about {name}.", seeds or seeds_of(name), kept_apart, teacher, settings)
+    growth = (getattr(settings, section) for section in GROWTH)
+    return Family(name, f"Write tasks about {name}.", seeds or seeds_of(name), kept_apart, *growth)
 
 
 def tasks_for(asked: Asked) -> Answer:

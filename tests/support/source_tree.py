@@ -62,11 +62,14 @@ def data_paths(path: Path) -> set[str]:
     }
 
 
-def declared_params(path: Path) -> list[str]:
-    """The literal arguments of the module's load_params call."""
-    calls = [
-        node
+def fields_read(path: Path, name: str) -> set[str]:
+    """The attributes that a module takes from a variable or argument `name`: `needs.lora` -> lora."""
+    return {
+        node.attr
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_params"
-    ]
-    return [argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)]
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
+    } | {
+        node.attr
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == f"{name.capitalize()}.load()"
+    }

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from netllama.core.params import read_params
-from netllama.core.sections import Lora, Train
+from netllama.core.sections import LoadingParams, LoraParams, PromptParams, TrainParams
 from tests.support.clones import ROOT
 
 SMALL = {
@@ -22,15 +22,34 @@ SMALL = {
 }
 
 
-def lora_params(**changes: Any) -> Lora:
+def loading_params(
+    precision: str = "fp32", quantization: str = "none", double: bool = True, quantized_weights: str = "auto"
+) -> LoadingParams:
+    """The section `loading`."""
+    return LoadingParams.model_validate(
+        {
+            "precision": precision,
+            "quantization": quantization,
+            "double_quantization": double,
+            "quantized_weights": quantized_weights,
+        }
+    )
+
+
+def prompt_params(template: str = "chat", system_prompt: str = "") -> PromptParams:
+    """The section `prompt`."""
+    return PromptParams.model_validate({"template": template, "system_prompt": system_prompt})
+
+
+def lora_params(**changes: Any) -> LoraParams:
     """As shipped, but of rank 4 and without dropout, and `changes`."""
     shipped = read_params(ROOT / "params.yaml").lora.model_dump()
-    return Lora(**shipped | {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0} | changes)
+    return LoraParams(**shipped | {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0} | changes)
 
 
-def train_params(**changes: Any) -> Train:
+def train_params(**changes: Any) -> TrainParams:
     """As shipped, but four steps of two rows, all logged, and `changes`."""
-    return Train(**read_params(ROOT / "params.yaml").train.model_dump() | SMALL | changes)
+    return TrainParams(**read_params(ROOT / "params.yaml").train.model_dump() | SMALL | changes)
 
 
 def make_run(
@@ -51,7 +70,7 @@ def make_run(
 
     params = train_params(**train)
     accelerator = accelerator or make_accelerator(precision)
-    base = load_base(folder, precision, quantization, True, quantized_weights)
+    base = load_base(folder, loading_params(precision, quantization, True, quantized_weights))
     model, start = build(base, lora_params(**lora or {}), params, folder)
     run = Run(model, rows, validation or [], params, accelerator)
     run.start = start  # type: ignore[attr-defined]

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from netllama.core.errors import StageError
-from netllama.core.params import load_params, read_params
+from netllama.core.moved_keys import MOVED, REMOVED
+from netllama.core.params import Params, View, read_params
+from netllama.core.sections import LoraParams
 from tests.support.source_tree import ROOT
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -30,17 +32,16 @@ def problems(path: str = "params.yaml") -> list[str]:
 def test_the_repository_file_is_valid_and_typed(workdir: Path) -> None:
     params = read_params()
     raw = yaml.safe_load((workdir / "params.yaml").read_text(encoding="utf-8"))
-    assert {name: section.model_dump() for name, section in params} == raw
+    assert params.model_dump(mode="json") == raw
     assert isinstance(params.train.learning_rate, float)
+    assert isinstance(params.families, tuple)
 
 
 def test_every_problem_of_the_file_is_in_one_error(set_params: Callable[..., None]) -> None:
-    set_params(
-        **{"lora.r": 0, "train.optim": "sgd", "generate.families": [], "tokenize.max_len": 5, "split.val_size": "many"}
-    )
+    set_params(**{"lora.r": 0, "train.optim": "sgd", "families": [], "tokenize.max_len": 5, "split.val_size": "many"})
     found = problems()
     assert len(found) == 5
-    for key in ("lora.r", "train.optim", "generate.families", "tokenize.max_len", "split.val_size"):
+    for key in ("lora.r", "train.optim", "families", "tokenize.max_len", "split.val_size"):
         assert sum(problem.startswith(f"{key}: ") for problem in found) == 1, key
 
 
@@ -76,35 +77,35 @@ def test_a_missing_key_and_a_missing_section_are_named(workdir: Path) -> None:
         ("train.weight_decay", "-1e-05"),
         ("train.group_by_length", 1),
         ("train.group_by_length", "yes"),
-        ("generate.top_p", 1.5),
-        ("generate.families", "bgp_knowledge"),
-        ("generate.families", [5]),
-        ("generate.api", "responses"),
-        ("generate.mode", "Batch"),
+        ("teacher.top_p", 1.5),
+        ("families", "bgp_knowledge"),
+        ("families", [5]),
+        ("teacher.api", "responses"),
+        ("teacher.mode", "Batch"),
         ("generate.output_contract", "json"),
         ("generate.tasks_per_request", 0),
-        ("generate.frequency_penalty", 2.5),
-        ("generate.presence_penalty", -2.5),
-        ("generate.stop", "20."),
-        ("generate.stop", list("abcde")),
-        ("generate.max_retries", -1),
-        ("generate.request_timeout", 0),
-        ("generate.usd_per_million_prompt_tokens", -0.15),
-        ("generate.usd_per_million_prompt_tokens", "cheap"),
-        ("generate.usd_per_million_prompt_tokens", True),
-        ("generate.usd_per_million_prompt_tokens", float("nan")),
-        ("generate.max_usd", float("inf")),
-        ("generate.filters", "echo"),
-        ("generate.filters", None),
-        ("generate.blacklist", [5]),
-        ("generate.rouge_threshold", 0),
-        ("generate.question_threshold", 1.5),
+        ("teacher.frequency_penalty", 2.5),
+        ("teacher.presence_penalty", -2.5),
+        ("teacher.stop", "20."),
+        ("teacher.stop", list("abcde")),
+        ("teacher.max_retries", -1),
+        ("teacher.request_timeout", 0),
+        ("teacher.usd_per_million_prompt_tokens", -0.15),
+        ("teacher.usd_per_million_prompt_tokens", "cheap"),
+        ("teacher.usd_per_million_prompt_tokens", True),
+        ("teacher.usd_per_million_prompt_tokens", float("nan")),
+        ("teacher.max_usd", float("inf")),
+        ("filters.enabled", "echo"),
+        ("filters.enabled", None),
+        ("filters.blacklist", [5]),
+        ("filters.rouge_threshold", 0),
+        ("contamination.similarity_threshold", 1.5),
         ("split.val_size", True),
         ("split.val_size", -1),
         ("split.val_size", 1.0),
         ("split.test_size", 12.5),
         ("split.extra", "mine.jsonl"),
-        ("model.quantization", "int4"),
+        ("loading.quantization", "int4"),
         ("model.revision", None),
         ("lora.target_modules", []),
         ("lora.target_modules", "q_proj"),
@@ -140,19 +141,19 @@ def test_a_size_keeps_whether_it_is_a_count_or_a_share(set_params: Callable[...,
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"generate.model_name": "gpt-x"}, "base_url is empty"),
+        ({"teacher.model_name": "gpt-x"}, "base_url is empty"),
         ({"generate.num_seed_exemplars": 0, "generate.num_machine_exemplars": 0}, "are both 0"),
-        ({"generate.min_words": 200}, "min_words 200 is above max_words 150"),
-        ({"generate.families": ["a", "b", "a"]}, "families names one twice"),
-        ({"generate.output_contract": "json_schema", "generate.base_url": "http://a/v1"}, "needs api: chat"),
-        ({"generate.output_contract": "json_schema", "generate.api": "chat"}, "and a base_url whose server has it"),
-        ({"generate.mode": "batch"}, "set base_url, or use live"),
-        ({"generate.stop": ["20."]}, "the embedded teacher has no stop"),
-        ({"generate.usd_per_million_prompt_tokens": 1}, "one of usd_per_million_prompt_tokens and"),
-        ({"generate.usd_per_million_completion_tokens": 0}, "one of usd_per_million_prompt_tokens and"),
-        ({"generate.max_usd": 5}, "max_usd is a cap on what has no price"),
-        ({"generate.required_imports": ["packet_analysis=scapy", "scapy"]}, "'scapy' is not `family=module`"),
-        ({"generate.required_imports": ["packet_analysis=scapy.all"]}, "'packet_analysis=scapy.all' is not"),
+        ({"filters.min_words": 200}, "min_words 200 is above max_words 150"),
+        ({"families": ["a", "b", "a"]}, "the list has the same name twice"),
+        ({"generate.output_contract": "json_schema", "teacher.base_url": "http://a/v1"}, "needs teacher.api chat"),
+        ({"generate.output_contract": "json_schema", "teacher.api": "chat"}, "and a teacher.base_url whose server"),
+        ({"teacher.mode": "batch"}, "set base_url, or use live"),
+        ({"teacher.stop": ["20."]}, "the embedded teacher does not support stop"),
+        ({"teacher.usd_per_million_prompt_tokens": 1}, "one of usd_per_million_prompt_tokens and"),
+        ({"teacher.usd_per_million_completion_tokens": 0}, "one of usd_per_million_prompt_tokens and"),
+        ({"teacher.max_usd": 5}, "max_usd needs both prices"),
+        ({"filters.required_imports": ["packet_analysis=scapy", "scapy"]}, "'scapy' is not `family=module`"),
+        ({"filters.required_imports": ["packet_analysis=scapy.all"]}, "'packet_analysis=scapy.all' is not"),
         ({"split.val_size": 0.5, "split.test_size": 0.5}, "nothing to train on"),
         ({"model.revision": "main"}, "revision is for Hub ids"),
         ({"lora.init_lora_weights": "pissa"}, "lora_dropout 0.0"),
@@ -166,23 +167,35 @@ def test_an_impossible_combination_is_refused(
 ) -> None:
     set_params(**changes)
     (problem,) = problems()
-    assert problem.split(": ")[0] == next(iter(changes)).split(".")[0]
+    assert problem.split(": ")[0].split(".")[0] == next(iter(changes)).split(".")[0]
     assert said in problem
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"api": "chat", "output_contract": "json_schema", "stop": list("abcd")},
-        {"api": "chat", "output_contract": "json_schema", "mode": "batch", "frequency_penalty": -2},
-        {"usd_per_million_prompt_tokens": 0, "usd_per_million_completion_tokens": 0, "max_usd": 0},
-        {"required_imports": ["a=scapy", "a=pyshark"], "filters": [], "blacklist": ["file"]},
+        {"teacher.api": "chat", "generate.output_contract": "json_schema", "teacher.stop": list("abcd")},
+        {
+            "teacher.api": "chat",
+            "generate.output_contract": "json_schema",
+            "teacher.mode": "batch",
+            "teacher.frequency_penalty": -2,
+        },
+        {
+            "teacher.usd_per_million_prompt_tokens": 0,
+            "teacher.usd_per_million_completion_tokens": 0,
+            "teacher.max_usd": 0,
+        },
+        {"filters.required_imports": ["a=scapy", "a=pyshark"], "filters.enabled": [], "filters.blacklist": ["file"]},
     ],
 )
 def test_a_possible_combination_is_taken(set_params: Callable[..., None], changes: dict[str, Any]) -> None:
-    changes = changes | {"base_url": "https://api.example.com/v1", "model_name": "gpt"}
-    set_params(**{f"generate.{name}": value for name, value in changes.items()})
-    assert changes.items() <= read_params().generate.model_dump().items()
+    changes = changes | {"teacher.base_url": "https://api.example.com/v1", "teacher.model_name": "gpt"}
+    set_params(**changes)
+    read = read_params().model_dump()
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        assert read[section][name] == (tuple(value) if isinstance(value, list) else value)
 
 
 @pytest.mark.parametrize(
@@ -196,22 +209,33 @@ def test_money_is_what_is_written_and_not_the_nearest_binary_fraction(written: s
     for key in keys:
         text = re.sub(rf"^  {key}:.*$", f"  {key}: {written}", text, flags=re.MULTILINE)
     path.write_text(text, encoding="utf-8")
-    generate = read_params().generate
-    assert [getattr(generate, key) for key in keys] == [Decimal(price)] * 3
+    teacher = read_params().teacher
+    assert [getattr(teacher, key) for key in keys] == [Decimal(price)] * 3
 
 
 def test_no_price_and_no_cap_is_the_default(workdir: Path) -> None:
-    generate = read_params().generate
-    assert generate.usd_per_million_prompt_tokens is None
-    assert generate.usd_per_million_completion_tokens is None
-    assert generate.max_usd is None
+    teacher = read_params().teacher
+    assert teacher.usd_per_million_prompt_tokens is None
+    assert teacher.usd_per_million_completion_tokens is None
+    assert teacher.max_usd is None
 
 
-def test_two_impossible_combinations_of_a_section_are_both_told(set_params: Callable[..., None]) -> None:
-    set_params(**{"generate.min_words": 200, "generate.model_name": "gpt-x"})
-    (problem,) = problems()
-    assert "min_words" in problem
-    assert "model_name" in problem
+def test_all_impossible_combinations_are_told_within_a_section_and_across_sections(
+    set_params: Callable[..., None],
+) -> None:
+    set_params(
+        **{
+            "teacher.max_usd": 1,
+            "teacher.model_name": "gpt-x",
+            "filters.min_words": 200,
+            "generate.seed": "seven",
+            "families": ["a", "a"],
+        }
+    )
+    found = problems()
+    assert [problem.split(": ")[0] for problem in found] == ["generate.seed", "teacher", "filters", "families"]
+    assert "max_usd" in found[1]
+    assert "model_name" in found[1]
 
 
 def test_a_yaml_syntax_error_names_its_line(workdir: Path) -> None:
@@ -228,13 +252,13 @@ def test_a_control_character_is_one_clear_line(workdir: Path) -> None:
 @pytest.mark.parametrize("text", ["", "- lora\n", "lora\n"])
 def test_a_file_without_sections_says_what_is_expected(workdir: Path, text: str) -> None:
     Path("params.yaml").write_text(text, encoding="utf-8")
-    assert "expected the sections model, generate, split" in problems()[0]
+    assert "expected the sections model, loading, prompt" in problems()[0]
 
 
 def test_an_emptied_section_says_so(workdir: Path) -> None:
     raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     Path("params.yaml").write_text(yaml.safe_dump(raw | {"lora": None}), encoding="utf-8")
-    assert problems() == ["lora: a section of keys is expected, not None"]
+    assert problems() == ["lora: expected a section of keys, not None"]
 
 
 def test_a_missing_file_is_named(workdir: Path) -> None:
@@ -242,29 +266,81 @@ def test_a_missing_file_is_named(workdir: Path) -> None:
     assert problems() == ["no such file"]
 
 
+class Needs(View):
+    lora: LoraParams
+
+
 def test_a_view_holds_only_what_was_declared(workdir: Path) -> None:
-    view = load_params("lora", "model.precision", "model.quantization")
-    assert view.lora.r == read_params().lora.r
-    assert view.model.precision == "auto"
-    assert view.model.quantization == "nf4"
-    assert set(vars(view)) == {"lora", "model"}
-    assert set(vars(view.model)) == {"precision", "quantization"}
+    view = Needs.load()
+    assert view.lora == read_params().lora
+    assert set(view.model_dump()) == {"lora"}
     for undeclared in ("train", "generate"):
         with pytest.raises(AttributeError):
             getattr(view, undeclared)
-    with pytest.raises(AttributeError):
-        view.model.id  # noqa: B018
 
 
 def test_a_view_still_checks_the_sections_that_it_leaves_out(set_params: Callable[..., None]) -> None:
     set_params(**{"train.max_steps": -1})
     with pytest.raises(StageError, match=r"train\.max_steps"):
-        load_params("lora")
+        Needs.load()
 
 
 def test_params_are_frozen(workdir: Path) -> None:
+    view = Needs.load()
     with pytest.raises(ValidationError):
-        load_params("lora").lora.r = 5
+        view.lora.r = 5  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        view.lora = view.lora  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("old", sorted(MOVED | REMOVED))
+def test_a_key_of_an_older_file_is_an_error_that_names_its_new_place(set_params: Callable[..., None], old: str) -> None:
+    set_params(**{old: 1})
+    (problem,) = problems()
+    assert problem.startswith(f"{old}: ")
+    assert (f"moved to {MOVED[old]}" if old in MOVED else "delete this key") in problem
+
+
+def test_every_new_place_of_a_moved_key_exists(workdir: Path) -> None:
+    ours = read_params().model_dump()
+    for new in MOVED.values():
+        section, _, key = new.partition(".")
+        assert key in ours[section] if key else section in ours
+
+
+def test_a_whole_file_of_the_old_shape_is_told_each_key_and_not_each_missing_section(workdir: Path) -> None:
+    raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    for old, new in MOVED.items():
+        section, _, name = old.partition(".")
+        at, _, key = new.partition(".")
+        raw[section][name] = raw[at][key] if key else raw[at]
+    for section in ("loading", "prompt", "families", "teacher", "filters", "contamination"):
+        del raw[section]
+    Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    assert sorted(problems()) == sorted(f"{old}: moved to {new}" for old, new in MOVED.items())
+
+
+def test_a_key_that_stands_twice_in_a_section_is_an_error(workdir: Path) -> None:
+    path = workdir / "params.yaml"
+    text = path.read_text(encoding="utf-8").replace("  lora_alpha: 32", "  lora_alpha: 32\n  r: 99")
+    path.write_text(text, encoding="utf-8")
+    line = text.splitlines().index("  r: 99") + 1
+    with pytest.raises(StageError, match=rf"^params\.yaml:{line}: found duplicate key \"r\" .*delete one of the two$"):
+        read_params()
+
+
+def test_a_mistyped_filter_names_the_nearest_one(set_params: Callable[..., None]) -> None:
+    set_params(**{"filters.enabled": ["ecko", "markers"]})
+    (problem,) = problems()
+    assert problem.startswith("filters.enabled: 'ecko' is unknown, nearest is echo; expected ")
+
+
+def test_every_key_has_a_description() -> None:
+    for name, field in Params.model_fields.items():
+        section = field.annotation
+        fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
+        undescribed = [key for key, value in fields.items() if not value.description]
+        assert not undescribed, f"{name}: {undescribed}"
 
 
 def test_the_profiles_of_the_seed_document_are_there() -> None:
@@ -275,4 +351,4 @@ def test_the_profiles_of_the_seed_document_are_there() -> None:
 def test_a_profile_is_a_complete_valid_file_for_a_bigger_model(path: Path) -> None:
     params = read_params(path)
     assert params.model.id != read_params(ROOT / "params.yaml").model.id
-    assert params.generate.families == read_params(ROOT / "params.yaml").generate.families
+    assert params.families == read_params(ROOT / "params.yaml").families

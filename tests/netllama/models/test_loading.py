@@ -11,6 +11,7 @@ import torch
 
 from netllama.core.errors import StageError
 from netllama.models.loading import choose_precision, close_bitsandbytes_trap, load_adapter, load_base
+from tests.support.training_runs import loading_params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 on_the_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without CUDA")
@@ -59,7 +60,7 @@ def gradients_before_and_after_eval(model: Any) -> tuple[dict[str, torch.Tensor]
 
 def test_fp16_without_cuda_is_refused_and_auto_is_advised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(StageError, match=r"^model\.precision: fp16 needs a CUDA device; use auto$"):
+    with pytest.raises(StageError, match=r"^loading\.precision: fp16 needs a CUDA device; use auto$"):
         choose_precision("fp16")
 
 
@@ -95,10 +96,10 @@ def test_a_named_precision_is_taken_whatever_the_hardware_prefers(monkeypatch: p
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_nf4_on_the_cpu_computes_what_packed_four_bit_weights_compute(tiny_model_folder: Path, precision: str) -> None:
     dtype = choose_precision(precision)
-    loaded = load_base(tiny_model_folder, precision, "nf4", True)
+    loaded = load_base(tiny_model_folder, loading_params(precision, "nf4", True))
     reference = packed(tiny_model_folder, dtype).eval()
     close_bitsandbytes_trap(reference)
-    plain = load_base(tiny_model_folder, precision, "none", True)
+    plain = load_base(tiny_model_folder, loading_params(precision, "none", True))
     with torch.inference_mode():
         logits, expected, unquantized = (model(input_ids=IDS).logits for model in (loaded, reference, plain))
     assert logits.dtype == dtype
@@ -108,7 +109,7 @@ def test_nf4_on_the_cpu_computes_what_packed_four_bit_weights_compute(tiny_model
 
 @on_the_cpu
 def test_nf4_on_the_cpu_leaves_plain_frozen_layers_in_eval_mode(tiny_model_folder: Path) -> None:
-    model = load_base(tiny_model_folder, "fp32", "nf4", True)
+    model = load_base(tiny_model_folder, loading_params("fp32", "nf4", True))
     assert not four_bit_layers(model)
     assert not any(weight.requires_grad for weight in model.parameters())
     assert not model.training
@@ -117,8 +118,12 @@ def test_nf4_on_the_cpu_leaves_plain_frozen_layers_in_eval_mode(tiny_model_folde
 @on_the_cpu
 def test_double_quantization_changes_the_weights_a_little(tiny_model_folder: Path) -> None:
     """It rounds the scales of the blocks as well (QLoRA, section 3)."""
-    single = load_base(tiny_model_folder, "fp32", "nf4", False).get_parameter("model.layers.0.mlp.up_proj.weight")
-    double = load_base(tiny_model_folder, "fp32", "nf4", True).get_parameter("model.layers.0.mlp.up_proj.weight")
+    single = load_base(tiny_model_folder, loading_params("fp32", "nf4", False)).get_parameter(
+        "model.layers.0.mlp.up_proj.weight"
+    )
+    double = load_base(tiny_model_folder, loading_params("fp32", "nf4", True)).get_parameter(
+        "model.layers.0.mlp.up_proj.weight"
+    )
     largest = (single - double).abs().max()
     assert 0 < largest < 0.1 * single.abs().max()
 
@@ -164,7 +169,7 @@ def test_without_closing_it_the_gradients_of_lower_layers_change(tiny_model_fold
 def test_a_folder_that_is_no_model_is_one_line_that_names_it(tmp_path: Path, quantization: str) -> None:
     (tmp_path / "notes.txt").write_text("no model here\n")
     with pytest.raises(StageError, match="can't be loaded as a causal language model") as raised:
-        load_base(tmp_path, "fp32", quantization, True)
+        load_base(tmp_path, loading_params("fp32", quantization, True))
     assert str(raised.value).startswith(f"{tmp_path}: ")
     assert "\n" not in str(raised.value)
 
@@ -190,21 +195,21 @@ def test_a_broken_model_folder_is_one_line_that_names_it(
     shutil.copytree(tiny_model_folder, folder)
     breaking(folder)
     with pytest.raises(StageError, match="can't be loaded as a causal language model") as raised:
-        load_base(folder, "fp32", "none", True)
+        load_base(folder, loading_params("fp32", "none", True))
     assert str(raised.value).startswith(f"{folder}: ")
     assert "\n" not in str(raised.value)
 
 
 @pytest.fixture
 def adapter_folder(tiny_model_folder: Path, tmp_path: Path) -> Path:
-    with_lora(load_base(tiny_model_folder, "fp32", "none", True)).save_pretrained(
+    with_lora(load_base(tiny_model_folder, loading_params("fp32", "none", True))).save_pretrained(
         tmp_path / "adapter", save_embedding_layers=False
     )
     return tmp_path / "adapter"
 
 
 def test_a_loaded_adapter_changes_the_logits_and_is_in_eval_mode(tiny_model_folder: Path, adapter_folder: Path) -> None:
-    base = load_base(tiny_model_folder, "fp32", "none", True)
+    base = load_base(tiny_model_folder, loading_params("fp32", "none", True))
     with torch.inference_mode():
         before = base(input_ids=IDS.to(base.device)).logits
         tuned = load_adapter(base, adapter_folder)
@@ -233,7 +238,7 @@ def test_a_missing_adapter_file_is_named_and_not_asked_for_on_the_hub(
     shutil.copytree(adapter_folder, folder)
     (folder / name).unlink()
     with pytest.raises(StageError, match=f"^models/adapter/{name}: no such file; run `dvc repro train`$"):
-        load_adapter(load_base(tiny_model_folder, "fp32", "none", True), folder)
+        load_adapter(load_base(tiny_model_folder, loading_params("fp32", "none", True)), folder)
 
 
 def cut_adapter_weights(folder: Path) -> None:
@@ -275,6 +280,6 @@ def test_a_broken_adapter_is_one_line_that_names_folder_and_reason(
 ) -> None:
     breaking(adapter_folder)
     with pytest.raises(StageError, match=reason) as raised:
-        load_adapter(load_base(tiny_model_folder, "fp32", "none", True), adapter_folder)
+        load_adapter(load_base(tiny_model_folder, loading_params("fp32", "none", True)), adapter_folder)
     assert str(raised.value).startswith(f"{adapter_folder}: can't be loaded as a LoRA adapter (")
     assert "\n" not in str(raised.value)

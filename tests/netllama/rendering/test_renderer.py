@@ -22,6 +22,7 @@ from netllama.rendering.renderer import (
     require_same_template,
 )
 from tests.support.clones import ROOT
+from tests.support.training_runs import prompt_params
 
 # As Llama-2-chat writes it; this one refuses a system prompt, as the templates of Gemma do.
 LLAMA_2 = (
@@ -278,7 +279,7 @@ def test_a_tokenizer_that_marks_the_beginning_of_a_text_keeps_its_marks_around_p
 
 @pytest.mark.parametrize("special", ["<|end|>", "<|start|>"])
 def test_a_special_token_in_the_system_prompt_is_refused(tiny_tokenizer: Any, special: str) -> None:
-    match = rf"^tokenize\.system_prompt: {special.replace('|', '[|]')} is a special token"
+    match = rf"^prompt\.system_prompt: {special.replace('|', '[|]')} is a special token"
     with pytest.raises(StageError, match=match):
         Renderer(tiny_tokenizer, "chat", f"You end with {special}.")
 
@@ -286,16 +287,16 @@ def test_a_special_token_in_the_system_prompt_is_refused(tiny_tokenizer: Any, sp
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{{ bos_token }}" + LLAMA_2, r"^tokenize\.template: the chat template writes <s> twice$"),
-        (LLAMA_2.replace("'[INST] '", "'[INST] ' + bos_token"), r"^tokenize\.template: .* writes <s> twice$"),
-        (LLAMA_2.replace("{{ bos_token }}", ""), r"^tokenize\.template: the tokenizer begins a text with <s> and its"),
+        ("{{ bos_token }}" + LLAMA_2, r"^prompt\.template: the chat template writes <s> twice$"),
+        (LLAMA_2.replace("'[INST] '", "'[INST] ' + bos_token"), r"^prompt\.template: .* writes <s> twice$"),
+        (LLAMA_2.replace("{{ bos_token }}", ""), r"^prompt\.template: the tokenizer begins a text with <s> and its"),
         (
             LLAMA_2.replace("{{ ' ' + m", "{{ ' ' + bos_token + m"),
-            r"^tokenize\.template: the chat template writes <s> twice$",
+            r"^prompt\.template: the chat template writes <s> twice$",
         ),
         (
             "{{ bos_token }}{{ messages[0].content }}{{ messages | length }}",
-            r"^tokenize\.template: the chat template wr",
+            r"^prompt\.template: the chat template wr",
         ),
     ],
 )
@@ -340,7 +341,7 @@ def test_a_system_prompt_stands_in_front(tiny_tokenizer: Any) -> None:
 
 
 def test_a_system_prompt_that_the_template_refuses_is_one_clear_line(llama_2: Any) -> None:
-    with pytest.raises(StageError, match=r"^tokenize\.system_prompt: .*System role not supported\)$"):
+    with pytest.raises(StageError, match=r"^prompt\.system_prompt: .*System role not supported\)$"):
         Renderer(llama_2, "chat", "You know BGP.")
 
 
@@ -348,7 +349,7 @@ def test_a_system_prompt_that_the_template_drops_in_silence_is_an_error(tiny_tok
     silent = copy.deepcopy(tiny_tokenizer)
     silent.chat_template = SILENT
     Renderer(silent, "chat", "")
-    with pytest.raises(StageError, match=r"^tokenize\.system_prompt: this chat template leaves it out"):
+    with pytest.raises(StageError, match=r"^prompt\.system_prompt: this chat template leaves it out"):
         Renderer(silent, "chat", "You know BGP.")
 
 
@@ -369,7 +370,7 @@ def test_a_tokenizer_that_merges_across_the_border_is_an_error() -> None:
 
 
 def test_a_tokenizer_without_a_chat_template_says_what_to_use_instead() -> None:
-    with pytest.raises(StageError, match=r"^tokenize\.template: this tokenizer has no chat template; use alpaca$"):
+    with pytest.raises(StageError, match=r"^prompt\.template: this tokenizer has no chat template; use alpaca$"):
         Renderer(merging_tokenizer(), "chat", "")
 
 
@@ -382,13 +383,13 @@ def test_a_tokenizer_without_an_end_of_sequence_is_refused() -> None:
 
 def test_a_saved_tokenizer_renders_as_before(tiny_tokenizer: Any, tmp_path: Path) -> None:
     tiny_tokenizer.save_pretrained(tmp_path)
-    loaded = load_renderer(tmp_path, "chat", "")
+    loaded = load_renderer(tmp_path, prompt_params("chat", ""))
     assert loaded.render("Why?", "Because.") == Renderer(tiny_tokenizer, "chat", "").render("Why?", "Because.")
 
 
 def test_a_tokenizer_that_was_not_fetched_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=rf"^{tmp_path}/tokenizer: no such folder; run `dvc repro fetch`$"):
-        load_renderer(tmp_path / "tokenizer", "chat", "")
+        load_renderer(tmp_path / "tokenizer", prompt_params("chat", ""))
 
 
 def question(**changes: Any) -> Question:
@@ -415,18 +416,21 @@ def test_the_fingerprint_is_the_same_in_every_process_and_names_what_differs(
     tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
     tiny_tokenizer.save_pretrained(tmp_path)
-    renderer = load_renderer(tmp_path, "chat", "")
-    load = f"load_renderer({str(tmp_path)!r}, 'chat', '')"
-    code = f"from netllama.rendering.renderer import load_renderer; print({load}.fingerprint)"
+    renderer = load_renderer(tmp_path, prompt_params("chat", ""))
+    load = f"load_renderer({str(tmp_path)!r}, prompt_params('chat', ''))"
+    code = (
+        "from netllama.rendering.renderer import load_renderer\n"
+        f"from tests.support.training_runs import prompt_params\nprint({load}.fingerprint)"
+    )
     for seed in ("1", "2"):
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == renderer.fingerprint
-    require_same_template(renderer.fingerprint, load_renderer(tmp_path, "chat", ""), "data/x.parquet")
+    require_same_template(renderer.fingerprint, load_renderer(tmp_path, prompt_params("chat", "")), "data/x.parquet")
 
     for other, named in (
-        (Renderer(tiny_tokenizer, "alpaca", ""), "tokenize.template"),
-        (Renderer(tiny_tokenizer, "chat", "You know BGP."), "tokenize.system_prompt"),
+        (Renderer(tiny_tokenizer, "alpaca", ""), "prompt.template"),
+        (Renderer(tiny_tokenizer, "chat", "You know BGP."), "prompt.system_prompt"),
     ):
         with pytest.raises(StageError, match=rf"^data/x\.parquet: made with another {named} than params\.yaml"):
             require_same_template(renderer.fingerprint, other, "data/x.parquet")

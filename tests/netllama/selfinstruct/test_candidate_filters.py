@@ -2,10 +2,12 @@
 
 import warnings
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
-from netllama.selfinstruct.candidate_filters import FILTERS, Context, filters_of
+from netllama.core.sections import FilterName
+from netllama.selfinstruct.candidate_filters import FILTERS, Context, choose_filters
 from netllama.selfinstruct.contract import Candidate
 from netllama.selfinstruct.task_pool import Pool, Questions
 from tests.support.families import FAMILIES, family, params, seeds_of
@@ -203,40 +205,30 @@ def test_code_with_an_odd_escape_is_judged_without_a_warning_on_the_terminal() -
 # Which filters a family has
 
 
-def names(family: str, *listed: str) -> list[str]:
-    return [check.__name__ for check in filters_of(family, listed)]
+def names(*listed: FilterName) -> list[str]:
+    return [check.__name__ for check in choose_filters(listed)]
 
 
 def test_filters_come_in_the_order_of_the_list() -> None:
-    assert names("a", "secret", "echo", "empty_field") == ["secret", "echo", "empty_field"]
-    assert names("a", *reversed(FILTERS)) == list(reversed(FILTERS))
-
-
-def test_a_filter_can_be_for_one_family_only_or_for_all_but_one() -> None:
-    listed = ("empty_field", "echo@a", "secret@!a", "markers")
-    assert names("a", *listed) == ["empty_field", "echo", "markers"]
-    assert names("b", *listed) == ["empty_field", "secret", "markers"]
+    assert names("secret", "echo", "empty_field") == ["secret", "echo", "empty_field"]
+    assert names(*reversed(FILTERS)) == list(reversed(FILTERS))
 
 
 def test_a_task_without_text_is_never_let_through() -> None:
-    assert names("a") == ["empty_field"]
-    assert names("a", "echo") == ["empty_field", "echo"]
-    assert names("a", "empty_field@b") == ["empty_field"]
+    assert names() == ["empty_field"]
+    assert names("echo") == ["empty_field", "echo"]
 
 
-@pytest.mark.parametrize(("name", "near"), [("word_cuont", "word_count"), ("near_dup@a", "near_duplicate")])
-def test_an_unknown_filter_names_the_nearest_known_one(name: str, near: str) -> None:
-    with pytest.raises(ValueError, match=f"^unknown filter '{name.partition('@')[0]}', nearest known is {near}$"):
-        filters_of("a", ["echo", name])
-    with pytest.raises(ValueError, match="unknown filter"):
-        filters_of("b", ["echo", name])
+def test_the_names_that_params_accept_are_those_of_the_filters() -> None:
+    assert list(get_args(FilterName)) == list(FILTERS)
+    assert all(check.__name__ == name for name, check in FILTERS.items())
 
 
 # With the project's own settings
 
 
 def test_the_params_list_every_filter_for_every_family() -> None:
-    assert set(params().filters) == set(FILTERS)
+    assert set(params().filters.enabled) == set(FILTERS)
 
 
 @pytest.mark.parametrize("word", ["file", "plot", "map"])
@@ -251,7 +243,7 @@ def test_no_filter_objects_to_a_hand_written_seed(name: str) -> None:
     for seed in seeds:
         others = [other for other in seeds if other is not seed]
         # No directive: some state facts of the field, and a seed may say the same in as many words.
-        pool = Pool(name, others, "", Questions(), params())
+        pool = Pool(name, others, "", Questions(), params().filters, 0.7)
         verdict = pool.judge(Candidate(" ".join(seed.instruction.split()), seed.input, seed.output, seed.category))
         assert (seed.id, verdict.reason) == (seed.id, None)
 
@@ -262,6 +254,6 @@ def test_the_orders_of_either_contract_are_a_leak() -> None:
         "Write 4 new tasks that go on from these examples, as one JSON object:",
     ]
     for wording, contract in zip(wordings, ("blocks", "json_schema"), strict=True):
-        pool = family(api="chat", output_contract=contract, filters=["prompt_leak"]).pool
+        pool = family(api="chat", output_contract=contract, enabled=["prompt_leak"]).pool
         assert pool.judge(says(wording)).reason == "prompt_leak"
         assert pool.judge(PASSES).reason is None

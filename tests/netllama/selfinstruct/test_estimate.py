@@ -43,8 +43,9 @@ def test_where_nothing_is_known_a_request_gives_one_row_of_max_tokens() -> None:
 
 
 def test_prompts_count_four_characters_a_token() -> None:
-    one = family(num_seed_exemplars=1, num_machine_exemplars=0, max_exemplar_tokens=100_000)
-    sizes = [len(request.prompt or "") / 4 for request in family(**one.params.model_dump()).next_round()]
+    changes: dict[str, Any] = {"num_seed_exemplars": 1, "num_machine_exemplars": 0, "max_exemplar_tokens": 100_000}
+    one = family(**changes)
+    sizes = [len(request.prompt or "") / 4 for request in family(**changes).next_round()]
     made = estimate(one, ResponseStore(NOTHING))
     assert made.likely_prompt_tokens == round(sum(sizes) / len(sizes))
     assert made.most_prompt_tokens >= max(sizes)
@@ -151,7 +152,7 @@ def test_the_table_has_a_line_a_family_their_sum_and_the_cap() -> None:
     assert total.split() == ["all", "10", "12", "17", "110", "18,700", "253,000", "0.0036", "0.0528"]
     assert len({len(line) for line in (head, first, second, total)}) == 1, "the columns stand below their names"
     assert unit == "tokens of prompts are counted at four characters each"
-    assert cap == "generate.max_usd 1.5: spent so far 0.1500"
+    assert cap == "teacher.max_usd 1.5: spent so far 0.1500"
 
 
 def paid(prompt_tokens: int) -> Response:
@@ -164,4 +165,4 @@ def test_without_a_price_the_table_says_which_params_to_set() -> None:
     assert "US$" not in head
     assert first.split() == ["a", "5", "6", "7", "10", "7,700", "23,000"]
     assert total.split()[0] == "all"
-    assert "generate.usd_per_million_prompt_tokens" in last
+    assert "teacher.usd_per_million_prompt_tokens" in last

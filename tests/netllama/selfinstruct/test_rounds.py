@@ -30,7 +30,7 @@ ENDLESS = {"num_instructions_to_generate": 1000, "max_requests": 32, "requests_p
 
 
 def grown_through(server: OpenAIServer, store: str, concurrency: int, **changes: Any) -> list[Family]:
-    families = [family(name, teacher=server.url, **changes) for name in NAMES]
+    families = [family(name, base_url=server.url, **changes) for name in NAMES]
 
     async def run() -> None:
         async with Teacher(server.url, ResponseStore(Path(store)), concurrency) as teacher:
@@ -250,7 +250,7 @@ def test_the_report_is_called_after_every_round() -> None:
 def test_a_task_with_no_text_is_no_row_even_without_a_filter() -> None:
     texts = [("", "b"), ("a", ""), ("a", "b")]
     text = "\n###\n".join(f"1. Instruction: {instruction}\n1. Output:\n{output}" for instruction, output in texts)
-    one = family(filters=[], max_requests=1)
+    one = family(enabled=[], max_requests=1)
     grown(one, teacher=Scripted(lambda asked: Answer(text)))
     assert [row["reason"] for row in one.rejected] == ["empty_field", "empty_field"]
     assert [row.output for row in one.kept] == ["b"]

@@ -1,12 +1,13 @@
 """The pool: what a candidate is too much like, and the same verdicts as a loop over rouge-score."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from netllama.core.records import Instruction, Question
+from netllama.core.records import Instruction, Question, SeedTask
 from netllama.selfinstruct.candidate_filters import Match
 from netllama.selfinstruct.contract import Candidate
 from netllama.selfinstruct.task_pool import Pool, Questions, Verdict
@@ -32,7 +33,12 @@ def kept(name: str, instruction: str, output: str) -> Instruction:
 def pool(*filters: str, **changes: float) -> Pool:
     seeds = [seed("seed-1", instruction=SEED, output="ORIGIN is IGP."), seed("seed-2", instruction="Name the BGP port")]
     questions = Questions([question("question-1", ASKED), question("question-2", "Name the four message types")])
-    return Pool("a", seeds, "", questions, params(filters=list(filters or NEARNESS), **changes))
+    return make_pool(seeds, questions, enabled=list(filters or NEARNESS), **changes)
+
+
+def make_pool(seeds: Sequence[SeedTask], questions: Questions, **changes: Any) -> Pool:
+    settings = params(**changes)
+    return Pool("a", seeds, "", questions, settings.filters, settings.contamination.similarity_threshold)
 
 
 def judge(pool: Pool, instruction: str, output: str = "new", task_input: str = "") -> tuple[str | None, str | None]:
@@ -69,9 +75,9 @@ def test_a_text_near_a_question_is_rejected_with_the_question(instruction: str, 
 
 def test_each_threshold_is_its_own() -> None:
     assert judge(pool(rouge_threshold=1.0), f"{SEED} please")[0] is None
-    assert judge(pool(question_threshold=1.0), f"{ASKED} again")[0] is None
+    assert judge(pool(similarity_threshold=1.0), f"{ASKED} again")[0] is None
     assert judge(pool(rouge_threshold=1.0), f"{ASKED} again")[0] == "near_question"
-    assert judge(pool(question_threshold=1.0), f"{SEED} please")[0] == "near_duplicate"
+    assert judge(pool(similarity_threshold=1.0), f"{SEED} please")[0] == "near_duplicate"
 
 
 def test_the_order_of_the_filters_decides_the_reason() -> None:
@@ -98,12 +104,8 @@ def test_a_candidate_without_words_is_like_nothing() -> None:
     assert pool().judge(Candidate(problem="malformed")) == Verdict("malformed", (None, 0.0))
 
 
-def test_a_pool_has_the_filters_of_its_family_in_their_order() -> None:
-    assert pool("echo@b", "near_question@!b", "markers", "empty_field").filters == [
-        "near_question",
-        "markers",
-        "empty_field",
-    ]
+def test_a_pool_has_its_filters_in_their_order() -> None:
+    assert pool("near_question", "markers", "empty_field").filters == ["near_question", "markers", "empty_field"]
 
 
 class BruteForce:
@@ -145,8 +147,8 @@ def test_verdicts_and_nearest_rows_are_those_of_a_loop_over_rouge_score(threshol
 
     questions = [question(f"question-{number}", f"Why {text()}?") for number in range(8)]
     seeds = [seed(f"seed-{number}", instruction=f"Do {text()}", output=f"out {text()}") for number in range(20)]
-    settings = params(filters=NEARNESS, rouge_threshold=threshold, question_threshold=threshold)
-    ours, theirs = Pool("a", seeds, "", Questions(questions), settings), BruteForce()
+    changes = {"rouge_threshold": threshold, "similarity_threshold": threshold}
+    ours, theirs = make_pool(seeds, Questions(questions), enabled=list(NEARNESS), **changes), BruteForce()
     theirs.rows = [(row.id, row.instruction, row.output) for row in seeds]
     reasons = set()
     for number in range(150):

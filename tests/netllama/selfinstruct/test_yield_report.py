@@ -169,9 +169,9 @@ def test_the_funnel_goes_from_all_that_was_written_to_what_was_kept() -> None:
     ]
 
 
-@pytest.mark.parametrize("filters", [list(FILTERS), list(FILTERS)[::-1], ["near_duplicate@packet_analysis"], []])
+@pytest.mark.parametrize("filters", [list(FILTERS), list(FILTERS)[::-1], ["near_duplicate"], []])
 def test_the_funnel_adds_up_whatever_the_filters(filters: list[str]) -> None:
-    families = [family(name, filters=filters, max_requests=6) for name in ("bgp_knowledge", "packet_analysis")]
+    families = [family(name, enabled=filters, max_requests=6) for name in ("bgp_knowledge", "packet_analysis")]
     for one in families:
         grown(one, teacher=Scripted(scripted if one.name == "bgp_knowledge" else lambda asked: ANSWERS[0]))
     steps = funnel(families)

@@ -568,7 +568,7 @@ def test_faults_between_polls_do_not_add_up_and_too_many_in_a_row_are_one_line()
 def test_a_server_without_a_batch_api_is_one_line_that_names_the_other_mode(call: str) -> None:
     missing: Callable[[str], Refusal | None] = lambda asked: Refusal(404) if asked == call else None  # noqa: E731
     with BatchServer(echo, interfere=missing) as server:
-        with pytest.raises(StageError, match=r"no Batch API there \(404\); use generate.mode: live"):
+        with pytest.raises(StageError, match=r"no Batch API there \(404\); use teacher.mode: live"):
             batch(server, slots(1))
         assert not server.batches
 

@@ -25,7 +25,7 @@ few = st.integers(1, 4)
 
 
 def plan(lengths: list[int], **options: Any) -> Plan:
-    defaults = {"seed": 1, "rows": 4, "tokens": 0, "accumulation": 1, "processes": 1, "group_by_length": True}
+    defaults = {"seed": 1, "rows": 4, "accumulation": 1, "processes": 1, "group_by_length": True}
     return Plan(lengths, **defaults | options)
 
 
@@ -40,9 +40,9 @@ def lognormal(number: int) -> list[int]:
 
 
 @QUICK
-@given(lengths, seeds, few, st.sampled_from([0, 20, 50, 200]), few, few, st.booleans(), few)
+@given(lengths, seeds, few, few, few, st.booleans(), few)
 def test_an_epoch_has_each_row_once_in_steps_and_batches_of_the_size_asked_for(
-    lengths: list[int], seed: int, rows: int, tokens: int, accumulation: int, processes: int, group: bool, runs: int
+    lengths: list[int], seed: int, rows: int, accumulation: int, processes: int, group: bool, runs: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "GROUPED_STEPS", runs)
@@ -50,7 +50,6 @@ def test_an_epoch_has_each_row_once_in_steps_and_batches_of_the_size_asked_for(
             lengths,
             seed=seed,
             rows=rows,
-            tokens=tokens,
             accumulation=accumulation,
             processes=processes,
             group_by_length=group,
@@ -60,14 +59,9 @@ def test_an_epoch_has_each_row_once_in_steps_and_batches_of_the_size_asked_for(
             assert sorted(rows_of(steps)) == list(range(len(lengths)))
             assert all(0 < len(step) <= accumulation * processes for step in steps)
             for batch in itertools.chain.from_iterable(steps):
-                assert batch
-                if tokens:
-                    assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= tokens
-                else:
-                    assert len(batch) <= rows
-            if not tokens:
-                whole = rows * accumulation * processes
-                assert sorted(len(rows_of([step])) for step in steps)[1:] == [whole] * (len(steps) - 1)
+                assert 0 < len(batch) <= rows
+            whole = rows * accumulation * processes
+            assert sorted(len(rows_of([step])) for step in steps)[1:] == [whole] * (len(steps) - 1)
 
 
 @QUICK
@@ -86,25 +80,6 @@ def test_a_step_has_the_same_rows_however_it_is_cut(lengths: list[int], seed: in
             for rows, accumulation, processes in cuts
         ]
         assert all(one == steps[0] for one in steps[1:])
-
-
-@QUICK
-@given(lengths, seeds, few, st.sampled_from([20, 50, 200]))
-def test_by_tokens_processes_share_a_step_as_accumulated_batches_do(
-    lengths: list[int], seed: int, rows: int, tokens: int
-) -> None:
-    one, two = (
-        plan(lengths, seed=seed, rows=rows, tokens=tokens, accumulation=accumulation, processes=processes)
-        for accumulation, processes in ((4, 1), (2, 2))
-    )
-    assert one.epoch(0) == two.epoch(0)
-
-
-def test_a_batch_by_tokens_is_filled_as_far_as_the_budget_goes() -> None:
-    made = plan([10, 10, 10, 9, 50, 1, 1], tokens=30, group_by_length=True)
-    batches = [step[0] for step in made.epoch(0)]
-    assert {tuple(batch) for batch in batches} == {(4,), (0, 1, 2), (3, 5, 6)}
-    assert batches[0] == [4]
 
 
 @QUICK
@@ -174,13 +149,13 @@ def test_steps_go_on_over_epochs_and_those_skipped_are_those_taken(
 
 
 @QUICK
-@given(lengths, seeds, st.sampled_from([0, 30, 100]), few, few)
+@given(lengths, seeds, few, few)
 def test_grouped_by_length_the_largest_batch_is_in_the_first_step(
-    lengths: list[int], seed: int, tokens: int, accumulation: int, runs: int
+    lengths: list[int], seed: int, accumulation: int, runs: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "GROUPED_STEPS", runs)
-        steps = plan(lengths, seed=seed, tokens=tokens, accumulation=accumulation).epoch(0)
+        steps = plan(lengths, seed=seed, accumulation=accumulation).epoch(0)
         sizes = [max(len(batch) * max(lengths[row] for row in batch) for batch in step) for step in steps]
         assert sizes[0] == max(sizes)
 

@@ -13,7 +13,15 @@ from netllama.core.tokenized_rows import write_parquet
 from netllama.models.loading import choose_precision, load_base
 from netllama.training.checkpoints import Checkpoints
 from tests.support.clones import ROOT
-from tests.support.training_runs import killed_after, lora_params, make_run, randomize, train_params
+from tests.support.training_runs import (
+    killed_after,
+    loading_params,
+    lora_params,
+    make_run,
+    prompt_params,
+    randomize,
+    train_params,
+)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 Rows = list[dict[str, Any]]
@@ -67,7 +75,7 @@ def packed_run(
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
 def test_the_model_is_loaded_onto_the_device(tiny_model_folder: Path, quantization: str) -> None:
-    model = load_base(tiny_model_folder, "fp16", quantization, True)
+    model = load_base(tiny_model_folder, loading_params("fp16", quantization, True))
     assert {weight.device.type for weight in model.parameters()} == {"cuda"}
     assert model.device.type == "cuda"
     assert not model.training
@@ -192,7 +200,7 @@ def test_a_launch_configuration_trains_and_saves_an_adapter(
     changes = train_params(max_steps=3, optim="adamw_torch").model_dump()
     set_params(
         **{f"train.{name}": value for name, value in changes.items()},
-        **{"model.precision": "bf16", "model.quantization": "nf4", "lora.r": 4},
+        **{"loading.precision": "bf16", "loading.quantization": "nf4", "lora.r": 4},
     )
     command = [sys.executable, "-m", "accelerate.commands.launch"]
     command += ["--config_file", str(ROOT / "profiles" / "launch" / f"{config}.yaml")]
@@ -213,7 +221,7 @@ def test_an_eval_between_two_training_passes_leaves_the_gradients_identical(
     needs(precision)
     from netllama.training.adapter import add_adapter
 
-    base = load_base(tiny_model_folder, precision, "nf4", True)
+    base = load_base(tiny_model_folder, loading_params(precision, "nf4", True))
     model, _ = add_adapter(base, lora_params(), 42, tiny_model_folder)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -244,8 +252,8 @@ def test_an_eval_between_two_training_passes_leaves_the_gradients_identical(
 def test_packed_weights_on_the_device_compute_what_the_dequantized_ones_do(tiny_model_folder: Path) -> None:
     from netllama.models.loading import dequantize
 
-    packed = load_base(tiny_model_folder, "fp32", "nf4", True)
-    plain = dequantize(load_base(tiny_model_folder, "fp32", "nf4", True), torch.float32)
+    packed = load_base(tiny_model_folder, loading_params("fp32", "nf4", True))
+    plain = dequantize(load_base(tiny_model_folder, loading_params("fp32", "nf4", True)), torch.float32)
     ids = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1)).to(packed.device)
     with torch.inference_mode():
         torch.testing.assert_close(packed(input_ids=ids).logits, plain(input_ids=ids).logits, rtol=1e-3, atol=1e-4)
@@ -261,7 +269,7 @@ def test_train_baseline_and_evaluate_run_through_on_the_device(
     from stages import baseline, evaluate, train
 
     write_parquet(train.VAL, tokenized_rows(3, seed=1))
-    renderer = load_renderer(evaluate.TOKENIZER, "chat", "")
+    renderer = load_renderer(evaluate.TOKENIZER, prompt_params("chat", ""))
     for path, rows in ((train.TRAIN, tokenized_rows(12)), (evaluate.TOKENIZED, tokenized_rows(5, seed=2))):
         write_parquet(path, rows, renderer.fingerprint)
     task = {"family": "bgp_knowledge", "source": "seed", "input": "", "output": "It is TCP 179."}
@@ -272,8 +280,8 @@ def test_train_baseline_and_evaluate_run_through_on_the_device(
     set_params(
         **{f"train.{name}": value for name, value in shipped.items()},
         **{
-            "model.precision": precision,
-            "model.quantization": "nf4",
+            "loading.precision": precision,
+            "loading.quantization": "nf4",
             "evaluate.max_new_tokens": 6,
             "evaluate.num_generated": 3,
         },

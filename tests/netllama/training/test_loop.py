@@ -125,18 +125,6 @@ def test_the_adapter_is_the_same_however_a_step_is_cut_into_batches(
             torch.testing.assert_close(other[name], weight, rtol=1e-3, atol=2e-5, msg=name)
 
 
-def test_a_token_budget_trains_all_rows_in_batches_that_keep_it(
-    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make_run(tiny_model_folder, tokenized_rows(20), max_steps=6, max_tokens_per_batch=90)
-    shapes = []
-    on_device = run._on_device
-    monkeypatch.setattr(run, "_on_device", lambda rows: shapes.append(on_device(rows)[0].shape) or on_device(rows))
-    run.fit()
-    assert all(shape.numel() <= 90 for shape in shapes)
-    assert len({shape[0] for shape in shapes}) > 1, "as many rows as fit"
-
-
 # --- validation
 
 

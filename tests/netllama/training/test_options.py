@@ -17,7 +17,7 @@ from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import save_adapter
 from netllama.training.setup import make_accelerator
 from tests.support.clones import ROOT
-from tests.support.training_runs import make_run, randomize
+from tests.support.training_runs import loading_params, make_run, randomize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 on_the_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without CUDA")
@@ -59,7 +59,7 @@ def test_dora_trains_a_magnitude_for_each_output(
     assert len(magnitudes) == 2 * 7
     run.fit()
     assert all(not torch.equal(run.adapter()[name], weight) for name, weight in magnitudes.items())
-    tuned = load_adapter(load_base(tiny_model_folder, "fp32", "none", True), saved(run, tmp_path))
+    tuned = load_adapter(load_base(tiny_model_folder, loading_params("fp32", "none", True)), saved(run, tmp_path))
     torch.testing.assert_close(logits(tuned), logits(run.inner.model))
 
 
@@ -80,7 +80,7 @@ def test_a_gaussian_start_draws_a_from_a_normal_distribution(
 def test_pissa_moves_the_principal_components_and_leaves_the_models_output(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], method: str
 ) -> None:
-    base = load_base(tiny_model_folder, "fp32", "none", True)
+    base = load_base(tiny_model_folder, loading_params("fp32", "none", True))
     before, weight = logits(base), base.get_parameter("model.layers.0.mlp.up_proj.weight").clone()
     run = make_run(tiny_model_folder, tokenized_rows(4), lora={"init_lora_weights": method})
     torch.testing.assert_close(logits(run.inner.model), before, rtol=1e-4, atol=1e-5)
@@ -100,16 +100,20 @@ def test_a_pissa_adapter_is_saved_as_a_plain_one_for_the_base_as_it_was(
 ) -> None:
     run = make_run(tiny_model_folder, tokenized_rows(8), lora={"init_lora_weights": "pissa", "use_rslora": use_rslora})
     run.fit()
-    tuned = load_adapter(load_base(tiny_model_folder, "fp32", "none", True), saved(run, tmp_path))
+    tuned = load_adapter(load_base(tiny_model_folder, loading_params("fp32", "none", True)), saved(run, tmp_path))
     assert tuned.peft_config["default"].r == 2 * 4
     torch.testing.assert_close(logits(tuned), logits(run.inner.model), rtol=1e-3, atol=1e-4)
-    assert (logits(tuned) - logits(load_base(tiny_model_folder, "fp32", "none", True))).abs().max() > 0.01
+    assert (
+        logits(tuned) - logits(load_base(tiny_model_folder, loading_params("fp32", "none", True)))
+    ).abs().max() > 0.01
 
 
 def test_pissa_on_packed_weights_is_one_clear_line(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]
 ) -> None:
-    with pytest.raises(StageError, match=r"^lora\.init_lora_weights: pissa .* set model\.quantized_weights to cached"):
+    with pytest.raises(
+        StageError, match=r"^lora\.init_lora_weights: pissa .* set loading\.quantized_weights to cached"
+    ):
         make_run(
             tiny_model_folder,
             tokenized_rows(2),
@@ -132,8 +136,8 @@ def test_a_rank_above_the_size_of_a_layer_is_one_clear_line(
 def test_loftq_starts_from_what_quantization_took(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], weights: str, tmp_path: Path
 ) -> None:
-    original = load_base(tiny_model_folder, "fp32", "none", True)
-    quantized = load_base(tiny_model_folder, "fp32", "nf4", True)
+    original = load_base(tiny_model_folder, loading_params("fp32", "none", True))
+    quantized = load_base(tiny_model_folder, loading_params("fp32", "nf4", True))
     run = make_run(
         tiny_model_folder,
         tokenized_rows(4),
@@ -246,10 +250,13 @@ def test_auto_keeps_a_large_model_packed_on_the_cpu(tiny_model_folder: Path, mon
     from netllama.models import loading
 
     name = "model.layers.0.mlp.up_proj.weight"
-    assert load_base(tiny_model_folder, "fp32", "nf4", True).get_parameter(name).dtype == torch.float32
+    assert load_base(tiny_model_folder, loading_params("fp32", "nf4", True)).get_parameter(name).dtype == torch.float32
     monkeypatch.setattr(loading, "LARGEST_CACHED", 1000)
-    assert load_base(tiny_model_folder, "fp32", "nf4", True).get_parameter(name).dtype == torch.uint8
-    assert load_base(tiny_model_folder, "fp32", "nf4", True, "cached").get_parameter(name).dtype == torch.float32
+    assert load_base(tiny_model_folder, loading_params("fp32", "nf4", True)).get_parameter(name).dtype == torch.uint8
+    assert (
+        load_base(tiny_model_folder, loading_params("fp32", "nf4", True, "cached")).get_parameter(name).dtype
+        == torch.float32
+    )
 
 
 def test_an_unquantized_base_is_as_published_and_int8_is_near_to_it(tiny_model_folder: Path) -> None:
@@ -258,9 +265,16 @@ def test_an_unquantized_base_is_as_published_and_int8_is_near_to_it(tiny_model_f
     published = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32)
     name = "model.layers.0.mlp.up_proj.weight"
     weight = published.get_parameter(name)
-    assert torch.equal(load_base(tiny_model_folder, "fp32", "none", True).get_parameter(name).cpu(), weight)
+    assert torch.equal(
+        load_base(tiny_model_folder, loading_params("fp32", "none", True)).get_parameter(name).cpu(), weight
+    )
     errors = [
-        float((load_base(tiny_model_folder, "fp32", kind, True, "cached").get_parameter(name).cpu() - weight).norm())
+        float(
+            (
+                load_base(tiny_model_folder, loading_params("fp32", kind, True, "cached")).get_parameter(name).cpu()
+                - weight
+            ).norm()
+        )
         for kind in ("int8", "nf4")
     ]
     assert 0 < errors[0] < errors[1] / 5
