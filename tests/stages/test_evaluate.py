@@ -278,8 +278,8 @@ def test_an_adapter_trained_on_another_template_is_refused(
 ) -> None:
     """Its prompts would be other ones than it has ever seen: the scores would be of something else."""
     baseline.main()
-    set_params(**{f"tokenize.{key}": value})
-    with pytest.raises(StageError, match=rf"^models/adapter: made with another tokenize\.{key} .*; run `dvc repro`"):
+    set_params(**{f"prompt.{key}": value})
+    with pytest.raises(StageError, match=rf"^models/adapter: made with another prompt\.{key} .*; run `dvc repro`"):
         evaluate.main()
     assert not evaluate.METRICS.exists()
 

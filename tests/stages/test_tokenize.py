@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.core.files import canonical_json, read_json, read_jsonl, write_jsonl
-from netllama.core.sections import Tokenize
+from netllama.core.sections import TokenizeParams
 from netllama.core.tokenized_rows import template_hash
 from netllama.rendering.renderer import Renderer, load_renderer, require_same_template
 from netllama.tokenizing.encoder import Encoder
@@ -77,9 +77,9 @@ def run_as_process(code: str, hash_seed: str = "0") -> "subprocess.CompletedProc
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
 
 
-def params(**changes: Any) -> Tokenize:
-    values = {"template": "chat", "system_prompt": "", "max_length": 100, "over_length": "drop"}
-    return Tokenize.model_validate(values | {"train_on_prompt": False} | changes)
+def params(**changes: Any) -> TokenizeParams:
+    values = {"max_length": 100, "over_length": "drop", "train_on_prompt": False}
+    return TokenizeParams.model_validate(values | changes)
 
 
 def expected_parts(row: Row) -> tuple[str, str]:
@@ -345,7 +345,7 @@ def test_a_shortened_row_fits_and_is_the_row_of_a_shorter_input(
 ) -> None:
     renderer = Renderer(tiny_tokenizer, template, "")
     row = {"id": "r", "family": "f", "source": "seed", "instruction": instruction, "input": given_input}
-    encoder = Encoder(renderer, params(max_length=limit, over_length="shorten_input", template=template))
+    encoder = Encoder(renderer, params(max_length=limit, over_length="shorten_input"))
     chunk = encoder(Path("x.jsonl"), [(1, canonical_json(row | {"output": output}))])
     whole, bare = renderer.render(instruction, output, given_input), renderer.render(instruction, output)
     if chunk.kept.num_rows == 0:
