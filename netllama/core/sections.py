@@ -62,16 +62,19 @@ def _freeze_list(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_read_number)]
-Share = Annotated[Number, Field(ge=0, lt=1)]
-Threshold = Annotated[Number, Field(gt=0, le=1)]
+_NUMBER = BeforeValidator(_read_number)
+Share = Annotated[float, Field(ge=0, lt=1), _NUMBER]
+Threshold = Annotated[float, Field(gt=0, le=1), _NUMBER]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
 PositiveInt = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int | float, BeforeValidator(_read_size)]
-Usd = Annotated[Decimal, BeforeValidator(_read_decimal), Field(ge=0, allow_inf_nan=False)]
+Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_read_decimal)]
 Strings = Annotated[tuple[str, ...], BeforeValidator(_freeze_list)]
+Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_freeze_list)]
 Families = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...], BeforeValidator(_freeze_list), Field(min_length=1)
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...], Field(min_length=1), BeforeValidator(_freeze_list)
 ]
 """Names of task families: each is data/prompts/NAME.txt and data/seeds/NAME.jsonl."""
 
@@ -166,15 +169,15 @@ class TeacherParams(Section):
     """chat: /chat/completions; completions: /completions."""
     mode: Literal["live", "batch"]
     """batch: send each round through the provider's Batch API, at half the price and within a day."""
-    temperature: Annotated[Number, Field(ge=0, le=2)]
+    temperature: Annotated[float, Field(ge=0, le=2), _NUMBER]
     """Sampling temperature."""
-    top_p: Annotated[Number, Field(gt=0, le=1)]
+    top_p: Annotated[float, Field(gt=0, le=1), _NUMBER]
     """Nucleus sampling: the share of probability that is sampled from."""
-    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)]
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2), _NUMBER]
     """The API's parameter of this name; sent only where it is not 0."""
-    presence_penalty: Annotated[Number, Field(ge=-2, le=2)]
+    presence_penalty: Annotated[float, Field(ge=-2, le=2), _NUMBER]
     """The API's parameter of this name; sent only where it is not 0."""
-    stop: Strings = Field(max_length=4)
+    stop: Annotated[tuple[str, ...], Field(max_length=4), BeforeValidator(_freeze_list)]
     """Texts that end an answer. Keep it empty: Alpaca's "20." cuts answers at an address or a number."""
     max_tokens: PositiveInt
     """Tokens of one answer."""
@@ -186,7 +189,7 @@ class TeacherParams(Section):
     """Your account's limit; 0: none."""
     max_retries: Count
     """Retries of one request after a fault that may pass (408, 409, 429, 5xx, a lost connection)."""
-    request_timeout: Annotated[Number, Field(gt=0)]
+    request_timeout: Positive
     """Seconds for one answer, from the first byte sent to the last byte received."""
     usd_per_million_prompt_tokens: Usd | None
     """The provider's price without the batch discount; empty: not known."""
@@ -268,7 +271,7 @@ class SplitParams(Section):
     """As val_size."""
     near_duplicate_threshold: Threshold
     """Rows whose texts are at least this similar (ROUGE-L F1) stay on one side."""
-    max_leakage: Annotated[Number, Field(ge=0, le=1)]
+    max_leakage: Annotated[float, Field(ge=0, le=1), _NUMBER]
     """The stage fails where a larger share than this of val, of test or of the questions is found in train."""
     extra: Strings
     """Names of Alpaca-format JSON or JSONL files of yours in data/extra/."""
@@ -302,7 +305,7 @@ class LoraParams(Section):
     """The update is scaled by lora_alpha / r."""
     lora_dropout: Share
     """Dropout on the input of the adapter."""
-    target_modules: Literal["all-linear"] | Annotated[Strings, Field(min_length=1)]
+    target_modules: Literal["all-linear"] | Names
     """all-linear, or names of modules such as q_proj."""
     use_rslora: bool
     """Scale by lora_alpha / sqrt(r) instead of lora_alpha / r (arXiv 2312.03732)."""
@@ -335,21 +338,21 @@ class TrainParams(Section):
     """The same for validation rows."""
     gradient_accumulation_steps: PositiveInt
     """Batches per update."""
-    learning_rate: Annotated[Number, Field(gt=0)]
+    learning_rate: Positive
     """Of AdamW, at its highest."""
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"]
     """transformers' schedules of these names."""
     warmup_ratio: Share
     """Share of max_steps in which the learning rate rises from 0."""
-    weight_decay: Annotated[Number, Field(ge=0)]
+    weight_decay: NotNegative
     """Of AdamW."""
-    max_grad_norm: Annotated[Number, Field(gt=0)]
+    max_grad_norm: Positive
     """Gradients are clipped to this norm."""
     optim: Literal["adamw_torch_fused", "adamw_torch", "paged_adamw_32bit", "paged_adamw_8bit"]
     """The optimizer; the paged ones of bitsandbytes move their state to the host's memory when a GPU is full."""
-    loraplus_lr_ratio: Annotated[Number, Field(ge=1)]
+    loraplus_lr_ratio: Annotated[float, Field(ge=1), _NUMBER]
     """LoRA+ (arXiv 2402.12354): the B matrices learn this many times as fast as the A matrices; 1: off."""
-    neftune_noise_alpha: Annotated[Number, Field(ge=0)]
+    neftune_noise_alpha: NotNegative
     """NEFTune (arXiv 2310.05914): uniform noise on the embeddings; 0: off."""
     group_by_length: bool
     """Batch rows of similar length, for less padding."""
