@@ -120,7 +120,7 @@ class Ledger:
         """max_tokens by key: from our note, or where it is lost or another server's, from the batch's input file."""
         note, keys = self._note(batch), batch.metadata.get("keys")
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            limits = json.loads(note.read_bytes())
+            limits: dict[str, int] = json.loads(note.read_bytes())
             if keys in (None, digest(limits)):
                 return limits
         for _ in range(2):

@@ -83,7 +83,7 @@ class Patience:
             return None
         if fault.retry_after is not None:
             return fault.retry_after * random.uniform(1.0, 1.1)
-        return min(FIRST_WAIT * 2 ** min(self.failures - 1, 30), LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+        return min(FIRST_WAIT * 2.0 ** min(self.failures - 1, 30), LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
 
 
 def judge(error: Exception, teacher: str, model: str) -> Passing | StageError | Withheld | LimitRenamed:
