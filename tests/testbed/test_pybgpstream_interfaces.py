@@ -471,8 +471,8 @@ def test_a_stream_opens_its_dumps_one_after_the_other(tmp_path: Path, monkeypatc
     for part in range(6):
         write_dump(tmp_path / f"{part}", [bgp4mp_message(START + 300 * part, LON, update(withdrawn=["2001:db8::/32"]))])
         rows.append((f"{part}", "ris", "updates", "rrc00", START + 300 * part, 300))
-    real = readers.mrt.open_dump
-    monkeypatch.setattr(readers.mrt, "open_dump", lambda path: opened_now.append(1) or real(path))
+    real = readers.mrt_reader.open_dump
+    monkeypatch.setattr(readers.mrt_reader, "open_dump", lambda path: opened_now.append(1) or real(path))
     monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(configured(tmp_path, write_index(tmp_path, rows))))
     counts = [len(opened_now) for _ in pybgpstream.BGPStream(START, START + 3600).records()]
     assert counts == [1, 2, 3, 4, 5, 6]
