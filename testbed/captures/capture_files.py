@@ -18,7 +18,7 @@ from typing import Any
 
 from netllama.core.errors import StageError
 from netllama.core.files import atomic_path, write_json
-from testbed.captures import dns, flood, gtpu, icmp, loss, mixed, n2, qos, web
+from testbed.captures import dns, gtpu, icmp, mixed, n2, packet_loss, qos, syn_flood, web
 from testbed.captures.tap import Frame, Tap, clock, write_pcap
 
 Record = Callable[[Tap], dict[str, Any]]
@@ -36,9 +36,9 @@ CAPTURES: dict[str, str] = {
 }
 _RECORDS: dict[str, Record] = {
     "web": web.record,
-    "loss": loss.record,
+    "loss": packet_loss.record,
     "dns": dns.record,
-    "syn_flood": flood.record,
+    "syn_flood": syn_flood.record,
     "qos": qos.record,
     "gtpu": gtpu.record,
     "n2": n2.record,

@@ -5,7 +5,7 @@ from typing import Any
 from testbed.captures import frames
 from testbed.captures.connection_plans import Facts, Plan, Segment
 from testbed.captures.tap import SECOND, Tap, clock, seconds
-from testbed.captures.tcp import play
+from testbed.captures.tcp_simulation import play
 
 
 def ends(plan: Plan, segment: Segment) -> tuple[str, str, bytes]:

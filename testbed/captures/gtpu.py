@@ -8,7 +8,7 @@ from testbed.captures import frames
 from testbed.captures.connection_plans import Exchange, Plan
 from testbed.captures.connections import ends, truth
 from testbed.captures.tap import MILLI, SECOND, Tap, clock, hops_left, seconds
-from testbed.captures.tcp import play
+from testbed.captures.tcp_simulation import play
 
 PORT = 2152
 ECHO_REQUEST, ECHO_RESPONSE, ERROR_INDICATION, END_MARKER, G_PDU = 1, 2, 26, 254, 255

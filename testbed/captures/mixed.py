@@ -3,14 +3,14 @@
 import struct
 from typing import Any
 
-from testbed.captures import dns, flood, frames, gtpu, icmp, loss, n2, qos, web
+from testbed.captures import dns, frames, gtpu, icmp, n2, packet_loss, qos, syn_flood, web
 from testbed.captures.tap import GATEWAY_MAC, MILLI, SECOND, Tap, clock, mac
 
 KINDS = {
     "web": (web.record, 0.2),
-    "loss": (loss.record, 0.2),
+    "loss": (packet_loss.record, 0.2),
     "dns": (dns.record, 0.2),
-    "syn_flood": (flood.record, 0.12),
+    "syn_flood": (syn_flood.record, 0.12),
     "qos": (qos.record, 0.12),
     "gtpu": (gtpu.record, 0.15),
     "n2": (n2.record, 0.15),

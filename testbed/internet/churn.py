@@ -3,8 +3,8 @@
 import random
 from dataclasses import replace
 
-from testbed.internet.candidates import Taken, free, links_in_use, origin
 from testbed.internet.changes import END, START, Announce, Change, SetLinks, SetMed
+from testbed.internet.event_candidates import Taken, free, links_in_use, origin
 from testbed.internet.prefixes import RIS_BEACONS, Announcement
 from testbed.internet.simulation import World
 

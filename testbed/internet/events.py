@@ -8,7 +8,9 @@ import ipaddress
 import random
 from dataclasses import replace
 
-from testbed.internet.candidates import (
+from testbed.internet.changes import START, Announce, Change, SetLeak, SetPrepend, SetSession
+from testbed.internet.collectors import WELL_KNOWN
+from testbed.internet.event_candidates import (
     ATTEMPTS,
     Plan,
     Taken,
@@ -22,8 +24,6 @@ from testbed.internet.candidates import (
     version_of,
     victim,
 )
-from testbed.internet.changes import START, Announce, Change, SetLeak, SetPrepend, SetSession
-from testbed.internet.collectors import WELL_KNOWN
 from testbed.internet.prefixes import Announcement
 from testbed.internet.routing import Leak, Origination
 from testbed.internet.simulation import World

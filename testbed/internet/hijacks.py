@@ -3,7 +3,8 @@
 import ipaddress
 import random
 
-from testbed.internet.candidates import (
+from testbed.internet.changes import Announce, Change
+from testbed.internet.event_candidates import (
     ATTEMPTS,
     Plan,
     Taken,
@@ -14,7 +15,6 @@ from testbed.internet.candidates import (
     victim,
     within,
 )
-from testbed.internet.changes import Announce, Change
 from testbed.internet.prefixes import Announcement
 from testbed.internet.routing import Origination
 from testbed.internet.simulation import World

@@ -6,9 +6,9 @@ from typing import Any
 
 from netllama.core.errors import StageError
 from testbed.internet import events, hijacks
-from testbed.internet.candidates import Planner, Taken
 from testbed.internet.changes import Change
 from testbed.internet.churn import churn
+from testbed.internet.event_candidates import Planner, Taken
 from testbed.internet.simulation import Message, Table, World, play, world
 from testbed.internet.truth import measured
 

@@ -17,7 +17,7 @@
 from collections.abc import Sequence
 from random import Random
 
-from testbed.measurements.values import Row, Table, mean, rounded, total
+from testbed.measurements.tables import Row, Table, mean, rounded, total
 
 COLUMNS = {"postcode": 0, "area": 0, "month": 0, "sites": 0, "capex_eur": 2, "opex_eur": 2, "cost_eur": 2,
            "traffic_gb": 1, "subscribers": 0, "revenue_eur": 0, "coverage_share": 3}  # fmt: skip

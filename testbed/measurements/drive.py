@@ -3,7 +3,7 @@
 The car goes round a block of streets between four sites of three sectors. Levels fall with distance, antenna
 direction and shadowing that is fixed in place, so that every round meets the same coverage hole, the same
 interference and the same ping-pong at a cell border. Levels come from curves, not from a logarithm: see
-values.py. The files made of it stand in radio.py.
+tables.py. The files made of it stand in radio.py.
 """
 
 import math
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from testbed.measurements.values import CELLS, clamp, curve
+from testbed.measurements.tables import CELLS, clamp, curve
 
 SECONDS = 3600
 CORNERS = ((-300.0, -200.0), (1900.0, -150.0), (1850.0, 1900.0), (-250.0, 1800.0))

@@ -13,7 +13,7 @@ duration_ms    from the command to the completion or the re-establishment, ms
 from collections.abc import Sequence
 from random import Random
 
-from testbed.measurements.values import (
+from testbed.measurements.tables import (
     CELLS,
     HOUR,
     Row,

@@ -15,7 +15,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from testbed.measurements.values import HOUR, Row, Table, mean, percent, percentile, stamp
+from testbed.measurements.tables import HOUR, Row, Table, mean, percent, percentile, stamp
 
 COLUMNS = {"flow": 0, "sequence": 0, "send_time": 0, "receive_time": 0, "size_bytes": 0}
 PACKETS = 4000

@@ -1,4 +1,4 @@
-"""A seed into `kpi.csv`: the week of 12 cells (columns: cells.py) with what goes wrong in it.
+"""A seed into `kpi.csv`: the week of 12 cells (columns: cell_counters.py) with what goes wrong in it.
 
 Six cells have an event each: a degraded radio channel, a sleeping cell (in service, without traffic), an outage (out
 of service, which a search for sleeping cells must not report), a spike of one period, throughput written in kbit/s,
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from random import Random
 from statistics import median
 
-from testbed.measurements.cells import COLUMNS, PERIOD, PERIODS, WEEKEND, week
-from testbed.measurements.values import (
+from testbed.measurements.cell_counters import COLUMNS, PERIOD, PERIODS, WEEKEND, week
+from testbed.measurements.tables import (
     CELLS,
     MONDAY,
     Row,

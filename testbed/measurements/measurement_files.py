@@ -18,7 +18,7 @@ from testbed.measurements.kpi import kpi
 from testbed.measurements.radio import drive_test, gps, radio
 from testbed.measurements.sessions import sessions
 from testbed.measurements.slices import slices
-from testbed.measurements.values import Table
+from testbed.measurements.tables import Table
 
 _FILES: dict[str, tuple[str, Callable[[int], Table]]] = {
     "kpi": ("counters of 12 cells in 15-minute periods over a week", kpi),

@@ -28,7 +28,7 @@ from random import Random
 from typing import Any
 
 from testbed.measurements.drive import SECONDS, Second, drive
-from testbed.measurements.values import (
+from testbed.measurements.tables import (
     HOUR,
     Row,
     Table,

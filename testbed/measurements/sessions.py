@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from testbed.measurements.values import (
+from testbed.measurements.tables import (
     CELLS,
     HOUR,
     Row,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 
-from testbed.measurements.values import MONDAY, Row, Table, clamp, curve, mean, noise, percent, rounded, stamp
+from testbed.measurements.tables import MONDAY, Row, Table, clamp, curve, mean, noise, percent, rounded, stamp
 
 METRICS = {"latency_ms": 2, "packet_loss_pct": 5, "dl_throughput_mbps": 3, "availability_pct": 4}
 AT_MOST = ("latency_ms", "packet_loss_pct")

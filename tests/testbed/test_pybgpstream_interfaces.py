@@ -33,7 +33,7 @@ from tests.support.stream_replay import (
 
 pybgpstream = imported("pybgpstream")
 broker = imported("_pybgpstream.broker")
-decoding = imported("_pybgpstream.routes")
+decoding = imported("_pybgpstream.attribute_decoder")
 
 UPDATES = [FIRST[0], FIRST[1], FIRST[2]]
 
@@ -466,7 +466,7 @@ def test_memory_stays_flat_from_20000_to_100000_elements(tmp_path: Path) -> None
 
 def test_a_stream_opens_its_dumps_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened_now: list[int] = []
-    readers = imported("_pybgpstream.readers")
+    readers = imported("_pybgpstream.dump_reader")
     rows = []
     for part in range(6):
         write_dump(tmp_path / f"{part}", [bgp4mp_message(START + 300 * part, LON, update(withdrawn=["2001:db8::/32"]))])

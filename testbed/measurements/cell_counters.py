@@ -24,7 +24,7 @@ Without traffic nothing is probed or reported: latency, jitter, loss and CQI are
 from datetime import datetime, timedelta
 from random import Random
 
-from testbed.measurements.values import MONDAY, Row, clamp, curve, noise, stamp
+from testbed.measurements.tables import MONDAY, Row, clamp, curve, noise, stamp
 
 COLUMNS = {
     "timestamp": 0,
