@@ -18,10 +18,10 @@ from typing import Any
 
 from netllama.core.errors import StageError
 from netllama.core.files import atomic_path, write_json
-from testbed.captures import dns, flood, gtpu, icmp, loss, mixed, n2, qos, web
-from testbed.captures.tap import Frame, Tap, clock, write_pcap
+from testbed.captures import dns, gtpu, icmp, mixed, n2, packet_loss, qos, syn_flood, web
+from testbed.captures.tap import Frame, Tap, to_unix_time, write_pcap
 
-Record = Callable[[Tap], dict[str, Any]]
+Recorder = Callable[[Tap], dict[str, Any]]
 
 CAPTURES: dict[str, str] = {
     "web": "HTTP and TLS connections of a LAN: handshakes, requests, FIN and RST endings, one refused, one unanswered",
@@ -34,16 +34,16 @@ CAPTURES: dict[str, str] = {
     "icmp": "pings, traceroutes, fragments, path MTU, ARP with an address conflict, IPv6 neighbour discovery",
     "mixed": "a bit of all the others, with frames that are not IP, malformed and truncated packets",
 }
-_RECORDS: dict[str, Record] = {
-    "web": web.record,
-    "loss": loss.record,
-    "dns": dns.record,
-    "syn_flood": flood.record,
-    "qos": qos.record,
-    "gtpu": gtpu.record,
-    "n2": n2.record,
-    "icmp": icmp.record,
-    "mixed": mixed.record,
+_RECORDERS: dict[str, Recorder] = {
+    "web": web.record_traffic,
+    "loss": packet_loss.record_traffic,
+    "dns": dns.record_traffic,
+    "syn_flood": syn_flood.record_traffic,
+    "qos": qos.record_traffic,
+    "gtpu": gtpu.record_traffic,
+    "n2": n2.record_traffic,
+    "icmp": icmp.record_traffic,
+    "mixed": mixed.record_traffic,
 }
 
 
@@ -52,17 +52,17 @@ def write_capture(name: str, seed: int, folder: Path) -> None:
 
     The same name and seed give the same bytes on every machine.
     """
-    if name not in _RECORDS:
+    if name not in _RECORDERS:
         raise StageError(f"no capture is called {name!r}; choose one of {', '.join(CAPTURES)}")
     tap = Tap(Random(f"{name}-{seed}"))
-    facts = _RECORDS[name](tap)
-    frames = tap.ordered()
+    facts = _RECORDERS[name](tap)
+    frames = tap.sort_frames()
     with atomic_path(folder / f"{name}.pcap") as temporary:
         write_pcap(temporary, frames)
-    write_json(folder / f"{name}.json", {"capture": name, "seed": seed, **summary(frames), **facts})
+    write_json(folder / f"{name}.json", {"capture": name, "seed": seed, **summarise_frames(frames), **facts})
 
 
-def summary(frames: list[Frame]) -> dict[str, Any]:
+def summarise_frames(frames: list[Frame]) -> dict[str, Any]:
     """What the truth says of every capture; `frames` by time, at least one."""
     protocols: dict[str, dict[str, int]] = {}
     for frame in frames:
@@ -73,7 +73,7 @@ def summary(frames: list[Frame]) -> dict[str, Any]:
     return {
         "packets": len(frames),
         "bytes": sum(frame.wire for frame in frames),
-        "first": clock(frames[0].time),
-        "last": clock(frames[-1].time),
+        "first": to_unix_time(frames[0].time),
+        "last": to_unix_time(frames[-1].time),
         "protocols": protocols,
     }

@@ -19,7 +19,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConnectionPlan:
     """A connection: its ends, when it starts, its path, what is exchanged and what goes wrong. Microseconds."""
 
     client: str
@@ -43,7 +43,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Segment:
+class TcpSegment:
     time: int
     outbound: bool
     seq: int
@@ -55,7 +55,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ConnectionFacts:
     """What an analysis of the tap should find. Times in microseconds, sequence numbers as on the wire."""
 
     handshake_rtt: int | None

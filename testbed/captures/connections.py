@@ -3,30 +3,30 @@
 from typing import Any
 
 from testbed.captures import frames
-from testbed.captures.connection_plans import Facts, Plan, Segment
-from testbed.captures.tap import SECOND, Tap, clock, seconds
-from testbed.captures.tcp import play
+from testbed.captures.connection_plans import ConnectionFacts, ConnectionPlan, TcpSegment
+from testbed.captures.tap import SECOND, Tap, to_seconds, to_unix_time
+from testbed.captures.tcp_simulation import simulate_connection
 
 
-def ends(plan: Plan, segment: Segment) -> tuple[str, str, bytes]:
+def encode_segment(plan: ConnectionPlan, segment: TcpSegment) -> tuple[str, str, bytes]:
     """Source and destination address of a segment, and the segment as bytes."""
     source, target, ports = plan.client, plan.server, plan.ports
     if not segment.outbound:
         source, target, ports = target, source, ports[::-1]
     fields = (segment.seq, segment.ack, segment.flags, segment.window, segment.payload, segment.options)
-    return source, target, frames.tcp(source, target, ports, *fields)
+    return source, target, frames.encode_tcp(source, target, ports, *fields)
 
 
-def connect(tap: Tap, plan: Plan, **fields: Any) -> dict[str, Any]:
+def record_connection(tap: Tap, plan: ConnectionPlan, **fields: Any) -> dict[str, Any]:
     """Record the connection at the tap, `fields` of its IP packets as of Tap.ip; what should be found, as `truth`."""
-    segments, facts = play(plan, tap.draw)
+    segments, facts = simulate_connection(plan, tap.draw)
     for segment in segments:
-        source, target, data = ends(plan, segment)
-        tap.ip(segment.time, source, target, frames.TCP, data, **fields)
-    return truth(plan, segments, facts)
+        source, target, data = encode_segment(plan, segment)
+        tap.record_ip(segment.time, source, target, frames.TCP, data, **fields)
+    return describe_connection(plan, segments, facts)
 
 
-def truth(plan: Plan, segments: list[Segment], facts: Facts) -> dict[str, Any]:
+def describe_connection(plan: ConnectionPlan, segments: list[TcpSegment], facts: ConnectionFacts) -> dict[str, Any]:
     """The facts in seconds (RTTs, duration) and Unix time (start, end, events); throughput in bit/s.
 
     Throughput is the application's octets of both directions over the time from the first segment to the last.
@@ -37,18 +37,20 @@ def truth(plan: Plan, segments: list[Segment], facts: Facts) -> dict[str, Any]:
         "client_port": plan.ports[0],
         "server": plan.server,
         "server_port": plan.ports[1],
-        "start": clock(segments[0].time),
-        "end": clock(segments[-1].time),
-        "duration": seconds(duration),
+        "start": to_unix_time(segments[0].time),
+        "end": to_unix_time(segments[-1].time),
+        "duration": to_seconds(duration),
         "packets": len(segments),
-        "handshake_rtt": None if facts.handshake_rtt is None else seconds(facts.handshake_rtt),
+        "handshake_rtt": None if facts.handshake_rtt is None else to_seconds(facts.handshake_rtt),
         "syn_retransmissions": facts.syn_retransmissions,
-        "retransmissions": [{"time": clock(at), "seq": seq, "cause": why} for at, seq, why in facts.retransmissions],
-        "lost_before_tap": [{"time": clock(at), "seq": seq} for at, seq in facts.lost_before_tap],
-        "out_of_order": [{"time": clock(at), "seq": seq} for at, seq in facts.out_of_order],
+        "retransmissions": [
+            {"time": to_unix_time(at), "seq": seq, "cause": why} for at, seq, why in facts.retransmissions
+        ],
+        "lost_before_tap": [{"time": to_unix_time(at), "seq": seq} for at, seq in facts.lost_before_tap],
+        "out_of_order": [{"time": to_unix_time(at), "seq": seq} for at, seq in facts.out_of_order],
         "duplicate_acks": facts.duplicate_acks,
         "zero_windows": facts.zero_windows,
-        "rtt_samples": [seconds(sample) for sample in facts.rtt_samples],
+        "rtt_samples": [to_seconds(sample) for sample in facts.rtt_samples],
         "bytes_to_server": facts.sent,
         "bytes_to_client": facts.received,
         "throughput": round((facts.sent + facts.received) * 8 * SECOND / duration) if duration else 0,

@@ -3,9 +3,9 @@
 from random import Random
 from typing import Any
 
-from testbed.captures.connection_plans import Exchange, Plan
-from testbed.captures.connections import connect
-from testbed.captures.tap import MILLI, SECOND, Tap, clock, seconds
+from testbed.captures.connection_plans import ConnectionPlan, Exchange
+from testbed.captures.connections import record_connection
+from testbed.captures.tap import MILLI, SECOND, Tap, to_seconds, to_unix_time
 
 CLIENTS = tuple(f"192.168.10.{number}" for number in range(41, 47))
 RESOLVERS = (("203.0.113.53", 9 * MILLI), ("198.51.100.53", 31 * MILLI))
@@ -36,14 +36,14 @@ NUMBERS = {
 TUNNEL_QUERIES = 60
 
 
-def record(tap: Tap) -> dict[str, Any]:
+def record_traffic(tap: Tap) -> dict[str, Any]:
     """`lookups`, one a transaction: client, client_port, resolver, id, name, type, `kind` (one of NUMBERS or "tunnel"),
     time of the first query, number of `queries` sent, edns, truncated, rcode and response_time in seconds from the
     first query (both None where unanswered), and `tcp`, the connection of the same question asked again over TCP;
     `tunnel`: client, domain and number of queries of the host whose data travels in names; `unanswered`: how many.
     """
-    lookups = [_lookup(tap, kind) for kind, number in NUMBERS.items() for _ in range(tap.some(number))]
-    lookups += [_tunnel_query(tap, number) for number in range(tap.some(TUNNEL_QUERIES))]
+    lookups = [_record_lookup(tap, kind) for kind, number in NUMBERS.items() for _ in range(tap.scale_count(number))]
+    lookups += [_record_tunnel_query(tap, number) for number in range(tap.scale_count(TUNNEL_QUERIES))]
     return {
         "lookups": sorted(lookups, key=lambda lookup: (lookup["time"], lookup["client_port"])),
         "unanswered": sum(lookup["rcode"] is None for lookup in lookups),
@@ -55,7 +55,7 @@ def record(tap: Tap) -> dict[str, Any]:
     }
 
 
-def _lookup(tap: Tap, kind: str) -> dict[str, Any]:
+def _record_lookup(tap: Tap, kind: str) -> dict[str, Any]:
     draw = tap.draw
     name, qtype = draw.choice(NAMES), draw.choice(("A", "A", "A", "AAAA"))
     if kind == "nxdomain":
@@ -66,42 +66,44 @@ def _lookup(tap: Tap, kind: str) -> dict[str, Any]:
     wait = rtt + draw.randint(100, 4 * MILLI)
     if kind == "slow":
         wait += draw.randint(300, 1_500) * MILLI
-    return _asked(tap, kind, draw.randrange(SPAN), client, resolver, name, qtype, wait)
+    return _record_transaction(tap, kind, draw.randrange(SPAN), client, resolver, name, qtype, wait)
 
 
-def _tunnel_query(tap: Tap, number: int) -> dict[str, Any]:
+def _record_tunnel_query(tap: Tap, number: int) -> dict[str, Any]:
     """Data in labels of 48 hexadecimal digits, TXT records back, four a second."""
     data = tap.draw.randbytes(48).hex()
     name = f"{data[:48]}.{data[48:]}.{number:x}.{TUNNEL_DOMAIN}"
     start = 5 * SECOND + number * 250 * MILLI + tap.draw.randrange(20 * MILLI)
     resolver, rtt = RESOLVERS[0]
-    return _asked(tap, "tunnel", start, TUNNELLER, resolver, name, "TXT", rtt + tap.draw.randint(20, 60) * MILLI)
+    return _record_transaction(
+        tap, "tunnel", start, TUNNELLER, resolver, name, "TXT", rtt + tap.draw.randint(20, 60) * MILLI
+    )
 
 
-def _asked(
+def _record_transaction(
     tap: Tap, kind: str, start: int, client: str, resolver: str, name: str, qtype: str, wait: int
 ) -> dict[str, Any]:
-    number, port = tap.draw.getrandbits(16), tap.port()
+    number, port = tap.draw.getrandbits(16), tap.take_port()
     edns, truncated = kind in ("edns", "tunnel"), kind == "truncated"
     queries = {"retried": 2, "unanswered": 3}.get(kind, 1)
     rcode = kind.upper() if kind.upper() in RCODES else "NOERROR"
-    query = message(number, name, qtype, edns=edns)
+    query = encode_message(number, name, qtype, edns=edns)
     for copy in range(queries):
-        tap.udp(start + copy * RETRY, client, resolver, (port, 53), query)
+        tap.record_udp(start + copy * RETRY, client, resolver, (port, 53), query)
     answered = start + (queries - 1) * RETRY + wait
-    records = [] if truncated or rcode != "NOERROR" else answers(tap.draw, name, qtype, kind)
+    records = [] if truncated or rcode != "NOERROR" else draw_answers(tap.draw, name, qtype, kind)
     if kind != "unanswered":
-        reply = message(number, name, qtype, edns, rcode, records, truncated)
-        tap.udp(answered, resolver, client, (53, port), reply)
+        reply = encode_message(number, name, qtype, edns, rcode, records, truncated)
+        tap.record_udp(answered, resolver, client, (53, port), reply)
     connection = None
     if truncated:
         records = [(name, "TXT", "v=spf1 " + f"ip4:192.0.2.{part}/32 " * 8) for part in range(9)]
-        asked = message(number, name, qtype), message(number, name, qtype, False, rcode, records)
+        asked = encode_message(number, name, qtype), encode_message(number, name, qtype, False, rcode, records)
         # Over TCP a message follows its length (RFC 1035 section 4.2.2)
         request, response = (len(data).to_bytes(2, "big") + data for data in asked)
         exchange = Exchange(request, response, think=MILLI, pause=MILLI)
-        plan = Plan(client, resolver, (tap.port(), 53), answered + MILLI, wait, (exchange,), jitter=200)
-        connection = connect(tap, plan)
+        plan = ConnectionPlan(client, resolver, (tap.take_port(), 53), answered + MILLI, wait, (exchange,), jitter=200)
+        connection = record_connection(tap, plan)
     return {
         "kind": kind,
         "client": client,
@@ -110,17 +112,17 @@ def _asked(
         "id": number,
         "name": name,
         "type": qtype,
-        "time": clock(start),
+        "time": to_unix_time(start),
         "queries": queries,
         "edns": edns,
         "truncated": truncated,
         "rcode": None if kind == "unanswered" else rcode,
-        "response_time": None if kind == "unanswered" else seconds(answered - start),
+        "response_time": None if kind == "unanswered" else to_seconds(answered - start),
         "tcp": connection,
     }
 
 
-def answers(draw: Random, name: str, qtype: str, kind: str) -> list[tuple[str, str, str]]:
+def draw_answers(draw: Random, name: str, qtype: str, kind: str) -> list[tuple[str, str, str]]:
     """Records (name, type, data) that answer a question, the first an alias for kind "cname"."""
     if qtype == "TXT":
         return [(name, "TXT", draw.randbytes(60).hex())]
@@ -132,7 +134,7 @@ def answers(draw: Random, name: str, qtype: str, kind: str) -> list[tuple[str, s
     return records
 
 
-def message(
+def encode_message(
     number: int,
     name: str,
     qtype: str,

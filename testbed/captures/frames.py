@@ -16,11 +16,11 @@ SHORTEST = 60
 
 
 @cache
-def packed(address: str) -> bytes:
+def pack_address(address: str) -> bytes:
     return ip_address(address).packed
 
 
-def checksum(data: bytes) -> int:
+def compute_checksum(data: bytes) -> int:
     """Internet checksum (RFC 1071) of `data`, which is not all zeros.
 
     2^16 is 1 modulo 65535, so the one's complement sum of the 16-bit words is the whole number modulo 65535.
@@ -28,14 +28,16 @@ def checksum(data: bytes) -> int:
     return -int.from_bytes(data + bytes(len(data) % 2)) % 0xFFFF
 
 
-def ethernet(source: str, target: str, payload: bytes, ethertype: int, vlan: tuple[int, int] | None = None) -> bytes:
+def encode_ethernet(
+    source: str, target: str, payload: bytes, ethertype: int, vlan: tuple[int, int] | None = None
+) -> bytes:
     """A frame without its check sequence; MACs as "02:00:00:00:00:01", `vlan` as (VLAN id, 802.1p priority)."""
     tag = struct.pack("!HH", VLAN, vlan[1] << 13 | vlan[0]) if vlan else b""
     macs = bytes.fromhex((target + source).replace(":", ""))
     return (macs + tag + struct.pack("!H", ethertype) + payload).ljust(SHORTEST, b"\0")
 
 
-def ip(
+def encode_ip(
     source: str,
     target: str,
     protocol: int,
@@ -51,19 +53,21 @@ def ip(
     `fragment` is IPv4's 16 bits of flags (0x4000 DF, 0x2000 MF) and offset in units of 8 octets; `tos` the octet of
     DSCP and ECN. IPv6 has neither identification nor fragment bits here.
     """
-    ends = packed(source) + packed(target)
+    ends = pack_address(source) + pack_address(target)
     if ":" in source:
         return struct.pack("!IHBB", 6 << 28 | tos << 20, len(payload), protocol, ttl) + ends + payload
     head = struct.pack("!BBHHHBBH", 0x45, tos, 20 + len(payload), identification & 0xFFFF, fragment, ttl, protocol, 0)
-    return head[:10] + struct.pack("!H", checksum(head + ends)) + ends + payload
+    return head[:10] + struct.pack("!H", compute_checksum(head + ends)) + ends + payload
 
 
-def transport_checksum(source: str, target: str, protocol: int, data: bytes) -> int:
+def compute_transport_checksum(source: str, target: str, protocol: int, data: bytes) -> int:
     """Checksum over the pseudo-header and `data` (RFC 9293 section 3.1; RFC 8200 section 8.1: the sums are equal)."""
-    return checksum(packed(source) + packed(target) + struct.pack("!II", protocol, len(data)) + data)
+    return compute_checksum(
+        pack_address(source) + pack_address(target) + struct.pack("!II", protocol, len(data)) + data
+    )
 
 
-def tcp(
+def encode_tcp(
     source: str,
     target: str,
     ports: tuple[int, int],
@@ -77,16 +81,16 @@ def tcp(
     """A TCP segment (RFC 9293 section 3.1); `options` in multiples of 4 octets."""
     offset = (20 + len(options)) // 4 << 4
     data = struct.pack("!HHIIBBHHH", *ports, seq, ack, offset, flags, window, 0, 0) + options + payload
-    return data[:16] + struct.pack("!H", transport_checksum(source, target, TCP, data)) + data[18:]
+    return data[:16] + struct.pack("!H", compute_transport_checksum(source, target, TCP, data)) + data[18:]
 
 
-def udp(source: str, target: str, ports: tuple[int, int], payload: bytes) -> bytes:
+def encode_udp(source: str, target: str, ports: tuple[int, int], payload: bytes) -> bytes:
     """A UDP datagram (RFC 768); a checksum of 0 is sent as 65535."""
     data = struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
-    return data[:6] + struct.pack("!H", transport_checksum(source, target, UDP, data) or 0xFFFF) + payload
+    return data[:6] + struct.pack("!H", compute_transport_checksum(source, target, UDP, data) or 0xFFFF) + payload
 
 
-def icmp(kind: int, code: int, rest: bytes, payload: bytes = b"") -> bytes:
+def encode_icmp(kind: int, code: int, rest: bytes, payload: bytes = b"") -> bytes:
     """An ICMP message (RFC 792); `rest` is the 4 octets after the checksum."""
     data = bytes((kind, code, 0, 0)) + rest + payload
-    return data[:2] + struct.pack("!H", checksum(data)) + data[4:]
+    return data[:2] + struct.pack("!H", compute_checksum(data)) + data[4:]

@@ -30,27 +30,27 @@ AMF_UE_ID, RAN_UE_ID, NAS_PDU = 10, 85, 38
 REJECT, IGNORE = 0x00, 0x40
 
 
-def length(octets: int) -> bytes:
+def encode_length(octets: int) -> bytes:
     """A length determinant of aligned PER (X.691 clause 11.9) below 16,384."""
     return bytes((octets,)) if octets < 128 else struct.pack("!H", 0x8000 | octets)
 
 
-def element(identifier: int, value: bytes, criticality: int = REJECT) -> bytes:
-    return struct.pack("!HB", identifier, criticality) + length(len(value)) + value
+def encode_element(identifier: int, value: bytes, criticality: int = REJECT) -> bytes:
+    return struct.pack("!HB", identifier, criticality) + encode_length(len(value)) + value
 
 
-def message(kind: int, procedure: str, elements: list[bytes]) -> bytes:
+def encode_message(kind: int, procedure: str, elements: list[bytes]) -> bytes:
     """An NGAP-PDU (clause 9.4.3): kind, procedure code, criticality, and the sequence of elements."""
     criticality = IGNORE if procedure.endswith(("Transport", "Transfer", "Notification")) else REJECT
     value = struct.pack("!BH", 0, len(elements)) + b"".join(elements)
-    return bytes((kind, CODES[procedure], criticality)) + length(len(value)) + value
+    return bytes((kind, CODES[procedure], criticality)) + encode_length(len(value)) + value
 
 
-def ue_elements(draw: Random, amf_id: int | None, ran_id: int, nas: int = 0) -> list[bytes]:
+def encode_ue_elements(draw: Random, amf_id: int | None, ran_id: int, nas: int = 0) -> list[bytes]:
     """The UE's identifiers (256 to 65535; the first message has no AMF's) and, of `nas` octets, a ciphered NAS PDU."""
-    made = [] if amf_id is None else [element(AMF_UE_ID, b"\x20" + amf_id.to_bytes(2, "big"))]
-    made.append(element(RAN_UE_ID, b"\x40" + ran_id.to_bytes(2, "big")))
+    made = [] if amf_id is None else [encode_element(AMF_UE_ID, b"\x20" + amf_id.to_bytes(2, "big"))]
+    made.append(encode_element(RAN_UE_ID, b"\x40" + ran_id.to_bytes(2, "big")))
     if nas:
         pdu = b"\x7e\x02" + draw.randbytes(nas - 2)
-        made.append(element(NAS_PDU, length(nas) + pdu))
+        made.append(encode_element(NAS_PDU, encode_length(nas) + pdu))
     return made

@@ -4,7 +4,7 @@ import struct
 from typing import Any
 
 from testbed.captures import frames
-from testbed.captures.tap import MILLI, START, Tap, clock, seconds
+from testbed.captures.tap import MILLI, START, Tap, to_seconds, to_unix_time
 
 PORT = 8805
 SMF, UPF = "10.100.3.1", "10.100.0.1"
@@ -16,22 +16,22 @@ CREATE_PDR, PDI, CREATE_FAR, UPDATE_FAR, UPDATE_FORWARDING = 1, 2, 3, 10, 11
 PDR_ID, PRECEDENCE, SOURCE_INTERFACE, F_TEID, FAR_ID, APPLY_ACTION, OUTER_HEADER_CREATION = 56, 29, 20, 21, 108, 44, 84
 
 
-def element(kind: int, value: bytes) -> bytes:
+def encode_element(kind: int, value: bytes) -> bytes:
     return struct.pack("!HH", kind, len(value)) + value
 
 
-def message(kind: int, sequence: int, elements: bytes, seid: int | None = None) -> bytes:
+def encode_message(kind: int, sequence: int, elements: bytes, seid: int | None = None) -> bytes:
     """A PFCP message (clause 7.2.2); with `seid` it belongs to a session."""
     body = (b"" if seid is None else struct.pack("!Q", seid)) + sequence.to_bytes(3, "big") + b"\0" + elements
     return struct.pack("!BBH", 0x20 | (seid is not None), kind, len(body)) + body
 
 
-def node_id(address: str) -> bytes:
-    return element(NODE_ID, b"\0" + frames.packed(address))
+def encode_node_id(address: str) -> bytes:
+    return encode_element(NODE_ID, b"\0" + frames.pack_address(address))
 
 
-def f_seid(seid: int, address: str) -> bytes:
-    return element(F_SEID, struct.pack("!BQ", 2, seid) + frames.packed(address))
+def encode_f_seid(seid: int, address: str) -> bytes:
+    return encode_element(F_SEID, struct.pack("!BQ", 2, seid) + frames.pack_address(address))
 
 
 class N4:
@@ -41,7 +41,7 @@ class N4:
         self.tap, self.transactions = tap, list[dict[str, Any]]()
         self._sequence = tap.draw.randrange(2**20)
 
-    def ask(
+    def run_transaction(
         self,
         time: int,
         name: str,
@@ -53,58 +53,62 @@ class N4:
         """A request and its response; when that is there. `seids`: of the UPF, asked for, and of the SMF, answered."""
         self._sequence += 1
         wait = self.tap.draw.randint(800, 6 * MILLI)
-        reply = (element(CAUSE, bytes((CAUSES[cause],))) if cause else b"") + answered
+        reply = (encode_element(CAUSE, bytes((CAUSES[cause],))) if cause else b"") + answered
         if name in ("association_setup", "establishment"):
-            reply = node_id(UPF) + reply
+            reply = encode_node_id(UPF) + reply
         first, second = seids or (None, None)
         ports = (PORT, PORT)
-        self.tap.udp(time, SMF, UPF, ports, message(MESSAGES[name], self._sequence, asked, first))
-        self.tap.udp(time + wait, UPF, SMF, ports, message(MESSAGES[name] + 1, self._sequence, reply, second))
+        self.tap.record_udp(time, SMF, UPF, ports, encode_message(MESSAGES[name], self._sequence, asked, first))
+        self.tap.record_udp(
+            time + wait, UPF, SMF, ports, encode_message(MESSAGES[name] + 1, self._sequence, reply, second)
+        )
         self.transactions.append(
             {
                 "message": name,
                 "sequence": self._sequence,
-                "time": clock(time),
-                "response_time": seconds(wait),
+                "time": to_unix_time(time),
+                "response_time": to_seconds(wait),
                 "cause": CAUSES[cause] if cause else None,
             }
         )
         return time + wait
 
-    def associate(self, time: int) -> int:
-        stamp = element(RECOVERY_TIME, struct.pack("!I", ntp_seconds()))
-        return self.ask(time, "association_setup", node_id(SMF) + stamp, stamp)
+    def set_up_association(self, time: int) -> int:
+        stamp = encode_element(RECOVERY_TIME, struct.pack("!I", get_recovery_time()))
+        return self.run_transaction(time, "association_setup", encode_node_id(SMF) + stamp, stamp)
 
-    def heartbeat(self, time: int) -> int:
-        stamp = element(RECOVERY_TIME, struct.pack("!I", ntp_seconds()))
-        return self.ask(time, "heartbeat", stamp, stamp, cause=None)
+    def exchange_heartbeat(self, time: int) -> int:
+        stamp = encode_element(RECOVERY_TIME, struct.pack("!I", get_recovery_time()))
+        return self.run_transaction(time, "heartbeat", stamp, stamp, cause=None)
 
-    def establish(self, time: int, seids: tuple[int, int], teid: int, cause: str = "accepted") -> int:
+    def establish_session(self, time: int, seids: tuple[int, int], teid: int, cause: str = "accepted") -> int:
         """A session with an uplink rule: packets of the tunnel `teid` are forwarded. The request has SEID 0."""
-        tunnel = element(F_TEID, struct.pack("!BI", 1, teid) + frames.packed(UPF))
-        match = element(PDI, element(SOURCE_INTERFACE, b"\0") + tunnel)
-        rule = element(PDR_ID, b"\0\1") + element(PRECEDENCE, struct.pack("!I", 255)) + match
-        forward = element(FAR_ID, struct.pack("!I", 1))
+        tunnel = encode_element(F_TEID, struct.pack("!BI", 1, teid) + frames.pack_address(UPF))
+        match = encode_element(PDI, encode_element(SOURCE_INTERFACE, b"\0") + tunnel)
+        rule = encode_element(PDR_ID, b"\0\1") + encode_element(PRECEDENCE, struct.pack("!I", 255)) + match
+        forward = encode_element(FAR_ID, struct.pack("!I", 1))
         asked = (
-            node_id(SMF)
-            + f_seid(seids[1], SMF)
-            + element(CREATE_PDR, rule + forward)
-            + element(CREATE_FAR, forward + element(APPLY_ACTION, b"\2"))
+            encode_node_id(SMF)
+            + encode_f_seid(seids[1], SMF)
+            + encode_element(CREATE_PDR, rule + forward)
+            + encode_element(CREATE_FAR, forward + encode_element(APPLY_ACTION, b"\2"))
         )
-        made = f_seid(seids[0], UPF) if cause == "accepted" else b""
-        return self.ask(time, "establishment", asked, made, cause, (0, seids[1]))
+        made = encode_f_seid(seids[0], UPF) if cause == "accepted" else b""
+        return self.run_transaction(time, "establishment", asked, made, cause, (0, seids[1]))
 
-    def modify(self, time: int, seids: tuple[int, int], teid: int, gnb: str, cause: str = "accepted") -> int:
+    def modify_session(self, time: int, seids: tuple[int, int], teid: int, gnb: str, cause: str = "accepted") -> int:
         """Downlink packets go into the tunnel `teid` of a gNB from now on."""
-        tunnel = element(OUTER_HEADER_CREATION, struct.pack("!HI", 0x0100, teid) + frames.packed(gnb))
-        asked = element(UPDATE_FAR, element(FAR_ID, struct.pack("!I", 2)) + element(UPDATE_FORWARDING, tunnel))
-        return self.ask(time, "modification", asked, b"", cause, seids)
+        tunnel = encode_element(OUTER_HEADER_CREATION, struct.pack("!HI", 0x0100, teid) + frames.pack_address(gnb))
+        asked = encode_element(
+            UPDATE_FAR, encode_element(FAR_ID, struct.pack("!I", 2)) + encode_element(UPDATE_FORWARDING, tunnel)
+        )
+        return self.run_transaction(time, "modification", asked, b"", cause, seids)
 
-    def delete(self, time: int, seids: tuple[int, int], cause: str = "accepted") -> int:
+    def delete_session(self, time: int, seids: tuple[int, int], cause: str = "accepted") -> int:
         answered = (seids[0], seids[1] if cause == "accepted" else 0)
-        return self.ask(time, "deletion", b"", b"", cause, answered)
+        return self.run_transaction(time, "deletion", b"", b"", cause, answered)
 
 
-def ntp_seconds() -> int:
+def get_recovery_time() -> int:
     """When both ends last started, an hour before the capture, in seconds since 1900 (clause 8.2.65)."""
     return START - 3_600 + 2_208_988_800

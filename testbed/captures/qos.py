@@ -4,9 +4,9 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.captures.connection_plans import Exchange, Plan
-from testbed.captures.connections import connect
-from testbed.captures.tap import MILLI, SECOND, Tap, clock
+from testbed.captures.connection_plans import ConnectionPlan, Exchange
+from testbed.captures.connections import record_connection
+from testbed.captures.tap import MILLI, SECOND, Tap, to_unix_time
 
 DSCP = {"EF": 46, "AF41": 34, "CS1": 8, "DF": 0}
 ECT0, CE = 2, 3
@@ -19,7 +19,7 @@ SLICE, LAST_SLICE = 1_100, 640
 
 
 @dataclass(frozen=True)
-class Stream:
+class RtpStream:
     """An RTP stream of one class (RFC 3550): who sends it, and its clock."""
 
     name: str
@@ -33,7 +33,7 @@ class Stream:
     """Microseconds from one voice or video frame to the next."""
 
 
-def record(tap: Tap) -> dict[str, Any]:
+def record_traffic(tap: Tap) -> dict[str, Any]:
     """`dscp`: value, packets and bytes (whole frames) by name of the class; `ecn`: packets by ECN field, "0" to "3";
     `vlans`: id, 802.1p priority, packets; `connections` of CS1 and DF with the facts of connections.truth;
     `rtp`, one a stream: class, source, source_port, target, target_port, ssrc, payload_type, clock_rate, first, last,
@@ -44,10 +44,10 @@ def record(tap: Tap) -> dict[str, Any]:
     streams: list[dict[str, Any]] = []
     connections: list[dict[str, Any]] = []
     for name, make, found in (
-        ("EF", _voice, streams),
-        ("AF41", _video, streams),
-        ("CS1", _bulk, connections),
-        ("DF", _browsing, connections),
+        ("EF", _record_voice, streams),
+        ("AF41", _record_video, streams),
+        ("CS1", _record_bulk, connections),
+        ("DF", _record_browsing, connections),
     ):
         since = len(tap.frames)
         found += make(tap)
@@ -62,35 +62,39 @@ def record(tap: Tap) -> dict[str, Any]:
     return {"dscp": classes, "ecn": ecn, "vlans": vlans, "rtp": streams, "connections": connections}
 
 
-def _voice(tap: Tap) -> list[dict[str, Any]]:
+def _record_voice(tap: Tap) -> list[dict[str, Any]]:
     """Two calls of G.711 (RFC 3551: type 0, 160 octets every 20 ms), both ways."""
     made = []
     for near, far in CALLS:
         ports = (16_384 + 2 * tap.draw.randrange(4_000), 20_000 + 2 * tap.draw.randrange(4_000))
         start = tap.draw.randrange(4 * SECOND)
         for source, target, pair in ((near, far, ports), (far, near, ports[::-1])):
-            stream = Stream("EF", source, target, pair, tap.draw.getrandbits(32), 0, 8_000, 20 * MILLI)
-            times = [start + number * 20 * MILLI for number in range(tap.some(260))]
+            stream = RtpStream("EF", source, target, pair, tap.draw.getrandbits(32), 0, 8_000, 20 * MILLI)
+            times = [start + number * 20 * MILLI for number in range(tap.scale_count(260))]
             made.append(
-                _sent(tap, stream, [(time, 160, time == start) for time in times], 2_500 if source == far else 150, 2)
+                _record_stream(
+                    tap, stream, [(time, 160, time == start) for time in times], 2_500 if source == far else 150, 2
+                )
             )
     return made
 
 
-def _video(tap: Tap) -> list[dict[str, Any]]:
+def _record_video(tap: Tap) -> list[dict[str, Any]]:
     """A camera's 25 frames a second in packets 400 us apart (dynamic type 96, 90 kHz), ECN-capable."""
-    stream = Stream("AF41", CAMERA, VIEWER, (5_004, 5_006), tap.draw.getrandbits(32), 96, 90_000, 40 * MILLI)
+    stream = RtpStream("AF41", CAMERA, VIEWER, (5_004, 5_006), tap.draw.getrandbits(32), 96, 90_000, 40 * MILLI)
     start = tap.draw.randrange(3 * SECOND)
     packets = []
-    for number in range(tap.some(110)):
+    for number in range(tap.scale_count(110)):
         parts = 8 if number % 25 == 0 else tap.draw.randint(2, 4)
         for part in range(parts):
             last = part == parts - 1
             packets.append((start + number * 40 * MILLI + part * 400, LAST_SLICE if last else SLICE, last))
-    return [_sent(tap, stream, packets, 1_200, 1)]
+    return [_record_stream(tap, stream, packets, 1_200, 1)]
 
 
-def _sent(tap: Tap, stream: Stream, packets: list[tuple[int, int, bool]], delay: int, loss: int) -> dict[str, Any]:
+def _record_stream(
+    tap: Tap, stream: RtpStream, packets: list[tuple[int, int, bool]], delay: int, loss: int
+) -> dict[str, Any]:
     """Record a stream's `packets`, each (time sent, octets, marker bit). The path holds one up by 0 to 2 `delay`
     microseconds, at times longer, and loses `loss` %; in the middle fifth it marks a third of the ECN-capable ones.
     """
@@ -112,7 +116,7 @@ def _sent(tap: Tap, stream: Stream, packets: list[tuple[int, int, bool]], delay:
         kind = marker << 7 | stream.payload_type
         header = struct.pack("!BBHII", 0x80, kind, (sequence + number) % 2**16, timestamp, stream.ssrc)
         fields: dict[str, Any] = {"tos": DSCP[stream.name] << 2 | ecn, "vlan": VLANS[stream.name]}
-        tap.udp(arrival, stream.source, stream.target, stream.ports, header + b"\xd5" * octets, **fields)
+        tap.record_udp(arrival, stream.source, stream.target, stream.ports, header + b"\xd5" * octets, **fields)
         relative = arrival * stream.rate / SECOND - timestamp
         if arrivals:
             jitter += (abs(relative - transit) - jitter) / 16
@@ -128,8 +132,8 @@ def _sent(tap: Tap, stream: Stream, packets: list[tuple[int, int, bool]], delay:
         "ssrc": stream.ssrc,
         "payload_type": stream.payload_type,
         "clock_rate": stream.rate,
-        "first": clock(arrivals[0]),
-        "last": clock(arrivals[-1]),
+        "first": to_unix_time(arrivals[0]),
+        "last": to_unix_time(arrivals[-1]),
         "packets": len(arrivals),
         "lost": lost,
         "loss": round(lost / size, 6),
@@ -139,19 +143,19 @@ def _sent(tap: Tap, stream: Stream, packets: list[tuple[int, int, bool]], delay:
     }
 
 
-def _bulk(tap: Tap) -> list[dict[str, Any]]:
-    response = b"\x0f" * (tap.some(180) * 1_460)
+def _record_bulk(tap: Tap) -> list[dict[str, Any]]:
+    response = b"\x0f" * (tap.scale_count(180) * 1_460)
     exchange = Exchange(b"GET /backup.img HTTP/1.1\r\nHost: backup.example.net\r\n\r\n", response)
-    start, ports = tap.draw.randrange(2 * SECOND), (tap.port(), 80)
-    plan = Plan("192.168.10.90", "203.0.113.190", ports, start, 40 * MILLI, (exchange,), jitter=600)
-    return [connect(tap, plan, tos=DSCP["CS1"] << 2)]
+    start, ports = tap.draw.randrange(2 * SECOND), (tap.take_port(), 80)
+    plan = ConnectionPlan("192.168.10.90", "203.0.113.190", ports, start, 40 * MILLI, (exchange,), jitter=600)
+    return [record_connection(tap, plan, tos=DSCP["CS1"] << 2)]
 
 
-def _browsing(tap: Tap) -> list[dict[str, Any]]:
+def _record_browsing(tap: Tap) -> list[dict[str, Any]]:
     made = []
-    for _ in range(tap.some(6)):
+    for _ in range(tap.scale_count(6)):
         exchange = Exchange(b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n", b"x" * tap.draw.randint(900, 9_000))
-        start, ports = tap.draw.randrange(6 * SECOND), (tap.port(), 80)
-        plan = Plan("192.168.10.91", "198.51.100.191", ports, start, 22 * MILLI, (exchange,), jitter=500)
-        made.append(connect(tap, plan))
+        start, ports = tap.draw.randrange(6 * SECOND), (tap.take_port(), 80)
+        plan = ConnectionPlan("192.168.10.91", "198.51.100.191", ports, start, 22 * MILLI, (exchange,), jitter=500)
+        made.append(record_connection(tap, plan))
     return made

@@ -31,18 +31,18 @@ class Frame:
     """IP protocol or IPv6 next header of the outermost packet; None: not IP."""
 
 
-def seconds(microseconds: int) -> float:
+def to_seconds(microseconds: int) -> float:
     return round(microseconds / SECOND, 6)
 
 
-def clock(microseconds: int) -> float:
+def to_unix_time(microseconds: int) -> float:
     """Unix time of a capture's microsecond."""
     return round(START + microseconds / SECOND, 6)
 
 
-def mac(address: str) -> str:
+def get_mac(address: str) -> str:
     """A locally administered MAC of a private address; all others lie behind the gateway."""
-    octets = frames.packed(address)
+    octets = frames.pack_address(address)
     local = octets[:2] == b"\xc0\xa8" or octets[0] == 10 or address.startswith("2001:db8:10:")
     return "02:00:" + octets[-4:].hex(":") if local else GATEWAY_MAC
 
@@ -56,46 +56,50 @@ class Tap:
         self._identifications: Counter[str] = Counter()
         self._port = draw.randint(*EPHEMERAL)
 
-    def some(self, number: int) -> int:
+    def scale_count(self, number: int) -> int:
         """`number` of a full capture, at least 1."""
         return max(1, round(number * self.share))
 
-    def port(self) -> int:
+    def take_port(self) -> int:
         """An ephemeral port that nobody had yet: no two conversations of a capture share one."""
         self._port = self._port + 1 if self._port < EPHEMERAL[1] else EPHEMERAL[0]
         return self._port
 
-    def identification(self, address: str) -> int:
+    def take_identification(self, address: str) -> int:
         """The next IPv4 identification of a host."""
         self._identifications[address] += 1
-        return (sum(frames.packed(address)) * 257 + self._identifications[address]) & 0xFFFF
+        return (sum(frames.pack_address(address)) * 257 + self._identifications[address]) & 0xFFFF
 
-    def frame(self, time: int, data: bytes, protocol: int | None = None, snaplen: int = SNAPLEN) -> None:
+    def record_frame(self, time: int, data: bytes, protocol: int | None = None, snaplen: int = SNAPLEN) -> None:
         """A frame, of which the first `snaplen` octets are kept."""
         self.frames.append(Frame(time, data[:snaplen], len(data), protocol))
 
-    def ip(self, time: int, source: str, target: str, protocol: int, payload: bytes, **fields: Any) -> None:
+    def record_ip(self, time: int, source: str, target: str, protocol: int, payload: bytes, **fields: Any) -> None:
         """An IP packet in an Ethernet frame between its ends, or to and from the gateway; `fields` are those of
         frames.ip, `vlan` of frames.ethernet and `snaplen` of Tap.frame.
         """
         vlan, snaplen = fields.pop("vlan", None), fields.pop("snaplen", SNAPLEN)
-        fields.setdefault("identification", self.identification(source))
-        fields.setdefault("ttl", hops_left(source))
-        data = frames.ip(source, target, protocol, payload, **fields)
+        fields.setdefault("identification", self.take_identification(source))
+        fields.setdefault("ttl", get_ttl(source))
+        data = frames.encode_ip(source, target, protocol, payload, **fields)
         kind = frames.IPV6 if ":" in source else frames.IPV4
-        self.frame(time, frames.ethernet(mac(source), mac(target), data, kind, vlan), protocol, snaplen)
+        self.record_frame(
+            time, frames.encode_ethernet(get_mac(source), get_mac(target), data, kind, vlan), protocol, snaplen
+        )
 
-    def udp(self, time: int, source: str, target: str, ports: tuple[int, int], payload: bytes, **fields: Any) -> None:
-        self.ip(time, source, target, frames.UDP, frames.udp(source, target, ports, payload), **fields)
+    def record_udp(
+        self, time: int, source: str, target: str, ports: tuple[int, int], payload: bytes, **fields: Any
+    ) -> None:
+        self.record_ip(time, source, target, frames.UDP, frames.encode_udp(source, target, ports, payload), **fields)
 
-    def ordered(self) -> list[Frame]:
+    def sort_frames(self) -> list[Frame]:
         """The frames by time; of one time in the order they were recorded."""
         return sorted(self.frames, key=lambda frame: frame.time)
 
 
-def hops_left(address: str) -> int:
+def get_ttl(address: str) -> int:
     """TTL at the tap: 64 of a host beside it, less 5 to 15 hops of one behind the gateway."""
-    return 64 if mac(address) != GATEWAY_MAC else 59 - frames.packed(address)[-1] % 11
+    return 64 if get_mac(address) != GATEWAY_MAC else 59 - frames.pack_address(address)[-1] % 11
 
 
 def write_pcap(path: Path, recorded: list[Frame]) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from testbed.captures.connection_plans import Segment
+from testbed.captures.connection_plans import TcpSegment
 
 WINDOW = 64_240
 """Receive buffer in octets: 44 segments of 1,460."""
@@ -12,7 +12,7 @@ FIRST_FLIGHT = 10
 
 
 @dataclass
-class End:
+class TcpEnd:
     """Offsets count octets of one direction: 0 is the SYN, 1 the first of data."""
 
     client: bool
@@ -49,9 +49,9 @@ class End:
     unread: int = 0
     free_at: int = 0
     last_arrival: int = 0
-    overtaken: tuple[int, Segment] | None = None
+    overtaken: tuple[int, TcpSegment] | None = None
 
-    def piece(self) -> tuple[bytes, bool] | None:
+    def find_sendable_data(self) -> tuple[bytes, bool] | None:
         """The data that the windows allow to be sent next, and whether none can follow it at once."""
         left = len(self.stream) + 1 - self.next
         size = min(self.mss, left)
@@ -61,13 +61,13 @@ class End:
         last = size == left or room - size < min(self.mss, left - size)
         return self.stream[self.next - 1 : self.next - 1 + size], last
 
-    def lose(self, cause: str) -> None:
+    def begin_recovery(self, cause: str) -> None:
         """Begin recovery: half of what is in flight, or one segment after a timeout."""
         self.threshold = max((self.next - self.acked) // 2, 2 * self.mss)
         self.congestion = self.mss if cause == "timeout" else self.threshold
         self.recover, self.cause = self.next, cause
 
-    def advance(self, ack: int) -> tuple[list[int], bool]:
+    def acknowledge_data(self, ack: int) -> tuple[list[int], bool]:
         """New data is acknowledged: when the segments it covers were sent (those sent once: Karn), and whether the next
         hole of a recovery is to be filled."""
         covered = sorted((offset, sent) for offset, (sent, stop) in self.sent_at.items() if stop <= ack)
@@ -82,7 +82,7 @@ class End:
             self.congestion += self.mss if slow_start else self.mss**2 // self.congestion
         return [sent for offset, sent in covered if self.copies[offset] == 1], partial
 
-    def take(self, offset: int, size: int) -> int:
+    def receive_data(self, offset: int, size: int) -> int:
         """Receive a segment; how many octets more are in order now (0: it came early)."""
         before = self.expected
         if offset > before:

@@ -4,8 +4,8 @@ import struct
 from random import Random
 from typing import Any
 
-from testbed.captures.connection_plans import Exchange, Plan
-from testbed.captures.connections import connect
+from testbed.captures.connection_plans import ConnectionPlan, Exchange
+from testbed.captures.connections import record_connection
 from testbed.captures.tap import MILLI, SECOND, Tap
 
 CLIENTS = (*(f"192.168.10.{number}" for number in range(20, 28)), "2001:db8:10::21", "2001:db8:10::22")
@@ -24,37 +24,39 @@ ENDINGS = ("fin",) * 8 + ("rst", "open")
 SPAN = 40 * SECOND
 
 
-def record(tap: Tap) -> dict[str, Any]:
+def record_traffic(tap: Tap) -> dict[str, Any]:
     """`connections` with the facts of connections.truth, `application` (http | tls), `host` and, for HTTP,
     `requests` of method, path and status; and one connection refused and one never answered.
     """
-    made = [_visit(tap, tap.draw.randrange(SPAN)) for _ in range(tap.some(60))]
+    made = [_record_visit(tap, tap.draw.randrange(SPAN)) for _ in range(tap.scale_count(60))]
     for ending, server in (("refused", "203.0.113.10"), ("unanswered", "203.0.113.99")):
         start = tap.draw.randrange(SPAN)
         syns = 4 if ending == "unanswered" else 0
-        plan = Plan(CLIENTS[0], server, (tap.port(), 8443), start, 12 * MILLI, lost_syns=syns, ending=ending)
-        made.append(connect(tap, plan))
+        plan = ConnectionPlan(
+            CLIENTS[0], server, (tap.take_port(), 8443), start, 12 * MILLI, lost_syns=syns, ending=ending
+        )
+        made.append(record_connection(tap, plan))
     return {"connections": sorted(made, key=lambda connection: (connection["start"], connection["client_port"]))}
 
 
-def _visit(tap: Tap, start: int) -> dict[str, Any]:
+def _record_visit(tap: Tap, start: int) -> dict[str, Any]:
     draw = tap.draw
     name, ipv4, ipv6, rtt = draw.choice(SERVERS)
     client = draw.choice(CLIENTS)
     secure = draw.random() < 0.6
     requests: list[dict[str, Any]] = []
     if secure:
-        exchanges = tls_exchanges(draw, name)
+        exchanges = draw_tls_exchanges(draw, name)
     else:
         exchanges = []
         for _ in range(draw.randint(1, 3)):
-            fields, exchange = http_exchange(draw, name)
+            fields, exchange = draw_http_exchange(draw, name)
             requests.append(fields)
             exchanges.append(exchange)
-    plan = Plan(
+    plan = ConnectionPlan(
         client=client,
         server=ipv6 if ":" in client else ipv4,
-        ports=(tap.port(), 443 if secure else 80),
+        ports=(tap.take_port(), 443 if secure else 80),
         start=start,
         rtt=rtt * MILLI + draw.randint(0, 3 * MILLI),
         exchanges=tuple(exchanges),
@@ -62,11 +64,11 @@ def _visit(tap: Tap, start: int) -> dict[str, Any]:
         mss=1440 if ":" in client else 1460,
         ending=draw.choice(ENDINGS),
     )
-    facts = connect(tap, plan)
+    facts = record_connection(tap, plan)
     return facts | {"application": "tls" if secure else "http", "host": name, "requests": requests}
 
 
-def http_exchange(draw: Random, host: str) -> tuple[dict[str, Any], Exchange]:
+def draw_http_exchange(draw: Random, host: str) -> tuple[dict[str, Any], Exchange]:
     """A GET and its response (RFC 9112), and its method, path and status."""
     path, (status, reason) = draw.choice(PATHS), draw.choice(STATUS)
     size = draw.choice((0, 500, 2_000, 8_000, 20_000, 45_000)) if status == 200 else 0 if status == 304 else 300
@@ -82,16 +84,18 @@ def http_exchange(draw: Random, host: str) -> tuple[dict[str, Any], Exchange]:
     return {"method": "GET", "path": path, "status": status}, exchange
 
 
-def tls_exchanges(draw: Random, host: str) -> list[Exchange]:
+def draw_tls_exchanges(draw: Random, host: str) -> list[Exchange]:
     """A TLS 1.3 handshake and one request: records of the right types and lengths, their contents random."""
-    finished = tls_record(0x14, b"\1") + tls_record(0x17, draw.randbytes(53))
-    hello = tls_record(0x16, b"\2" + (118).to_bytes(3, "big") + b"\3\3" + draw.randbytes(116))
-    sealed = tls_record(0x17, draw.randbytes(draw.randint(1_800, 3_600)))
-    page = tls_record(0x17, draw.randbytes(draw.choice((600, 3_000, 9_000, 16_000))))
+    finished = encode_tls_record(0x14, b"\1") + encode_tls_record(0x17, draw.randbytes(53))
+    hello = encode_tls_record(0x16, b"\2" + (118).to_bytes(3, "big") + b"\3\3" + draw.randbytes(116))
+    sealed = encode_tls_record(0x17, draw.randbytes(draw.randint(1_800, 3_600)))
+    page = encode_tls_record(0x17, draw.randbytes(draw.choice((600, 3_000, 9_000, 16_000))))
     return [
-        Exchange(client_hello(draw, host), hello + tls_record(0x14, b"\1") + sealed, draw.randint(1, 8) * MILLI),
         Exchange(
-            finished + tls_record(0x17, draw.randbytes(draw.randint(180, 700))),
+            encode_client_hello(draw, host), hello + encode_tls_record(0x14, b"\1") + sealed, draw.randint(1, 8) * MILLI
+        ),
+        Exchange(
+            finished + encode_tls_record(0x17, draw.randbytes(draw.randint(180, 700))),
             page,
             draw.randint(2, 80) * MILLI,
             draw.randint(1, 5) * MILLI,
@@ -99,12 +103,12 @@ def tls_exchanges(draw: Random, host: str) -> list[Exchange]:
     ]
 
 
-def tls_record(kind: int, content: bytes) -> bytes:
+def encode_tls_record(kind: int, content: bytes) -> bytes:
     """A record of at most 2^14 octets (RFC 8446 section 5.1)."""
     return struct.pack("!BHH", kind, 0x0303, len(content)) + content
 
 
-def client_hello(draw: Random, host: str) -> bytes:
+def encode_client_hello(draw: Random, host: str) -> bytes:
     """A ClientHello (RFC 8446 section 4.1.2) with server_name (RFC 6066 section 3), ALPN and supported_versions."""
     name = host.encode()
     extensions = b"".join(

@@ -53,14 +53,14 @@ from pathlib import Path
 from typing import Any
 
 from netllama.core.files import write_json, write_text
-from testbed.internet.bgp import AS_SET, update
+from testbed.internet.bgp import AS_SET, encode_update
 from testbed.internet.changes import END, START
 from testbed.internet.collectors import COLLECTORS, Collector
-from testbed.internet.mrt_writer import bgp4mp_message, bgp4mp_state_change, peer_index_table, rib
-from testbed.internet.prefixes import sort_key
-from testbed.internet.scenarios import Recording, recorded
-from testbed.internet.simulation import Message, World, world
-from testbed.internet.truth import origins_of
+from testbed.internet.mrt_writer import encode_message, encode_peer_index_table, encode_rib, encode_state_change
+from testbed.internet.prefixes import make_sort_key
+from testbed.internet.scenarios import Recording, simulate_hour
+from testbed.internet.simulation import RecordedMessage, World, build_world
+from testbed.internet.truth import get_origins
 
 RIB_TIMESPAN = 120
 _MONTH, _DAY = "2024.03", "20240305"  # of START
@@ -70,10 +70,10 @@ _LOOKS_OLD = 30 * 86400  # seconds before the dump in which its routes were rece
 
 def write_archive(name: str, seed: int, folder: Path) -> None:
     """Write the scenario `name` into the new and empty `folder`. StageError for an unknown name."""
-    recording = recorded(name, seed)
+    recording = simulate_hour(name, seed)
     index = []
     for collector in COLLECTORS:
-        for path, kind, filetime, timespan, data in _files(recording, collector):
+        for path, kind, filetime, timespan, data in _encode_files(recording, collector):
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
@@ -81,59 +81,59 @@ def write_archive(name: str, seed: int, folder: Path) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(index)
     write_text(folder / "index.csv", buffer.getvalue())
-    write_json(folder / "truth.json", _truth(name, recording))
+    write_json(folder / "truth.json", _collect_truth(name, recording))
 
 
-def _files(recording: Recording, collector: Collector) -> Iterator[tuple[str, str, int, int, bytes]]:
+def _encode_files(recording: Recording, collector: Collector) -> Iterator[tuple[str, str, int, int, bytes]]:
     """(path, ribs or updates, first second, seconds covered, content) of a collector's files."""
     rib_name, ending, span = ("bview", "gz", 300) if collector.is_ris else ("rib", "bz2", 900)
     place = f"mrt/{collector.name}/{_MONTH}"
-    table = _rib_dump(recording.world.seed, collector)
+    table = _encode_rib_dump(recording.world.seed, collector)
     yield f"{place}/{rib_name}.{_DAY}.0800.{ending}", "ribs", START, RIB_TIMESPAN, table
     records: dict[int, list[bytes]] = {slot: [] for slot in range(START, END, span)}
-    for message in _of(recording, collector):
-        records[int(message.time) // span * span].append(_record(recording.world, message))
+    for message in _select_messages(recording, collector):
+        records[int(message.time) // span * span].append(_encode_message(recording.world, message))
     for slot, parts in records.items():
-        path = f"{place}/updates.{_DAY}.{_clock(slot)}.{ending}"
-        yield path, "updates", slot, span, _compressed(b"".join(parts), collector)
+        path = f"{place}/updates.{_DAY}.{_format_clock(slot)}.{ending}"
+        yield path, "updates", slot, span, _compress(b"".join(parts), collector)
 
 
-def _of(recording: Recording, collector: Collector) -> list[Message]:
+def _select_messages(recording: Recording, collector: Collector) -> list[RecordedMessage]:
     feeds = recording.world.feeds
     return [message for message in recording.messages if feeds[message.feed].collector == collector]
 
 
-def _record(start: World, message: Message) -> bytes:
+def _encode_message(start: World, message: RecordedMessage) -> bytes:
     feed = start.feeds[message.feed]
     extended = not feed.collector.is_ris
     if message.states:
-        return bgp4mp_state_change(message.time, feed.session, *message.states, extended=extended)
-    octets = update(message.announced, message.withdrawn, message.attributes)
-    return bgp4mp_message(message.time, feed.session, octets, extended)
+        return encode_state_change(message.time, feed.session, *message.states, extended=extended)
+    octets = encode_update(message.announced, message.withdrawn, message.attributes)
+    return encode_message(message.time, feed.session, octets, extended)
 
 
 @lru_cache(maxsize=8)
-def _rib_dump(seed: int, collector: Collector) -> bytes:
+def _encode_rib_dump(seed: int, collector: Collector) -> bytes:
     """All scenarios of a seed begin with the same tables, so that each is encoded once."""
-    start, rng = world(seed), random.Random(f"rib-{seed}-{collector.name}")
+    start, rng = build_world(seed), random.Random(f"rib-{seed}-{collector.name}")
     members = [index for index, feed in enumerate(start.feeds) if feed.collector == collector]
-    parts = [peer_index_table(START, collector.address, [start.feeds[index].session for index in members])]
-    prefixes = sorted({prefix for index in members for prefix in start.tables[index]}, key=sort_key)
+    parts = [encode_peer_index_table(START, collector.address, [start.feeds[index].session for index in members])]
+    prefixes = sorted({prefix for index in members for prefix in start.tables[index]}, key=make_sort_key)
     for number, prefix in enumerate(prefixes):
         entries = [
             (place, START - rng.randrange(3600, _LOOKS_OLD), start.tables[index][prefix])
             for place, index in enumerate(members)
             if prefix in start.tables[index]
         ]
-        parts.append(rib(START, number, prefix, entries))
-    return _compressed(b"".join(parts), collector)
+        parts.append(encode_rib(START, number, prefix, entries))
+    return _compress(b"".join(parts), collector)
 
 
-def _compressed(data: bytes, collector: Collector) -> bytes:
-    return _gzip(data) if collector.is_ris else bz2.compress(data)
+def _compress(data: bytes, collector: Collector) -> bytes:
+    return _compress_gzip(data) if collector.is_ris else bz2.compress(data)
 
 
-def _gzip(data: bytes) -> bytes:
+def _compress_gzip(data: bytes) -> bytes:
     """A gzip file (RFC 1952) of stored blocks (RFC 1951 section 3.2.4), without time and name.
 
     Compressed, its bytes would depend on the machine: zlib and zlib-ng, both of them behind Python's zlib, differ.
@@ -146,18 +146,18 @@ def _gzip(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _clock(time: int) -> str:
+def _format_clock(time: int) -> str:
     minutes = time % 86400 // 60
     return f"{minutes // 60:02}{minutes % 60:02}"
 
 
-def _truth(name: str, recording: Recording) -> dict[str, Any]:
+def _collect_truth(name: str, recording: Recording) -> dict[str, Any]:
     start = recording.world
     origins: dict[str, set[int]] = {}
     as_sets = set()
     for table in start.tables:
         for prefix, attributes in table.items():
-            origins.setdefault(prefix, set()).update(origins_of(attributes))
+            origins.setdefault(prefix, set()).update(get_origins(attributes))
             if attributes.as_path[-1][0] == AS_SET:
                 as_sets.add(prefix)
     return {
@@ -165,20 +165,20 @@ def _truth(name: str, recording: Recording) -> dict[str, Any]:
         "seed": start.seed,
         "start": START,
         "end": END,
-        "collectors": {collector.name: _peers(start, collector) for collector in COLLECTORS},
-        "counts": _counts(recording),
-        "relationships": start.topology.relationships(),
+        "collectors": {collector.name: _describe_peers(start, collector) for collector in COLLECTORS},
+        "counts": _count_elements(recording),
+        "relationships": start.topology.list_relationships(),
         "origins": {prefix: sorted(ases) for prefix, ases in origins.items()},
         "moas": sorted(
-            (prefix for prefix, ases in origins.items() if len(ases) > 1 and prefix not in as_sets), key=sort_key
+            (prefix for prefix, ases in origins.items() if len(ases) > 1 and prefix not in as_sets), key=make_sort_key
         ),
-        "as_sets": sorted(as_sets, key=sort_key),
+        "as_sets": sorted(as_sets, key=make_sort_key),
         "beacons": start.beacons,
         "events": recording.events,
     }
 
 
-def _peers(start: World, collector: Collector) -> dict[str, Any]:
+def _describe_peers(start: World, collector: Collector) -> dict[str, Any]:
     peers = [
         {"asn": feed.asn, "address": feed.address, "ip_version": feed.ip_version, "full_feed": feed.full}
         for feed in start.feeds
@@ -187,10 +187,10 @@ def _peers(start: World, collector: Collector) -> dict[str, Any]:
     return {"project": collector.project, "peers": peers}
 
 
-def _counts(recording: Recording) -> dict[str, dict[str, int]]:
+def _count_elements(recording: Recording) -> dict[str, dict[str, int]]:
     counts = {}
     for collector in COLLECTORS:
-        messages = _of(recording, collector)
+        messages = _select_messages(recording, collector)
         tables = zip(recording.world.feeds, recording.world.tables, strict=True)
         counts[collector.name] = {
             "ribs": sum(len(table) for feed, table in tables if feed.collector == collector),

@@ -14,7 +14,7 @@ AS_SET, AS_SEQUENCE, AS_CONFED_SEQUENCE, AS_CONFED_SET = 1, 2, 3, 4
 # ORIGIN: RFC 4271 section 4.3
 IGP, EGP, INCOMPLETE = 0, 1, 2
 
-Segment = tuple[int, tuple[int, ...]]
+PathSegment = tuple[int, tuple[int, ...]]
 
 MAX_MESSAGE = 4096  # octets of one message: RFC 4271 section 4.1
 
@@ -24,10 +24,10 @@ _IPV6_AFI, _UNICAST = 2, 1
 
 
 @dataclass(frozen=True)
-class Attributes:
+class PathAttributes:
     """The path attributes of a route. Addresses are text, AS numbers below 2**32."""
 
-    as_path: tuple[Segment, ...]
+    as_path: tuple[PathSegment, ...]
     next_hop: str
     origin: int = IGP
     med: int | None = None
@@ -41,56 +41,61 @@ class Attributes:
     """Triples of 32-bit numbers (RFC 8092)."""
 
 
-def sequence(*asns: int) -> tuple[Segment, ...]:
+def make_as_path(*asns: int) -> tuple[PathSegment, ...]:
     """The AS path that is one AS_SEQUENCE; no segment at all for no AS (RFC 4271 section 5.1.2)."""
     return ((AS_SEQUENCE, asns),) if asns else ()
 
 
-def nlri(prefix: str) -> bytes:
+def encode_prefix(prefix: str) -> bytes:
     """Length in bits and the octets that hold them: RFC 4271 section 4.3. ValueError on host bits."""
     network = ipaddress.ip_network(prefix)
     return bytes([network.prefixlen]) + network.network_address.packed[: (network.prefixlen + 7) // 8]
 
 
-def address(text: str) -> bytes:
+def encode_address(text: str) -> bytes:
     """4 or 16 octets."""
     return ipaddress.ip_address(text).packed
 
 
-def path_attributes(attributes: Attributes, announced: Sequence[str] = (), abbreviated: bool = False) -> bytes:
+def encode_attributes(attributes: PathAttributes, announced: Sequence[str] = (), abbreviated: bool = False) -> bytes:
     """All attributes in the order of their type codes (RFC 4271 section 5).
 
     An IPv6 next hop goes into MP_REACH_NLRI (RFC 4760 section 3) with the prefixes `announced`; `abbreviated`
     leaves all but the next hop out of it, as a RIB entry does (RFC 6396 section 4.3.4).
     """
-    next_hop = address(attributes.next_hop)
-    parts = [_attribute(1, _TRANSITIVE, bytes([attributes.origin])), _attribute(2, _TRANSITIVE, _as_path(attributes))]
+    next_hop = encode_address(attributes.next_hop)
+    parts = [
+        _encode_attribute(1, _TRANSITIVE, bytes([attributes.origin])),
+        _encode_attribute(2, _TRANSITIVE, _encode_as_path(attributes)),
+    ]
     if len(next_hop) == 4:
-        parts.append(_attribute(3, _TRANSITIVE, next_hop))
+        parts.append(_encode_attribute(3, _TRANSITIVE, next_hop))
     if attributes.med is not None:
-        parts.append(_attribute(4, _OPTIONAL, struct.pack(">I", attributes.med)))
+        parts.append(_encode_attribute(4, _OPTIONAL, struct.pack(">I", attributes.med)))
     if attributes.local_pref is not None:
-        parts.append(_attribute(5, _TRANSITIVE, struct.pack(">I", attributes.local_pref)))
+        parts.append(_encode_attribute(5, _TRANSITIVE, struct.pack(">I", attributes.local_pref)))
     if attributes.atomic_aggregate:
-        parts.append(_attribute(6, _TRANSITIVE, b""))
+        parts.append(_encode_attribute(6, _TRANSITIVE, b""))
     if attributes.aggregator is not None:
         asn, router = attributes.aggregator
-        parts.append(_attribute(7, _OPTIONAL | _TRANSITIVE, struct.pack(">I", asn) + address(router)))
+        parts.append(_encode_attribute(7, _OPTIONAL | _TRANSITIVE, struct.pack(">I", asn) + encode_address(router)))
     if attributes.communities:
         values = b"".join(struct.pack(">HH", *community) for community in attributes.communities)
-        parts.append(_attribute(8, _OPTIONAL | _TRANSITIVE, values))
+        parts.append(_encode_attribute(8, _OPTIONAL | _TRANSITIVE, values))
     if len(next_hop) == 16:
         reach = bytes([len(next_hop)]) + next_hop
         if not abbreviated:
-            reach = struct.pack(">HB", _IPV6_AFI, _UNICAST) + reach + b"\0" + b"".join(map(nlri, announced))
-        parts.append(_attribute(14, _OPTIONAL, reach))
+            reach = struct.pack(">HB", _IPV6_AFI, _UNICAST) + reach + b"\0" + b"".join(map(encode_prefix, announced))
+        parts.append(_encode_attribute(14, _OPTIONAL, reach))
     if attributes.large_communities:
         values = b"".join(struct.pack(">III", *community) for community in attributes.large_communities)
-        parts.append(_attribute(32, _OPTIONAL | _TRANSITIVE, values))
+        parts.append(_encode_attribute(32, _OPTIONAL | _TRANSITIVE, values))
     return b"".join(parts)
 
 
-def update(announced: Sequence[str] = (), withdrawn: Sequence[str] = (), attributes: Attributes | None = None) -> bytes:
+def encode_update(
+    announced: Sequence[str] = (), withdrawn: Sequence[str] = (), attributes: PathAttributes | None = None
+) -> bytes:
     """One UPDATE message with its header (RFC 4271 sections 4.1 and 4.3).
 
     All prefixes are of one address family; IPv6 goes into MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760).
@@ -101,12 +106,12 @@ def update(announced: Sequence[str] = (), withdrawn: Sequence[str] = (), attribu
     ipv6 = any(":" in prefix for prefix in (*announced, *withdrawn))
     parts = []
     if attributes is not None and announced:
-        parts.append(path_attributes(attributes, announced))
+        parts.append(encode_attributes(attributes, announced))
     if ipv6 and withdrawn:
-        unreach = struct.pack(">HB", _IPV6_AFI, _UNICAST) + b"".join(map(nlri, withdrawn))
-        parts.append(_attribute(15, _OPTIONAL, unreach))
-    withdrawn_routes = b"" if ipv6 else b"".join(map(nlri, withdrawn))
-    reachable = b"" if ipv6 else b"".join(map(nlri, announced))
+        unreach = struct.pack(">HB", _IPV6_AFI, _UNICAST) + b"".join(map(encode_prefix, withdrawn))
+        parts.append(_encode_attribute(15, _OPTIONAL, unreach))
+    withdrawn_routes = b"" if ipv6 else b"".join(map(encode_prefix, withdrawn))
+    reachable = b"" if ipv6 else b"".join(map(encode_prefix, announced))
     attributes_field = b"".join(parts)
     body = (
         struct.pack(">H", len(withdrawn_routes))
@@ -121,13 +126,13 @@ def update(announced: Sequence[str] = (), withdrawn: Sequence[str] = (), attribu
     return b"\xff" * 16 + struct.pack(">HB", length, _UPDATE) + body
 
 
-def _attribute(code: int, flags: int, value: bytes) -> bytes:
+def _encode_attribute(code: int, flags: int, value: bytes) -> bytes:
     if len(value) > 255:
         return struct.pack(">BBH", flags | _EXTENDED_LENGTH, code, len(value)) + value
     return struct.pack(">BBB", flags, code, len(value)) + value
 
 
-def _as_path(attributes: Attributes) -> bytes:
+def _encode_as_path(attributes: PathAttributes) -> bytes:
     segments = []
     for kind, asns in attributes.as_path:
         segments.append(struct.pack(">BB", kind, len(asns)) + struct.pack(f">{len(asns)}I", *asns))

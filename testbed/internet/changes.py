@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from testbed.internet.prefixes import Announcement
-from testbed.internet.routing import Leak, Link
+from testbed.internet.routing import Link, RouteLeak
 
 START = 1_709_625_600  # 2024-03-05 08:00:00 UTC
 END = START + 3600
@@ -41,7 +41,7 @@ class SetLeak:
     """These prefixes are leaked from now on; None ends the leak."""
 
     time: float
-    leak: Leak | None
+    leak: RouteLeak | None
     prefixes: frozenset[str] = frozenset()
 
 

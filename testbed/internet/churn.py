@@ -3,8 +3,8 @@
 import random
 from dataclasses import replace
 
-from testbed.internet.candidates import Taken, free, links_in_use, origin
 from testbed.internet.changes import END, START, Announce, Change, SetLinks, SetMed
+from testbed.internet.event_candidates import Reservations, count_link_uses, get_origin, list_free_prefixes
 from testbed.internet.prefixes import RIS_BEACONS, Announcement
 from testbed.internet.simulation import World
 
@@ -15,23 +15,23 @@ METRICS = 3  # of each collector in each slot
 AFFECTED = 12, 110  # routes of feeds that a failing link may carry
 
 
-def churn(world: World, rng: random.Random, taken: Taken) -> list[Change]:
+def plan_churn(world: World, rng: random.Random, taken: Reservations) -> list[Change]:
     """Beacons, failing links, new communities, short withdrawals, new metrics and repetitions.
 
     Taken prefixes are left to the events, failing links aside, which change paths to them as well.
     """
     return [
-        *_beacons(world, rng),
-        *_failures(world, rng, taken),
-        *_origins(world, rng, taken),
-        *_metrics(world, rng),
+        *_plan_beacons(world, rng),
+        *_plan_link_failures(world, rng, taken),
+        *_plan_origin_changes(world, rng, taken),
+        *_plan_metric_changes(world, rng),
     ]
 
 
-def _beacons(world: World, rng: random.Random) -> list[Change]:
+def _plan_beacons(world: World, rng: random.Random) -> list[Change]:
     """RIS beacons come up on the hour; the fictional ones go down and come up every ten minutes."""
     changes: list[Change] = []
-    ris = {prefix: _stamped(world, prefix) for prefix in RIS_BEACONS}
+    ris = {prefix: _stamp_beacon(world, prefix) for prefix in RIS_BEACONS}
     changes.append(Announce(START + rng.uniform(0.5, 3), ris))
     own = [prefix for prefix in world.beacons if prefix not in RIS_BEACONS]
     for minute in range(10, 60, 10):
@@ -40,20 +40,20 @@ def _beacons(world: World, rng: random.Random) -> list[Change]:
     return changes
 
 
-def _stamped(world: World, prefix: str) -> tuple[Announcement, ...]:
+def _stamp_beacon(world: World, prefix: str) -> tuple[Announcement, ...]:
     """RIS beacons carry their time in AGGREGATOR: 10.x.y.z, the seconds since the month began."""
     month = 1_709_251_200  # 2024-03-01
     seconds = START - month
     address = f"10.{seconds >> 16}.{seconds >> 8 & 255}.{seconds & 255}"
-    return (replace(world.plan[prefix][0], aggregator=(origin(world, prefix), address)),)
+    return (replace(world.plan[prefix][0], aggregator=(get_origin(world, prefix), address)),)
 
 
-def _failures(world: World, rng: random.Random, taken: Taken) -> list[Change]:
+def _plan_link_failures(world: World, rng: random.Random, taken: Reservations) -> list[Change]:
     """Links of different fictional ASes with another way out, seen by some feeds' routes but not by most."""
-    used = links_in_use(world)
+    used = count_link_uses(world)
     net, changes, chosen = world.topology, list[Change](), 0
     for asn in rng.sample(net.fictional, len(net.fictional)):
-        providers = net.providers(asn)
+        providers = net.find_providers(asn)
         links = [(asn, provider) for provider in providers if AFFECTED[0] <= used[asn, provider] <= AFFECTED[1]]
         if len(providers) < 2 or not links or asn in taken.ases:
             continue
@@ -66,13 +66,15 @@ def _failures(world: World, rng: random.Random, taken: Taken) -> list[Change]:
     return changes
 
 
-def _origins(world: World, rng: random.Random, taken: Taken) -> list[Change]:
+def _plan_origin_changes(world: World, rng: random.Random, taken: Reservations) -> list[Change]:
     """Some prefixes are announced with another mark, and a few are gone for a minute."""
     changes: list[Change] = []
-    prefixes = free(world, taken, 4) + free(world, taken, 6)
+    prefixes = list_free_prefixes(world, taken, 4) + list_free_prefixes(world, taken, 6)
     chosen = rng.sample(prefixes, REMARKS + BLIPS)
     for prefix in chosen[:REMARKS]:
-        marked = replace(world.plan[prefix][0], large_communities=((origin(world, prefix), 100, rng.randrange(5, 9)),))
+        marked = replace(
+            world.plan[prefix][0], large_communities=((get_origin(world, prefix), 100, rng.randrange(5, 9)),)
+        )
         changes.append(Announce(rng.uniform(START + 10, LAST), {prefix: (marked,)}))
     for prefix in chosen[REMARKS:]:
         time = rng.uniform(START + 10, LAST - 120)
@@ -81,7 +83,7 @@ def _origins(world: World, rng: random.Random, taken: Taken) -> list[Change]:
     return changes
 
 
-def _metrics(world: World, rng: random.Random) -> list[Change]:
+def _plan_metric_changes(world: World, rng: random.Random) -> list[Change]:
     """In each slot of each collector some peers announce prefixes with another metric, or as they were."""
     changes: list[Change] = []
     for name in dict.fromkeys(feed.collector.name for feed in world.feeds):

@@ -7,8 +7,8 @@ import random
 import zlib
 from dataclasses import dataclass
 
-from testbed.internet.bgp import AS_SET, Attributes, sequence
-from testbed.internet.mrt_writer import Session
+from testbed.internet.bgp import AS_SET, PathAttributes, make_as_path
+from testbed.internet.mrt_writer import BgpSession
 from testbed.internet.prefixes import Announcement
 from testbed.internet.routing import Route
 from testbed.internet.topology import CUSTOMER, RIPE_NCC, Topology
@@ -45,7 +45,7 @@ class Feed:
     """A session of a collector with a peer; only prefixes of `ip_version` (4 or 6) go over it."""
 
     collector: Collector
-    session: Session
+    session: BgpSession
     ip_version: int
     full: bool = True
     """False: own and customers' routes only, what a peer would be told."""
@@ -59,15 +59,15 @@ class Feed:
     def address(self) -> str:
         return self.session.peer_address
 
-    def carries(self, prefix: str) -> bool:
+    def carries_prefix(self, prefix: str) -> bool:
         return (":" in prefix) == (self.ip_version == 6)
 
 
-def feeds(world: Topology, seed: int) -> tuple[Feed, ...]:
+def build_feeds(world: Topology, seed: int) -> tuple[Feed, ...]:
     """All sessions, in the order of the collectors and of their peer tables. Addresses are unique."""
     rng = random.Random(f"collectors-{seed}")
     transit, access = rng.sample(world.transit, 10), rng.sample(world.access, 5)
-    multihomed = [asn for asn in world.stubs if len(world.providers(asn)) > 1]
+    multihomed = [asn for asn in world.stubs if len(world.find_providers(asn)) > 1]
     stubs = rng.sample(multihomed, 2)
     # AS numbers by collector, each with the IP versions of its sessions; the first transit AS has two to rrc00
     peers: tuple[list[tuple[int, str]], ...] = (
@@ -81,19 +81,19 @@ def feeds(world: Topology, seed: int) -> tuple[Feed, ...]:
         hosts = iter(sorted(rng.sample(range(1, 250), 12)))
         for asn, versions in members:
             for version in versions:
-                result.append(_feed(collector, asn, int(version), next(hosts), asn != transit[8], rng))
+                result.append(_build_feed(collector, asn, int(version), next(hosts), asn != transit[8], rng))
     return tuple(result)
 
 
-def _feed(collector: Collector, asn: int, version: int, host: int, full: bool, rng: random.Random) -> Feed:
+def _build_feed(collector: Collector, asn: int, version: int, host: int, full: bool, rng: random.Random) -> Feed:
     local = collector.address if version == 4 else collector.address6
     remote = local.removesuffix("254") + str(host)
-    return Feed(collector, Session(asn, remote, collector.asn, local), version, full, rng.random() < 0.6)
+    return Feed(collector, BgpSession(asn, remote, collector.asn, local), version, full, rng.random() < 0.6)
 
 
-def announced(
+def export_route(
     world: Topology, feed: Feed, announcement: Announcement, route: Route, med: int | None
-) -> Attributes | None:
+) -> PathAttributes | None:
     """What `feed` tells its collector of the route its AS chose; None where a partial feed keeps it to itself.
 
     `med` overrides the metric that the peer would send by itself.
@@ -102,11 +102,11 @@ def announced(
         return None
     path = (feed.asn, *route.path)
     as_set = announcement.origination.as_set
-    communities, large = _communities(world, announcement, path)
+    communities, large = _collect_communities(world, announcement, path)
     if med is None and feed.sends_med:
-        med = _draw(feed.address, path[1] if len(path) > 1 else 0) % 40 * 5
-    return Attributes(
-        as_path=sequence(*path) + (((AS_SET, as_set),) if as_set else ()),
+        med = _draw_number(feed.address, path[1] if len(path) > 1 else 0) % 40 * 5
+    return PathAttributes(
+        as_path=make_as_path(*path) + (((AS_SET, as_set),) if as_set else ()),
         next_hop=feed.address,
         origin=announcement.origin,
         med=med,
@@ -117,7 +117,7 @@ def announced(
     )
 
 
-def _communities(
+def _collect_communities(
     world: Topology, announcement: Announcement, path: tuple[int, ...]
 ) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int, int], ...]]:
     """What the origin attached and the ASes on the way added or removed.
@@ -133,7 +133,7 @@ def _communities(
             large = set()
         if asn not in world.tags:
             continue
-        relation, place = world.neighbours[asn][previous], _draw(asn, previous) % 20
+        relation, place = world.neighbours[asn][previous], _draw_number(asn, previous) % 20
         if asn <= _HIGHEST_16_BIT:
             plain |= {(asn, 100 * (relation + 1)), (asn, 2000 + place)}
         else:
@@ -141,6 +141,6 @@ def _communities(
     return tuple(sorted(plain)), tuple(sorted(large))
 
 
-def _draw(*what: object) -> int:
+def _draw_number(*what: object) -> int:
     """A number that looks drawn at random and is the same everywhere."""
     return zlib.crc32("-".join(map(str, what)).encode())

@@ -8,82 +8,86 @@ import ipaddress
 import random
 from dataclasses import replace
 
-from testbed.internet.candidates import (
-    ATTEMPTS,
-    Plan,
-    Taken,
-    as_recorded,
-    feed_paths,
-    free,
-    links_in_use,
-    nothing,
-    origin,
-    soon,
-    version_of,
-    victim,
-)
 from testbed.internet.changes import START, Announce, Change, SetLeak, SetPrepend, SetSession
 from testbed.internet.collectors import WELL_KNOWN
+from testbed.internet.event_candidates import (
+    ATTEMPTS,
+    EventPlan,
+    Reservations,
+    build_error,
+    count_link_uses,
+    draw_start,
+    draw_victim,
+    find_feed_paths,
+    get_ip_version,
+    get_origin,
+    list_free_prefixes,
+    wrap_path,
+)
 from testbed.internet.prefixes import Announcement
-from testbed.internet.routing import Leak, Origination
+from testbed.internet.routing import Origination, RouteLeak
 from testbed.internet.simulation import World
 from testbed.internet.topology import CUSTOMER
-from testbed.internet.truth import Planned, has_run, has_triple, is_absent, is_present, longest_run
+from testbed.internet.truth import PlannedEvent, count_longest_run, has_run, has_triple, is_absent, is_present
 
 
-def route_leak(world: World, rng: random.Random, taken: Taken) -> Plan:
+def plan_route_leak(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
     """A multihomed AS tells one provider what it learned from the others (RFC 7908, type 1)."""
     net = world.topology
-    leakers = [asn for asn in (*net.stubs, *net.access) if len(net.providers(asn)) > 1]
+    leakers = [asn for asn in (*net.stubs, *net.access) if len(net.find_providers(asn)) > 1]
     left_alone = taken.prefixes.union(world.beacons)
-    fictional = [prefix for prefix in world.plan if origin(world, prefix) in net.fictional and prefix not in left_alone]
+    fictional = [
+        prefix for prefix in world.plan if get_origin(world, prefix) in net.fictional and prefix not in left_alone
+    ]
     for _ in range(ATTEMPTS):
         leaker = rng.choice(leakers)
-        target = rng.choice(net.providers(leaker))
+        target = rng.choice(net.find_providers(leaker))
         if target not in net.fictional:
             continue
-        leak = Leak(leaker, target)
+        leak = RouteLeak(leaker, target)
         sources = [asn for asn, kind in net.neighbours[leaker].items() if kind != CUSTOMER and asn != target]
         shows = has_triple(target, leaker, sources)
         chosen, total = [], 0
         for prefix in rng.sample(fictional, len(fictional)):
             originations = tuple(each.origination for each in world.plan[prefix])
-            paths = feed_paths(world, version_of(prefix), originations, leak=leak)
-            changed = sum(shows(as_recorded(path)) for path, _ in paths)
+            paths = find_feed_paths(world, get_ip_version(prefix), originations, leak=leak)
+            changed = sum(shows(wrap_path(path)) for path, _ in paths)
             if changed and total + changed <= 500:
                 chosen.append(prefix)
                 total += changed
         if total < 150 or len(chosen) < 15:
             continue
         taken.ases.add(leaker)
-        start, facts = soon(rng), {"leaker": leaker, "leaked_to": target, "leaked_from": sources}
+        start, facts = draw_start(rng), {"leaker": leaker, "leaked_to": target, "leaked_from": sources}
         changes: list[Change] = [
             SetLeak(start, leak, frozenset(chosen)),
             SetLeak(start + rng.uniform(600, 1500), None),
         ]
-        return changes, [Planned("route_leak", facts, shows)]
-    raise nothing("route_leak", world)
+        return changes, [PlannedEvent("route_leak", facts, shows)]
+    raise build_error("route_leak", world)
 
 
-def prepending(world: World, rng: random.Random, taken: Taken) -> Plan:
+def plan_prepending(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
     """Three origins begin to prepend, one of them towards one provider only, and a transit AS towards a neighbour."""
     changes: list[Change] = []
     events = []
     for towards_one in (False, True, False):
-        change, event = _origin_prepends(world, rng, taken, towards_one)
+        change, event = _plan_origin_prepending(world, rng, taken, towards_one)
         changes += change
         events += event
-    change, event = _transit_prepends(world, rng, taken)
+    change, event = _plan_transit_prepending(world, rng, taken)
     return changes + change, events + event
 
 
-def flapping(world: World, rng: random.Random, taken: Taken) -> Plan:
+def plan_flapping(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
     """One prefix goes down and up with a short period, and two or three of another AS with a longer one."""
     changes: list[Change] = []
     events = []
     for period, share in ((rng.choice((100, 120, 150)), 1), (rng.choice((240, 300)), 3)):
-        _, asn = victim(world, rng, taken, 4)
-        prefixes = [prefix for prefix in free(world, taken, 4) if origin(world, prefix) == asn][:share]
+        _, asn = draw_victim(world, rng, taken, 4)
+        prefixes = [prefix for prefix in list_free_prefixes(world, taken, 4) if get_origin(world, prefix) == asn][
+            :share
+        ]
         taken.prefixes.update(prefixes)
         start = START + rng.uniform(30, 90)
         for cycle in range(int(2100 / period)):
@@ -91,44 +95,44 @@ def flapping(world: World, rng: random.Random, taken: Taken) -> Plan:
             changes.append(Announce(down, dict.fromkeys(prefixes, ())))
             changes.append(Announce(down + period * 0.5, {prefix: world.plan[prefix] for prefix in prefixes}))
         facts = {"origin": asn, "prefixes": prefixes, "period": period}
-        events.append(Planned("flapping", facts, is_absent, tuple(prefixes)))
+        events.append(PlannedEvent("flapping", facts, is_absent, tuple(prefixes)))
     return changes, events
 
 
-def blackholing(world: World, rng: random.Random, taken: Taken) -> Plan:
+def plan_blackholing(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
     """Hosts under attack are announced to providers with BLACKHOLE communities (RFC 7999), two in IPv4, one in IPv6."""
     changes: list[Change] = []
     events = []
     for version in (4, 4, 6):
-        prefix, owner, announcement = _blackhole(world, rng, taken, version)
+        prefix, owner, announcement = _choose_blackhole(world, rng, taken, version)
         taken.prefixes.add(prefix)
-        start = soon(rng)
+        start = draw_start(rng)
         changes.append(Announce(start, {prefix: (announcement,)}))
         changes.append(Announce(start + rng.uniform(500, 1600), {prefix: ()}))
-        facts = {"prefix": prefix, "victim": owner, "providers": world.topology.providers(owner)}
-        events.append(Planned("blackholing", facts, is_present, (prefix,)))
+        facts = {"prefix": prefix, "victim": owner, "providers": world.topology.find_providers(owner)}
+        events.append(PlannedEvent("blackholing", facts, is_present, (prefix,)))
     return changes, events
 
 
-def outage(world: World, rng: random.Random, taken: Taken) -> Plan:
+def plan_outage(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
     """All prefixes of an AS disappear everywhere, and come back."""
-    unused = set(free(world, taken, 4)) | set(free(world, taken, 6))
+    unused = set(list_free_prefixes(world, taken, 4)) | set(list_free_prefixes(world, taken, 6))
     for asn in rng.sample(world.topology.stubs, len(world.topology.stubs)):
         prefixes = [prefix for prefix, each in world.plan.items() if asn in [one.origination.asn for one in each]]
         if len(prefixes) >= 3 and unused.issuperset(prefixes):
             break
     else:
-        raise nothing("outage", world)
+        raise build_error("outage", world)
     taken.prefixes.update(prefixes)
-    start = soon(rng)
+    start = draw_start(rng)
     changes: list[Change] = [
         Announce(start, dict.fromkeys(prefixes, ())),
         Announce(start + rng.uniform(600, 1200), {prefix: world.plan[prefix] for prefix in prefixes}),
     ]
-    return changes, [Planned("outage", {"asn": asn, "prefixes": prefixes}, is_absent, tuple(prefixes))]
+    return changes, [PlannedEvent("outage", {"asn": asn, "prefixes": prefixes}, is_absent, tuple(prefixes))]
 
 
-def peer_down(world: World, rng: random.Random, taken: Taken, after: float = 0) -> Plan:
+def plan_peer_down(world: World, rng: random.Random, taken: Reservations, after: float = 0) -> EventPlan:
     """A session of a RIS collector breaks and is established again; only RIS records that."""
     candidates = [
         index
@@ -136,50 +140,52 @@ def peer_down(world: World, rng: random.Random, taken: Taken, after: float = 0) 
         if feed.collector.is_ris and feed.full and feed.ip_version == 4 and feed.asn in world.topology.fictional
     ]
     index = rng.choice(candidates)
-    feed, start = world.feeds[index], soon(rng) + after
+    feed, start = world.feeds[index], draw_start(rng) + after
     facts = {"peer": feed.address, "peer_asn": feed.asn, "collector": feed.collector.name}
     changes: list[Change] = [SetSession(start, index, False), SetSession(start + rng.uniform(240, 700), index, True)]
-    return changes, [Planned("peer_down", facts, is_absent, (), index)]
+    return changes, [PlannedEvent("peer_down", facts, is_absent, (), index)]
 
 
-def peer_down_late(world: World, rng: random.Random, taken: Taken) -> Plan:
+def plan_late_peer_down(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
     """After the half hour in which the other events of a mixture happen."""
-    return peer_down(world, rng, taken, after=2400)
+    return plan_peer_down(world, rng, taken, after=2400)
 
 
-def _origin_prepends(world: World, rng: random.Random, taken: Taken, towards_one: bool) -> Plan:
+def _plan_origin_prepending(world: World, rng: random.Random, taken: Reservations, towards_one: bool) -> EventPlan:
     net = world.topology
     for _ in range(ATTEMPTS):
-        asn = victim(world, rng, taken, 4)[1]
+        asn = draw_victim(world, rng, taken, 4)[1]
         extra = rng.randrange(2, 7)
-        providers = net.providers(asn)
+        providers = net.find_providers(asn)
         towards = rng.choice(providers) if towards_one else None
         if towards_one and len(providers) < 2:
             continue
         to = tuple(net.neighbours[asn]) if towards is None else (towards,)
         new = Origination(asn, prepends=tuple((neighbour, extra) for neighbour in to))
-        if sum(longest_run(path, asn) > 1 for path, _ in feed_paths(world, 4, (new,))) >= 3:
+        if sum(count_longest_run(path, asn) > 1 for path, _ in find_feed_paths(world, 4, (new,))) >= 3:
             break
     else:
-        raise nothing("prepending", world)
-    unused = free(world, taken, 4) + free(world, taken, 6)
-    prefixes = [prefix for prefix in unused if origin(world, prefix) == asn][:4]
+        raise build_error("prepending", world)
+    unused = list_free_prefixes(world, taken, 4) + list_free_prefixes(world, taken, 6)
+    prefixes = [prefix for prefix in unused if get_origin(world, prefix) == asn][:4]
     taken.prefixes.update(prefixes)
     taken.ases.add(asn)
-    start = soon(rng)
+    start = draw_start(rng)
     before = {prefix: world.plan[prefix] for prefix in prefixes}
     after = {prefix: (replace(each[0], origination=new),) for prefix, each in before.items()}
     changes: list[Change] = [Announce(start, after)]
     if not towards_one:
         changes.append(Announce(start + rng.uniform(1200, 2400), before))
     facts = {"role": "origin", "asn": asn, "towards": towards, "extra": extra}
-    return changes, [Planned("prepending", facts, has_run(asn, 1 + extra, towards, by_origin=True), tuple(prefixes))]
+    return changes, [
+        PlannedEvent("prepending", facts, has_run(asn, 1 + extra, towards, by_origin=True), tuple(prefixes))
+    ]
 
 
-def _transit_prepends(world: World, rng: random.Random, taken: Taken) -> Plan:
+def _plan_transit_prepending(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
     """A transit AS prepends towards a neighbour by which at least two feeds go on to reach something."""
     links = [
-        link for link, uses in sorted(links_in_use(world).items()) if link[0] in world.topology.transit and uses > 5
+        link for link, uses in sorted(count_link_uses(world).items()) if link[0] in world.topology.transit and uses > 5
     ]
     for asn, towards in rng.sample(links, len(links)):
         extra = rng.randrange(2, 4)
@@ -187,36 +193,38 @@ def _transit_prepends(world: World, rng: random.Random, taken: Taken) -> Plan:
         seen = []
         for prefix, each in world.plan.items():
             originations = tuple(one.origination for one in each)
-            paths = feed_paths(world, version_of(prefix), originations, prepends={(asn, towards): extra})
-            seen += [path[0] for path, _ in paths if shows(as_recorded(path))]
+            paths = find_feed_paths(world, get_ip_version(prefix), originations, prepends={(asn, towards): extra})
+            seen += [path[0] for path, _ in paths if shows(wrap_path(path))]
         if 5 <= len(seen) <= 150 and len(set(seen)) >= 2:
             break
     else:
-        raise nothing("prepending", world)
+        raise build_error("prepending", world)
     taken.ases.update((asn, towards))
-    start = soon(rng)
+    start = draw_start(rng)
     changes: list[Change] = [
         SetPrepend(start, (asn, towards), extra),
         SetPrepend(start + rng.uniform(1200, 2400), (asn, towards), 0),
     ]
     facts = {"role": "transit", "asn": asn, "towards": towards, "extra": extra}
-    return changes, [Planned("prepending", facts, shows)]
+    return changes, [PlannedEvent("prepending", facts, shows)]
 
 
-def _blackhole(world: World, rng: random.Random, taken: Taken, version: int) -> tuple[str, int, Announcement]:
+def _choose_blackhole(
+    world: World, rng: random.Random, taken: Reservations, version: int
+) -> tuple[str, int, Announcement]:
     """A host route that at least two feeds see: it goes two ASes beyond the providers it is announced to."""
     net = world.topology
     for _ in range(ATTEMPTS):
-        covering, owner = victim(world, rng, taken, version)
-        providers = net.providers(owner)
+        covering, owner = draw_victim(world, rng, taken, version)
+        providers = net.find_providers(owner)
         origination = Origination(owner, only_to=tuple(providers), scope=3)
         network = ipaddress.ip_network(covering)
         host = f"{network.network_address + rng.randrange(1, 250)}/{network.max_prefixlen}"
-        if len(feed_paths(world, version, (origination,))) < 2 or host in taken.prefixes:
+        if len(find_feed_paths(world, version, (origination,))) < 2 or host in taken.prefixes:
             continue
         known = [asn for asn in providers if asn <= WELL_KNOWN]
         communities = ((WELL_KNOWN, 666), *((asn, 9999) for asn in known))
         large = tuple((asn, 666, 0) for asn in providers if asn > WELL_KNOWN)
         announcement = Announcement(origination, communities=communities, large_communities=large)
         return host, owner, announcement
-    raise nothing("blackholing", world)
+    raise build_error("blackholing", world)

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testbed.internet.bgp import Attributes, address, nlri, path_attributes
+from testbed.internet.bgp import PathAttributes, encode_address, encode_attributes, encode_prefix
 
 # BGP FSM states in STATE_CHANGE records: RFC 6396 section 4.4.1
 IDLE, CONNECT, ACTIVE, OPEN_SENT, OPEN_CONFIRM, ESTABLISHED = range(1, 7)
@@ -17,7 +17,7 @@ _AS4_PEER, _IPV6_PEER = 0x02, 0x01
 
 
 @dataclass(frozen=True)
-class Session:
+class BgpSession:
     """A BGP session of a collector (local) with a peer; both addresses are of one family."""
 
     peer_asn: int
@@ -26,61 +26,63 @@ class Session:
     local_address: str
 
 
-def bgp4mp_message(time: float, session: Session, message: bytes, extended: bool = False) -> bytes:
+def encode_message(time: float, session: BgpSession, message: bytes, extended: bool = False) -> bytes:
     """BGP4MP_MESSAGE_AS4 (RFC 6396 section 4.4.3) of a message received at `time`, in Unix seconds.
 
     `extended` writes BGP4MP_ET, whose timestamp has microseconds (section 3).
     """
-    return _bgp4mp(time, _MESSAGE_AS4, _session(session) + message, extended)
+    return _encode_bgp4mp(time, _MESSAGE_AS4, _encode_session(session) + message, extended)
 
 
-def bgp4mp_state_change(time: float, session: Session, old: int, new: int, extended: bool = False) -> bytes:
+def encode_state_change(time: float, session: BgpSession, old: int, new: int, extended: bool = False) -> bytes:
     """BGP4MP_STATE_CHANGE_AS4 (RFC 6396 section 4.4.4) between two states of the session's FSM."""
-    return _bgp4mp(time, _STATE_CHANGE_AS4, _session(session) + struct.pack(">HH", old, new), extended)
+    return _encode_bgp4mp(time, _STATE_CHANGE_AS4, _encode_session(session) + struct.pack(">HH", old, new), extended)
 
 
-def peer_index_table(time: int, collector_id: str, peers: Sequence[Session], view: str = "") -> bytes:
+def encode_peer_index_table(time: int, collector_id: str, peers: Sequence[BgpSession], view: str = "") -> bytes:
     """PEER_INDEX_TABLE (RFC 6396 section 4.3.1): the peers that RIB entries refer to by position.
 
     `collector_id` is the collector's BGP identifier; a peer's own identifier, which the room does not model, is
     its IPv4 address, or the last four octets of its IPv6 address.
     """
     name = view.encode()
-    parts = [address(collector_id), struct.pack(">H", len(name)), name, struct.pack(">H", len(peers))]
+    parts = [encode_address(collector_id), struct.pack(">H", len(name)), name, struct.pack(">H", len(peers))]
     for peer in peers:
-        where = address(peer.peer_address)
+        where = encode_address(peer.peer_address)
         kind = _AS4_PEER | (_IPV6_PEER if len(where) == 16 else 0)
         parts.append(bytes([kind]) + where[-4:] + where + struct.pack(">I", peer.peer_asn))
-    return _record(time, _TABLE_DUMP_V2, _PEER_INDEX_TABLE, b"".join(parts))
+    return _encode_record(time, _TABLE_DUMP_V2, _PEER_INDEX_TABLE, b"".join(parts))
 
 
-def rib(time: int, sequence: int, prefix: str, entries: Sequence[tuple[int, int, Attributes]]) -> bytes:
+def encode_rib(time: int, sequence: int, prefix: str, entries: Sequence[tuple[int, int, PathAttributes]]) -> bytes:
     """RIB_IPV4_UNICAST or RIB_IPV6_UNICAST (RFC 6396 section 4.3.2): all peers' routes to one prefix.
 
     An entry is (index of the peer, time at which its route was received, attributes).
     """
     ipv6 = ipaddress.ip_network(prefix).version == 6
-    parts = [struct.pack(">I", sequence), nlri(prefix), struct.pack(">H", len(entries))]
+    parts = [struct.pack(">I", sequence), encode_prefix(prefix), struct.pack(">H", len(entries))]
     for peer, originated, attributes in entries:
-        encoded = path_attributes(attributes, abbreviated=True)
+        encoded = encode_attributes(attributes, abbreviated=True)
         parts.append(struct.pack(">HIH", peer, originated, len(encoded)) + encoded)
-    return _record(time, _TABLE_DUMP_V2, _RIB_IPV6_UNICAST if ipv6 else _RIB_IPV4_UNICAST, b"".join(parts))
+    return _encode_record(time, _TABLE_DUMP_V2, _RIB_IPV6_UNICAST if ipv6 else _RIB_IPV4_UNICAST, b"".join(parts))
 
 
-def _session(session: Session) -> bytes:
-    peer, local = address(session.peer_address), address(session.local_address)
+def _encode_session(session: BgpSession) -> bytes:
+    peer, local = encode_address(session.peer_address), encode_address(session.local_address)
     if len(peer) != len(local):
         raise ValueError(f"one session, two address families: {session.peer_address} and {session.local_address}")
     family = 1 if len(peer) == 4 else 2
     return struct.pack(">IIHH", session.peer_asn, session.local_asn, 0, family) + peer + local
 
 
-def _bgp4mp(time: float, subtype: int, body: bytes, extended: bool) -> bytes:
+def _encode_bgp4mp(time: float, subtype: int, body: bytes, extended: bool) -> bytes:
     if not extended:
-        return _record(int(time), _BGP4MP, subtype, body)
+        return _encode_record(int(time), _BGP4MP, subtype, body)
     microseconds = round(time * 1_000_000)
-    return _record(microseconds // 1_000_000, _BGP4MP_ET, subtype, struct.pack(">I", microseconds % 1_000_000) + body)
+    return _encode_record(
+        microseconds // 1_000_000, _BGP4MP_ET, subtype, struct.pack(">I", microseconds % 1_000_000) + body
+    )
 
 
-def _record(time: int, kind: int, subtype: int, body: bytes) -> bytes:
+def _encode_record(time: int, kind: int, subtype: int, body: bytes) -> bytes:
     return struct.pack(">IHHI", time, kind, subtype, len(body)) + body

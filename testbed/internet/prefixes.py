@@ -53,42 +53,42 @@ Announcements = dict[str, tuple[Announcement, ...]]
 """Prefix -> who announces it: several where the prefix has multiple origins."""
 
 
-def sort_key(prefix: str) -> tuple[int, int, int]:
+def make_sort_key(prefix: str) -> tuple[int, int, int]:
     """The order of a RIB dump: IPv4 before IPv6, then by address, then the shorter prefix."""
     network = ipaddress.ip_network(prefix)
     return network.version, int(network.network_address), network.prefixlen
 
 
-def address_plan(world: Topology, seed: int) -> tuple[Announcements, tuple[str, ...]]:
+def plan_addresses(world: Topology, seed: int) -> tuple[Announcements, tuple[str, ...]]:
     """All prefixes announced before anything happens, sorted, and the beacons among them.
 
     A RIS beacon is in the plan although it is down at first. Beside the RIS beacons one fictional AS has a pair.
     """
     rng = random.Random(f"prefixes-{seed}")
-    owners = _real() | _ipv4(world, rng) | _ipv6(world, rng)
+    owners = _assign_real_prefixes() | _allocate_ipv4(world, rng) | _allocate_ipv6(world, rng)
     plan: Announcements = {
-        prefix: (Announcement(Origination(asn), _origin_code(asn, rng)),) for prefix, asn in owners.items()
+        prefix: (Announcement(Origination(asn), _draw_origin_code(asn, rng)),) for prefix, asn in owners.items()
     }
-    _traffic_engineering(plan, world, rng)
-    _multiple_origins(plan, world, rng)
-    _aggregate(plan, world, rng)
+    _add_traffic_engineering(plan, world, rng)
+    _add_multiple_origins(plan, world, rng)
+    _add_aggregates(plan, world, rng)
     own = (f"22.255.{rng.randrange(256)}.0/24", f"2d00:ffff:{rng.randrange(1, 9999)}::/48")
     for prefix in own:
         plan[prefix] = (Announcement(Origination(world.hosting[3])),)
-    return {prefix: plan[prefix] for prefix in sorted(plan, key=sort_key)}, (*RIS_BEACONS, *own)
+    return {prefix: plan[prefix] for prefix in sorted(plan, key=make_sort_key)}, (*RIS_BEACONS, *own)
 
 
-def _real() -> dict[str, int]:
+def _assign_real_prefixes() -> dict[str, int]:
     return {prefix: asn for asn, prefixes in REAL_PREFIXES.items() for prefix in prefixes}
 
 
-def _origin_code(asn: int, rng: random.Random) -> int:
+def _draw_origin_code(asn: int, rng: random.Random) -> int:
     if asn in CONTENT or rng.random() < 0.8:
         return IGP
     return INCOMPLETE if rng.random() < 0.9 else EGP
 
 
-def _ipv4(world: Topology, rng: random.Random) -> dict[str, int]:
+def _allocate_ipv4(world: Topology, rng: random.Random) -> dict[str, int]:
     """Blocks by role, more-specifics of an AS's own block, and pieces of it that its customers announce."""
     owners = {"30.0.0.0/8": world.transit[0]}
     free = {block: block for block in (_TRANSIT_BLOCK, _ACCESS_BLOCK, _STUB_BLOCK)}
@@ -97,58 +97,58 @@ def _ipv4(world: Topology, rng: random.Random) -> dict[str, int]:
         size = 1 << (32 - length)
         address = -(-free[block] // size) * size + size * (rng.random() < _HOLES)
         free[block] = address + size
-        owners[_text4(address, length)] = asn
+        owners[_format_ipv4(address, length)] = asn
         return address
 
     for asn in world.transit:
         length = rng.choice((14, 15, 16))
         block = allocate(asn, _TRANSIT_BLOCK, length)
         for piece in rng.sample(range(1, 16), rng.choice((1, 2, 2))):
-            owners[_text4(block + (piece << (32 - length - 4)), length + 4)] = asn
-        for customer in [stub for stub in world.customers(asn) if stub in world.stubs][:1]:
-            owners[_text4(block + (rng.randrange(64) << 8), 24)] = customer
+            owners[_format_ipv4(block + (piece << (32 - length - 4)), length + 4)] = asn
+        for customer in [stub for stub in world.find_customers(asn) if stub in world.stubs][:1]:
+            owners[_format_ipv4(block + (rng.randrange(64) << 8), 24)] = customer
     for asn in world.access:
         length = rng.choice((16, 17, 18))
         block = allocate(asn, _ACCESS_BLOCK, length)
         for piece in rng.sample(range(4), rng.choice((1, 2))):
-            owners[_text4(block + (piece << (32 - length - 2)), length + 2)] = asn
+            owners[_format_ipv4(block + (piece << (32 - length - 2)), length + 2)] = asn
     for asn in world.hosting + world.stubs:
         for _ in range(rng.choice((1, 2, 2, 3, 4))):
             allocate(asn, _STUB_BLOCK, rng.choice((19, 20, 20, 21, 22, 22, 23, 24, 24, 24)))
     return owners
 
 
-def _ipv6(world: Topology, rng: random.Random) -> dict[str, int]:
+def _allocate_ipv6(world: Topology, rng: random.Random) -> dict[str, int]:
     owners = {}
     numbers = iter(sorted(rng.sample(range(0x100, 0xEFFF), 40)))
     for asn in world.transit + world.access + world.hosting:
         first = _IPV6_BLOCK | next(numbers)
-        owners[_text6(first, 0, 32)] = asn
+        owners[_format_ipv6(first, 0, 32)] = asn
         if rng.random() < 0.3:
-            owners[_text6(first, rng.randrange(1, 16) << 12, 36)] = asn
-        for customer in [stub for stub in world.customers(asn) if stub in world.stubs][1:2]:
-            owners[_text6(first, rng.randrange(0x100, 0xFFFF), 48)] = customer
+            owners[_format_ipv6(first, rng.randrange(1, 16) << 12, 36)] = asn
+        for customer in [stub for stub in world.find_customers(asn) if stub in world.stubs][1:2]:
+            owners[_format_ipv6(first, rng.randrange(0x100, 0xFFFF), 48)] = customer
     for asn in world.stubs[:10]:
-        owners[_text6(_IPV6_BLOCK | next(numbers), rng.randrange(16) << 12, rng.choice((36, 40, 44, 48)))] = asn
+        owners[_format_ipv6(_IPV6_BLOCK | next(numbers), rng.randrange(16) << 12, rng.choice((36, 40, 44, 48)))] = asn
     return owners
 
 
-def _text4(address: int, length: int) -> str:
+def _format_ipv4(address: int, length: int) -> str:
     mask = -1 << (32 - length)
     return f"{ipaddress.IPv4Address(address & mask)}/{length}"
 
 
-def _text6(first: int, second: int, length: int) -> str:
+def _format_ipv6(first: int, second: int, length: int) -> str:
     """A prefix of at most 48 bits from its first 32 and its next 16 bits, cut to `length`."""
     address = (first << 96) | (second << 80)
     return str(ipaddress.IPv6Network((address & (-1 << (128 - length)), length)))
 
 
-def _traffic_engineering(plan: Announcements, world: Topology, rng: random.Random) -> None:
+def _add_traffic_engineering(plan: Announcements, world: Topology, rng: random.Random) -> None:
     """Every sixth fictional AS prepends towards a provider or leaves one out, and some mark what they announce."""
     for prefix, (announcement,) in plan.items():
         origination = announcement.origination
-        providers = world.providers(origination.asn)
+        providers = world.find_providers(origination.asn)
         if origination.asn not in world.fictional:
             continue
         if len(providers) > 1 and rng.random() < 0.16:
@@ -162,7 +162,7 @@ def _traffic_engineering(plan: Announcements, world: Topology, rng: random.Rando
         plan[prefix] = (replace(announcement, origination=origination, large_communities=marks),)
 
 
-def _multiple_origins(plan: Announcements, world: Topology, rng: random.Random) -> None:
+def _add_multiple_origins(plan: Announcements, world: Topology, rng: random.Random) -> None:
     """Three IPv4 prefixes and one IPv6 prefix that a second AS announces too, for good."""
     own = {prefix: each[0].origination.asn for prefix, each in plan.items()}
     stubs = sorted(prefix for prefix, asn in own.items() if asn in world.stubs)
@@ -172,12 +172,12 @@ def _multiple_origins(plan: Announcements, world: Topology, rng: random.Random) 
         plan[prefix] += (Announcement(Origination(other)),)
 
 
-def _aggregate(plan: Announcements, world: Topology, rng: random.Random) -> None:
+def _add_aggregates(plan: Announcements, world: Topology, rng: random.Random) -> None:
     """One access network aggregates two customers' routes: AS_SET, ATOMIC_AGGREGATE and AGGREGATOR; some more have
     the latter two alone (RFC 4271, 5.1.6 and 5.1.7)."""
-    candidates = [asn for asn in world.access if len(world.customers(asn)) >= 2]
+    candidates = [asn for asn in world.access if len(world.find_customers(asn)) >= 2]
     asn = rng.choice(candidates)
-    members = tuple(sorted(rng.sample(world.customers(asn), 2)))
+    members = tuple(sorted(rng.sample(world.find_customers(asn), 2)))
     prefix = f"22.{rng.randrange(240, 250)}.{rng.randrange(0, 256, 16)}.0/20"
     router = f"22.254.0.{rng.randrange(1, 255)}"
     plan[prefix] = (Announcement(Origination(asn, as_set=members), atomic_aggregate=True, aggregator=(asn, router)),)

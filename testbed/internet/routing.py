@@ -33,7 +33,7 @@ class Origination:
     """Numbers of an AS_SET behind its own: it aggregates these ASes' routes (RFC 4271, 9.2.2.2)."""
 
 
-class Leak(NamedTuple):
+class RouteLeak(NamedTuple):
     """`leaker` tells `target`, a provider or peer, routes that it learned from other providers or peers (RFC 7908)."""
 
     leaker: int
@@ -55,12 +55,12 @@ _Offer = tuple[int, int, int, int, tuple[int, ...], int, int]
 """relation, length, neighbour (the three that rank), AS that hears it, path, hops, origination."""
 
 
-def best_routes(
+def find_best_routes(
     neighbours: Neighbours,
     originations: tuple[Origination, ...],
     down: frozenset[Link] = frozenset(),
     prepends: Mapping[Link, int] = NO_PREPENDS,
-    leak: Leak | None = None,
+    leak: RouteLeak | None = None,
 ) -> Routes:
     """AS number -> its route; an AS that hears of none is missing.
 
@@ -69,7 +69,7 @@ def best_routes(
     so it is the leaker's route without the leak that its target hears.
     """
     offers: list[_Offer] = [(OWN, 0, 0, each.asn, (), 0, index) for index, each in enumerate(originations)]
-    routes = _choose(neighbours, originations, offers, down, prepends)
+    routes = _choose_routes(neighbours, originations, offers, down, prepends)
     if leak is None or leak in down or (route := routes.get(leak.leaker)) is None:
         return routes
     if route.relation <= CUSTOMER or route.hops == originations[route.origination].scope:
@@ -77,10 +77,10 @@ def best_routes(
     leaked = (leak.leaker, *route.path)
     relation = PROVIDER - neighbours[leak.leaker][leak.target]
     offers.append((relation, route.length + 1, leak.leaker, leak.target, leaked, route.hops + 1, route.origination))
-    return _choose(neighbours, originations, offers, down, prepends)
+    return _choose_routes(neighbours, originations, offers, down, prepends)
 
 
-def _choose(
+def _choose_routes(
     neighbours: Neighbours,
     originations: tuple[Origination, ...],
     offers: list[_Offer],
@@ -113,7 +113,7 @@ def _choose(
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class RoutingOutcome:
     """The routes of one set of originations, and every direction of a link that one of them uses first."""
 
     routes: Routes
@@ -125,15 +125,15 @@ class RouteCache:
 
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
-        self._outcomes: dict[object, Outcome] = {}
+        self._outcomes: dict[object, RoutingOutcome] = {}
 
-    def outcome(
+    def find_outcome(
         self,
         originations: tuple[Origination, ...],
         down: frozenset[Link] = frozenset(),
         prepends: Mapping[Link, int] = NO_PREPENDS,
-        leak: Leak | None = None,
-    ) -> Outcome:
+        leak: RouteLeak | None = None,
+    ) -> RoutingOutcome:
         """As `best_routes`; the outcome is the same object as before where only unused links changed."""
         touched, matter = down.union(prepends), frozenset[Link]()
         while True:
@@ -142,9 +142,9 @@ class RouteCache:
             key = originations, failed, longer, leak
             outcome = self._outcomes.get(key)
             if outcome is None:
-                routes = best_routes(self._neighbours, originations, failed, dict(longer), leak)
+                routes = find_best_routes(self._neighbours, originations, failed, dict(longer), leak)
                 links = frozenset((route.path[0], asn) for asn, route in routes.items() if route.path)
-                outcome = self._outcomes[key] = Outcome(routes, links)
+                outcome = self._outcomes[key] = RoutingOutcome(routes, links)
             used = (touched & outcome.links) - matter
             if not used:
                 return outcome

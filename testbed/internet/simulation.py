@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
-from testbed.internet.bgp import Attributes
+from testbed.internet.bgp import PathAttributes
 from testbed.internet.changes import (
     END,
     START,
@@ -22,25 +22,25 @@ from testbed.internet.changes import (
     SetPrepend,
     SetSession,
 )
-from testbed.internet.collectors import Feed, announced, feeds
+from testbed.internet.collectors import Feed, build_feeds, export_route
 from testbed.internet.mrt_writer import CONNECT, ESTABLISHED, IDLE, OPEN_CONFIRM, OPEN_SENT
-from testbed.internet.prefixes import RIS_BEACONS, Announcement, Announcements, address_plan
-from testbed.internet.routing import Leak, Link, Outcome, RouteCache
-from testbed.internet.topology import Topology, topology
+from testbed.internet.prefixes import RIS_BEACONS, Announcement, Announcements, plan_addresses
+from testbed.internet.routing import Link, RouteCache, RouteLeak, RoutingOutcome
+from testbed.internet.topology import Topology, build_topology
 
-Table = dict[str, Attributes]
+RoutingTable = dict[str, PathAttributes]
 """Prefix -> what a peer last announced of it."""
 
 
 @dataclass(frozen=True)
-class Message:
+class RecordedMessage:
     """What a collector records of a feed at `time`: prefixes with attributes, withdrawn ones, or a change of state."""
 
     time: float
     feed: int
     announced: tuple[str, ...] = ()
     withdrawn: tuple[str, ...] = ()
-    attributes: Attributes | None = None
+    attributes: PathAttributes | None = None
     states: tuple[int, int] | None = None
 
 
@@ -54,44 +54,48 @@ class World:
     beacons: tuple[str, ...]
     feeds: tuple[Feed, ...]
     cache: RouteCache
-    tables: tuple[Table, ...]
+    tables: tuple[RoutingTable, ...]
     """What each feed announces at START: the RIB dumps."""
 
 
 @lru_cache(maxsize=2)
-def world(seed: int) -> World:
+def build_world(seed: int) -> World:
     """Built once for all scenarios of a seed (0.2 s)."""
-    net = topology(seed)
-    plan, beacons = address_plan(net, seed)
-    sources, cache = feeds(net, seed), RouteCache(net.neighbours)
-    outcomes = {prefix: _outcome(cache, at_start(prefix, plan)) for prefix in plan}
+    net = build_topology(seed)
+    plan, beacons = plan_addresses(net, seed)
+    sources, cache = build_feeds(net, seed), RouteCache(net.neighbours)
+    outcomes = {prefix: _find_outcome(cache, get_initial_announcements(prefix, plan)) for prefix in plan}
     tables = []
     for feed in sources:
-        offers = {p: _offer(net, feed, at_start(p, plan), outcomes[p], None) for p in plan if feed.carries(p)}
+        offers = {
+            p: _export_offer(net, feed, get_initial_announcements(p, plan), outcomes[p], None)
+            for p in plan
+            if feed.carries_prefix(p)
+        }
         tables.append({prefix: attributes for prefix, attributes in offers.items() if attributes is not None})
     return World(seed, net, plan, beacons, sources, cache, tuple(tables))
 
 
-def at_start(prefix: str, plan: Announcements) -> tuple[Announcement, ...]:
+def get_initial_announcements(prefix: str, plan: Announcements) -> tuple[Announcement, ...]:
     """RIS beacons are down at START, to be announced at that very hour."""
     return () if prefix in RIS_BEACONS else plan[prefix]
 
 
-def _outcome(
+def _find_outcome(
     cache: RouteCache,
     announcements: tuple[Announcement, ...],
     down: frozenset[Link] = frozenset(),
     prepends: Mapping[Link, int] | None = None,
-    leak: Leak | None = None,
-) -> Outcome:
-    return cache.outcome(tuple(each.origination for each in announcements), down, prepends or {}, leak)
+    leak: RouteLeak | None = None,
+) -> RoutingOutcome:
+    return cache.find_outcome(tuple(each.origination for each in announcements), down, prepends or {}, leak)
 
 
-def _offer(
-    net: Topology, feed: Feed, announcements: tuple[Announcement, ...], outcome: Outcome, med: int | None
-) -> Attributes | None:
+def _export_offer(
+    net: Topology, feed: Feed, announcements: tuple[Announcement, ...], outcome: RoutingOutcome, med: int | None
+) -> PathAttributes | None:
     route = outcome.routes.get(feed.asn)
-    return None if route is None else announced(net, feed, announcements[route.origination], route, med)
+    return None if route is None else export_route(net, feed, announcements[route.origination], route, med)
 
 
 class Simulation:
@@ -99,24 +103,25 @@ class Simulation:
 
     def __init__(self, start: World, rng: random.Random) -> None:
         self._world, self._rng = start, rng
-        self._announcements = {prefix: at_start(prefix, start.plan) for prefix in start.plan}
+        self._announcements = {prefix: get_initial_announcements(prefix, start.plan) for prefix in start.plan}
         self._down: frozenset[Link] = frozenset()
         self._prepends: dict[Link, int] = {}
-        self._leak, self._leaked = None, frozenset[str]()  # type: tuple[Leak | None, frozenset[str]]
-        self._outcomes = {prefix: self._reached(prefix) for prefix in self._announcements}
+        self._leak: RouteLeak | None = None
+        self._leaked = frozenset[str]()
+        self._outcomes = {prefix: self._find_outcome(prefix) for prefix in self._announcements}
         self._meds: dict[tuple[int, str], int] = {}
         self._latency = [rng.uniform(0.5, 4) for _ in start.feeds]
         self._last = [float(START)] * len(start.feeds)
         self._lost: set[int] = set()
-        self.tables: list[Table] = [dict(table) for table in start.tables]
-        self.messages: list[Message] = []
+        self.tables: list[RoutingTable] = [dict(table) for table in start.tables]
+        self.messages: list[RecordedMessage] = []
 
-    def apply(self, change: Change) -> None:
+    def apply_change(self, change: Change) -> None:
         match change:
             case Announce(time, announcements):
                 self._announcements |= announcements
-                self._outcomes |= {prefix: self._reached(prefix) for prefix in announcements}
-                self._report(time, announcements)
+                self._outcomes |= {prefix: self._find_outcome(prefix) for prefix in announcements}
+                self._report_changes(time, announcements)
             case SetLinks(time, links, up):
                 both = {link for a, b in links for link in ((a, b), (b, a))}
                 self._down = self._down - both if up else self._down | both
@@ -128,82 +133,84 @@ class Simulation:
                 self._leak, self._leaked = leak, prefixes
                 self._reroute(time)
             case SetMed(time, feed, prefixes, med):
-                self._repeat(time, feed, prefixes, med)
+                self._repeat_announcements(time, feed, prefixes, med)
             case SetSession(time, feed, up):
-                self._establish(time, feed) if up else self._lose(time, feed)
+                self._establish_session(time, feed) if up else self._lose_session(time, feed)
 
-    def _reached(self, prefix: str) -> Outcome:
+    def _find_outcome(self, prefix: str) -> RoutingOutcome:
         leak = self._leak if prefix in self._leaked else None
-        return _outcome(self._world.cache, self._announcements[prefix], self._down, self._prepends, leak)
+        return _find_outcome(self._world.cache, self._announcements[prefix], self._down, self._prepends, leak)
 
     def _reroute(self, time: float) -> None:
-        after = {prefix: self._reached(prefix) for prefix in self._announcements}
+        after = {prefix: self._find_outcome(prefix) for prefix in self._announcements}
         changed = [prefix for prefix, outcome in after.items() if outcome is not self._outcomes[prefix]]
         before, self._outcomes = self._outcomes, after
-        self._report(time, changed, before)
+        self._report_changes(time, changed, before)
 
-    def _report(self, time: float, prefixes: Iterable[str], before: Mapping[str, Outcome] | None = None) -> None:
+    def _report_changes(
+        self, time: float, prefixes: Iterable[str], before: Mapping[str, RoutingOutcome] | None = None
+    ) -> None:
         """Every feed tells what is new in its routes to `prefixes`; `before` saves it a look at unchanged routes."""
         of_version = {4: [p for p in prefixes if ":" not in p], 6: [p for p in prefixes if ":" in p]}
         for index, feed in enumerate(self._world.feeds):
             if index in self._lost:
                 continue
-            new: Table = {}
+            new: RoutingTable = {}
             gone = []
             for prefix in of_version[feed.ip_version]:
                 if before and before[prefix].routes.get(feed.asn) == self._outcomes[prefix].routes.get(feed.asn):
                     continue
-                attributes = self._offer(index, prefix)
+                attributes = self._export_offer(index, prefix)
                 if attributes is None and prefix in self.tables[index]:
                     gone.append(prefix)
                 elif attributes is not None and attributes != self.tables[index].get(prefix):
                     new[prefix] = attributes
             if new or gone:
                 delay = self._latency[index] + self._rng.uniform(0, 8)
-                self._send(time + delay, index, new, gone)
+                self._send_updates(time + delay, index, new, gone)
 
-    def _offer(self, index: int, prefix: str) -> Attributes | None:
+    def _export_offer(self, index: int, prefix: str) -> PathAttributes | None:
         feed, med = self._world.feeds[index], self._meds.get((index, prefix))
-        return _offer(self._world.topology, feed, self._announcements[prefix], self._outcomes[prefix], med)
+        return _export_offer(self._world.topology, feed, self._announcements[prefix], self._outcomes[prefix], med)
 
-    def _send(self, time: float, index: int, new: Table, gone: list[str], gap: float = 0.3) -> None:
+    def _send_updates(self, time: float, index: int, new: RoutingTable, gone: list[str], gap: float = 0.3) -> None:
         """Withdrawals first, in one message; then one for each set of attributes."""
         if gone:
-            time = self._record(Message(time, index, withdrawn=tuple(gone)))
-        packed: dict[Attributes, list[str]] = {}
+            time = self._record_message(RecordedMessage(time, index, withdrawn=tuple(gone)))
+        packed: dict[PathAttributes, list[str]] = {}
         for prefix, attributes in new.items():
             packed.setdefault(attributes, []).append(prefix)
         for attributes, prefixes in packed.items():
-            time = self._record(Message(time, index, announced=tuple(prefixes), attributes=attributes))
+            time = self._record_message(RecordedMessage(time, index, announced=tuple(prefixes), attributes=attributes))
             time += self._rng.uniform(0.01, gap)
         for prefix in gone:
             del self.tables[index][prefix]
         self.tables[index] |= new
 
-    def _repeat(self, time: float, index: int, prefixes: tuple[str, ...], med: int | None) -> None:
+    def _repeat_announcements(self, time: float, index: int, prefixes: tuple[str, ...], med: int | None) -> None:
         known = [prefix for prefix in prefixes if prefix in self.tables[index]]
         if index in self._lost or not known:
             return
         if med is not None:
             self._meds |= {(index, prefix): med for prefix in known}
-        table = {prefix: self._offer(index, prefix) or self.tables[index][prefix] for prefix in known}
-        self._send(time, index, table, [])
+        table = {prefix: self._export_offer(index, prefix) or self.tables[index][prefix] for prefix in known}
+        self._send_updates(time, index, table, [])
 
-    def _lose(self, time: float, index: int) -> None:
+    def _lose_session(self, time: float, index: int) -> None:
         self._lost.add(index)
         self.tables[index] = {}
-        self._record(Message(time, index, states=(ESTABLISHED, IDLE)))
+        self._record_message(RecordedMessage(time, index, states=(ESTABLISHED, IDLE)))
 
-    def _establish(self, time: float, index: int) -> None:
+    def _establish_session(self, time: float, index: int) -> None:
         self._lost.discard(index)
         steps = (IDLE, CONNECT, OPEN_SENT, OPEN_CONFIRM, ESTABLISHED)
         for old, new in pairwise(steps):
-            time = self._record(Message(time, index, states=(old, new))) + self._rng.uniform(0.1, 1)
-        offers = {p: self._offer(index, p) for p in self._outcomes if self._world.feeds[index].carries(p)}
+            time = self._record_message(RecordedMessage(time, index, states=(old, new))) + self._rng.uniform(0.1, 1)
+        offers = {p: self._export_offer(index, p) for p in self._outcomes if self._world.feeds[index].carries_prefix(p)}
         table = {prefix: attributes for prefix, attributes in offers.items() if attributes is not None}
-        self._send(time, index, table, [], gap=0.1)
+        self._send_updates(time, index, table, [], gap=0.1)
 
-    def _record(self, message: Message) -> float:
+    def _record_message(self, message: RecordedMessage) -> float:
         """A feed's messages keep their order; RIS stamps whole seconds. Returns the exact time of the message."""
         time = self._last[message.feed] = max(message.time, self._last[message.feed] + 0.001)
         if not START < time < END:
@@ -212,11 +219,13 @@ class Simulation:
         return time
 
 
-def play(start: World, changes: Iterable[Change], rng: random.Random) -> tuple[list[Message], list[Table]]:
+def simulate_changes(
+    start: World, changes: Iterable[Change], rng: random.Random
+) -> tuple[list[RecordedMessage], list[RoutingTable]]:
     """Messages in the order of time with the times that files hold (whole seconds at RIS), and the final tables."""
     simulation = Simulation(start, rng)
     for change in sorted(changes, key=lambda each: each.time):
-        simulation.apply(change)
+        simulation.apply_change(change)
     messages = sorted(simulation.messages, key=lambda message: message.time)
     ris = [feed.collector.is_ris for feed in start.feeds]
     whole = [replace(message, time=int(message.time)) if ris[message.feed] else message for message in messages]

@@ -42,16 +42,16 @@ class Topology:
     def fictional(self) -> tuple[int, ...]:
         return self.transit + self.access + self.hosting + self.stubs
 
-    def providers(self, asn: int) -> list[int]:
-        return self._neighbours(asn, PROVIDER)
+    def find_providers(self, asn: int) -> list[int]:
+        return self._find_neighbours(asn, PROVIDER)
 
-    def customers(self, asn: int) -> list[int]:
-        return self._neighbours(asn, CUSTOMER)
+    def find_customers(self, asn: int) -> list[int]:
+        return self._find_neighbours(asn, CUSTOMER)
 
-    def _neighbours(self, asn: int, relation: int) -> list[int]:
+    def _find_neighbours(self, asn: int, relation: int) -> list[int]:
         return sorted(other for other, kind in self.neighbours[asn].items() if kind == relation)
 
-    def relationships(self) -> list[tuple[int, int, str]]:
+    def list_relationships(self) -> list[tuple[int, int, str]]:
         """(provider, customer, "p2c") and (lower, higher, "p2p"), each link once, sorted."""
         links = []
         for asn, others in self.neighbours.items():
@@ -63,7 +63,7 @@ class Topology:
         return sorted(links)
 
 
-def topology(seed: int) -> Topology:
+def build_topology(seed: int) -> Topology:
     """73 ASes: a clique of eight, transit networks below it, access networks below those, and stubs."""
     rng = random.Random(f"topology-{seed}")
     numbers = rng.sample(range(420_000, 430_000), 59)
@@ -73,16 +73,18 @@ def topology(seed: int) -> Topology:
 
     _connect_core(neighbours, transit, rng)
     for place, asn in enumerate(transit):
-        _buy(neighbours, asn, rng.sample((*TIER1, BIG_PEER), rng.choice((1, 2, 2, 3))))
-        _peer(neighbours, asn, rng.sample(transit[:place], min(place, rng.choice((0, 1, 1, 2)))))
+        _add_providers(neighbours, asn, rng.sample((*TIER1, BIG_PEER), rng.choice((1, 2, 2, 3))))
+        _add_peers(neighbours, asn, rng.sample(transit[:place], min(place, rng.choice((0, 1, 1, 2)))))
     for asn in access:
-        _buy(neighbours, asn, [*rng.sample(transit, 2), *rng.sample((3356, 174, 1299), rng.choice((0, 0, 1)))])
+        _add_providers(
+            neighbours, asn, [*rng.sample(transit, 2), *rng.sample((3356, 174, 1299), rng.choice((0, 0, 1)))]
+        )
     for asn in hosting:
-        _buy(neighbours, asn, rng.sample((*TIER1, *transit), 2))
-        _peer(neighbours, asn, [BIG_PEER, *rng.sample(transit, 4), *rng.sample(access, 2)])
+        _add_providers(neighbours, asn, rng.sample((*TIER1, *transit), 2))
+        _add_peers(neighbours, asn, [BIG_PEER, *rng.sample(transit, 4), *rng.sample(access, 2)])
     for asn in stubs:
-        _buy(neighbours, asn, rng.sample((*transit, *access, *access), rng.choice((1, 2, 2, 2, 3))))
-    _exchange_point(neighbours, rng.sample(transit, 4) + rng.sample(access, 3) + [hosting[0], BIG_PEER])
+        _add_providers(neighbours, asn, rng.sample((*transit, *access, *access), rng.choice((1, 2, 2, 2, 3))))
+    _connect_exchange_point(neighbours, rng.sample(transit, 4) + rng.sample(access, 3) + [hosting[0], BIG_PEER])
     return Topology(
         neighbours={asn: dict(sorted(others.items())) for asn, others in sorted(neighbours.items())},
         transit=transit,
@@ -96,30 +98,30 @@ def topology(seed: int) -> Topology:
 
 def _connect_core(neighbours: Neighbours, transit: tuple[int, ...], rng: random.Random) -> None:
     for place, asn in enumerate(TIER1):
-        _peer(neighbours, asn, TIER1[:place])
-    _buy(neighbours, BIG_PEER, [1299])
-    _peer(neighbours, BIG_PEER, [asn for asn in TIER1 if asn not in (174, 1299)])
+        _add_peers(neighbours, asn, TIER1[:place])
+    _add_providers(neighbours, BIG_PEER, [1299])
+    _add_peers(neighbours, BIG_PEER, [asn for asn in TIER1 if asn not in (174, 1299)])
     for asn in CONTENT:
-        _peer(neighbours, asn, [*TIER1, BIG_PEER, *CONTENT, *rng.sample(transit, 8)])
-    _buy(neighbours, RIPE_NCC, [1299, 3257, rng.choice(transit)])
-    _buy(neighbours, K_ROOT, [BIG_PEER, *rng.sample(transit, 2)])
-    _buy(neighbours, RIS_BEACON, [RIPE_NCC, 3356])
+        _add_peers(neighbours, asn, [*TIER1, BIG_PEER, *CONTENT, *rng.sample(transit, 8)])
+    _add_providers(neighbours, RIPE_NCC, [1299, 3257, rng.choice(transit)])
+    _add_providers(neighbours, K_ROOT, [BIG_PEER, *rng.sample(transit, 2)])
+    _add_providers(neighbours, RIS_BEACON, [RIPE_NCC, 3356])
 
 
-def _exchange_point(neighbours: Neighbours, members: list[int]) -> None:
+def _connect_exchange_point(neighbours: Neighbours, members: list[int]) -> None:
     """A mesh of peerings, as a route server makes it: everyone with everyone who is not linked yet."""
     for place, asn in enumerate(members):
-        _peer(neighbours, asn, members[:place])
+        _add_peers(neighbours, asn, members[:place])
 
 
-def _buy(neighbours: Neighbours, customer: int, providers: list[int]) -> None:
+def _add_providers(neighbours: Neighbours, customer: int, providers: list[int]) -> None:
     for provider in providers:
         if provider not in neighbours[customer]:
             neighbours[customer][provider] = PROVIDER
             neighbours[provider][customer] = CUSTOMER
 
 
-def _peer(neighbours: Neighbours, asn: int, others: list[int] | tuple[int, ...]) -> None:
+def _add_peers(neighbours: Neighbours, asn: int, others: list[int] | tuple[int, ...]) -> None:
     for other in others:
         if other != asn and other not in neighbours[asn]:
             neighbours[asn][other] = neighbours[other][asn] = PEER

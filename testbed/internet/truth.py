@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-from testbed.internet.bgp import AS_SEQUENCE, Attributes
-from testbed.internet.simulation import Message, World
+from testbed.internet.bgp import AS_SEQUENCE, PathAttributes
+from testbed.internet.simulation import RecordedMessage, World
 
-Condition = Callable[[Attributes | None], bool]
+Condition = Callable[[PathAttributes | None], bool]
 """Whether an event shows in a route; None is the absence of a route."""
 Truth = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedEvent:
     """An event as it was planned: how it shows, in routes to `prefixes` (None: any) or in the states of `session`."""
 
     kind: str
@@ -36,43 +36,43 @@ class Spell:
     prefix: str
     start: float
     end: float | None
-    before: Attributes | None
-    during: Attributes | None
+    before: PathAttributes | None
+    during: PathAttributes | None
 
 
-def path_of(attributes: Attributes) -> tuple[int, ...]:
+def get_path(attributes: PathAttributes) -> tuple[int, ...]:
     """The AS_SEQUENCE, the peer first and the origin last; an AS_SET behind it is left out."""
     return tuple(asn for kind, asns in attributes.as_path if kind == AS_SEQUENCE for asn in asns)
 
 
-def origins_of(attributes: Attributes) -> tuple[int, ...]:
+def get_origins(attributes: PathAttributes) -> tuple[int, ...]:
     """The last AS, or the members of the AS_SET that the path ends in."""
     kind, asns = attributes.as_path[-1]
     return asns[-1:] if kind == AS_SEQUENCE else asns
 
 
-def longest_run(path: tuple[int, ...], asn: int) -> int:
+def count_longest_run(path: tuple[int, ...], asn: int) -> int:
     """How many times `asn` stands in a row."""
     return max((len(list(run)) for number, run in groupby(path) if number == asn), default=0)
 
 
-def is_absent(attributes: Attributes | None) -> bool:
+def is_absent(attributes: PathAttributes | None) -> bool:
     return attributes is None
 
 
-def is_present(attributes: Attributes | None) -> bool:
+def is_present(attributes: PathAttributes | None) -> bool:
     return attributes is not None
 
 
 def has_origin(asn: int) -> Condition:
-    return lambda attributes: attributes is not None and origins_of(attributes) == (asn,)
+    return lambda attributes: attributes is not None and get_origins(attributes) == (asn,)
 
 
 def has_triple(first: int, second: int, third: Collection[int]) -> Condition:
     """The path has `first`, then `second`, then one of `third`; a prepended AS counts once."""
 
-    def shows(attributes: Attributes | None) -> bool:
-        path = [asn for asn, _ in groupby(path_of(attributes))] if attributes else []
+    def shows(attributes: PathAttributes | None) -> bool:
+        path = [asn for asn, _ in groupby(get_path(attributes))] if attributes else []
         triples = zip(path, path[1:], path[2:], strict=False)
         return any((a, b) == (first, second) and c in third for a, b, c in triples)
 
@@ -82,16 +82,16 @@ def has_triple(first: int, second: int, third: Collection[int]) -> Condition:
 def has_run(asn: int, copies: int, towards: int | None, by_origin: bool) -> Condition:
     """`asn`, the origin or not, stands at least `copies` times in a row, after `towards` where that is given."""
 
-    def shows(attributes: Attributes | None) -> bool:
-        path = path_of(attributes) if attributes else ()
-        if longest_run(path, asn) < copies or (path[-1] == asn) != by_origin:
+    def shows(attributes: PathAttributes | None) -> bool:
+        path = get_path(attributes) if attributes else ()
+        if count_longest_run(path, asn) < copies or (path[-1] == asn) != by_origin:
             return False
         return towards is None or (towards, asn) in pairwise(path)
 
     return shows
 
 
-def elements(messages: list[Message]) -> Iterator[tuple[float, int, str, Attributes | None]]:
+def iterate_elements(messages: list[RecordedMessage]) -> Iterator[tuple[float, int, str, PathAttributes | None]]:
     """(time, feed, prefix, attributes) in the order of time; None for a withdrawal. States are left out."""
     for message in messages:
         for prefix in message.withdrawn:
@@ -100,14 +100,14 @@ def elements(messages: list[Message]) -> Iterator[tuple[float, int, str, Attribu
             yield message.time, message.feed, prefix, message.attributes
 
 
-def spells(start: World, messages: list[Message], event: Planned) -> list[Spell]:
+def find_spells(start: World, messages: list[RecordedMessage], event: PlannedEvent) -> list[Spell]:
     """In the order of their beginning. A broken session ends none: an element does."""
-    last: dict[tuple[int, str], Attributes | None] = {
+    last: dict[tuple[int, str], PathAttributes | None] = {
         (index, prefix): attributes for index, table in enumerate(start.tables) for prefix, attributes in table.items()
     }
     running: dict[tuple[int, str], Spell] = {}
     result = []
-    for time, feed, prefix, attributes in elements(messages):
+    for time, feed, prefix, attributes in iterate_elements(messages):
         if event.prefixes is not None and prefix not in event.prefixes:
             continue
         key = feed, prefix
@@ -120,12 +120,12 @@ def spells(start: World, messages: list[Message], event: Planned) -> list[Spell]
     return sorted([*result, *running.values()], key=lambda spell: (spell.start, spell.feed, spell.prefix))
 
 
-def measured(start: World, messages: list[Message], event: Planned) -> Truth:
+def measure_event(start: World, messages: list[RecordedMessage], event: PlannedEvent) -> Truth:
     """The event's entry in truth.json (schema: archive.py)."""
     truth: Truth = {"kind": event.kind, **event.facts}
     if event.session is not None:
-        return truth | _session(start, messages, event.session)
-    found = spells(start, messages, event)
+        return truth | _measure_session(start, messages, event.session)
+    found = find_spells(start, messages, event)
     ends = [spell.end for spell in found if spell.end is not None]
     truth["start"] = min(spell.start for spell in found)
     truth["end"] = max(ends) if len(ends) == len(found) else None
@@ -138,13 +138,13 @@ def measured(start: World, messages: list[Message], event: Planned) -> Truth:
         case "prefix_hijack" | "subprefix_hijack" | "moas":
             truth["first_seen"] = {address[index]: time for index, time in first.items()}
         case "route_leak":
-            truth |= _leak(found)
+            truth |= _measure_leak(found)
         case "prepending":
-            runs = [longest_run(path_of(spell.during), event.facts["asn"]) for spell in found if spell.during]
-            truth |= {"copies_seen": sorted(set(runs)), "prefixes": _prefixes(found)}
+            runs = [count_longest_run(get_path(spell.during), event.facts["asn"]) for spell in found if spell.during]
+            truth |= {"copies_seen": sorted(set(runs)), "prefixes": _list_prefixes(found)}
         case "flapping":
             truth["transitions"] = {
-                address[i]: flaps for i in sorted(first) if (flaps := _flaps(start, messages, event, i))
+                address[i]: flaps for i in sorted(first) if (flaps := _count_flaps(start, messages, event, i))
             }
         case "blackholing":
             seen = [spell.during for spell in found if spell.during]
@@ -159,38 +159,38 @@ def measured(start: World, messages: list[Message], event: Planned) -> Truth:
     return truth
 
 
-def _prefixes(found: list[Spell]) -> list[str]:
+def _list_prefixes(found: list[Spell]) -> list[str]:
     return sorted({spell.prefix for spell in found})
 
 
-def _leak(found: list[Spell]) -> Truth:
-    pairs = [(path_of(spell.before), path_of(spell.during)) for spell in found if spell.before and spell.during]
+def _measure_leak(found: list[Spell]) -> Truth:
+    pairs = [(get_path(spell.before), get_path(spell.during)) for spell in found if spell.before and spell.during]
     return {
-        "prefixes": _prefixes(found),
+        "prefixes": _list_prefixes(found),
         "mean_path_length_before": round(sum(len(before) for before, _ in pairs) / len(pairs), 4),
         "mean_path_length_leaked": round(sum(len(during) for _, during in pairs) / len(pairs), 4),
     }
 
 
-def _flaps(start: World, messages: list[Message], event: Planned, feed: int) -> dict[str, int]:
+def _count_flaps(start: World, messages: list[RecordedMessage], event: PlannedEvent, feed: int) -> dict[str, int]:
     """Prefix -> announcements while it was withdrawn and withdrawals while it was announced."""
     assert event.prefixes is not None
     up = {prefix: prefix in start.tables[feed] for prefix in event.prefixes}
     count = dict.fromkeys(event.prefixes, 0)
-    for _, index, prefix, attributes in elements(messages):
+    for _, index, prefix, attributes in iterate_elements(messages):
         if index == feed and prefix in up and up[prefix] != (attributes is not None):
             up[prefix] = not up[prefix]
             count[prefix] += 1
     return count
 
 
-def _session(start: World, messages: list[Message], feed: int) -> Truth:
+def _measure_session(start: World, messages: list[RecordedMessage], feed: int) -> Truth:
     """The state changes, and the sizes of the table lost and of the table sent again within the next minute."""
     states = [[message.time, *message.states] for message in messages if message.feed == feed and message.states]
     broken, established = states[0][0], states[-1][0]
     table = set(start.tables[feed])
     again = set()
-    for time, index, prefix, attributes in elements(messages):
+    for time, index, prefix, attributes in iterate_elements(messages):
         if index != feed:
             continue
         if time <= broken:

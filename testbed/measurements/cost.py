@@ -17,7 +17,8 @@
 from collections.abc import Sequence
 from random import Random
 
-from testbed.measurements.values import Row, Table, mean, rounded, total
+from testbed.measurements.arithmetic import compute_mean, compute_total
+from testbed.measurements.tables import MeasurementTable, TableRow, round_rows
 
 COLUMNS = {"postcode": 0, "area": 0, "month": 0, "sites": 0, "capex_eur": 2, "opex_eur": 2, "cost_eur": 2,
            "traffic_gb": 1, "subscribers": 0, "revenue_eur": 0, "coverage_share": 3}  # fmt: skip
@@ -29,7 +30,7 @@ OUTLIER_EUR = 30
 """Cost of a subscriber and month that only the outliers exceed."""
 
 
-def cost(seed: int) -> Table:
+def build_cost(seed: int) -> MeasurementTable:
     rng = Random(f"cost-{seed}")
     # Five digits from 01001 on; the first few have their twin of four digits.
     numbers = sorted(rng.sample(range(1001, 9999), POSTCODES // 2))
@@ -39,11 +40,11 @@ def cost(seed: int) -> Table:
     postcodes += [str(number) for number in others]
     outliers = sorted(rng.sample([str(number) for number in others], OUTLIERS + 1))
     idle = outliers.pop()
-    rows = rounded(
-        COLUMNS, [row for code in postcodes for row in _half_year(rng, code, code in outliers, code == idle)]
+    rows = round_rows(
+        COLUMNS, [row for code in postcodes for row in _simulate_half_year(rng, code, code in outliers, code == idle)]
     )
     rows.sort(key=lambda row: (row["month"], row["postcode"]))
-    per_code = {code: _figures([row for row in rows if row["postcode"] == code]) for code in sorted(postcodes)}
+    per_code = {code: _compute_figures([row for row in rows if row["postcode"] == code]) for code in sorted(postcodes)}
     facts = {
         "planted": [
             {"kind": "expensive_subscribers", "postcodes": outliers, "metric": "eur_per_subscriber_month",
@@ -57,13 +58,13 @@ def cost(seed: int) -> Table:
         "postcodes": per_code,
         "dearest_per_gb": sorted((code for code, figures in per_code.items() if figures["eur_per_gb"]),
                                  key=lambda code: -per_code[code]["eur_per_gb"])[:15],
-        "areas": {area: _figures([row for row in rows if row["area"] == area]) for area in AREAS},
-        "all": _figures(rows),
+        "areas": {area: _compute_figures([row for row in rows if row["area"] == area]) for area in AREAS},
+        "all": _compute_figures(rows),
     }  # fmt: skip
-    return Table(COLUMNS, [row | {"revenue_eur": f"{row['revenue_eur']:,}"} for row in rows], facts)
+    return MeasurementTable(COLUMNS, [row | {"revenue_eur": f"{row['revenue_eur']:,}"} for row in rows], facts)
 
 
-def _half_year(rng: Random, postcode: str, outlier: bool, idle: bool) -> list[Row]:
+def _simulate_half_year(rng: Random, postcode: str, outlier: bool, idle: bool) -> list[TableRow]:
     area, sites = rng.choice(AREAS), rng.randrange(2, 12)
     subscribers = sites * rng.randrange(350, 700)
     capex, coverage = sites * rng.uniform(900, 1400), rng.uniform(0.6, 0.97)
@@ -81,8 +82,11 @@ def _half_year(rng: Random, postcode: str, outlier: bool, idle: bool) -> list[Ro
     return rows
 
 
-def _figures(rows: Sequence[Row]) -> Row:
-    spent, traffic = total([row["cost_eur"] for row in rows], 2), total([row["traffic_gb"] for row in rows], 1)
+def _compute_figures(rows: Sequence[TableRow]) -> TableRow:
+    spent, traffic = (
+        compute_total([row["cost_eur"] for row in rows], 2),
+        compute_total([row["traffic_gb"] for row in rows], 1),
+    )
     revenue, months = sum(row["revenue_eur"] for row in rows), sum(row["subscribers"] for row in rows)
     return {
         "cost_eur": spent,
@@ -91,5 +95,5 @@ def _figures(rows: Sequence[Row]) -> Row:
         "traffic_gb": traffic,
         "eur_per_gb": round(spent / traffic, 6) if traffic else None,
         "eur_per_subscriber_month": round(spent / months, 6),
-        "mean_coverage_share": mean([row["coverage_share"] for row in rows]),
+        "mean_coverage_share": compute_mean([row["coverage_share"] for row in rows]),
     }

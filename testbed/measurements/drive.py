@@ -3,7 +3,7 @@
 The car goes round a block of streets between four sites of three sectors. Levels fall with distance, antenna
 direction and shadowing that is fixed in place, so that every round meets the same coverage hole, the same
 interference and the same ping-pong at a cell border. Levels come from curves, not from a logarithm: see
-values.py. The files made of it stand in radio.py.
+tables.py. The files made of it stand in radio.py.
 """
 
 import math
@@ -12,16 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from testbed.measurements.values import CELLS, clamp, curve
+from testbed.measurements.arithmetic import clamp, interpolate
+from testbed.measurements.tables import CELLS
 
 SECONDS = 3600
 CORNERS = ((-300.0, -200.0), (1900.0, -150.0), (1850.0, 1900.0), (-250.0, 1800.0))
 SITE_AT = ((0.0, 0.0), (1600.0, 200.0), (1500.0, 1700.0), (-100.0, 1500.0))
 SECTOR = ((1.0, 0.0), (-0.5, 0.866), (-0.5, -0.866))
 """Where the three antennas of a site point."""
-LAT, LON = 48.2, 16.35
-"""Of the origin of the metres east and north."""
-METRES_PER_LAT, METRES_PER_LON = 111_200.0, 74_100.0
 RSRP = ((10.0, -55.0), (50.0, -64.0), (100.0, -71.0), (200.0, -79.0), (400.0, -88.0), (800.0, -97.0), (1600.0, -108.0))
 """Metres -> dBm in front of the antenna: about 9 dB a doubling, street canyons of a town."""
 HYSTERESIS_DB, DWELL = 3.0, 15
@@ -35,7 +33,7 @@ APART_METRES = 700.0
 
 
 @dataclass(frozen=True)
-class Second:
+class DriveSecond:
     """The car at one second of the hour; levels without a phone's own noise."""
 
     x: float
@@ -52,19 +50,22 @@ class Second:
     """`coverage_hole` or `interference` where one is planted."""
 
 
-def drive(seed: int) -> list[Second]:
+def simulate_drive(seed: int) -> list[DriveSecond]:
     """The hour, second by second."""
     rng = Random(f"drive-{seed}")
     sites = [(x + rng.uniform(-80, 80), y + rng.uniform(-80, 80)) for x, y in SITE_AT]
-    length = sum(_side(corner) for corner in range(4))
+    length = sum(_get_side_length(corner) for corner in range(4))
     shadows = [[rng.uniform(-4, 4) for _ in range(int(length // 100) + 1)] for _ in CELLS]
-    ways, speeds = _movement(rng, length)
-    points = [_point(way) for way in ways]
+    ways, speeds = _simulate_movement(rng, length)
+    points = [_locate_point(way) for way in ways]
     levels = [
-        [_level(point, sites, number) + _shadow(shadows[number], way) for number in range(len(CELLS))]
+        [
+            _compute_level(point, sites, number) + _interpolate_shadow(shadows[number], way)
+            for number in range(len(CELLS))
+        ]
         for point, way in zip(points, ways, strict=True)
     ]
-    serving = _with_ping_pong(rng, _serving(levels))
+    serving = _plant_ping_pong(rng, _choose_serving_cells(levels))
     strong = sorted(
         {way for way, level, cell in zip(ways, levels, serving, strict=True) if level[cell] > INTERFERED_FROM}
     )
@@ -73,14 +74,14 @@ def drive(seed: int) -> list[Second]:
     hole = (interfered + rng.uniform(APART_METRES, length - APART_METRES)) % length
     seconds = []
     for point, way, speed, level, cell in zip(points, ways, speeds, levels, serving, strict=True):
-        near = level[cell] > INTERFERED_FROM - 4 and _between(way, interfered, length) < INTERFERED_METRES
-        in_hole = _between(way, hole, length) < HOLE_METRES
+        near = level[cell] > INTERFERED_FROM - 4 and _compute_distance(way, interfered, length) < INTERFERED_METRES
+        in_hole = _compute_distance(way, hole, length) < HOLE_METRES
         fault = "coverage_hole" if in_hole else "interference" if near and cell == victim else None
-        seconds.append(Second(*point, speed, CELLS[cell], *_received(level, cell, fault), fault))
+        seconds.append(DriveSecond(*point, speed, CELLS[cell], *_compute_signal(level, cell, fault), fault))
     return seconds
 
 
-def _received(level: Sequence[float], cell: int, fault: str | None) -> tuple[float, float]:
+def _compute_signal(level: Sequence[float], cell: int, fault: str | None) -> tuple[float, float]:
     """(dBm, SINR in dB) of the serving cell. The neighbours carry little: a cell border costs SINR, not the service."""
     rsrp = max(level[cell], WEAKEST_STREET)
     if fault == "coverage_hole":
@@ -92,12 +93,12 @@ def _received(level: Sequence[float], cell: int, fault: str | None) -> tuple[flo
     return rsrp, clamp(level[cell] - others + 8, 3, 28)
 
 
-def _side(corner: int) -> float:
+def _get_side_length(corner: int) -> float:
     (left, low), (right, high) = CORNERS[corner], CORNERS[(corner + 1) % 4]
     return math.sqrt((right - left) * (right - left) + (high - low) * (high - low))
 
 
-def _movement(rng: Random, length: float) -> tuple[list[float], list[float]]:
+def _simulate_movement(rng: Random, length: float) -> tuple[list[float], list[float]]:
     """Metres along the round and m/s, at each second: up to 14 m/s, standing at a red light now and then."""
     way, speed, red = 0.0, 8.0, 0
     ways, speeds = [], []
@@ -112,30 +113,30 @@ def _movement(rng: Random, length: float) -> tuple[list[float], list[float]]:
     return ways, speeds
 
 
-def _point(way: float) -> tuple[float, float]:
+def _locate_point(way: float) -> tuple[float, float]:
     corner = 0
-    while corner < 3 and way > _side(corner):
-        way -= _side(corner)
+    while corner < 3 and way > _get_side_length(corner):
+        way -= _get_side_length(corner)
         corner += 1
     (left, low), (right, high) = CORNERS[corner], CORNERS[(corner + 1) % 4]
-    share = way / _side(corner)
+    share = way / _get_side_length(corner)
     return left + (right - left) * share, low + (high - low) * share
 
 
-def _level(point: tuple[float, float], sites: Sequence[tuple[float, float]], number: int) -> float:
+def _compute_level(point: tuple[float, float], sites: Sequence[tuple[float, float]], number: int) -> float:
     """dBm of cell `number`: 0 dB in front of the antenna, -14 dB behind it."""
     (x, y), (east, north) = point, SECTOR[number % 3]
     x, y = x - sites[number // 3][0], y - sites[number // 3][1]
     distance = max(math.sqrt(x * x + y * y), 1.0)
-    return curve(RSRP, distance) - 7 * (1 - (x * east + y * north) / distance)
+    return interpolate(RSRP, distance) - 7 * (1 - (x * east + y * north) / distance)
 
 
-def _shadow(values: Sequence[float], way: float) -> float:
+def _interpolate_shadow(values: Sequence[float], way: float) -> float:
     place, share = int(way // 100), way % 100 / 100
     return values[place] * (1 - share) + values[(place + 1) % len(values)] * share
 
 
-def _serving(levels: Sequence[Sequence[float]]) -> list[int]:
+def _choose_serving_cells(levels: Sequence[Sequence[float]]) -> list[int]:
     cell = max(range(len(CELLS)), key=lambda number: levels[0][number])
     since, serving = 0, []
     for second, level in enumerate(levels):
@@ -146,7 +147,7 @@ def _serving(levels: Sequence[Sequence[float]]) -> list[int]:
     return serving
 
 
-def _with_ping_pong(rng: Random, serving: Sequence[int]) -> list[int]:
+def _plant_ping_pong(rng: Random, serving: Sequence[int]) -> list[int]:
     """At the border that is crossed most often the phone falls back after 2 s and comes again 2 s later."""
     crossed = [(second, (serving[second - 1], serving[second])) for second in range(1, SECONDS - DWELL)
                if serving[second - 1] != serving[second]]  # fmt: skip
@@ -159,6 +160,6 @@ def _with_ping_pong(rng: Random, serving: Sequence[int]) -> list[int]:
     return result
 
 
-def _between(way: float, other: float, length: float) -> float:
+def _compute_distance(way: float, other: float, length: float) -> float:
     """Metres along the round, the shorter way."""
     return min((way - other) % length, (other - way) % length)

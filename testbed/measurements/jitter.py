@@ -15,7 +15,8 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from testbed.measurements.values import HOUR, Row, Table, mean, percent, percentile, stamp
+from testbed.measurements.arithmetic import compute_mean, compute_percent, compute_percentile
+from testbed.measurements.tables import HOUR, MeasurementTable, TableRow, format_time
 
 COLUMNS = {"flow": 0, "sequence": 0, "send_time": 0, "receive_time": 0, "size_bytes": 0}
 PACKETS = 4000
@@ -30,7 +31,7 @@ REORDERED_RULE = "Received packets whose sequence is smaller than the largest on
 
 
 @dataclass(frozen=True)
-class Flow:
+class PacketFlow:
     """Microseconds and bytes."""
 
     interval: int
@@ -41,21 +42,21 @@ class Flow:
     size: tuple[int, int]
 
 
-FLOWS = {"voice": Flow(20_000, 18_000, 1_500, (72, 73)), "video": Flow(12_500, 25_000, 1_000, (900, 1400))}
+FLOWS = {"voice": PacketFlow(20_000, 18_000, 1_500, (72, 73)), "video": PacketFlow(12_500, 25_000, 1_000, (900, 1400))}
 
 
-def jitter(seed: int) -> Table:
+def build_jitter(seed: int) -> MeasurementTable:
     rng = Random(f"jitter-{seed}")
     burst = rng.randrange(500, 3000)
     step = rng.randrange(800, 2600)
     swapped = sorted(rng.sample([number for number in range(100, PACKETS - 100, 10)
                                  if not step - 20 < number < step + STEP_SECONDS * 80 + 20], 40))  # fmt: skip
-    voice = _packets(rng, "voice", lost=range(burst, burst + BURST), late=(), raised=range(0))
+    voice = _simulate_packets(rng, "voice", lost=range(burst, burst + BURST), late=(), raised=range(0))
     slow = range(step, step + int(STEP_SECONDS * 1e6) // FLOWS["video"].interval)
-    video = _packets(rng, "video", lost=range(0), late=swapped, raised=slow)
+    video = _simulate_packets(rng, "video", lost=range(0), late=swapped, raised=slow)
     rows = voice + video
-    first, last = _sent("voice", burst), _sent("voice", burst + BURST)
-    begin, end = _sent("video", slow.start), _sent("video", slow.stop)
+    first, last = _format_send_time("voice", burst), _format_send_time("voice", burst + BURST)
+    begin, end = _format_send_time("video", slow.start), _format_send_time("video", slow.stop)
     facts = {
         "planted": [
             {"kind": "loss_burst", "flow": "voice", "start": first, "end": last, "first_sequence": burst, "rows": BURST,
@@ -66,12 +67,12 @@ def jitter(seed: int) -> Table:
         ],
         "jitter_rule": JITTER_RULE,
         "delay_rule": DELAY_RULE,
-        "flows": {name: _figures([row for row in rows if row["flow"] == name]) for name in FLOWS},
+        "flows": {name: _compute_figures([row for row in rows if row["flow"] == name]) for name in FLOWS},
     }  # fmt: skip
-    return Table(COLUMNS, [{name: row[name] for name in COLUMNS} for row in rows], facts)
+    return MeasurementTable(COLUMNS, [{name: row[name] for name in COLUMNS} for row in rows], facts)
 
 
-def _packets(rng: Random, name: str, lost: range, late: Sequence[int], raised: range) -> list[Row]:
+def _simulate_packets(rng: Random, name: str, lost: range, late: Sequence[int], raised: range) -> list[TableRow]:
     """The flow's packets, `send` and `arrival` in microseconds; a late one arrives after the one that follows."""
     flow, rows, latest = FLOWS[name], [], 0
     for number in range(PACKETS):
@@ -86,22 +87,27 @@ def _packets(rng: Random, name: str, lost: range, late: Sequence[int], raised: r
         if number not in late and not gone:
             # A queue that empties does not let the next packets pass: they follow closely.
             arrival = latest = max(arrival, latest + CLOSELY_US)
-        row: dict[str, Any] = {"flow": name, "sequence": number, "send_time": _sent(name, number), "send": send}
+        row: dict[str, Any] = {
+            "flow": name,
+            "sequence": number,
+            "send_time": _format_send_time(name, number),
+            "send": send,
+        }
         row |= {"arrival": None if gone else arrival, "size_bytes": rng.randrange(*flow.size)}
-        row["receive_time"] = None if gone else _stamp(arrival)
+        row["receive_time"] = None if gone else _format_microseconds(arrival)
         rows.append(row)
     return rows
 
 
-def _sent(name: str, number: int) -> str:
-    return _stamp(number * FLOWS[name].interval)
+def _format_send_time(name: str, number: int) -> str:
+    return _format_microseconds(number * FLOWS[name].interval)
 
 
-def _stamp(microseconds: int) -> str:
-    return stamp(HOUR + timedelta(microseconds=microseconds), "microseconds")
+def _format_microseconds(microseconds: int) -> str:
+    return format_time(HOUR + timedelta(microseconds=microseconds), "microseconds")
 
 
-def _figures(rows: Sequence[Row]) -> Row:
+def _compute_figures(rows: Sequence[TableRow]) -> TableRow:
     received = sorted(
         (row for row in rows if row["arrival"] is not None), key=lambda row: (row["arrival"], row["sequence"])
     )
@@ -117,12 +123,12 @@ def _figures(rows: Sequence[Row]) -> Row:
     return {
         "sent": len(rows),
         "lost": len(rows) - len(received),
-        "loss_pct": percent(len(rows) - len(received), len(rows)),
+        "loss_pct": compute_percent(len(rows) - len(received), len(rows)),
         "reordered": reordered,
         "rfc3550_jitter_ms": round(estimate, 6),
-        "mean_delay_change_ms": mean(changes),
-        "mean_delay_ms": mean(delays),
-        "p50_delay_ms": percentile(delays, 0.5),
-        "p95_delay_ms": percentile(delays, 0.95),
+        "mean_delay_change_ms": compute_mean(changes),
+        "mean_delay_ms": compute_mean(delays),
+        "p50_delay_ms": compute_percentile(delays, 0.5),
+        "p95_delay_ms": compute_percentile(delays, 0.95),
         "max_delay_ms": max(delays),
     }

@@ -1,4 +1,4 @@
-"""A seed into `kpi.csv`: the week of 12 cells (columns: cells.py) with what goes wrong in it.
+"""A seed into `kpi.csv`: the week of 12 cells (columns: cell_counters.py) with what goes wrong in it.
 
 Six cells have an event each: a degraded radio channel, a sleeping cell (in service, without traffic), an outage (out
 of service, which a search for sleeping cells must not report), a spike of one period, throughput written in kbit/s,
@@ -9,20 +9,15 @@ from collections.abc import Sequence
 from random import Random
 from statistics import median
 
-from testbed.measurements.cells import COLUMNS, PERIOD, PERIODS, WEEKEND, week
-from testbed.measurements.values import (
-    CELLS,
-    MONDAY,
-    Row,
-    Table,
-    mean,
-    percent,
-    percentile,
-    present,
-    rounded,
-    stamp,
-    total,
+from testbed.measurements.arithmetic import (
+    compute_mean,
+    compute_percent,
+    compute_percentile,
+    compute_total,
+    list_present,
 )
+from testbed.measurements.cell_counters import COLUMNS, PERIOD, PERIODS, WEEKEND, simulate_week
+from testbed.measurements.tables import CELLS, MONDAY, MeasurementTable, TableRow, format_time, round_rows
 
 THROUGHPUT = ("dl_throughput_mbps", "ul_throughput_mbps", "throughput_mbps")
 UNMEASURED = ("latency_ms", "jitter_ms", "packet_loss_pct", "cqi")
@@ -48,62 +43,67 @@ CLEAN = (
 RAW = "The file as it is: duplicates counted, kbit/s taken for Mbit/s, empty fields left out of means and percentiles."
 
 
-def kpi(seed: int) -> Table:
+def build_kpi(seed: int) -> MeasurementTable:
     rng = Random(f"kpi-{seed}")
-    rows = [row for cell in CELLS for row in week(rng, cell)]
+    rows = [row for cell in CELLS for row in simulate_week(rng, cell)]
     planted = [
-        _planted(rng, kind, cell, rows) for kind, cell in zip(EVENTS, rng.sample(CELLS, len(EVENTS)), strict=True)
+        _plant_event(rng, kind, cell, rows) for kind, cell in zip(EVENTS, rng.sample(CELLS, len(EVENTS)), strict=True)
     ]
-    plain = [row for row in rows if not any(_within(event, row) for event in planted)]
+    plain = [row for row in rows if not any(_is_within(event, row) for event in planted)]
     rng.shuffle(plain)
     chosen = {kind: [plain.pop() for _ in range(count)] for kind, count in SINGLE_ROWS.items()}
     for row in chosen["missing_latency"]:
         row["latency_ms"] = None
     for row in chosen["missing_throughput"]:
         row.update(dict.fromkeys(THROUGHPUT))
-    gone = {_place(row) for row in chosen["left_out"]}
-    gone |= {_place(row) for row in rows if _within(planted[-1], row)}
-    doubled = {_place(row) for row in chosen["duplicates"]}
-    rows = [row for row in rows if _place(row) not in gone]
-    rows += [row for row in rows if _place(row) in doubled]
-    rows = rounded(COLUMNS, sorted(rows, key=_place))
-    clean = _cleaned(rows)
+    gone = {_get_key(row) for row in chosen["left_out"]}
+    gone |= {_get_key(row) for row in rows if _is_within(planted[-1], row)}
+    doubled = {_get_key(row) for row in chosen["duplicates"]}
+    rows = [row for row in rows if _get_key(row) not in gone]
+    rows += [row for row in rows if _get_key(row) in doubled]
+    rows = round_rows(COLUMNS, sorted(rows, key=_get_key))
+    clean = _clean_rows(rows)
     facts = {
         "planted": planted,
         "planted_rows": {
-            kind: [list(_place(row)) for row in sorted(some, key=_place)] for kind, some in chosen.items()
+            kind: [list(_get_key(row)) for row in sorted(some, key=_get_key)] for kind, some in chosen.items()
         },
-        "raw": {"rule": RAW, "rows": len(rows), "cells": _per_cell(rows)},
-        "clean": {"rule": CLEAN, "rows": len(clean), "cells": _per_cell(clean), **_whole(clean)},
+        "raw": {"rule": RAW, "rows": len(rows), "cells": _compute_cell_figures(rows)},
+        "clean": {
+            "rule": CLEAN,
+            "rows": len(clean),
+            "cells": _compute_cell_figures(clean),
+            **_compute_network_figures(clean),
+        },
     }
-    return Table(COLUMNS, rows, facts)
+    return MeasurementTable(COLUMNS, rows, facts)
 
 
-def _planted(rng: Random, kind: str, cell: str, rows: Sequence[Row]) -> Row:
+def _plant_event(rng: Random, kind: str, cell: str, rows: Sequence[TableRow]) -> TableRow:
     """Disturb the cell's rows; the event as the truth holds it, with the metric's median before and during it."""
     day, days, slot, slots, periods, metric, rule = EVENTS[kind]
     start = MONDAY + ((day + rng.randrange(days)) * 96 + slot + rng.randrange(slots)) * PERIOD
-    event: Row = {
+    event: TableRow = {
         "kind": kind,
         "cell": cell,
-        "start": stamp(start),
-        "end": stamp(start + periods * PERIOD),
+        "start": format_time(start),
+        "end": format_time(start + periods * PERIOD),
         "periods": periods,
         "metric": metric,
         "rule": rule,
     }
-    during = [row for row in rows if _within(event, row)]
+    during = [row for row in rows if _is_within(event, row)]
     shown = "dl_throughput_mbps" if kind == "degraded" else metric
     before = [row[shown] for row in during]
     for row in during:
-        _disturb(rng, kind, row)
+        _disturb_row(rng, kind, row)
     if kind != "missing_rows":
         event["size"] = {"metric": shown, "would_be": round(median(before), 3)}
         event["size"]["is"] = round(median(row[shown] for row in during), 3)
     return event
 
 
-def _disturb(rng: Random, kind: str, row: Row) -> None:
+def _disturb_row(rng: Random, kind: str, row: TableRow) -> None:
     if kind == "degraded":
         row |= {name: row[name] * 0.22 for name in TRAFFIC}
         row |= {"dl_prb_util_pct": rng.uniform(88, 97), "cqi": rng.uniform(3, 4.5), "latency_ms": rng.uniform(60, 90)}
@@ -118,63 +118,65 @@ def _disturb(rng: Random, kind: str, row: Row) -> None:
         row |= {name: row[name] * 1000 for name in THROUGHPUT}
 
 
-def _within(event: Row, row: Row) -> bool:
+def _is_within(event: TableRow, row: TableRow) -> bool:
     return bool(row["cell"] == event["cell"] and event["start"] <= row["timestamp"] < event["end"])
 
 
-def _place(row: Row) -> tuple[str, str]:
+def _get_key(row: TableRow) -> tuple[str, str]:
     return row["timestamp"], row["cell"]
 
 
-def _cleaned(rows: Sequence[Row]) -> list[Row]:
+def _clean_rows(rows: Sequence[TableRow]) -> list[TableRow]:
     """By the rule `CLEAN`."""
-    clean = [dict(row) for row in {_place(row): row for row in rows}.values()]
+    clean = [dict(row) for row in {_get_key(row): row for row in rows}.values()]
     for row in clean:
         if (row["throughput_mbps"] or 0) > IMPOSSIBLE_MBPS:
             row |= {name: row[name] / 1000 for name in THROUGHPUT}
     return clean
 
 
-def _per_cell(rows: Sequence[Row]) -> dict[str, Row]:
-    return {cell: _figures([row for row in rows if row["cell"] == cell]) for cell in CELLS}
+def _compute_cell_figures(rows: Sequence[TableRow]) -> dict[str, TableRow]:
+    return {cell: _compute_figures([row for row in rows if row["cell"] == cell]) for cell in CELLS}
 
 
-def _figures(rows: Sequence[Row]) -> Row:
+def _compute_figures(rows: Sequence[TableRow]) -> TableRow:
     """Percentages are of the sums, not means of ratios."""
-    sums = {name: sum(present(rows, name)) for name in COUNTS[1:]}
-    latency = present(rows, "latency_ms")
+    sums = {name: sum(list_present(rows, name)) for name in COUNTS[1:]}
+    latency = list_present(rows, "latency_ms")
     return {
         "rows": len(rows),
         "latency_samples": len(latency),
-        "mean_latency_ms": mean(latency),
-        "median_latency_ms": percentile(latency, 0.5),
-        "p95_latency_ms": percentile(latency, 0.95),
+        "mean_latency_ms": compute_mean(latency),
+        "median_latency_ms": compute_percentile(latency, 0.5),
+        "p95_latency_ms": compute_percentile(latency, 0.95),
         "max_latency_ms": max(latency),
-        "mean_throughput_mbps": mean(present(rows, "throughput_mbps")),
-        "mean_dl_throughput_mbps": mean(present(rows, "dl_throughput_mbps")),
-        "mean_dl_prb_util_pct": mean(present(rows, "dl_prb_util_pct")),
-        "rrc_success_pct": percent(sums["rrc_successes"], sums["rrc_attempts"]),
-        "ho_success_pct": percent(sums["ho_successes"], sums["ho_attempts"]),
+        "mean_throughput_mbps": compute_mean(list_present(rows, "throughput_mbps")),
+        "mean_dl_throughput_mbps": compute_mean(list_present(rows, "dl_throughput_mbps")),
+        "mean_dl_prb_util_pct": compute_mean(list_present(rows, "dl_prb_util_pct")),
+        "rrc_success_pct": compute_percent(sums["rrc_successes"], sums["rrc_attempts"]),
+        "ho_success_pct": compute_percent(sums["ho_successes"], sums["ho_attempts"]),
         "drops": sums["drops"],
-        "dl_volume_mb": total(present(rows, "dl_volume_mb")),
-        "energy_kwh": total(present(rows, "energy_kwh")),
+        "dl_volume_mb": compute_total(list_present(rows, "dl_volume_mb")),
+        "energy_kwh": compute_total(list_present(rows, "energy_kwh")),
     }
 
 
-def _whole(rows: Sequence[Row]) -> Row:
+def _compute_network_figures(rows: Sequence[TableRow]) -> TableRow:
     """Busy hours, the network's quiet hours and what the weekend takes away."""
     hours: dict[str, list[float]] = {}
     volumes: dict[tuple[str, str], list[float]] = {}
     for row in rows:
-        hours.setdefault(row["timestamp"][:13], []).extend(present([row], "throughput_mbps"))
+        hours.setdefault(row["timestamp"][:13], []).extend(list_present([row], "throughput_mbps"))
         volumes.setdefault((row["cell"], row["timestamp"][:13]), []).append(row["dl_volume_mb"])
-    saturday = stamp(MONDAY + 5 * 96 * PERIOD)
-    weekend = mean(present([row for row in rows if row["timestamp"] >= saturday], "throughput_mbps"))
-    workdays = mean(present([row for row in rows if row["timestamp"] < saturday], "throughput_mbps"))
+    saturday = format_time(MONDAY + 5 * 96 * PERIOD)
+    weekend = compute_mean(list_present([row for row in rows if row["timestamp"] >= saturday], "throughput_mbps"))
+    workdays = compute_mean(list_present([row for row in rows if row["timestamp"] < saturday], "throughput_mbps"))
     return {
-        "busy_hour": {cell: _busy_hour(cell, volumes) for cell in CELLS},
+        "busy_hour": {cell: _find_busy_hour(cell, volumes) for cell in CELLS},
         "busy_hour_rule": "Clock hour of the largest dl_volume_mb, averaged over the days; only hours of four rows.",
-        "hours_below_5_mbps": [f"{hour}:00:00" for hour, values in sorted(hours.items()) if (mean(values) or 0) < 5],
+        "hours_below_5_mbps": [
+            f"{hour}:00:00" for hour, values in sorted(hours.items()) if (compute_mean(values) or 0) < 5
+        ],
         "hours_below_5_mbps_rule": "Mean throughput_mbps of all rows of the hour below 5.",
         "weekend_mean_throughput_mbps": weekend,
         "workday_mean_throughput_mbps": workdays,
@@ -182,9 +184,9 @@ def _whole(rows: Sequence[Row]) -> Row:
     }
 
 
-def _busy_hour(cell: str, volumes: dict[tuple[str, str], list[float]]) -> int:
+def _find_busy_hour(cell: str, volumes: dict[tuple[str, str], list[float]]) -> int:
     days: dict[int, list[float]] = {}
     for (name, hour), values in volumes.items():
         if name == cell and len(values) == PERIODS // (7 * 24):
-            days.setdefault(int(hour[-2:]), []).append(total(values))
-    return max(days, key=lambda hour: mean(days[hour]) or 0)
+            days.setdefault(int(hour[-2:]), []).append(compute_total(values))
+    return max(days, key=lambda hour: compute_mean(days[hour]) or 0)

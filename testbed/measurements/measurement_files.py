@@ -11,25 +11,25 @@ from pathlib import Path
 
 from netllama.core.errors import StageError
 from netllama.core.files import Row, write_csv, write_json
-from testbed.measurements.cost import cost
-from testbed.measurements.handovers import handovers
-from testbed.measurements.jitter import jitter
-from testbed.measurements.kpi import kpi
-from testbed.measurements.radio import drive_test, gps, radio
-from testbed.measurements.sessions import sessions
-from testbed.measurements.slices import slices
-from testbed.measurements.values import Table
+from testbed.measurements.cost import build_cost
+from testbed.measurements.handovers import build_handovers
+from testbed.measurements.jitter import build_jitter
+from testbed.measurements.kpi import build_kpi
+from testbed.measurements.radio import build_drive_test, build_gps, build_radio
+from testbed.measurements.sessions import build_sessions
+from testbed.measurements.slices import build_slices
+from testbed.measurements.tables import MeasurementTable
 
-_FILES: dict[str, tuple[str, Callable[[int], Table]]] = {
-    "kpi": ("counters of 12 cells in 15-minute periods over a week", kpi),
-    "radio": ("radio samples of six phones in one measurement car over an hour", radio),
-    "gps": ("the positions of that car by another clock", gps),
-    "drive_test": ("position, speed, serving cell and signal of that car, second by second", drive_test),
-    "handovers": ("handovers of 40 UEs in an hour with cause, result and duration", handovers),
-    "sessions": ("registration, connection and PDU session events of 40 UEs in two hours", sessions),
-    "jitter": ("send and receive times of each packet of a voice and a video flow", jitter),
-    "cost": ("cost, traffic, subscribers and revenue per postcode and month", cost),
-    "slices": ("hourly SLA targets and measurements of three network slices over a week", slices),
+_FILES: dict[str, tuple[str, Callable[[int], MeasurementTable]]] = {
+    "kpi": ("counters of 12 cells in 15-minute periods over a week", build_kpi),
+    "radio": ("radio samples of six phones in one measurement car over an hour", build_radio),
+    "gps": ("the positions of that car by another clock", build_gps),
+    "drive_test": ("position, speed, serving cell and signal of that car, second by second", build_drive_test),
+    "handovers": ("handovers of 40 UEs in an hour with cause, result and duration", build_handovers),
+    "sessions": ("registration, connection and PDU session events of 40 UEs in two hours", build_sessions),
+    "jitter": ("send and receive times of each packet of a voice and a video flow", build_jitter),
+    "cost": ("cost, traffic, subscribers and revenue per postcode and month", build_cost),
+    "slices": ("hourly SLA targets and measurements of three network slices over a week", build_slices),
 }
 MEASUREMENTS: dict[str, str] = {name: line for name, (line, _) in _FILES.items()}
 """Name -> what the file holds, in one line."""
@@ -40,12 +40,12 @@ def write_measurements(name: str, seed: int, folder: Path) -> None:
     if name not in _FILES:
         raise StageError(f"measurements: there is no {name!r}; known are {', '.join(_FILES)}")
     table = _FILES[name][1](seed)
-    write_csv(folder / f"{name}.csv", [_written(table.columns, row) for row in table.rows])
+    write_csv(folder / f"{name}.csv", [_format_row(table.columns, row) for row in table.rows])
     truth = {"measurements": name, "seed": seed, "rows": len(table.rows), **table.facts}
     write_json(folder / f"{name}.json", truth)
 
 
-def _written(columns: dict[str, int], row: Row) -> Row:
+def _format_row(columns: dict[str, int], row: Row) -> Row:
     """The row's fields as text: floats with the column's decimals, None as nothing."""
     return {
         name: "" if row[name] is None else f"{row[name]:.{decimals}f}" if decimals else row[name]

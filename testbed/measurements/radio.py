@@ -27,20 +27,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from testbed.measurements.drive import SECONDS, Second, drive
-from testbed.measurements.values import (
-    HOUR,
-    Row,
-    Table,
-    after,
-    clamp,
-    curve,
-    mean,
-    noise,
-    percentile,
-    rounded,
-    stamp,
-)
+from testbed.measurements.arithmetic import clamp, compute_mean, compute_percentile, draw_noise, interpolate
+from testbed.measurements.drive import SECONDS, DriveSecond, simulate_drive
+from testbed.measurements.tables import HOUR, MeasurementTable, TableRow, add_seconds, format_time, round_rows
 
 LAT, LON = 48.2, 16.35
 """Of the origin of the metres east and north."""
@@ -68,38 +57,50 @@ MCS = (0, 0, 0, 2, 4, 6, 8, 11, 13, 15, 18, 20, 22, 24, 26, 28)
 CARRIER_MBPS = 106 * 12 * 14 * 2000 * 0.86 * 0.75 * 2 / 1e6
 
 
-def drive_test(seed: int) -> Table:
+def build_drive_test(seed: int) -> MeasurementTable:
     rng = Random(f"drive_test-{seed}")
-    seconds = drive(seed)
+    seconds = simulate_drive(seed)
     rows = []
     for number, second in enumerate(seconds):
-        rsrp, sinr = _measured(rng, second.rsrp, second.sinr)
-        row = {"timestamp": stamp(after(HOUR, number)), **_position(second), "speed_kmh": second.speed * 3.6}
+        rsrp, sinr = _measure_levels(rng, second.rsrp, second.sinr)
+        row = {
+            "timestamp": format_time(add_seconds(HOUR, number)),
+            **_compute_position(second),
+            "speed_kmh": second.speed * 3.6,
+        }
         row |= {"cell": second.cell, "ss_rsrp_dbm": rsrp, "ss_sinr_db": sinr}
         row["handover"] = int(number > 0 and second.cell != seconds[number - 1].cell)
         rows.append(row)
-    rows = rounded(DRIVE_TEST, rows)
-    ping_pongs = _ping_pongs(rows)
+    rows = round_rows(DRIVE_TEST, rows)
+    ping_pongs = _find_ping_pongs(rows)
     facts = {
-        "planted": [*_faults(rows, seconds), {"kind": "ping_pong", "rule": PING_PONG_RULE, "events": ping_pongs}],
+        "planted": [
+            *_describe_faults(rows, seconds),
+            {"kind": "ping_pong", "rule": PING_PONG_RULE, "events": ping_pongs},
+        ],
         "handovers": sum(row["handover"] for row in rows),
         "ping_pongs": len(ping_pongs),
         "distance_km": round(math.fsum(row["speed_kmh"] for row in rows) / 3600, 6),
-        "mean_speed_kmh": mean([row["speed_kmh"] for row in rows]),
+        "mean_speed_kmh": compute_mean([row["speed_kmh"] for row in rows]),
         "seconds_standing": sum(row["speed_kmh"] == 0 for row in rows),
-        **_levels(rows),
+        **_summarise_levels(rows),
     }
-    return Table(DRIVE_TEST, rows, facts)
+    return MeasurementTable(DRIVE_TEST, rows, facts)
 
 
-def gps(seed: int) -> Table:
-    seconds = drive(seed)
-    start, end = _tunnel(seed)
-    ticks = _ticks(seed)
-    rows = [{"timestamp": stamp(after(HOUR, tick + GPS_LATE), "milliseconds"), **_position(seconds[tick])}
-            for tick in ticks]  # fmt: skip
-    rows = rounded(GPS, rows)
-    first, last = (stamp(after(HOUR, tick + GPS_LATE), "milliseconds") for tick in (start, end))
+def build_gps(seed: int) -> MeasurementTable:
+    seconds = simulate_drive(seed)
+    start, end = _draw_tunnel(seed)
+    ticks = _list_ticks(seed)
+    rows = [
+        {
+            "timestamp": format_time(add_seconds(HOUR, tick + GPS_LATE), "milliseconds"),
+            **_compute_position(seconds[tick]),
+        }
+        for tick in ticks
+    ]
+    rows = round_rows(GPS, rows)
+    first, last = _format_tick(start), _format_tick(end)
     gap = {
         "kind": "missing_rows",
         "start": first,
@@ -108,14 +109,14 @@ def gps(seed: int) -> Table:
         "rule": "two rows more than 1 s apart",
     }
     extremes = {name: [min(row[name] for row in rows), max(row[name] for row in rows)] for name in POSITION}
-    return Table(GPS, rows, {"planted": [gap], "extremes": extremes})
+    return MeasurementTable(GPS, rows, {"planted": [gap], "extremes": extremes})
 
 
-def radio(seed: int) -> Table:
+def build_radio(seed: int) -> MeasurementTable:
     rng = Random(f"radio-{seed}")
-    seconds, ticks = drive(seed), _ticks(seed)
+    seconds, ticks = simulate_drive(seed), _list_ticks(seed)
     offsets = {phone: rng.uniform(-1.5, 1.5) for phone in PHONES}
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     marks, unplaced = [], 0
     for number, second in enumerate(seconds):
         for place, phone in enumerate(PHONES):
@@ -123,79 +124,80 @@ def radio(seed: int) -> Table:
                 continue
             # No phone's clock is a whole number of seconds from that of the positions.
             late = (30 + 130 * place) / 1000
-            rsrp, sinr = _measured(rng, second.rsrp + offsets[phone], second.sinr)
+            rsrp, sinr = _measure_levels(rng, second.rsrp + offsets[phone], second.sinr)
             cqi = sum(sinr >= least for least in CQI_FROM)
-            row: Row = {
-                "timestamp": stamp(after(HOUR, number + late), "milliseconds"),
+            row: TableRow = {
+                "timestamp": format_time(add_seconds(HOUR, number + late), "milliseconds"),
                 "ue": phone,
                 "cell": second.cell,
             }
-            row |= {"ss_rsrp_dbm": rsrp, "ss_rsrq_db": round(curve(RSRQ, sinr) * 2) / 2, "ss_sinr_db": sinr}
+            row |= {"ss_rsrp_dbm": rsrp, "ss_rsrq_db": round(interpolate(RSRQ, sinr) * 2) / 2, "ss_sinr_db": sinr}
             row |= {"cqi": cqi, "mcs": MCS[cqi]}
             row["dl_throughput_mbps"] = EFFICIENCY[cqi] * CARRIER_MBPS * rng.uniform(0.3, 0.6)
             rows.append(row)
             marks.append(second)
-            unplaced += not _near(ticks, number + late - GPS_LATE)
-    rows = rounded(RADIO, rows)
+            unplaced += not _has_near_tick(ticks, number + late - GPS_LATE)
+    rows = round_rows(RADIO, rows)
     facts = {
-        "planted": _faults(rows, marks),
+        "planted": _describe_faults(rows, marks),
         "samples_without_position": unplaced,
         "samples_without_position_rule": "No row of gps.csv of the same seed within 1 s.",
-        **_levels(rows),
-        "cells": {cell: _levels([row for row in rows if row["cell"] == cell]) for cell in _cells(rows)},
-        "ues": {phone: _levels([row for row in rows if row["ue"] == phone]) for phone in PHONES},
+        **_summarise_levels(rows),
+        "cells": {cell: _summarise_levels([row for row in rows if row["cell"] == cell]) for cell in _list_cells(rows)},
+        "ues": {phone: _summarise_levels([row for row in rows if row["ue"] == phone]) for phone in PHONES},
         "throughput_rule": "Mean and 5th percentile (linear interpolation) of dl_throughput_mbps, Mbit/s.",
-        "mean_dl_throughput_mbps": mean([row["dl_throughput_mbps"] for row in rows]),
-        "p5_dl_throughput_mbps": percentile([row["dl_throughput_mbps"] for row in rows], 0.05),
+        "mean_dl_throughput_mbps": compute_mean([row["dl_throughput_mbps"] for row in rows]),
+        "p5_dl_throughput_mbps": compute_percentile([row["dl_throughput_mbps"] for row in rows], 0.05),
     }
-    return Table(RADIO, rows, facts)
+    return MeasurementTable(RADIO, rows, facts)
 
 
-def _position(second: Second) -> Row:
+def _compute_position(second: DriveSecond) -> TableRow:
     return {"lat": LAT + second.y / METRES_PER_LAT, "lon": LON + second.x / METRES_PER_LON}
 
 
-def _measured(rng: Random, rsrp: float, sinr: float) -> tuple[int, float]:
+def _measure_levels(rng: Random, rsrp: float, sinr: float) -> tuple[int, float]:
     """(SS-RSRP in dBm, SS-SINR in dB) with a phone's noise, in the steps and ranges of TS 38.133."""
-    level = round(clamp(rsrp + noise(rng, 1.0), -156, -31))
-    return level, round(clamp(sinr + noise(rng, 1.0), -23, 40) * 2) / 2
+    level = round(clamp(rsrp + draw_noise(rng, 1.0), -156, -31))
+    return level, round(clamp(sinr + draw_noise(rng, 1.0), -23, 40) * 2) / 2
 
 
-def _cells(rows: Sequence[Row]) -> list[str]:
+def _list_cells(rows: Sequence[TableRow]) -> list[str]:
     return sorted({row["cell"] for row in rows})
 
 
-def _levels(rows: Sequence[Row]) -> Row:
+def _summarise_levels(rows: Sequence[TableRow]) -> TableRow:
     """Samples, the mean power (averaged in milliwatts, then in dBm) and medians."""
     # The one figure that needs pow and log10; three decimals are far from where two C libraries differ.
     powers = [10 ** (row["ss_rsrp_dbm"] / 10) for row in rows]
     return {
         "samples": len(rows),
         "mean_rsrp_dbm_of_milliwatts": round(10 * math.log10(math.fsum(powers) / len(powers)), 3),
-        "median_rsrp_dbm": percentile([row["ss_rsrp_dbm"] for row in rows], 0.5),
-        "median_sinr_db": percentile([row["ss_sinr_db"] for row in rows], 0.5),
+        "median_rsrp_dbm": compute_percentile([row["ss_rsrp_dbm"] for row in rows], 0.5),
+        "median_sinr_db": compute_percentile([row["ss_sinr_db"] for row in rows], 0.5),
         "samples_below_minus_110_dbm": sum(row["ss_rsrp_dbm"] < -110 for row in rows),
     }
 
 
-def _faults(rows: Sequence[Row], seconds: Sequence[Second]) -> list[Row]:
+def _describe_faults(rows: Sequence[TableRow], seconds: Sequence[DriveSecond]) -> list[TableRow]:
     """The planted faults; `seconds` of the same length says where the car was. Start and end: first and last sample."""
     planted = []
     for kind, rule in RULES.items():
         hit = [number for number, second in enumerate(seconds) if second.fault == kind]
         some = [rows[number] for number in hit]
-        fault: dict[str, Any] = {"kind": kind, "rule": rule, "rows": len(some), "cells": _cells(some)}
+        fault: dict[str, Any] = {"kind": kind, "rule": rule, "rows": len(some), "cells": _list_cells(some)}
         fault |= {"start": some[0]["timestamp"], "end": some[-1]["timestamp"]}
         for axis in POSITION:
-            values = [round(_position(seconds[number])[axis], POSITION[axis]) for number in hit]
+            values = [round(_compute_position(seconds[number])[axis], POSITION[axis]) for number in hit]
             fault[axis] = [min(values), max(values)]
         planted.append(
-            fault | {f"mean_{name}": mean([row[name] for row in some]) for name in ("ss_rsrp_dbm", "ss_sinr_db")}
+            fault
+            | {f"mean_{name}": compute_mean([row[name] for row in some]) for name in ("ss_rsrp_dbm", "ss_sinr_db")}
         )
     return planted
 
 
-def _ping_pongs(rows: Sequence[Row]) -> list[Row]:
+def _find_ping_pongs(rows: Sequence[TableRow]) -> list[TableRow]:
     """Each return: when, from which cell, back to which."""
     moves = [
         (number, rows[number - 1]["cell"], rows[number]["cell"])
@@ -209,18 +211,22 @@ def _ping_pongs(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _tunnel(seed: int) -> tuple[int, int]:
+def _draw_tunnel(seed: int) -> tuple[int, int]:
     """First second without a position, and the first with one again."""
     rng = Random(f"gps-{seed}")
     start = rng.randrange(600, SECONDS - 600)
     return start, start + rng.randrange(*TUNNEL)
 
 
-def _ticks(seed: int) -> list[int]:
-    start, end = _tunnel(seed)
+def _list_ticks(seed: int) -> list[int]:
+    start, end = _draw_tunnel(seed)
     return [tick for tick in range(SECONDS) if not start <= tick < end]
 
 
-def _near(ticks: Sequence[int], second: float) -> bool:
+def _format_tick(tick: int) -> str:
+    return format_time(add_seconds(HOUR, tick + GPS_LATE), "milliseconds")
+
+
+def _has_near_tick(ticks: Sequence[int], second: float) -> bool:
     place = bisect_left(ticks, second)
     return any(abs(tick - second) <= 1 for tick in ticks[max(place - 1, 0) : place + 1])

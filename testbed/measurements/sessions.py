@@ -20,19 +20,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from testbed.measurements.values import (
-    CELLS,
-    HOUR,
-    Row,
-    Table,
-    after,
-    mean,
-    percent,
-    percentile,
-    present,
-    rounded,
-    stamp,
-)
+from testbed.measurements.arithmetic import compute_mean, compute_percent, compute_percentile, list_present
+from testbed.measurements.tables import CELLS, HOUR, MeasurementTable, TableRow, add_seconds, format_time, round_rows
 
 COLUMNS = {"timestamp": 0, "ue": 0, "event": 0, "cell": 0, "pdu_session_id": 0, "snssai": 0, "dnn": 0, "five_qi": 0,
            "setup_ms": 1, "cause": 0, "duration_s": 1, "dl_bytes": 0, "ul_bytes": 0}  # fmt: skip
@@ -43,7 +32,7 @@ FLAPS, FLAP_SECONDS = 24, (30.0, 45.0)
 
 
 @dataclass(frozen=True)
-class Flow:
+class QosFlow:
     """What a session is for, by its main QoS flow."""
 
     dnn: str
@@ -55,25 +44,25 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class Kind:
+class UeKind:
     """How many UEs of a kind there are, their slice, and the flows that they choose from."""
 
     count: int
     snssai: str
-    flows: tuple[Flow, ...]
+    flows: tuple[QosFlow, ...]
 
 
-BROWSING, STREAMING = Flow("internet", 9, (2e4, 6e5), 0.1), Flow("internet", 6, (2e5, 9e5), 0.02)
-VOICE, SIGNALLING = Flow("ims", 1, (2.5e3, 4e3), 1.0), Flow("ims", 5, (50, 400), 1.0)
+BROWSING, STREAMING = QosFlow("internet", 9, (2e4, 6e5), 0.1), QosFlow("internet", 6, (2e5, 9e5), 0.02)
+VOICE, SIGNALLING = QosFlow("ims", 1, (2.5e3, 4e3), 1.0), QosFlow("ims", 5, (50, 400), 1.0)
 KINDS = {
-    "phone": Kind(20, "1-000001", (BROWSING, BROWSING, STREAMING, VOICE, SIGNALLING)),
-    "robot": Kind(8, "2-000001", (Flow("factory", 82, (2e3, 4e3), 1.0),)),
-    "meter": Kind(12, "3-000001", (Flow("metering", 9, (5, 50), 6.0),)),
+    "phone": UeKind(20, "1-000001", (BROWSING, BROWSING, STREAMING, VOICE, SIGNALLING)),
+    "robot": UeKind(8, "2-000001", (QosFlow("factory", 82, (2e3, 4e3), 1.0),)),
+    "meter": UeKind(12, "3-000001", (QosFlow("metering", 9, (5, 50), 6.0),)),
 }
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlantedEvents:
     """What is planted: whose sessions, and when (seconds)."""
 
     slow: float
@@ -82,22 +71,24 @@ class Plan:
     flaps_from: float
 
 
-def sessions(seed: int) -> Table:
+def build_sessions(seed: int) -> MeasurementTable:
     rng = Random(f"sessions-{seed}")
     ues = [(f"{name}{number:02d}", kind) for name, kind in KINDS.items() for number in range(1, kind.count + 1)]
     flapping = rng.choice([ue for ue, _ in ues if ue.startswith("phone")])
-    plan = Plan(60.0 * rng.randrange(20, 90), 60.0 * rng.randrange(20, 90), flapping, 60.0 * rng.randrange(20, 80))
-    events = [event for ue, kind in ues for event in _life(rng, ue, kind, plan)]
+    plan = PlantedEvents(
+        60.0 * rng.randrange(20, 90), 60.0 * rng.randrange(20, 90), flapping, 60.0 * rng.randrange(20, 80)
+    )
+    events = [event for ue, kind in ues for event in _simulate_ue(rng, ue, kind, plan)]
     events.sort(key=lambda event: (event["second"], event["ue"]))
-    empty: Row = dict.fromkeys(COLUMNS)
-    rows = rounded(COLUMNS, [empty | event | {"timestamp": _stamp(event["second"])} for event in events])
-    return Table(COLUMNS, rows, {"planted": _planted(rows, plan), **_facts(rows)})
+    empty: TableRow = dict.fromkeys(COLUMNS)
+    rows = round_rows(COLUMNS, [empty | event | {"timestamp": _format_second(event["second"])} for event in events])
+    return MeasurementTable(COLUMNS, rows, {"planted": _describe_planted(rows, plan), **_compute_facts(rows)})
 
 
-def _life(rng: Random, ue: str, kind: Kind, plan: Plan) -> list[Row]:
+def _simulate_ue(rng: Random, ue: str, kind: UeKind, plan: PlantedEvents) -> list[TableRow]:
     """The UE's events in order; times are seconds, whole milliseconds apart or equal."""
     cell, second = rng.choice(CELLS), rng.uniform(1, 300)
-    events: list[Row] = []
+    events: list[TableRow] = []
 
     def happens(event: str, **values: Any) -> None:
         events.append({"second": second, "ue": ue, "event": event, "cell": cell, **values})
@@ -115,7 +106,7 @@ def _life(rng: Random, ue: str, kind: Kind, plan: Plan) -> list[Row]:
             flaps = 0
         happens("CM-CONNECTED")
         second += 0.05
-        flow, setup = rng.choice(kind.flows), rng.uniform(*_setup(kind, second, plan))
+        flow, setup = rng.choice(kind.flows), rng.uniform(*_get_setup_range(kind, second, plan))
         session = {
             "pdu_session_id": rng.randrange(1, 4),
             "snssai": kind.snssai,
@@ -123,7 +114,7 @@ def _life(rng: Random, ue: str, kind: Kind, plan: Plan) -> list[Row]:
             "five_qi": flow.five_qi,
         }
         second += setup / 1000
-        if _short_of_resources(kind, second, plan) and rng.random() < REJECTED_SHARE:
+        if _is_short_of_resources(kind, second, plan) and rng.random() < REJECTED_SHARE:
             happens("PDU-SESSION-REJECTED", **session, setup_ms=setup, cause=NO_RESOURCES)
             second += 1
         else:
@@ -141,33 +132,35 @@ def _life(rng: Random, ue: str, kind: Kind, plan: Plan) -> list[Row]:
     return events
 
 
-def _setup(kind: Kind, second: float, plan: Plan) -> tuple[float, float]:
+def _get_setup_range(kind: UeKind, second: float, plan: PlantedEvents) -> tuple[float, float]:
     slow = kind is KINDS["phone"] and plan.slow <= second < plan.slow + SLOW_SECONDS
     return SLOW_MS if slow else SETUP_MS
 
 
-def _short_of_resources(kind: Kind, second: float, plan: Plan) -> bool:
+def _is_short_of_resources(kind: UeKind, second: float, plan: PlantedEvents) -> bool:
     return kind is KINDS["meter"] and plan.rejected <= second < plan.rejected + REJECTED_SECONDS
 
 
-def _stamp(second: float) -> str:
-    return stamp(after(HOUR, second), "milliseconds")
+def _format_second(second: float) -> str:
+    return format_time(add_seconds(HOUR, second), "milliseconds")
 
 
-def _planted(rows: Sequence[Row], plan: Plan) -> list[Row]:
+def _describe_planted(rows: Sequence[TableRow], plan: PlantedEvents) -> list[TableRow]:
     slow = [row for row in rows if (row["setup_ms"] or 0) > 400]
     rejected = [row for row in rows if row["event"] == "PDU-SESSION-REJECTED"]
     leaves = [row for row in rows if row["event"] == "RM-DEREGISTERED" and row["ue"] == plan.flapping]
     return [
-        _event("slow_setup", slow, "setup_ms > 400", snssai=KINDS["phone"].snssai, metric="setup_ms"),
-        _event("rejections", rejected, f"cause == {NO_RESOURCES}", snssai=KINDS["meter"].snssai, metric="cause"),
-        _event(
+        _describe_event("slow_setup", slow, "setup_ms > 400", snssai=KINDS["phone"].snssai, metric="setup_ms"),
+        _describe_event(
+            "rejections", rejected, f"cause == {NO_RESOURCES}", snssai=KINDS["meter"].snssai, metric="cause"
+        ),
+        _describe_event(
             "flapping_ue", leaves[:FLAPS], "more than 10 RM-DEREGISTERED of one UE", ue=plan.flapping, metric="event"
         ),
     ]
 
 
-def _event(kind: str, rows: Sequence[Row], rule: str, **where: str) -> Row:
+def _describe_event(kind: str, rows: Sequence[TableRow], rule: str, **where: str) -> TableRow:
     """Start and end: the first and the last row."""
     return {
         "kind": kind,
@@ -179,39 +172,39 @@ def _event(kind: str, rows: Sequence[Row], rule: str, **where: str) -> Row:
     }
 
 
-def _facts(rows: Sequence[Row]) -> Row:
+def _compute_facts(rows: Sequence[TableRow]) -> TableRow:
     last = {row["ue"]: row["event"] for row in rows if row["event"].startswith("RM-")}
     names = sorted({row["event"] for row in rows})
     return {
         "events": {name: sum(row["event"] == name for row in rows) for name in names},
         "registered_at_end": sum(event == "RM-REGISTERED" for event in last.values()),
         "registered_at_end_rule": "UEs whose last RM event is RM-REGISTERED.",
-        "by_snssai": _by("snssai", rows),
-        "by_five_qi": _by("five_qi", rows),
+        "by_snssai": _group_by("snssai", rows),
+        "by_five_qi": _group_by("five_qi", rows),
     }
 
 
-def _by(column: str, rows: Sequence[Row]) -> dict[str, Row]:
-    groups: dict[Any, list[Row]] = {}
+def _group_by(column: str, rows: Sequence[TableRow]) -> dict[str, TableRow]:
+    groups: dict[Any, list[TableRow]] = {}
     for row in rows:
         if row[column] is not None:
             groups.setdefault(row[column], []).append(row)
-    return {str(value): _figures(group) for value, group in sorted(groups.items())}
+    return {str(value): _compute_figures(group) for value, group in sorted(groups.items())}
 
 
-def _figures(rows: Iterable[Row]) -> Row:
+def _compute_figures(rows: Iterable[TableRow]) -> TableRow:
     """Setup times are those of established sessions, the percentile with linear interpolation."""
     rows = list(rows)
     established = [row for row in rows if row["event"] == "PDU-SESSION-ESTABLISHED"]
     rejected = sum(row["event"] == "PDU-SESSION-REJECTED" for row in rows)
-    setups = present(established, "setup_ms")
+    setups = list_present(established, "setup_ms")
     return {
         "established": len(established),
         "rejected": rejected,
-        "success_pct": percent(len(established), len(established) + rejected),
-        "mean_setup_ms": mean(setups),
-        "p95_setup_ms": percentile(setups, 0.95),
-        "dl_bytes": sum(present(rows, "dl_bytes")),
-        "ul_bytes": sum(present(rows, "ul_bytes")),
-        "mean_duration_s": mean(present(rows, "duration_s")),
+        "success_pct": compute_percent(len(established), len(established) + rejected),
+        "mean_setup_ms": compute_mean(setups),
+        "p95_setup_ms": compute_percentile(setups, 0.95),
+        "dl_bytes": sum(list_present(rows, "dl_bytes")),
+        "ul_bytes": sum(list_present(rows, "ul_bytes")),
+        "mean_duration_s": compute_mean(list_present(rows, "duration_s")),
     }

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 
-from testbed.measurements.values import MONDAY, Row, Table, clamp, curve, mean, noise, percent, rounded, stamp
+from testbed.measurements.arithmetic import clamp, compute_mean, compute_percent, draw_noise, interpolate
+from testbed.measurements.tables import MONDAY, MeasurementTable, TableRow, format_time, round_rows
 
 METRICS = {"latency_ms": 2, "packet_loss_pct": 5, "dl_throughput_mbps": 3, "availability_pct": 4}
 AT_MOST = ("latency_ms", "packet_loss_pct")
@@ -29,7 +30,7 @@ RULE = "latency_ms or packet_loss_pct above, or dl_throughput_mbps or availabili
 
 
 @dataclass(frozen=True)
-class Slice:
+class NetworkSlice:
     """Targets of the agreement, and what is planted: a metric, its value, for how many hours."""
 
     snssai: str
@@ -41,73 +42,73 @@ class Slice:
 
 
 SLICES = {
-    "eMBB": Slice("1-000001", 1800,
+    "eMBB": NetworkSlice("1-000001", 1800,
                   {"latency_ms": 50.0, "packet_loss_pct": 0.5, "dl_throughput_mbps": 25.0, "availability_pct": 99.5},
                   "dl_throughput_mbps", (9.0, 18.0), 5),
-    "URLLC": Slice("2-000001", 60,
+    "URLLC": NetworkSlice("2-000001", 60,
                    {"latency_ms": 10.0, "packet_loss_pct": 0.01, "dl_throughput_mbps": 2.0, "availability_pct": 99.99},
                    "latency_ms", (13.0, 25.0), 6),
-    "mMTC": Slice("3-000001", 9000,
+    "mMTC": NetworkSlice("3-000001", 9000,
                   {"latency_ms": 1000.0, "packet_loss_pct": 1.0, "dl_throughput_mbps": 0.05, "availability_pct": 99.0},
                   "availability_pct", (90.0, 97.0), 3),
 }  # fmt: skip
 
 
-def slices(seed: int) -> Table:
+def build_slices(seed: int) -> MeasurementTable:
     rng = Random(f"slices-{seed}")
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     starts = {name: rng.randrange(8, HOURS - 12) for name in SLICES}
     for hour in range(HOURS):
         for name, one in SLICES.items():
-            row = _row(rng, name, one, hour)
+            row = _simulate_hour(rng, name, one, hour)
             if starts[name] <= hour < starts[name] + one.hours:
                 row[one.metric] = rng.uniform(*one.violated)
             rows.append(row)
-    rows = rounded(COLUMNS, rows)
+    rows = round_rows(COLUMNS, rows)
     planted = []
     for name, one in SLICES.items():
-        hit = [row[one.metric] for row in rows if row["slice"] == name and _violates(row, one.metric)]
+        hit = [row[one.metric] for row in rows if row["slice"] == name and _is_violated(row, one.metric)]
         planted.append({
-            "kind": "sla_violation", "slice": name, "metric": one.metric, "start": _stamp(starts[name]),
-            "end": _stamp(starts[name] + one.hours), "hours": one.hours, "target": one.targets[one.metric],
-            "mean": mean(hit), "rule": RULE,
+            "kind": "sla_violation", "slice": name, "metric": one.metric, "start": _format_hour(starts[name]),
+            "end": _format_hour(starts[name] + one.hours), "hours": one.hours, "target": one.targets[one.metric],
+            "mean": compute_mean(hit), "rule": RULE,
         })  # fmt: skip
-    figures = {name: _figures([row for row in rows if row["slice"] == name]) for name in SLICES}
-    return Table(COLUMNS, rows, {"planted": planted, "slices": figures})
+    figures = {name: _compute_figures([row for row in rows if row["slice"] == name]) for name in SLICES}
+    return MeasurementTable(COLUMNS, rows, {"planted": planted, "slices": figures})
 
 
-def _row(rng: Random, name: str, one: Slice, hour: int) -> Row:
+def _simulate_hour(rng: Random, name: str, one: NetworkSlice, hour: int) -> TableRow:
     """An hour within the agreement: load takes up to two thirds of the room there is."""
-    load = clamp(curve(DAY, hour % 24) + noise(rng, 0.04), 0.05, 1.0)
-    row: Row = {
-        "timestamp": _stamp(hour),
+    load = clamp(interpolate(DAY, hour % 24) + draw_noise(rng, 0.04), 0.05, 1.0)
+    row: TableRow = {
+        "timestamp": _format_hour(hour),
         "slice": name,
         "snssai": one.snssai,
         "ues": round(one.ues * (0.5 + load / 2)),
     }
     row |= {f"sla_{metric}": target for metric, target in one.targets.items()}
-    row["latency_ms"] = one.targets["latency_ms"] * (0.35 + 0.4 * load + noise(rng, 0.03))
+    row["latency_ms"] = one.targets["latency_ms"] * (0.35 + 0.4 * load + draw_noise(rng, 0.03))
     row["packet_loss_pct"] = one.targets["packet_loss_pct"] * (0.1 + 0.5 * load * rng.random())
-    row["dl_throughput_mbps"] = one.targets["dl_throughput_mbps"] * (2.2 - 0.9 * load + noise(rng, 0.05))
+    row["dl_throughput_mbps"] = one.targets["dl_throughput_mbps"] * (2.2 - 0.9 * load + draw_noise(rng, 0.05))
     row["availability_pct"] = 100 - (100 - one.targets["availability_pct"]) * 0.5 * rng.random()
     return row
 
 
-def _stamp(hour: int) -> str:
-    return stamp(MONDAY + timedelta(hours=hour))
+def _format_hour(hour: int) -> str:
+    return format_time(MONDAY + timedelta(hours=hour))
 
 
-def _violates(row: Row, metric: str) -> bool:
+def _is_violated(row: TableRow, metric: str) -> bool:
     over = row[metric] - row[f"sla_{metric}"]
     return bool(over > 0 if metric in AT_MOST else over < 0)
 
 
-def _figures(rows: Sequence[Row]) -> Row:
-    broken = [row for row in rows if any(_violates(row, metric) for metric in METRICS)]
+def _compute_figures(rows: Sequence[TableRow]) -> TableRow:
+    broken = [row for row in rows if any(_is_violated(row, metric) for metric in METRICS)]
     return {
         "hours": len(rows),
         "hours_in_violation": len(broken),
-        "compliance_pct": percent(len(rows) - len(broken), len(rows)),
-        "violations": {metric: sum(_violates(row, metric) for row in rows) for metric in METRICS},
-        **{f"mean_{metric}": mean([row[metric] for row in rows]) for metric in METRICS},
+        "compliance_pct": compute_percent(len(rows) - len(broken), len(rows)),
+        "violations": {metric: sum(_is_violated(row, metric) for row in rows) for metric in METRICS},
+        **{f"mean_{metric}": compute_mean([row[metric] for row in rows]) for metric in METRICS},
     }

@@ -12,15 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from testbed.internet.bgp import AS_SEQUENCE, AS_SET, Attributes, sequence, update
-from testbed.internet.mrt_writer import Session, bgp4mp_message, bgp4mp_state_change, peer_index_table, rib
+from testbed.internet.bgp import AS_SEQUENCE, AS_SET, PathAttributes, encode_update, make_as_path
+from testbed.internet.mrt_writer import (
+    BgpSession,
+    encode_message,
+    encode_peer_index_table,
+    encode_rib,
+    encode_state_change,
+)
 from tests.support.clones import ROOT
 
 PATH = ROOT / "testbed" / "shims"
 START = 1709625600  # 2024-03-05 08:00:00 UTC
-AMS = Session(3333, "192.0.2.1", 12654, "192.0.2.254")
-LON = Session(65551, "2001:db8::1", 12654, "2001:db8::fe")
-SIN = Session(18106, "198.51.100.1", 6447, "198.51.100.254")
+AMS = BgpSession(3333, "192.0.2.1", 12654, "192.0.2.254")
+LON = BgpSession(65551, "2001:db8::1", 12654, "2001:db8::fe")
+SIN = BgpSession(18106, "198.51.100.1", 6447, "198.51.100.254")
 
 Row = tuple[str, str, str, str, int, int]
 """path, project, type, collector, filetime, timespan"""
@@ -35,29 +41,29 @@ def imported(name: str) -> Any:
         sys.path.remove(str(PATH))
 
 
-def routes(*asns: int, next_hop: str = "192.0.2.1", communities: Sequence[tuple[int, int]] = ()) -> Attributes:
-    return Attributes(sequence(*asns), next_hop, communities=tuple(communities))
+def routes(*asns: int, next_hop: str = "192.0.2.1", communities: Sequence[tuple[int, int]] = ()) -> PathAttributes:
+    return PathAttributes(make_as_path(*asns), next_hop, communities=tuple(communities))
 
 
 V6 = routes(65551, 64500, next_hop="2001:db8::1")
 FAR = routes(18106, 4637, next_hop="198.51.100.1")
-AGGREGATE = Attributes(((AS_SEQUENCE, (3333,)), (AS_SET, (64500, 64501))), "192.0.2.1", communities=((65000, 666),))
+AGGREGATE = PathAttributes(((AS_SEQUENCE, (3333,)), (AS_SET, (64500, 64501))), "192.0.2.1", communities=((65000, 666),))
 RIB = [
-    peer_index_table(START, "192.0.2.254", [AMS, LON]),
-    rib(START, 0, "203.0.113.0/24", [(0, START - 500, routes(3333, 1299, 64496, communities=[(1299, 100)]))]),
-    rib(START, 1, "2001:db8:100::/40", [(1, START - 900, V6)]),
+    encode_peer_index_table(START, "192.0.2.254", [AMS, LON]),
+    encode_rib(START, 0, "203.0.113.0/24", [(0, START - 500, routes(3333, 1299, 64496, communities=[(1299, 100)]))]),
+    encode_rib(START, 1, "2001:db8:100::/40", [(1, START - 900, V6)]),
 ]
 FIRST = [
-    bgp4mp_message(START + 1, AMS, update(["203.0.113.0/25", "203.0.113.128/25"], attributes=AGGREGATE)),
-    bgp4mp_message(START + 2.5, LON, update(["2001:db8:100::/48"], ["2001:db8:200::/48"], V6), extended=True),
-    bgp4mp_state_change(START + 3, AMS, 6, 1),
+    encode_message(START + 1, AMS, encode_update(["203.0.113.0/25", "203.0.113.128/25"], attributes=AGGREGATE)),
+    encode_message(START + 2.5, LON, encode_update(["2001:db8:100::/48"], ["2001:db8:200::/48"], V6), extended=True),
+    encode_state_change(START + 3, AMS, 6, 1),
 ]
-SECOND = [bgp4mp_message(START + 300, AMS, update(withdrawn=["203.0.113.0/25"]))]
+SECOND = [encode_message(START + 300, AMS, encode_update(withdrawn=["203.0.113.0/25"]))]
 SINGAPORE = [
-    bgp4mp_message(
-        START + 2, SIN, update(["198.51.100.0/24"], attributes=routes(18106, 4637, next_hop="198.51.100.1"))
+    encode_message(
+        START + 2, SIN, encode_update(["198.51.100.0/24"], attributes=routes(18106, 4637, next_hop="198.51.100.1"))
     ),
-    bgp4mp_message(START + 700, SIN, update(withdrawn=["198.51.100.0/24"])),
+    encode_message(START + 700, SIN, encode_update(withdrawn=["198.51.100.0/24"])),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from netllama.core.errors import StageError
 from netllama.core.files import sha256_file
 from testbed.internet.archive import write_archive
-from testbed.internet.scenarios import ROUTING, recorded
+from testbed.internet.scenarios import ROUTING, simulate_hour
 from tests.support.mrt_elements import Archive, Element, archived
 
 START, END = 1709625600, 1709629200
@@ -124,7 +124,7 @@ def test_every_element_is_of_a_peer_of_its_collector_and_looks_like_it(name: str
 
 @pytest.mark.parametrize("name", ["everyday", "peer_down", "mixed"])
 def test_tables_and_updates_together_are_the_state_at_the_end(name: str) -> None:
-    archive, recording = archived(name), recorded(name, 1)
+    archive, recording = archived(name), simulate_hour(name, 1)
     tables: dict[str, dict[str, Element]] = {feed.address: {} for feed in recording.world.feeds}
     for element in archive.ribs + archive.updates:
         table = tables[element.peer]

@@ -230,24 +230,24 @@ def test_headers_are_those_that_scapy_builds() -> None:
             )
             seq, ack, flags = draw.getrandbits(32), draw.getrandbits(32), draw.randrange(64)
             number, ttl = draw.getrandbits(16), draw.randrange(256)
-            transport = frames.tcp(source, target, ports, seq, ack, flags, 512, load, b"\2\4\5\xb4")
+            transport = frames.encode_tcp(source, target, ports, seq, ack, flags, 512, load, b"\2\4\5\xb4")
             theirs: Any = TCP(sport=ports[0], dport=ports[1], seq=seq, ack=ack, flags=flags, window=512)
             theirs.options = [("MSS", 1460)]
             network: Any = (
                 IP(src=source, dst=target, id=number, ttl=ttl, tos=tos, flags="DF") if "." in source else None
             )
             network = network or IPv6(src=source, dst=target, hlim=ttl, tc=tos)
-            packet = frames.ip(source, target, frames.TCP, transport, identification=number, ttl=ttl, tos=tos)
+            packet = frames.encode_ip(source, target, frames.TCP, transport, identification=number, ttl=ttl, tos=tos)
             assert packet == bytes(network / theirs / Raw(load))
-            datagram = frames.udp(source, target, ports, load)
-            packet = frames.ip(source, target, frames.UDP, datagram, identification=number, ttl=ttl, tos=tos)
+            datagram = frames.encode_udp(source, target, ports, load)
+            packet = frames.encode_ip(source, target, frames.UDP, datagram, identification=number, ttl=ttl, tos=tos)
             assert packet == bytes(network / UDP(sport=ports[0], dport=ports[1]) / Raw(load))
             kind = frames.IPV4 if "." in source else frames.IPV6
             tagged = bytes(Ether(src=macs[0], dst=macs[1]) / Dot1Q(vlan=300, prio=5) / network / Raw(load))
-            packet = frames.ip(source, target, network.copy().proto if kind == frames.IPV4 else network.nh, load)
-            made = frames.ethernet(*macs, tagged[18:], kind, (300, 5))
+            packet = frames.encode_ip(source, target, network.copy().proto if kind == frames.IPV4 else network.nh, load)
+            made = frames.encode_ethernet(*macs, tagged[18:], kind, (300, 5))
             assert made == tagged.ljust(60, b"\0")
-    assert frames.icmp(8, 0, b"\0\1\0\2", b"ping") == bytes(ICMP(type=8, id=1, seq=2) / Raw(b"ping"))
+    assert frames.encode_icmp(8, 0, b"\0\1\0\2", b"ping") == bytes(ICMP(type=8, id=1, seq=2) / Raw(b"ping"))
 
 
 # TCP
@@ -718,10 +718,10 @@ def test_scapy_builds_the_same_gtp_messages() -> None:
             / GTPPDUSessionContainer(type=int(uplink), QFI=9)
             / IP(user)
         )
-        container = gtpu.session_container(uplink, 9)
-        assert gtpu.message(gtpu.G_PDU, 0xABCD, user, container=container) == bytes(theirs)
-    assert gtpu.message(gtpu.END_MARKER, 77, b"") == bytes(GTP_U_Header(teid=77, gtp_type=254))
-    assert gtpu.message(gtpu.ECHO_REQUEST, 0, b"", 300) == bytes(GTP_U_Header(gtp_type=1, S=1, seq=300))
+        container = gtpu.encode_session_container(uplink, 9)
+        assert gtpu.encode_message(gtpu.G_PDU, 0xABCD, user, container=container) == bytes(theirs)
+    assert gtpu.encode_message(gtpu.END_MARKER, 77, b"") == bytes(GTP_U_Header(teid=77, gtp_type=254))
+    assert gtpu.encode_message(gtpu.ECHO_REQUEST, 0, b"", 300) == bytes(GTP_U_Header(gtp_type=1, S=1, seq=300))
 
 
 # N2 and N4

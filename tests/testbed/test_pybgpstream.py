@@ -12,8 +12,14 @@ from typing import Any
 
 import pytest
 
-from testbed.internet.bgp import AS_CONFED_SEQUENCE, AS_CONFED_SET, AS_SEQUENCE, AS_SET, Attributes, update
-from testbed.internet.mrt_writer import Session, bgp4mp_message, bgp4mp_state_change, peer_index_table, rib
+from testbed.internet.bgp import AS_CONFED_SEQUENCE, AS_CONFED_SET, AS_SEQUENCE, AS_SET, PathAttributes, encode_update
+from testbed.internet.mrt_writer import (
+    BgpSession,
+    encode_message,
+    encode_peer_index_table,
+    encode_rib,
+    encode_state_change,
+)
 from tests.support.stream_replay import (
     AMS,
     FIRST,
@@ -123,13 +129,13 @@ def test_withdrawals_of_a_message_come_before_its_announcements_and_records_in_t
     ],
 )
 def test_as_path_text_of_every_kind_of_segment(tmp_path: Path, segments: Any, text: str) -> None:
-    message = update(["192.0.2.0/24"], attributes=Attributes(segments, "192.0.2.1"))
-    (elem,) = from_file(write_dump(tmp_path / "u", [bgp4mp_message(START, AMS, message)]))
+    message = encode_update(["192.0.2.0/24"], attributes=PathAttributes(segments, "192.0.2.1"))
+    (elem,) = from_file(write_dump(tmp_path / "u", [encode_message(START, AMS, message)]))
     assert elem.fields["as-path"] == text
 
 
 def test_every_peer_state_has_its_name(tmp_path: Path) -> None:
-    changes = [bgp4mp_state_change(START + state, AMS, state, state % 8 + 1) for state in range(1, 9)]
+    changes = [encode_state_change(START + state, AMS, state, state % 8 + 1) for state in range(1, 9)]
     elems = list(from_file(write_dump(tmp_path / "u", changes)))
     names = ["IDLE", "CONNECT", "ACTIVE", "OPENSENT", "OPENCONFIRM", "ESTABLISHED", "CLEARING", "DELETED"]
     assert [elem.fields["old-state"] for elem in elems] == names
@@ -464,8 +470,8 @@ def test_the_rib_period_filter_drops_ribs_that_follow_too_soon(tmp_path: Path, m
     for hour in range(3):
         begin = START + 3600 * hour
         table = [
-            peer_index_table(begin, "192.0.2.254", [AMS]),
-            rib(begin, 0, "192.0.2.0/24", [(0, begin, routes(3333))]),
+            encode_peer_index_table(begin, "192.0.2.254", [AMS]),
+            encode_rib(begin, 0, "192.0.2.0/24", [(0, begin, routes(3333))]),
         ]
         write_dump(tmp_path / f"rib{hour}", table)
         rows.append((f"rib{hour}", "ris", "ribs", "rrc00", begin, 120))
@@ -478,7 +484,7 @@ def test_the_rib_period_filter_drops_ribs_that_follow_too_soon(tmp_path: Path, m
 
 def test_at_the_same_second_ribs_come_before_updates_of_any_collector(replay: Path) -> None:
     path = replay / "archive"
-    at_start = [bgp4mp_message(START, LON, update(withdrawn=["2001:db8::/32"]))]
+    at_start = [encode_message(START, LON, encode_update(withdrawn=["2001:db8::/32"]))]
     write_dump(path / "mrt" / "rrc00" / "updates.0800.gz", at_start + FIRST)
     write_dump(path / "mrt" / "route-views.sg" / "updates.0800.bz2", at_start)
     kinds = [elem.type for elem in whole() if elem.time == START]
@@ -490,7 +496,7 @@ def test_at_the_same_second_the_dump_that_came_to_it_last_comes_first(
 ) -> None:
     rows = []
     for name, seconds in (("rrc00", (1, 5)), ("rrc01", (2, 5)), ("rrc03", (3, 5))):
-        gone = [bgp4mp_message(START + second, AMS, update(withdrawn=["192.0.2.0/24"])) for second in seconds]
+        gone = [encode_message(START + second, AMS, encode_update(withdrawn=["192.0.2.0/24"])) for second in seconds]
         write_dump(tmp_path / name, gone)
         rows.append((name, "ris", "updates", name, START, 300))
     monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(configured(tmp_path, write_index(tmp_path, rows))))
@@ -499,9 +505,9 @@ def test_at_the_same_second_the_dump_that_came_to_it_last_comes_first(
 
 
 def test_peers_of_a_rib_are_looked_up_by_their_index(tmp_path: Path) -> None:
-    many = [Session(100 + number, f"10.0.0.{number}", 1, "10.0.1.1") for number in range(200)]
+    many = [BgpSession(100 + number, f"10.0.0.{number}", 1, "10.0.1.1") for number in range(200)]
     entries = [(number, START, routes(100 + number)) for number in (199, 0, 17)]
-    dump = [peer_index_table(START, "10.0.1.1", many), rib(START, 0, "0.0.0.0/0", entries)]
+    dump = [encode_peer_index_table(START, "10.0.1.1", many), encode_rib(START, 0, "0.0.0.0/0", entries)]
     elems = list(from_file(write_dump(tmp_path / "r", dump), "rib-file"))
     assert [(elem.peer_asn, elem.peer_address) for elem in elems] == [
         (299, "10.0.0.199"), (100, "10.0.0.0"), (117, "10.0.0.17"),

@@ -11,8 +11,8 @@ from tests.support.stream_replay import START, configured, events, imported, mis
 
 pybgpstream = imported("pybgpstream")
 filters = imported("_pybgpstream.filters")
-language = imported("_pybgpstream.language")
-regex = imported("_pybgpstream.regex")
+language = imported("_pybgpstream.filter_language")
+regex = imported("_pybgpstream.as_path_regex")
 
 ALL = 10  # elements of the small archive: 2 R, 4 A, 3 W, 1 S
 

@@ -11,8 +11,15 @@ from typing import Any
 
 import pytest
 
-from testbed.internet.bgp import AS_CONFED_SEQUENCE, AS_SEQUENCE, AS_SET, Attributes, path_attributes, update
-from testbed.internet.mrt_writer import Session, bgp4mp_message
+from testbed.internet.bgp import (
+    AS_CONFED_SEQUENCE,
+    AS_SEQUENCE,
+    AS_SET,
+    PathAttributes,
+    encode_attributes,
+    encode_update,
+)
+from testbed.internet.mrt_writer import BgpSession, encode_message
 from tests.support.stream_replay import (
     AMS,
     FIRST,
@@ -33,7 +40,7 @@ from tests.support.stream_replay import (
 
 pybgpstream = imported("pybgpstream")
 broker = imported("_pybgpstream.broker")
-decoding = imported("_pybgpstream.routes")
+decoding = imported("_pybgpstream.attribute_decoder")
 
 UPDATES = [FIRST[0], FIRST[1], FIRST[2]]
 
@@ -179,8 +186,8 @@ def test_a_dump_that_is_cut_short_ends_in_a_corrupted_record(tmp_path: Path, cap
     rng = random.Random("cut")
     noise = []
     for asn in range(1, 9999):
-        message = update([f"10.{rng.randrange(256)}.0.0/16"], attributes=routes(3333, asn))
-        noise.append(bgp4mp_message(START, AMS, message))
+        message = encode_update([f"10.{rng.randrange(256)}.0.0/16"], attributes=routes(3333, asn))
+        noise.append(encode_message(START, AMS, message))
     noise *= 3  # more than one block of bzip2
     path = write_dump(tmp_path / f"u{suffix}", noise)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
@@ -307,7 +314,7 @@ def test_dumps_of_many_collectors_are_merged_by_second(tmp_path: Path, monkeypat
             begin = START + 300 * part
             seconds = sorted(rng.randrange(300) for _ in range(40))
             times += [begin + second for second in seconds]
-            dump = [bgp4mp_message(begin + s, SIN, update(withdrawn=["198.51.100.0/24"])) for s in seconds]
+            dump = [encode_message(begin + s, SIN, encode_update(withdrawn=["198.51.100.0/24"])) for s in seconds]
             name = f"rrc{number:02d}"
             write_dump(tmp_path / f"{name}.{part}.gz", dump)
             rows.append((f"{name}.{part}.gz", "ris", "updates", name, begin, 300))
@@ -375,7 +382,7 @@ def test_two_octet_state_changes_and_other_messages_are_read(tmp_path: Path) -> 
     head = struct.pack(">HHHH", 3333, 12654, 0, 1) + bytes([192, 0, 2, 1, 192, 0, 2, 254])
     change = struct.pack(">IHHI", START, 16, 0, len(head) + 4) + head + struct.pack(">HH", 3, 4)
     keepalive = b"\xff" * 16 + struct.pack(">HB", 19, 4)
-    stream = single(write_dump(tmp_path / "u", [change, bgp4mp_message(START, AMS, keepalive)]))
+    stream = single(write_dump(tmp_path / "u", [change, encode_message(START, AMS, keepalive)]))
     found = [[elem.fields for elem in record] for record in stream.records()]
     assert found == [[{"old-state": "ACTIVE", "new-state": "OPENSENT"}], []]
 
@@ -384,7 +391,7 @@ def test_one_message_may_withdraw_from_both_families(tmp_path: Path) -> None:
     unreach = b"\x80\x0f\x04\x00\x02\x01\x00"  # MP_UNREACH_NLRI of ::/0
     body = b"\x00\x04\x18\xcb\x00\x71" + struct.pack(">H", len(unreach)) + unreach
     message = b"\xff" * 16 + struct.pack(">HB", 19 + len(body), 2) + body
-    elems = list(single(write_dump(tmp_path / "u", [bgp4mp_message(START, AMS, message)])))
+    elems = list(single(write_dump(tmp_path / "u", [encode_message(START, AMS, message)])))
     assert [(elem.type, elem.fields) for elem in elems] == [
         ("W", {"prefix": "203.0.113.0/24"}), ("W", {"prefix": "::/0"}),
     ]  # fmt: skip
@@ -397,10 +404,10 @@ def test_a_record_longer_than_the_librarys_buffer_is_corrupted(tmp_path: Path) -
 
 
 def test_ipv6_rib_entries_may_carry_the_full_attribute_and_a_link_local_next_hop(tmp_path: Path) -> None:
-    attributes = Attributes(((AS_SEQUENCE, (65551,)),), "2001:db8::1")
+    attributes = PathAttributes(((AS_SEQUENCE, (65551,)),), "2001:db8::1")
     both = b"\x20" + bytes.fromhex("20010db8000000000000000000000001") + bytes.fromhex("fe80" + "00" * 13 + "01")
     full = b"\x80\x0e" + bytes([3 + len(both) + 1]) + b"\0\x02\x01" + both + b"\0"
-    short = path_attributes(attributes, abbreviated=True)
+    short = encode_attributes(attributes, abbreviated=True)
     plain = short[: short.index(b"\x80\x0e")]
     filters = imported("_pybgpstream.filters")
     decoder = decoding.Decoder(filters.ElementFilter(filters.Filters()))
@@ -413,8 +420,8 @@ def test_many_attributes_and_prefixes_do_not_fill_the_caches(monkeypatch: pytest
     monkeypatch.setattr(decoding, "_KEPT", 8)
     messages = []
     for n in range(500):
-        message = update([f"10.{n % 40}.0.0/16"], attributes=routes(3333, n % 50 + 1))
-        messages.append(bgp4mp_message(START, AMS, message))
+        message = encode_update([f"10.{n % 40}.0.0/16"], attributes=routes(3333, n % 50 + 1))
+        messages.append(encode_message(START, AMS, message))
     sizes: list[int] = []
     keep = decoding._keep
     monkeypatch.setattr(decoding, "_keep", lambda cache, *pair: keep(cache, *pair) or sizes.append(len(cache)))
@@ -428,12 +435,14 @@ def test_many_attributes_and_prefixes_do_not_fill_the_caches(monkeypatch: pytest
 def _many(count: int) -> list[bytes]:
     """`count` announcements, two a message, of many peers, prefixes and paths."""
     rng = random.Random("many")
-    peers = [Session(3000 + n, f"192.0.2.{n}", 12654, "192.0.2.254") for n in range(1, 30)]
+    peers = [BgpSession(3000 + n, f"192.0.2.{n}", 12654, "192.0.2.254") for n in range(1, 30)]
     found = []
     for number in range(count // 2):
         prefixes = [f"10.{rng.randrange(256)}.{rng.randrange(256)}.0/24" for _ in range(2)]
         attributes = routes(3333, 1299, rng.randrange(1, 4000), communities=[(1299, rng.randrange(100))])
-        found.append(bgp4mp_message(START + number // 100, rng.choice(peers), update(prefixes, attributes=attributes)))
+        found.append(
+            encode_message(START + number // 100, rng.choice(peers), encode_update(prefixes, attributes=attributes))
+        )
     return found
 
 
@@ -466,13 +475,15 @@ def test_memory_stays_flat_from_20000_to_100000_elements(tmp_path: Path) -> None
 
 def test_a_stream_opens_its_dumps_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened_now: list[int] = []
-    readers = imported("_pybgpstream.readers")
+    readers = imported("_pybgpstream.dump_reader")
     rows = []
     for part in range(6):
-        write_dump(tmp_path / f"{part}", [bgp4mp_message(START + 300 * part, LON, update(withdrawn=["2001:db8::/32"]))])
+        write_dump(
+            tmp_path / f"{part}", [encode_message(START + 300 * part, LON, encode_update(withdrawn=["2001:db8::/32"]))]
+        )
         rows.append((f"{part}", "ris", "updates", "rrc00", START + 300 * part, 300))
-    real = readers.mrt.open_dump
-    monkeypatch.setattr(readers.mrt, "open_dump", lambda path: opened_now.append(1) or real(path))
+    real = readers.mrt_reader.open_dump
+    monkeypatch.setattr(readers.mrt_reader, "open_dump", lambda path: opened_now.append(1) or real(path))
     monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(configured(tmp_path, write_index(tmp_path, rows))))
     counts = [len(opened_now) for _ in pybgpstream.BGPStream(START, START + 3600).records()]
     assert counts == [1, 2, 3, 4, 5, 6]
@@ -490,14 +501,14 @@ def test_what_the_encoders_write_is_what_a_script_reads(tmp_path: Path) -> None:
         family = rng.choice((4, 6))
         next_hop = str(_address(rng, family))
         communities = tuple((rng.randrange(65536), rng.randrange(65536)) for _ in range(rng.choice((0, 1, 2, 80))))
-        attributes = Attributes(
+        attributes = PathAttributes(
             tuple(segments), next_hop, rng.randrange(3), rng.choice((None, 7)), communities=communities
         )
         announced = [_network(rng, family) for _ in range(rng.randint(1, 5))]
         withdrawn = [_network(rng, family) for _ in range(rng.randint(0, 3))]
         session = LON if family == 6 else AMS
-        message = update(announced, withdrawn, attributes)
-        messages.append(bgp4mp_message(START + second + second / 1000, session, message, extended=True))
+        message = encode_update(announced, withdrawn, attributes)
+        messages.append(encode_message(START + second + second / 1000, session, message, extended=True))
         path = " ".join(
             brackets[kind][0] + brackets[kind][1].join(map(str, asns)) + brackets[kind][2] for kind, asns in segments
         )

@@ -13,25 +13,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from testbed.internet.archive import _gzip
+from testbed.internet.archive import _compress_gzip
 from testbed.internet.bgp import (
     AS_CONFED_SEQUENCE,
     AS_CONFED_SET,
     AS_SEQUENCE,
     AS_SET,
     MAX_MESSAGE,
-    Attributes,
-    sequence,
-    update,
+    PathAttributes,
+    encode_update,
+    make_as_path,
 )
 from testbed.internet.mrt_writer import (
     ESTABLISHED,
     IDLE,
-    Session,
-    bgp4mp_message,
-    bgp4mp_state_change,
-    peer_index_table,
-    rib,
+    BgpSession,
+    encode_message,
+    encode_peer_index_table,
+    encode_rib,
+    encode_state_change,
 )
 from testbed.internet.scenarios import ROUTING
 from tests.support.mrt_elements import Element, archived, read_elements
@@ -66,9 +66,9 @@ segments = st.lists(
 ).map(tuple)
 
 
-def attributes(version: int) -> st.SearchStrategy[Attributes]:
+def attributes(version: int) -> st.SearchStrategy[PathAttributes]:
     return st.builds(
-        Attributes,
+        PathAttributes,
         as_path=segments,
         next_hop=addresses(version),
         origin=st.integers(0, 2),
@@ -81,12 +81,12 @@ def attributes(version: int) -> st.SearchStrategy[Attributes]:
     )
 
 
-def sessions(version: int) -> st.SearchStrategy[Session]:
-    return st.builds(Session, asns, addresses(version), asns, addresses(version))
+def sessions(version: int) -> st.SearchStrategy[BgpSession]:
+    return st.builds(BgpSession, asns, addresses(version), asns, addresses(version))
 
 
 @st.composite
-def updates(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, Session, Attributes | None]], float]:
+def updates(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, BgpSession, PathAttributes | None]], float]:
     """(MRT record, what is in it: (A or W, prefix, session, attributes), time)."""
     version = draw(st.sampled_from([4, 6]))
     session, routes = draw(sessions(version)), draw(attributes(version))
@@ -95,7 +95,7 @@ def updates(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, Session, Attri
     microseconds = draw(st.integers(0, 999_999))
     extended = draw(st.booleans())
     time = START + microseconds / 1_000_000 if extended else START
-    record = bgp4mp_message(time, session, update(announced, withdrawn, routes), extended)
+    record = encode_message(time, session, encode_update(announced, withdrawn, routes), extended)
     inside = [("W", prefix, session, None) for prefix in withdrawn]
     return record, inside + [("A", prefix, session, routes) for prefix in announced], time
 
@@ -140,7 +140,7 @@ def shown(element: Any) -> tuple[Any, ...]:
     return (*who, prefix, fields["as-path"], ipaddress.ip_address(fields["next-hop"]), fields["communities"])
 
 
-def written(kind: str, time: float, session: Session, prefix: str, routes: Attributes | None) -> tuple[Any, ...]:
+def written(kind: str, time: float, session: BgpSession, prefix: str, routes: PathAttributes | None) -> tuple[Any, ...]:
     """The same of what went into the encoder."""
     who = (kind, time, session.peer_asn, ipaddress.ip_address(session.peer_address), ipaddress.ip_network(prefix))
     if routes is None:
@@ -168,13 +168,15 @@ def test_a_written_update_is_read_alike_by_both(
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from([4, 6]).flatmap(lambda version: st.tuples(st.just(version), attributes(version))))
 def test_the_attributes_that_no_stream_shows_are_read_by_mrtparse(
-    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[int, Attributes]
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[int, PathAttributes]
 ) -> None:
     version, routes = drawn
     path = tmp_path_factory.getbasetemp() / "attributes.mrt"
-    session = Session(1, "192.0.2.1", 2, "192.0.2.2") if version == 4 else Session(1, "2001:db8::1", 2, "2001:db8::2")
+    session = (
+        BgpSession(1, "192.0.2.1", 2, "192.0.2.2") if version == 4 else BgpSession(1, "2001:db8::1", 2, "2001:db8::2")
+    )
     prefix = "192.0.2.0/24" if version == 4 else "2001:db8::/32"
-    path.write_bytes(bgp4mp_message(START, session, update([prefix], [], routes)))
+    path.write_bytes(encode_message(START, session, encode_update([prefix], [], routes)))
     (element,) = read_elements(path)
     assert element.origin == ("IGP", "EGP", "INCOMPLETE")[routes.origin]
     assert (element.med, element.atomic) == (routes.med, routes.atomic_aggregate)
@@ -188,14 +190,14 @@ def test_the_attributes_that_no_stream_shows_are_read_by_mrtparse(
 def test_a_written_table_is_read_alike_by_both(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     version = data.draw(st.sampled_from([4, 6]))
     peers = data.draw(st.lists(sessions(4) | sessions(6), min_size=1, max_size=4))
-    records, inside = [peer_index_table(START, "192.0.2.9", peers)], []
+    records, inside = [encode_peer_index_table(START, "192.0.2.9", peers)], []
     for number, prefix in enumerate(data.draw(st.lists(prefixes(version), min_size=1, max_size=3, unique=True))):
         entries = data.draw(
             st.lists(
                 st.tuples(st.integers(0, len(peers) - 1), st.integers(1, START - 1), attributes(version)), max_size=3
             )
         )
-        records.append(rib(START, number, prefix, entries))
+        records.append(encode_rib(START, number, prefix, entries))
         inside += [written("R", START, peers[index], prefix, routes) for index, _, routes in entries]
     path = tmp_path_factory.getbasetemp() / "table.mrt"
     path.write_bytes(b"".join(records))
@@ -205,9 +207,9 @@ def test_a_written_table_is_read_alike_by_both(tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize("extended", [False, True])
 def test_a_change_of_state_is_read_alike_by_both(tmp_path: Path, extended: bool) -> None:
-    session, path = Session(65551, "2001:db8::1", 12654, "2001:db8::2"), tmp_path / "states.mrt"
+    session, path = BgpSession(65551, "2001:db8::1", 12654, "2001:db8::2"), tmp_path / "states.mrt"
     changes = [(ESTABLISHED, IDLE), (IDLE, 2), (2, 3), (3, 4), (4, 5), (5, ESTABLISHED)]
-    path.write_bytes(b"".join(bgp4mp_state_change(START, session, *change, extended) for change in changes))
+    path.write_bytes(b"".join(encode_state_change(START, session, *change, extended) for change in changes))
     inside = [
         ("S", START, 65551, ipaddress.ip_address("2001:db8::1"), STATES[old], STATES[new]) for old, new in changes
     ]
@@ -231,22 +233,22 @@ def test_reading_with_mrtparse_leaves_broken_pipes_to_python() -> None:
 def test_a_message_above_4096_octets_is_refused() -> None:
     many = [f"10.{number // 256}.{number % 256}.0/24" for number in range(1024)]
     with pytest.raises(ValueError, match=f"at most {MAX_MESSAGE}"):
-        update(many, [], Attributes(sequence(64500), "192.0.2.1"))
-    assert len(update(many[:1000], [], Attributes(sequence(64500), "192.0.2.1"))) <= MAX_MESSAGE
+        encode_update(many, [], PathAttributes(make_as_path(64500), "192.0.2.1"))
+    assert len(encode_update(many[:1000], [], PathAttributes(make_as_path(64500), "192.0.2.1"))) <= MAX_MESSAGE
 
 
 def test_an_announcement_without_attributes_a_prefix_with_host_bits_and_a_mixed_session_are_refused() -> None:
     with pytest.raises(ValueError, match="path attributes"):
-        update(["192.0.2.0/24"])
+        encode_update(["192.0.2.0/24"])
     with pytest.raises(ValueError, match="host bits"):
-        update([], ["192.0.2.1/24"])
+        encode_update([], ["192.0.2.1/24"])
     with pytest.raises(ValueError, match="two address families"):
-        bgp4mp_message(START, Session(1, "192.0.2.1", 2, "2001:db8::2"), update([], ["192.0.2.0/24"]))
+        encode_message(START, BgpSession(1, "192.0.2.1", 2, "2001:db8::2"), encode_update([], ["192.0.2.0/24"]))
 
 
 @pytest.mark.parametrize("size", [0, 1, 0xFFFF, 0x10000, 200_000])
 def test_a_gz_file_is_a_plain_one_without_time_and_name(size: int) -> None:
     data = bytes(number % 251 for number in range(size))
-    written = _gzip(data)
+    written = _compress_gzip(data)
     assert (written[3], written[4:8]) == (0, b"\0\0\0\0")
     assert gzip.decompress(written) == data

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 
 from testbed.internet.changes import START
-from testbed.internet.prefixes import REAL_PREFIXES, address_plan, sort_key
-from testbed.internet.routing import Leak, Link, Origination, RouteCache, best_routes
-from testbed.internet.simulation import world
-from testbed.internet.topology import CUSTOMER, PEER, PROVIDER, REAL, TIER1, Neighbours, topology
+from testbed.internet.prefixes import REAL_PREFIXES, make_sort_key, plan_addresses
+from testbed.internet.routing import Link, Origination, RouteCache, RouteLeak, find_best_routes
+from testbed.internet.simulation import build_world
+from testbed.internet.topology import CUSTOMER, PEER, PROVIDER, REAL, TIER1, Neighbours, build_topology
 
 Chosen = dict[int, tuple[tuple[int, ...], int, int]]
 """AS -> path with itself in front, ASes on the way, and which origination."""
@@ -23,7 +23,7 @@ def simulated(
     originations: tuple[Origination, ...],
     down: frozenset[Link] = frozenset(),
     prepends: dict[Link, int] | None = None,
-    leak: Leak | None = None,
+    leak: RouteLeak | None = None,
     chosen: Chosen | None = None,
     order: random.Random | None = None,
 ) -> Chosen:
@@ -106,7 +106,7 @@ def random_links(neighbours: Neighbours, rng: random.Random, share: float) -> li
 
 
 def as_chosen(neighbours: Neighbours, originations: tuple[Origination, ...], **options: object) -> Chosen:
-    routes = best_routes(neighbours, originations, **options)  # type: ignore[arg-type]
+    routes = find_best_routes(neighbours, originations, **options)  # type: ignore[arg-type]
     return {asn: ((asn, *route.path), route.hops, route.origination) for asn, route in routes.items()}
 
 
@@ -130,7 +130,7 @@ def test_a_leak_spreads_as_in_simulated_bgp_that_was_at_rest_before() -> None:
         upward = [(a, b) for a in neighbours for b, kind in neighbours[a].items() if kind != CUSTOMER]
         if not upward:
             continue
-        leak = Leak(*rng.choice(upward))
+        leak = RouteLeak(*rng.choice(upward))
         rest = simulated(neighbours, originations)
         expected = simulated(neighbours, originations, leak=leak, chosen=rest, order=rng)
         assert as_chosen(neighbours, originations, leak=leak) == expected, case
@@ -146,16 +146,16 @@ def test_remembered_outcomes_are_the_routes_of_the_moment() -> None:
         for _ in range(12):
             down = frozenset(random_links(neighbours, rng, rng.choice((0, 0.1, 0.3))))
             prepends = {link: rng.randrange(1, 4) for link in random_links(neighbours, rng, 0.1)}
-            expected = best_routes(neighbours, originations, down, prepends)
-            assert cache.outcome(originations, down, prepends).routes == expected
-            if not prepends and not cache.outcome(originations).links & down:
-                assert cache.outcome(originations, down) is cache.outcome(originations)
+            expected = find_best_routes(neighbours, originations, down, prepends)
+            assert cache.find_outcome(originations, down, prepends).routes == expected
+            if not prepends and not cache.find_outcome(originations).links & down:
+                assert cache.find_outcome(originations, down) is cache.find_outcome(originations)
 
 
 def test_paths_go_up_then_at_most_once_across_then_down() -> None:
-    net = topology(3)
+    net = build_topology(3)
     for origin in net.stubs + net.transit:
-        for asn, route in best_routes(net.neighbours, (Origination(origin),)).items():
+        for asn, route in find_best_routes(net.neighbours, (Origination(origin),)).items():
             path = (asn, *route.path)
             steps = [net.neighbours[a][b] for a, b in pairwise(reversed(path))]
             assert steps == sorted(steps, reverse=True), path
@@ -164,29 +164,29 @@ def test_paths_go_up_then_at_most_once_across_then_down() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_everybody_reaches_everybody(seed: int) -> None:
-    net = topology(seed)
+    net = build_topology(seed)
     assert 60 <= len(net.neighbours) <= 80
     for origin in net.neighbours:
-        assert best_routes(net.neighbours, (Origination(origin),)).keys() == net.neighbours.keys()
+        assert find_best_routes(net.neighbours, (Origination(origin),)).keys() == net.neighbours.keys()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_relations_agree_from_both_ends_and_tier_1_buys_from_nobody(seed: int) -> None:
-    net = topology(seed)
+    net = build_topology(seed)
     for asn, others in net.neighbours.items():
         assert asn not in others
         for other, relation in others.items():
             assert net.neighbours[other][asn] == {CUSTOMER: PROVIDER, PEER: PEER, PROVIDER: CUSTOMER}[relation]
-    assert all(not net.providers(asn) for asn in TIER1)
-    assert len(net.relationships()) == sum(map(len, net.neighbours.values())) / 2
+    assert all(not net.find_providers(asn) for asn in TIER1)
+    assert len(net.list_relationships()) == sum(map(len, net.neighbours.values())) / 2
     assert all(420_000 <= asn < 430_000 for asn in set(net.neighbours) - set(REAL))
     assert set(net.fictional) == set(net.neighbours) - set(REAL)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_real_prefixes_are_announced_by_their_holders_and_all_others_are_from_unrouted_space(seed: int) -> None:
-    net = topology(seed)
-    plan, beacons = address_plan(net, seed)
+    net = build_topology(seed)
+    plan, beacons = plan_addresses(net, seed)
     real = {prefix: asn for asn, prefixes in REAL_PREFIXES.items() for prefix in prefixes}
     for prefix, announcements in plan.items():
         origins = [each.origination.asn for each in announcements]
@@ -201,7 +201,7 @@ def test_real_prefixes_are_announced_by_their_holders_and_all_others_are_from_un
     lengths = {version: [p for p in plan if (":" in p) == (version == 6)] for version in (4, 6)}
     assert 150 <= len(lengths[4]) <= 250
     assert 50 <= len(lengths[6]) <= 90
-    assert list(plan) == sorted(plan, key=sort_key)
+    assert list(plan) == sorted(plan, key=make_sort_key)
     assert set(beacons) <= set(plan)
     assert sum(len(each) > 1 for each in plan.values()) == 4
     assert sum(bool(each[0].origination.as_set) for each in plan.values()) == 1
@@ -209,7 +209,7 @@ def test_real_prefixes_are_announced_by_their_holders_and_all_others_are_from_un
 
 @pytest.mark.parametrize("seed", range(5))
 def test_collectors_have_their_own_peers_with_unique_addresses(seed: int) -> None:
-    feeds = world(seed).feeds
+    feeds = build_world(seed).feeds
     assert len({feed.address for feed in feeds}) == len(feeds)
     assert sum(not feed.full for feed in feeds) == 1
     for name in ("rrc00", "rrc04", "route-views.sg", "route-views2"):

@@ -4,9 +4,9 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .dump_reader import Resource
 from .filters import Filters
 from .interfaces import csv_rows, unknown_names, wanted_type
-from .readers import Resource
 
 _RIS_NONE = (2, 8, 9, 17)  # closed, or never opened (https://ris.ripe.net/docs/route-collectors)
 RIS = frozenset(f"rrc{number:02d}" for number in range(27) if number not in _RIS_NONE)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from .attribute_decoder import Routes
 from .log import misuse
-from .routes import Routes
 
 # RFC 6396 section 4.4.1; CLEARING and DELETED are Quagga's
 PEER_STATES = ("", "IDLE", "CONNECT", "ACTIVE", "OPENSENT", "OPENCONFIRM", "ESTABLISHED", "CLEARING", "DELETED")

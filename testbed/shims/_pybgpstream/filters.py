@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 
-from . import regex
+from . import as_path_regex
 from .log import complain
 
 ELEMENT_TYPES = {"ribs": "R", "announcements": "A", "withdrawals": "W", "peerstates": "S"}
@@ -74,7 +74,7 @@ class Filters:
             self.communities.append(value)
         elif kind == "aspath":
             try:
-                regex.compiled(value)
+                as_path_regex.compiled(value)
             except ValueError as error:
                 return str(error)
             self.aspaths.append(value)
@@ -101,7 +101,7 @@ class ElementFilter:
 
     def __init__(self, filters: Filters) -> None:
         kinds = {ELEMENT_TYPES[name] for name in filters.element_types} or set("RAWS")
-        self._paths = [regex.compiled(text) for text in filters.aspaths]
+        self._paths = [as_path_regex.compiled(text) for text in filters.aspaths]
         self._communities = [found for text in filters.communities if (found := parse_community(text))]
         self._origins = frozenset(filters.origins)
         self._peers, self._not_peers = frozenset(filters.peers), frozenset(filters.not_peers)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import mrt_reader
+from .dump_reader import Resource
 from .filters import Filters
 from .log import complain, misuse
-from .readers import Resource
 
 BROKER_URL = "https://broker.bgpstream.caida.org/v2"
 

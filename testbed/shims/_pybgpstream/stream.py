@@ -3,11 +3,11 @@
 import re
 from typing import Any, NoReturn
 
-from . import interfaces, language, log, stream_run
+from . import filter_language, interfaces, log, stream_start
 from .arguments import no_arguments, no_keywords, parsed
+from .dump_reader import CannotOpen
 from .elements import BGPRecord, lacking, unpicklable
 from .filters import ADD_FILTER_TYPES
-from .readers import CannotOpen
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NO_RECORD = "Could not get next record (is the stream started?)"
@@ -18,11 +18,11 @@ class BGPStream:
 
     __module__ = "_pybgpstream"
     __slots__ = ("_state",)
-    _state: stream_run.Request
+    _state: stream_start.Request
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPStream":
         self = object.__new__(cls)
-        object.__setattr__(self, "_state", stream_run.Request())
+        object.__setattr__(self, "_state", stream_start.Request())
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,8 +35,8 @@ class BGPStream:
         if self._late("parse_filter_string"):
             return
         try:
-            language.parse(text, self._state.filters)
-        except language.Refused as refusal:
+            filter_language.parse(text, self._state.filters)
+        except filter_language.Refused as refusal:
             log.misuse("filter-string", f"{text!r}: {refusal}")
             raise ValueError(f"Invalid filter string: {text}") from None
 
@@ -137,8 +137,8 @@ class BGPStream:
             log.complain(problem)
             log.misuse("start-failed", f"{state.interface.name}: {problem}")
             raise RuntimeError("Could not start stream")
-        state.consumed = stream_run.Consumed()
-        state.records = stream_run.run(state, state.consumed.counts)
+        state.consumed = stream_start.Consumed()
+        state.records = stream_start.run(state, state.consumed.counts)
 
     def get_next_record(self, *args: Any, **kwargs: Any) -> BGPRecord | None:
         """Get the next BGPStreamRecord from the stream, or None if end-of-stream has been reached"""
@@ -156,7 +156,7 @@ class BGPStream:
             state.consumed.records += 1
             record._taken = state.consumed
         elif not state.consumed.written:
-            stream_run.end(state, state.consumed)
+            stream_start.end(state, state.consumed)
         return record
 
     def _interface(self, name: str) -> interfaces.Interface:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from . import mrt_reader
-from .bodies import PEER_INDEX_TABLE, Bodies, Peer, peer_table
+from .attribute_decoder import Malformed
+from .element_decoder import PEER_INDEX_TABLE, Bodies, Peer, peer_table
 from .elements import PEER_STATES, BGPElem, BGPRecord, blank_record
 from .log import complain
-from .routes import Malformed
 
 
 @dataclass(frozen=True)

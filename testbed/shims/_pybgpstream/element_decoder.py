@@ -6,9 +6,9 @@ Elements that a filter rejects are not made. A body that is no such record raise
 import struct
 from dataclasses import dataclass
 
+from .attribute_decoder import Decoder, Malformed, address_text
 from .elements import PEER_STATES, BGPElem, peer_state, route
 from .log import complain
-from .routes import Decoder, Malformed, address_text
 
 PEER_INDEX_TABLE = 1
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from testbed.captures.connection_plans import Facts, Plan, Segment
+from testbed.captures.connection_plans import ConnectionFacts, ConnectionPlan, TcpSegment
 from testbed.captures.frames import ACK, FIN, PSH, RST, SYN
 from testbed.captures.tap import MILLI, SECOND
-from testbed.captures.tcp_end import FIRST_FLIGHT, WINDOW, End
+from testbed.captures.tcp_end import FIRST_FLIGHT, WINDOW, TcpEnd
 
 GAP = 12
 """Microseconds between two segments of one sender: 1,500 octets at 1 Gbit/s."""
@@ -23,14 +23,14 @@ LEAST_TIMEOUT = 200 * MILLI
 FIRST_TIMEOUT = SECOND
 
 
-class _Play:
+class _ConnectionSimulation:
     """The events of one connection, earliest first."""
 
-    def __init__(self, plan: Plan, draw: Random) -> None:
+    def __init__(self, plan: ConnectionPlan, draw: Random) -> None:
         self.plan, self.draw, self.now = plan, draw, plan.start
-        self.client = End(True, draw.getrandbits(32), plan.mss, FIRST_FLIGHT * plan.mss)
-        self.server = End(False, draw.getrandbits(32), plan.mss, FIRST_FLIGHT * plan.mss)
-        self.seen: list[Segment] = []
+        self.client = TcpEnd(True, draw.getrandbits(32), plan.mss, FIRST_FLIGHT * plan.mss)
+        self.server = TcpEnd(False, draw.getrandbits(32), plan.mss, FIRST_FLIGHT * plan.mss)
+        self.seen: list[TcpSegment] = []
         self.handshake: int | None = None
         self.retransmissions: list[tuple[int, int, str]] = []
         self.holes: list[tuple[int, int]] = []
@@ -44,76 +44,76 @@ class _Play:
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._count = itertools.count()
 
-    def after(self, delay: int, action: Callable[[], None]) -> None:
+    def schedule(self, delay: int, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + delay, next(self._count), action))
 
     def run(self) -> None:
-        self.after(0, self.connect)
+        self.schedule(0, self.start_handshake)
         while self._events:
             self.now, _, action = heapq.heappop(self._events)
             action()
 
     # Opening and closing
 
-    def connect(self) -> None:
+    def start_handshake(self) -> None:
         for copy in range(self.syns):  # the first timeout of 1 s doubles (RFC 6298 section 5.5)
-            self.after(FIRST_TIMEOUT * (2**copy - 1), lambda: self.emit(self.client, 0, SYN))
+            self.schedule(FIRST_TIMEOUT * (2**copy - 1), lambda: self.send_segment(self.client, 0, SYN))
         if self.plan.ending == "refused":
             ack = (self.client.first + 1) % 2**32
-            self.seen.append(Segment(self.now + self.plan.rtt, False, 0, ack, RST | ACK, 0))
+            self.seen.append(TcpSegment(self.now + self.plan.rtt, False, 0, ack, RST | ACK, 0))
         elif self.plan.ending != "unanswered":
-            self.after(FIRST_TIMEOUT * (2**self.plan.lost_syns - 1) + self.delay(), self.accept)
+            self.schedule(FIRST_TIMEOUT * (2**self.plan.lost_syns - 1) + self.draw_delay(), self.accept_connection)
 
-    def accept(self) -> None:
+    def accept_connection(self) -> None:
         self.server.expected = 1
-        self.emit(self.server, 0, SYN | ACK)
+        self.send_segment(self.server, 0, SYN | ACK)
 
-    def established(self) -> None:
+    def finish_handshake(self) -> None:
         if self.plan.lost_syns == 0:
             self.handshake = self.now - self.plan.start
         self.client.expected = 1
-        self.after(30, lambda: self.emit(self.client, 1, ACK))
-        self.after(60, self.request)
+        self.schedule(30, lambda: self.send_segment(self.client, 1, ACK))
+        self.schedule(60, self.start_request)
 
-    def request(self) -> None:
+    def start_request(self) -> None:
         if self.waiting:
-            self.after(self.waiting[0].pause, self._write_request)
+            self.schedule(self.waiting[0].pause, self._write_request)
         elif self.plan.ending == "fin":
-            self.after(MILLI, lambda: self.close(self.client))
+            self.schedule(MILLI, lambda: self.close_end(self.client))
         elif self.plan.ending == "rst":
-            self.after(MILLI, self.abort)
+            self.schedule(MILLI, self.abort_connection)
 
     def _write_request(self) -> None:
         self.request_end += len(self.waiting[0].request)
         self.response_end += len(self.waiting[0].response)
         self.client.stream += self.waiting[0].request
-        self.pump(self.client)
+        self.send_data(self.client)
 
     def _write_response(self) -> None:
         self.server.stream += self.waiting[0].response
-        self.pump(self.server)
+        self.send_data(self.server)
 
-    def close(self, end: End) -> None:
+    def close_end(self, end: TcpEnd) -> None:
         end.closing = True
-        self.pump(end)
+        self.send_data(end)
 
-    def abort(self) -> None:
+    def abort_connection(self) -> None:
         self.client.alive = False
-        self.emit(self.client, self.client.next, RST | ACK)
+        self.send_segment(self.client, self.client.next, RST | ACK)
 
     # Sending
 
-    def delay(self) -> int:
+    def draw_delay(self) -> int:
         return self.plan.rtt // 2 + self.draw.randint(0, self.plan.jitter)
 
-    def emit(self, end: End, offset: int, flags: int, payload: bytes = b"") -> None:
+    def send_segment(self, end: TcpEnd, offset: int, flags: int, payload: bytes = b"") -> None:
         """Send a segment now; it arrives if the plan does not lose it. A client's SYN does not: `accept` follows it."""
         other = self.server if end.client else self.client
         ack = (other.first + end.expected) % 2**32 if flags & ACK else 0
         window = 0 if flags & RST else WINDOW - end.unread
         options = b"\x02\x04" + end.mss.to_bytes(2, "big") if flags & SYN else b""
         sent = end.free_at = max(self.now, end.free_at + GAP)
-        segment = Segment(sent, end.client, (end.first + offset) % 2**32, ack, flags, window, payload, options)
+        segment = TcpSegment(sent, end.client, (end.first + offset) % 2**32, ack, flags, window, payload, options)
         end.held = 0
         if end.client:
             self.seen.append(segment)
@@ -123,22 +123,22 @@ class _Play:
         number, copy = (offset - 1) // end.mss, end.copies[offset]
         if (payload and (end.client, number, copy) in self.plan.lost) or (flags & SYN and end.client):
             return
-        arrival = end.last_arrival = max(sent + self.delay(), end.last_arrival + GAP)
+        arrival = end.last_arrival = max(sent + self.draw_delay(), end.last_arrival + GAP)
         if payload and not end.client and copy == 1 and number in self.plan.overtaken:
             end.overtaken = (offset, segment)
             return
-        self.after(arrival - self.now, lambda: self.arrive(other, offset, segment))
+        self.schedule(arrival - self.now, lambda: self.receive_segment(other, offset, segment))
         if payload and end.overtaken:
             late, end.overtaken = end.overtaken, None
             end.last_arrival = arrival + GAP
             self.reordered.append((arrival + GAP, late[1].seq))
-            self.after(arrival + GAP - self.now, lambda: self.arrive(other, *late))
+            self.schedule(arrival + GAP - self.now, lambda: self.receive_segment(other, *late))
 
-    def pump(self, end: End) -> None:
+    def send_data(self, end: TcpEnd) -> None:
         """Send what the windows allow."""
-        while piece := end.piece():
+        while piece := end.find_sendable_data():
             payload, last = piece
-            self.emit(end, end.next, ACK | (PSH if last else 0), payload)
+            self.send_segment(end, end.next, ACK | (PSH if last else 0), payload)
             end.next += len(payload)
             if end.timer == 0:
                 self.restart_timer(end)
@@ -147,33 +147,33 @@ class _Play:
             self.restart_timer(end)  # a closed window is probed
         if end.closing and end.next == length:
             end.next += 1
-            self.emit(end, length, FIN | ACK)
+            self.send_segment(end, length, FIN | ACK)
 
-    def restart_timer(self, end: End) -> None:
+    def restart_timer(self, end: TcpEnd) -> None:
         end.timer = mark = next(self._count) + 1
-        self.after((LEAST_TIMEOUT + self.plan.rtt) * end.backoff, lambda: self.expire(end, mark))
+        self.schedule((LEAST_TIMEOUT + self.plan.rtt) * end.backoff, lambda: self.expire_timer(end, mark))
 
-    def expire(self, end: End, mark: int) -> None:
+    def expire_timer(self, end: TcpEnd, mark: int) -> None:
         if end.timer != mark:
             return
         end.backoff *= 2
         if end.acked == end.next:  # nothing in flight: ask a closed window with an old octet's number
-            self.emit(end, end.next - 1, ACK)
+            self.send_segment(end, end.next - 1, ACK)
         else:
-            end.lose("timeout")
-            self.resend(end)
+            end.begin_recovery("timeout")
+            self.resend_segment(end)
         self.restart_timer(end)
 
-    def resend(self, end: End) -> None:
+    def resend_segment(self, end: TcpEnd) -> None:
         offset = end.acked
         piece = end.stream[offset - 1 : min(offset - 1 + end.mss, end.next - 1)]
-        self.emit(end, offset, ACK | PSH, piece)
+        self.send_segment(end, offset, ACK | PSH, piece)
         if end.client:
             self.retransmissions.append((end.free_at, (end.first + offset) % 2**32, end.cause))
 
     # Receiving
 
-    def arrive(self, end: End, offset: int, segment: Segment) -> None:
+    def receive_segment(self, end: TcpEnd, offset: int, segment: TcpSegment) -> None:
         if end.client:
             self.seen.append(replace(segment, time=self.now))
             if self.server.copies[offset] > 1 and segment.payload and end.early:
@@ -183,76 +183,76 @@ class _Play:
         if not end.alive:
             return
         if segment.flags & SYN:
-            self.established()
+            self.finish_handshake()
             return
-        self.acknowledged(end, segment)
+        self.process_ack(end, segment)
         if segment.payload or segment.flags & FIN:
-            self.received(end, offset, len(segment.payload) or 1, segment.flags)
+            self.process_data(end, offset, len(segment.payload) or 1, segment.flags)
         elif (segment.seq - (self.server if end.client else self.client).first) % 2**32 < end.expected:
-            self.emit(end, end.next, ACK)  # a probe
+            self.send_segment(end, end.next, ACK)  # a probe
 
-    def acknowledged(self, end: End, segment: Segment) -> None:
+    def process_ack(self, end: TcpEnd, segment: TcpSegment) -> None:
         ack = (segment.ack - end.first) % 2**32
         outstanding = end.next > end.acked
         if ack > end.acked:
-            self._advance(end, ack)
+            self._process_new_ack(end, ack)
         elif outstanding and not segment.payload and segment.window == end.peer_window and not segment.flags & FIN:
             self.duplicates += 1
             end.duplicates += 1
             if end.duplicates == 3 and not end.recover:
-                end.lose("fast")
-                self.resend(end)
+                end.begin_recovery("fast")
+                self.resend_segment(end)
                 self.restart_timer(end)
         if segment.window > end.peer_window and not outstanding:
             end.timer, end.backoff = 0, 1
         end.peer_window = segment.window
-        self.pump(end)
+        self.send_data(end)
 
-    def _advance(self, end: End, ack: int) -> None:
-        covered, partial = end.advance(ack)
+    def _process_new_ack(self, end: TcpEnd, ack: int) -> None:
+        covered, partial = end.acknowledge_data(ack)
         if end.client:
             self.samples += [self.now - sent for sent in covered]
         if partial:
-            self.resend(end)
+            self.resend_segment(end)
         if end.acked < min(end.next, len(end.stream) + 1):
             self.restart_timer(end)
 
-    def received(self, end: End, offset: int, size: int, flags: int) -> None:
+    def process_data(self, end: TcpEnd, offset: int, size: int, flags: int) -> None:
         """Every second segment is acknowledged, at once the last of a flight and all around a hole."""
         before = end.expected
-        gained = end.take(offset, size)
-        self._stall(end, gained)
+        gained = end.receive_data(offset, size)
+        self._stall_reading(end, gained)
         if flags & FIN and not end.closing:
-            self.after(40, lambda: self.close(end))
+            self.schedule(40, lambda: self.close_end(end))
         elif end.held > 1 or flags & (PSH | FIN) or gained != size or end.early:
-            self.emit(end, end.next, ACK)
-        self._application(end, before)
+            self.send_segment(end, end.next, ACK)
+        self._notify_application(end, before)
 
-    def _stall(self, end: End, size: int) -> None:
+    def _stall_reading(self, end: TcpEnd, size: int) -> None:
         """The server's application stops reading once, for a time: what arrives fills its buffer."""
         if size and self.plan.stall and not end.client and not self.read_on and end.expected > self.plan.stall[0]:
             if end.unread == 0:
-                self.after(self.plan.stall[1], self._read_on)
+                self.schedule(self.plan.stall[1], self._resume_reading)
             end.unread += size
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         self.read_on, self.server.unread = True, 0
-        self.emit(self.server, self.server.next, ACK)
+        self.send_segment(self.server, self.server.next, ACK)
 
-    def _application(self, end: End, before: int) -> None:
+    def _notify_application(self, end: TcpEnd, before: int) -> None:
         if not end.client and before < self.request_end <= end.expected:
-            self.after(self.waiting[0].think, self._write_response)
+            self.schedule(self.waiting[0].think, self._write_response)
         if end.client and before < self.response_end <= end.expected:
             self.waiting.popleft()
-            self.request()
+            self.start_request()
 
 
-def play(plan: Plan, draw: Random) -> tuple[list[Segment], Facts]:
+def simulate_connection(plan: ConnectionPlan, draw: Random) -> tuple[list[TcpSegment], ConnectionFacts]:
     """The segments of the planned connection that a tap beside the client sees, by time, and what happened."""
-    run = _Play(plan, draw)
+    run = _ConnectionSimulation(plan, draw)
     run.run()
     seen = sorted(run.seen, key=lambda segment: segment.time)
-    facts = Facts(
+    facts = ConnectionFacts(
         handshake_rtt=run.handshake,
         syn_retransmissions=run.syns - 1,
         retransmissions=run.retransmissions,

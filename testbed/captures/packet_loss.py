@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from testbed.captures.connection_plans import Exchange, Plan
-from testbed.captures.connections import connect
+from testbed.captures.connection_plans import ConnectionPlan, Exchange
+from testbed.captures.connections import record_connection
 from testbed.captures.tap import MILLI, SECOND, Tap
 
 SEGMENT = 1460
@@ -11,7 +11,7 @@ CLIENTS = tuple(f"192.168.10.{number}" for number in range(31, 37))
 SERVERS = ("203.0.113.70", "198.51.100.71", "203.0.113.72")
 
 
-def record(tap: Tap) -> dict[str, Any]:
+def record_traffic(tap: Tap) -> dict[str, Any]:
     """`connections` with the facts of connections.truth and `kind`, and `totals` over all of them.
 
     kind: clean | fast (uploads with single losses) | timeout (the last segments of an upload lost) | download (losses
@@ -20,7 +20,7 @@ def record(tap: Tap) -> dict[str, Any]:
     kinds = ("clean", "fast", "timeout", "download", "lost_syn", "stall")
     made = []
     for kind in kinds:
-        made += [_connection(tap, kind) for _ in range(tap.some(1 if kind == "stall" else 3))]
+        made += [_record_connection(tap, kind) for _ in range(tap.scale_count(1 if kind == "stall" else 3))]
     counted = ("retransmissions", "lost_before_tap", "out_of_order")
     totals = {name: sum(len(connection[name]) for connection in made) for name in counted}
     totals |= {
@@ -30,7 +30,7 @@ def record(tap: Tap) -> dict[str, Any]:
     return {"connections": sorted(made, key=lambda connection: connection["start"]), "totals": totals}
 
 
-def _connection(tap: Tap, kind: str) -> dict[str, Any]:
+def _record_connection(tap: Tap, kind: str) -> dict[str, Any]:
     draw = tap.draw
     segments = 100 if kind == "stall" else draw.randint(28, 44)
     bulk, short = b"\x55" * (segments * SEGMENT - 300), b"GET /file HTTP/1.1\r\nHost: files.example.net\r\n\r\n"
@@ -44,10 +44,10 @@ def _connection(tap: Tap, kind: str) -> dict[str, Any]:
     elif kind == "download":
         lost = {(False, draw.randint(3, 8), 1), (False, draw.randint(18, 22), 1)}
         overtaken = {11, segments - 4}
-    plan = Plan(
+    plan = ConnectionPlan(
         client=draw.choice(CLIENTS),
         server=draw.choice(SERVERS),
-        ports=(tap.port(), 80),
+        ports=(tap.take_port(), 80),
         start=draw.randrange(30 * SECOND),
         rtt=draw.randint(15, 90) * MILLI,
         exchanges=(Exchange(request, response, think=draw.randint(2, 20) * MILLI),),
@@ -57,4 +57,4 @@ def _connection(tap: Tap, kind: str) -> dict[str, Any]:
         overtaken=frozenset(overtaken),
         stall=(20 * SEGMENT, 1_500 * MILLI) if kind == "stall" else None,
     )
-    return connect(tap, plan) | {"kind": kind}
+    return record_connection(tap, plan) | {"kind": kind}

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import broker, interfaces, log
-from .bodies import Bodies, Counts
+from .attribute_decoder import Decoder
+from .dump_merge import merged
+from .dump_reader import Resource, messages, open_resource
+from .element_decoder import Bodies, Counts
 from .elements import BGPRecord
 from .filters import ElementFilter, Filters
-from .merge import merged
-from .readers import Resource, messages, open_resource
-from .routes import Decoder
 
 
 class Consumed:

@@ -4,9 +4,9 @@ import heapq
 from typing import Any
 
 from testbed.captures import frames
-from testbed.captures.connection_plans import Exchange, Plan
-from testbed.captures.connections import connect
-from testbed.captures.tap import MILLI, SECOND, Tap, clock
+from testbed.captures.connection_plans import ConnectionPlan, Exchange
+from testbed.captures.connections import record_connection
+from testbed.captures.tap import MILLI, SECOND, Tap, to_unix_time
 
 USERS = tuple(f"192.168.10.{number}" for number in range(51, 59))
 VICTIM, PORT = "10.0.80.80", 80
@@ -20,22 +20,22 @@ GIVES_UP = 7 * SECOND
 RESPONSE = 90
 
 
-def record(tap: Tap) -> dict[str, Any]:
+def record_traffic(tap: Tap) -> dict[str, Any]:
     """`flood`: target, port, start, end (first and last spoofed SYN), syns, rate in SYNs/s, distinct sources, syn_acks,
     syn_ack_retransmissions, dropped (SYNs that found the backlog full), full (spans of time in which it was);
     `scan`: scanner, target, start, end, ports probed, and which were open and filtered (the rest answered RST);
     `connections` of the users with the facts of connections.truth: those that meet the full backlog stay unanswered.
     """
-    flood, full = _flood(tap)
-    made = [_visit(tap, full) for _ in range(tap.some(36))]
-    flood["full"] = [[clock(first), clock(last)] for first, last in full]
-    return {"flood": flood, "scan": _scan(tap), "connections": sorted(made, key=lambda made: made["start"])}
+    flood, full = _record_flood(tap)
+    made = [_record_visit(tap, full) for _ in range(tap.scale_count(36))]
+    flood["full"] = [[to_unix_time(first), to_unix_time(last)] for first, last in full]
+    return {"flood": flood, "scan": _record_scan(tap), "connections": sorted(made, key=lambda made: made["start"])}
 
 
-def _flood(tap: Tap) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+def _record_flood(tap: Tap) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     draw = tap.draw
     first = 10 * SECOND + draw.randrange(4 * SECOND)
-    size, backlog = max(160, tap.some(850)), max(40, tap.some(BACKLOG))
+    size, backlog = max(160, tap.scale_count(850)), max(40, tap.scale_count(BACKLOG))
     arrivals = sorted({first + draw.randrange(9 * SECOND) for _ in range(size)})
     half_open: list[int] = []
     full: list[tuple[int, int]] = []
@@ -49,28 +49,30 @@ def _flood(tap: Tap) -> tuple[dict[str, Any], list[tuple[int, int]]]:
         source = f"198.{18 + draw.randrange(2)}.{draw.randrange(256)}.{draw.randint(1, 254)}"
         sources.add(source)
         ports, seq = (draw.randint(1_024, 65_535), PORT), draw.getrandbits(32)
-        syn = frames.tcp(source, VICTIM, ports, seq, 0, frames.SYN, 512)
-        tap.ip(time, source, VICTIM, frames.TCP, syn, ttl=draw.randint(40, 60), identification=draw.getrandbits(16))
+        syn = frames.encode_tcp(source, VICTIM, ports, seq, 0, frames.SYN, 512)
+        tap.record_ip(
+            time, source, VICTIM, frames.TCP, syn, ttl=draw.randint(40, 60), identification=draw.getrandbits(16)
+        )
         if len(half_open) == backlog:
             continue
         heapq.heappush(half_open, time + GIVES_UP)
         if len(half_open) == backlog:
             filled = time
-        answer = frames.tcp(
+        answer = frames.encode_tcp(
             VICTIM, source, ports[::-1], draw.getrandbits(32), (seq + 1) % 2**32, frames.SYN | frames.ACK, 64_240
         )
         answered += 1
         repeated += len(SYN_ACKS) - 1
         for delay in SYN_ACKS:
-            tap.ip(time + RESPONSE + delay, VICTIM, source, frames.TCP, answer)
+            tap.record_ip(time + RESPONSE + delay, VICTIM, source, frames.TCP, answer)
     if filled is not None:
         full.append((filled, half_open[0]))
     span = arrivals[-1] - arrivals[0]
     return {
         "target": VICTIM,
         "port": PORT,
-        "start": clock(arrivals[0]),
-        "end": clock(arrivals[-1]),
+        "start": to_unix_time(arrivals[0]),
+        "end": to_unix_time(arrivals[-1]),
         "syns": len(arrivals),
         "rate": round(len(arrivals) * SECOND / span, 3),
         "sources": len(sources),
@@ -80,7 +82,7 @@ def _flood(tap: Tap) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     }, full
 
 
-def _visit(tap: Tap, full: list[tuple[int, int]]) -> dict[str, Any]:
+def _record_visit(tap: Tap, full: list[tuple[int, int]]) -> dict[str, Any]:
     """A user's connection; the victim's backlog has no room for it while it is full."""
     draw = tap.draw
     server = draw.choice((VICTIM, VICTIM, SCANNED))
@@ -88,10 +90,10 @@ def _visit(tap: Tap, full: list[tuple[int, int]]) -> dict[str, Any]:
     met = server == VICTIM and any(first <= start <= last for first, last in full)
     request = b"GET / HTTP/1.1\r\nHost: intranet.example.com\r\n\r\n"
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + b"x" * 3_000
-    plan = Plan(
+    plan = ConnectionPlan(
         client=draw.choice(USERS),
         server=server,
-        ports=(tap.port(), PORT),
+        ports=(tap.take_port(), PORT),
         start=start,
         rtt=draw.randint(700, 1_500),
         exchanges=(Exchange(request, response, think=draw.randint(2, 30) * MILLI),),
@@ -99,38 +101,38 @@ def _visit(tap: Tap, full: list[tuple[int, int]]) -> dict[str, Any]:
         lost_syns=3 if met else 0,
         ending="unanswered" if met else "fin",
     )
-    return connect(tap, plan)
+    return record_connection(tap, plan)
 
 
-def _scan(tap: Tap) -> dict[str, Any]:
+def _record_scan(tap: Tap) -> dict[str, Any]:
     """One SYN a port from one source port; an open one is reset after its SYN-ACK."""
-    draw, source_port = tap.draw, tap.port()
-    ports = sorted({*OPEN, *FILTERED, *draw.sample(range(1, 1_024), tap.some(150))})
+    draw, source_port = tap.draw, tap.take_port()
+    ports = sorted({*OPEN, *FILTERED, *draw.sample(range(1, 1_024), tap.scale_count(150))})
     draw.shuffle(ports)
     start = 3 * SECOND + draw.randrange(SECOND)
     times = [start + number * 20 * MILLI + draw.randrange(4 * MILLI) for number in range(len(ports))]
     for time, port in zip(times, ports, strict=True):
         seq = draw.getrandbits(32)
-        _segment(tap, time, SCANNER, (source_port, port), seq, 0, frames.SYN)
+        _record_segment(tap, time, SCANNER, (source_port, port), seq, 0, frames.SYN)
         if port in OPEN:
             theirs = draw.getrandbits(32)
-            _segment(tap, time + 600, SCANNED, (port, source_port), theirs, seq + 1, frames.SYN | frames.ACK)
-            _segment(tap, time + 680, SCANNER, (source_port, port), seq + 1, 0, frames.RST)
+            _record_segment(tap, time + 600, SCANNED, (port, source_port), theirs, seq + 1, frames.SYN | frames.ACK)
+            _record_segment(tap, time + 680, SCANNER, (source_port, port), seq + 1, 0, frames.RST)
         elif port not in FILTERED:
-            _segment(tap, time + 600, SCANNED, (port, source_port), 0, seq + 1, frames.RST | frames.ACK)
+            _record_segment(tap, time + 600, SCANNED, (port, source_port), 0, seq + 1, frames.RST | frames.ACK)
     return {
         "scanner": SCANNER,
         "target": SCANNED,
-        "start": clock(times[0]),
-        "end": clock(times[-1]),
+        "start": to_unix_time(times[0]),
+        "end": to_unix_time(times[-1]),
         "ports": len(ports),
         "open": sorted(OPEN),
         "filtered": sorted(FILTERED),
     }
 
 
-def _segment(tap: Tap, time: int, source: str, ports: tuple[int, int], seq: int, ack: int, flags: int) -> None:
+def _record_segment(tap: Tap, time: int, source: str, ports: tuple[int, int], seq: int, ack: int, flags: int) -> None:
     target = SCANNED if source == SCANNER else SCANNER
     window = 0 if flags & frames.RST else 1_024 if source == SCANNER else 64_240
-    data = frames.tcp(source, target, ports, seq % 2**32, ack % 2**32, flags, window)
-    tap.ip(time, source, target, frames.TCP, data)
+    data = frames.encode_tcp(source, target, ports, seq % 2**32, ack % 2**32, flags, window)
+    tap.record_ip(time, source, target, frames.TCP, data)

@@ -9,8 +9,8 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
+from .dump_reader import Reader, Resource
 from .elements import BGPRecord
-from .readers import Reader, Resource
 
 
 def merged(resources: Sequence[Resource], opened: Callable[[Resource], Iterator[BGPRecord]]) -> Iterator[BGPRecord]:

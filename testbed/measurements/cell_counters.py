@@ -24,7 +24,8 @@ Without traffic nothing is probed or reported: latency, jitter, loss and CQI are
 from datetime import datetime, timedelta
 from random import Random
 
-from testbed.measurements.values import MONDAY, Row, clamp, curve, noise, stamp
+from testbed.measurements.arithmetic import clamp, draw_noise, interpolate
+from testbed.measurements.tables import MONDAY, TableRow, format_time
 
 COLUMNS = {
     "timestamp": 0,
@@ -68,7 +69,7 @@ HOME = ((0, 0.2), (3, 0.04), (5, 0.05), (7, 0.35), (12, 0.5), (17, 0.7), (20, 1.
 WEEKEND = 0.65
 
 
-def week(rng: Random, cell: str) -> list[Row]:
+def simulate_week(rng: Random, cell: str) -> list[TableRow]:
     """The cell's week, one row a period."""
     profile = OFFICE if rng.random() < 0.5 else HOME
     peak, quality = rng.uniform(45, 95), rng.uniform(10, 11.5)
@@ -76,20 +77,24 @@ def week(rng: Random, cell: str) -> list[Row]:
     for period in range(PERIODS):
         moment = MONDAY + period * PERIOD
         day = WEEKEND if moment.weekday() >= 5 else 1.0
-        activity = curve(profile, moment.hour + moment.minute / 60) * day * (1 + noise(rng, 0.05))
-        rows.append(_row(rng, cell, moment, peak * activity, activity, quality - activity + noise(rng, 0.25)))
+        activity = interpolate(profile, moment.hour + moment.minute / 60) * day * (1 + draw_noise(rng, 0.05))
+        rows.append(
+            _simulate_period(rng, cell, moment, peak * activity, activity, quality - activity + draw_noise(rng, 0.25))
+        )
     return rows
 
 
-def _row(rng: Random, cell: str, moment: datetime, downlink: float, activity: float, cqi: float) -> Row:
-    uplink = downlink * (0.12 + noise(rng, 0.01))
+def _simulate_period(
+    rng: Random, cell: str, moment: datetime, downlink: float, activity: float, cqi: float
+) -> TableRow:
+    uplink = downlink * (0.12 + draw_noise(rng, 0.01))
     used = clamp(5 + 820 * activity / cqi, 0, 97)
-    users = round(3 + 70 * activity * (1 + noise(rng, 0.05)))
-    latency = 11 + 9 * used / (108 - used) + noise(rng, 0.8)
+    users = round(3 + 70 * activity * (1 + draw_noise(rng, 0.05)))
+    latency = 11 + 9 * used / (108 - used) + draw_noise(rng, 0.8)
     connections, handovers = round(users * rng.uniform(5, 7)), round(users * rng.uniform(2, 4))
     downlink, uplink = round(downlink, 3), round(uplink, 3)
     return {
-        "timestamp": stamp(moment),
+        "timestamp": format_time(moment),
         "site": cell[0],
         "cell": cell,
         "availability_pct": 100.0,

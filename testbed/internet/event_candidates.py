@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from netllama.core.errors import StageError
-from testbed.internet.bgp import Attributes, sequence
+from testbed.internet.bgp import PathAttributes, make_as_path
 from testbed.internet.changes import START, Change
-from testbed.internet.routing import NO_PREPENDS, Leak, Link, Origination
+from testbed.internet.routing import NO_PREPENDS, Link, Origination, RouteLeak
 from testbed.internet.simulation import World
-from testbed.internet.truth import Planned, path_of
+from testbed.internet.truth import PlannedEvent, get_path
 
 ATTEMPTS = 400
-Seen = tuple[tuple[int, ...], int]
+SeenPath = tuple[tuple[int, ...], int]
 """A path as a collector would see it, the peer first, and which of the originations it leads to."""
 
 
 @dataclass(frozen=True)
-class Taken:
+class Reservations:
     """What events use and ordinary churn leaves alone."""
 
     prefixes: set[str] = field(default_factory=set)
@@ -27,35 +27,35 @@ class Taken:
     """Their links do not fail."""
 
 
-Plan = tuple[list[Change], list[Planned]]
-Planner = Callable[[World, random.Random, Taken], Plan]
+EventPlan = tuple[list[Change], list[PlannedEvent]]
+Planner = Callable[[World, random.Random, Reservations], EventPlan]
 """What a scenario is made of; a planner adds what it uses to what is taken."""
 
 
-def soon(rng: random.Random) -> float:
+def draw_start(rng: random.Random) -> float:
     """Within the first five minutes, so that a short look at the archive sees it."""
     return START + rng.uniform(60, 200)
 
 
-def nothing(kind: str, world: World) -> StageError:
+def build_error(kind: str, world: World) -> StageError:
     return StageError(f"seed {world.seed}: no {kind} that the collectors would see; choose another seed")
 
 
-def version_of(prefix: str) -> int:
+def get_ip_version(prefix: str) -> int:
     return 6 if ":" in prefix else 4
 
 
-def origin(world: World, prefix: str) -> int:
+def get_origin(world: World, prefix: str) -> int:
     """The AS that announces it, the first where there are several."""
     return world.plan[prefix][0].origination.asn
 
 
-def free(world: World, taken: Taken, version: int) -> list[str]:
+def list_free_prefixes(world: World, taken: Reservations, version: int) -> list[str]:
     """Prefixes of fictional ASes with one origin and no policy of their own, which no event uses yet."""
     return [
         prefix
         for prefix, each in world.plan.items()
-        if version_of(prefix) == version
+        if get_ip_version(prefix) == version
         and prefix not in taken.prefixes
         and prefix not in world.beacons
         and len(each) == 1
@@ -64,49 +64,49 @@ def free(world: World, taken: Taken, version: int) -> list[str]:
     ]
 
 
-def victim(world: World, rng: random.Random, taken: Taken, version: int) -> tuple[str, int]:
+def draw_victim(world: World, rng: random.Random, taken: Reservations, version: int) -> tuple[str, int]:
     """A free prefix and its origin."""
-    prefix = rng.choice(free(world, taken, version))
-    return prefix, origin(world, prefix)
+    prefix = rng.choice(list_free_prefixes(world, taken, version))
+    return prefix, get_origin(world, prefix)
 
 
-def stranger(world: World, rng: random.Random, asn: int) -> int:
+def draw_stranger(world: World, rng: random.Random, asn: int) -> int:
     """A fictional AS at the edge that has no link to `asn`."""
     net = world.topology
     return rng.choice([other for other in net.stubs + net.access if other != asn and other not in net.neighbours[asn]])
 
 
-def feed_paths(
+def find_feed_paths(
     world: World,
     version: int,
     originations: tuple[Origination, ...],
-    leak: Leak | None = None,
+    leak: RouteLeak | None = None,
     prepends: Mapping[Link, int] = NO_PREPENDS,
-) -> list[Seen]:
+) -> list[SeenPath]:
     """What the full feeds of an IP version would announce, those that have a route."""
-    routes = world.cache.outcome(originations, prepends=prepends, leak=leak).routes
+    routes = world.cache.find_outcome(originations, prepends=prepends, leak=leak).routes
     ases = [feed.asn for feed in world.feeds if feed.ip_version == version and feed.full]
     return [((asn, *routes[asn].path), routes[asn].origination) for asn in ases if asn in routes]
 
 
-def links_in_use(world: World) -> Counter[Link]:
+def count_link_uses(world: World) -> Counter[Link]:
     """(AS that told, AS that heard) -> how many routes of the tables came over it."""
     return Counter(
         (told, heard)
         for table in world.tables
         for attributes in table.values()
-        for heard, told in set(pairwise(path_of(attributes)))
+        for heard, told in set(pairwise(get_path(attributes)))
         if heard != told
     )
 
 
-def as_recorded(path: tuple[int, ...]) -> Attributes:
+def wrap_path(path: tuple[int, ...]) -> PathAttributes:
     """A path alone, for the conditions that look at attributes."""
-    return Attributes(sequence(*path), "")
+    return PathAttributes(make_as_path(*path), "")
 
 
-def within(world: World, prefix: str, other: int, shares: tuple[float, float]) -> bool:
+def is_seen_by_share(world: World, prefix: str, other: int, shares: tuple[float, float]) -> bool:
     """Whether the share of full feeds that would choose `other` as a second origin lies within `shares`."""
     both = world.plan[prefix][0].origination, Origination(other)
-    seen = feed_paths(world, version_of(prefix), both)
+    seen = find_feed_paths(world, get_ip_version(prefix), both)
     return shares[0] <= sum(index for _, index in seen) / len(seen) <= shares[1]
