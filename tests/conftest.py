@@ -1,4 +1,4 @@
-"""Models, servers and working copies that the tests share. Nothing here leaves the machine but pip."""
+"""Models, networks and working copies that the tests share, and how they are spread over the cores."""
 
 import random
 import shutil
@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from tests.support.clones import ROOT, make_clone
+from tests.support.workers import deal, share_cores, shared_folder, worker_count
+
+share_cores()
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
@@ -18,12 +22,34 @@ CHAT_TEMPLATE = (
 )
 
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    return worker_count()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = deal(items, workers)
+
+
 @pytest.fixture(scope="session")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The replay network of seed 1: routing/, captures/, measurements/. Nobody writes into it."""
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """`networks(seed)`: the replay network of a seed with routing/, captures/, measurements/. Nobody writes into it."""
     from testbed.network import built
 
-    return built(tmp_path_factory.mktemp("network"), 1)
+    folder = shared_folder(tmp_path_factory)
+
+    def network(seed: int) -> Path:
+        with FileLock(folder / f"network-{seed}.lock"):
+            return built(folder / "network", seed)
+
+    return network
+
+
+@pytest.fixture(scope="session")
+def network(networks: Callable[[int], Path]) -> Path:
+    """The replay network of seed 1."""
+    return networks(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,65 @@
+"""pytest-xdist: how many workers a run gets, which tests each starts with."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+import pytest
+
+MOST = 8
+"""More workers than this gain little, and each of them takes up to 2 GB with torch loaded."""
+SLOW_FIRST = (
+    "contracts/test_pipeline.py",
+    "data/test_seed_code.py",
+    "stages/test_train.py",
+    "data/test_code_questions.py",
+)
+"""Modules that take longest, the longest first: a worker that met one of them last would keep the others waiting."""
+
+
+def worker_count() -> int:
+    """One worker per core that this process may use (affinity and container quota included), at most MOST."""
+    return min(joblib.cpu_count(), MOST)
+
+
+def share_cores() -> None:
+    """Give this worker, and the processes that its tests start, their share of the cores. Call before torch is imported.
+
+    Two workers with two threads each on two cores take four times as long as with one: OpenMP's threads wait busily.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, joblib.cpu_count() // workers))
+
+
+def deal(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The items in the order that hands every worker its share of the slow modules first.
+
+    xdist cuts the list into as many runs of equal length as there are workers, and moves tests from the end of one
+    worker's run to a worker that has nothing left.
+    """
+    slow: dict[str, list[pytest.Item]] = {module: [] for module in SLOW_FIRST}
+    others: list[pytest.Item] = []
+    for item in items:
+        module = item.nodeid.partition("::")[0].removeprefix("tests/")
+        slow.get(module, others).append(item)
+    modules = list(slow.values())
+    dealt = []
+    for worker in range(workers):
+        own = [item for module in modules[worker::workers] for item in module]
+        end = len(items) * (worker + 1) // workers if worker < workers - 1 else len(items)
+        fill = max(0, end - len(dealt) - len(own))
+        dealt += own + others[:fill]
+        others = others[fill:]
+    return dealt + others
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all its workers share."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
