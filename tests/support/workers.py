@@ -24,7 +24,7 @@ def worker_count() -> int:
 
 
 def share_cores() -> None:
-    """Give this worker, and the processes that its tests start, their share of the cores. Call before torch is imported.
+    """Give this worker, and the processes that its tests start, their share of the cores. Call before importing torch.
 
     Two workers with two threads each on two cores take four times as long as with one: OpenMP's threads wait busily.
     """

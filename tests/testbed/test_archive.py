@@ -1,9 +1,7 @@
 """Routing archives: the same bytes everywhere, read to the end by mrtparse and bgpdump; index and counts as in them."""
 
-import os
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -18,27 +16,8 @@ from tests.support.mrt_elements import Archive, Element, archived
 START, END = 1709625600, 1709629200
 KINDS = {"R": "ribs", "A": "announcements", "W": "withdrawals", "S": "peerstates"}
 
-WRITE_ALL = """
-import sys
-from pathlib import Path
-from testbed.internet.archive import write_archive
-from testbed.internet.scenarios import ROUTING
-for name in reversed(ROUTING):
-    folder = Path(sys.argv[1]) / name
-    folder.mkdir()
-    write_archive(name, 1, folder)
-"""
-
-
 def hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
-
-
-def test_the_same_name_and_seed_give_the_same_bytes_in_another_process_and_order(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
-    subprocess.run([sys.executable, "-c", WRITE_ALL, str(tmp_path)], check=True, env=environment)
-    for name in ROUTING:
-        assert hashes(tmp_path / name) == hashes(archived(name).folder), name
 
 
 def test_the_same_name_and_seed_give_the_same_bytes_again(tmp_path: Path) -> None:

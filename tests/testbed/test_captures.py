@@ -6,13 +6,11 @@ What the truth says is looked for in the bytes again, by analyses that share no 
 import hashlib
 import itertools
 import json
-import os
 import random
 import re
 import shutil
 import struct
 import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import cache
@@ -24,7 +22,6 @@ import pytest
 from netllama.core.errors import StageError
 from testbed.captures import frames, gtpu
 from testbed.captures.capture_files import CAPTURES, write_capture
-from tests.support.clones import ROOT
 from tests.support.pcap_reader import Ip, Packet, Tcp, parse_ip, read
 
 SEED = 7
@@ -70,19 +67,6 @@ def seconds(microseconds: int) -> float:
 
 
 # Bytes
-
-
-def test_the_same_seed_gives_the_same_bytes_in_another_process_with_another_hash_seed(
-    folder: Path, tmp_path: Path
-) -> None:
-    code = (
-        "import sys; from pathlib import Path; from testbed.captures.capture_files import CAPTURES, write_capture\n"
-        f"for name in reversed(CAPTURES): write_capture(name, {SEED}, Path(sys.argv[1]))"
-    )
-    environment = os.environ | {"PYTHONHASHSEED": "4242", "TZ": "Asia/Tokyo", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")], check=True, cwd=tmp_path, env=environment)
-    assert len(digests(folder)) == 2 * len(CAPTURES)
-    assert digests(folder) == digests(tmp_path / "b")
 
 
 def test_a_capture_written_twice_is_the_same_and_another_seed_is_another(folder: Path, tmp_path: Path) -> None:

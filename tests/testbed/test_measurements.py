@@ -5,10 +5,7 @@ pandas reads the files here as an analyst would; no figure of the truth is compu
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +17,6 @@ import pytest
 
 from netllama.core.errors import StageError
 from testbed.measurements.measurement_files import MEASUREMENTS, write_measurements
-from tests.support.clones import ROOT
 
 SEEDS = (1, 2, 3)
 TIMES = {"jitter": ["send_time", "receive_time"], "cost": ["month"]}
@@ -64,17 +60,6 @@ def planted(truth: Truth, kind: str) -> Truth:
 
 def equal(left: Any, right: Any) -> bool:
     return bool(np.isclose(left, right, rtol=1e-9, atol=2e-6))
-
-
-def test_the_same_seed_gives_the_same_bytes_whatever_the_hash_seed(folders: dict[int, Path], tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from testbed.measurements.measurement_files import *\n"
-        f"for name in MEASUREMENTS: write_measurements(name, 1, Path({str(tmp_path)!r}))"
-    )
-    environment = {**os.environ, "PYTHONHASHSEED": "4242", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)
-    assert digests(tmp_path) == digests(folders[1])
-    assert len(digests(tmp_path)) == 2 * len(MEASUREMENTS)
 
 
 def test_a_file_does_not_depend_on_the_files_written_before_it(folders: dict[int, Path], tmp_path: Path) -> None:
