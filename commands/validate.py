@@ -168,12 +168,13 @@ def table(seeds: Seeds, questions: Sequence[Question], measured: Sequence[Suite]
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`arguments`: those of the command line, which None stands for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m commands.validate"
     )
     parser.add_argument("--run", action="store_true", help="run every script on two networks, too (two minutes)")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     needs = Needs.load()
     seeds = {family: load_seeds(SEEDS, family) for family in needs.families}
     questions = load_questions(QUESTIONS)
@@ -181,7 +182,6 @@ def main() -> None:
     require_unique_ids(f"{SEEDS}/ and {QUESTIONS}/", rows)
     each = suites(questions)
     together = suites([question.model_copy(update={"family": "all"}) for question in questions])
-    print(table(seeds, questions, [*each, *together]))
     found = [
         *of_rows(rows),
         *of_seeds(seeds, questions, needs),
@@ -192,8 +192,10 @@ def main() -> None:
         *overlap.shared_runs(seeds, questions),
         *of_suites(each, PER_SUITE),
         *of_suites(together, [rule for suite in together for rule in suite.rules]),
-        *(of_scripts(seeds, questions) if given.run else ()),
     ]
+    print(table(seeds, questions, [*each, *together]), flush=True)
+    if given.run:
+        found += of_scripts(seeds, questions)
     if found:
         number = f"{len(found)} problem{'s' * (len(found) > 1)}"
         raise StageError("\n".join([f"{number} in {SEEDS}/, {QUESTIONS}/ and {PROMPTS}/", *found]))

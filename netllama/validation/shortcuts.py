@@ -143,8 +143,9 @@ def learned(questions: Sequence[Question], folds: int = 10, repeats: int = 10) -
         hits = 0
         for seed in range(repeats):
             for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(own, groups=groups):
-                guess = _guesser([own[position] for position in train])
-                hits += sum(guess(own[position]) == _right(own[position]) for position in test)
+                asked = [own[position] for position in test]
+                guesses = _guesses([own[position] for position in train], asked)
+                hits += sum(guess == _right(question) for guess, question in zip(guesses, asked, strict=True))
         accuracies[kind] = hits / (len(own) * repeats)
     return accuracies
 
@@ -153,16 +154,15 @@ def _right(question: Question) -> int:
     return LETTERS.index(question.answer) if question.kind == "choice" else int(question.answer == "true")
 
 
-def _guesser(questions: Sequence[Question]) -> Callable[[Question], int]:
-    """Learns from `questions` of one kind; guesses a position, or 1 for true."""
-    import numpy as np
+def _guesses(learned_from: Sequence[Question], asked: Sequence[Question]) -> list[int]:
+    """Learns from questions of one kind and guesses those `asked`: a position each, or 1 for true."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     texts: list[str] = []
     labels: list[bool] = []
-    for question in questions:
+    for question in learned_from:
         if question.kind == "choice":
             texts += question.options
             labels += [place == _right(question) for place in range(len(question.options))]
@@ -170,13 +170,11 @@ def _guesser(questions: Sequence[Question]) -> Callable[[Question], int]:
             texts.append(question.question)
             labels.append(question.answer == "true")
     if len(set(labels)) < 2:
-        return lambda question: int(labels[0])
+        return [int(labels[0])] * len(asked)
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+"), LogisticRegression())
     model.fit(texts, labels)
-
-    def guess(question: Question) -> int:
-        if question.kind == "choice":
-            return int(np.argmax(model.predict_proba(question.options)[:, 1]))
-        return int(model.predict([question.question])[0])
-
-    return guess
+    if asked[0].kind == "true_false":
+        return [int(truth) for truth in model.predict([question.question for question in asked])]
+    likings = iter(model.predict_proba([option for question in asked for option in question.options])[:, 1].tolist())
+    own = [[next(likings) for _ in question.options] for question in asked]
+    return [liking.index(max(liking)) for liking in own]

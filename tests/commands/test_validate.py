@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands.validate import PER_SUITE, of_questions
+from commands.validate import PER_SUITE, main, of_questions
+from netllama.core.errors import StageError
 from netllama.core.files import write_jsonl
 from netllama.core.records import Question, SeedTask, load_questions
 from netllama.validation.overlap import near_questions, seeds_near_questions, shared_runs
@@ -57,6 +58,13 @@ def validate(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+def problems_found(*arguments: str) -> str:
+    """The error that the command ends with, run in this process."""
+    with pytest.raises(StageError) as raised:
+        main(arguments)
+    return str(raised.value)
+
+
 @pytest.fixture
 def edit(workdir: Path) -> Callable[[str, Callable[[list[Row]], None]], None]:
     """`edit("questions/pybgpstream", change)`: the rows of a data file as `change` leaves them."""
@@ -74,7 +82,7 @@ def test_the_content_of_the_repository_has_no_problems(workdir: Path) -> None:
     done = validate(workdir)
     assert done.stderr == ""
     assert done.returncode == 0
-    assert "no problems" in done.stdout
+    assert done.stdout.splitlines()[-1] == "no problems; --run also runs the scripts"
 
 
 def test_no_rule_that_knows_nothing_beats_chance_by_three_points_in_any_suite() -> None:
@@ -109,8 +117,7 @@ def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: An
 
     edit("questions/packet_analysis", spoil_questions)
     edit("seeds/packet_analysis", spoil_seeds)
-    done = validate(workdir)
-    assert done.returncode == 1
+    found = problems_found()
     for said in (
         "'RFC 4271': name the place",
         "two options are the same",
@@ -122,7 +129,7 @@ def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: An
         "packet_analysis, choice: the rule 'majority' gets 1.000, chance 0.250",
         "packet_analysis, choice: answers are not evenly spread",
     ):
-        assert said in done.stderr, said
+        assert said in found, said
 
 
 def test_a_row_that_is_none_is_named_with_its_line(workdir: Path) -> None:
@@ -154,21 +161,23 @@ def test_a_small_family_of_a_user_passes(workdir: Path, set_params: Callable[...
             row = question(1, family="mine").model_dump(exclude={"category", "difficulty", "scenario"})
         text = "Write tasks about packets." if folder == "prompts" else json.dumps(row, ensure_ascii=False)
         (workdir / "data" / folder / name).write_bytes(b"\xef\xbb\xbf" + f"{text}\r\n".encode())
-    done = validate(workdir)
-    assert (done.returncode, done.stderr) == (0, "")
+    main([])
     other = question(2, family="other").model_dump()
     write_jsonl(workdir / "data" / "questions" / "mine.jsonl", [other])
-    assert "1 problem in" in validate(workdir).stderr
+    assert problems_found().startswith("1 problem in")
     (workdir / "data" / "questions" / "mine.jsonl").unlink()
-    assert validate(workdir).stderr.startswith("error: data/questions: no questions")
+    assert problems_found().startswith("data/questions: no questions")
 
 
-def test_a_filter_that_is_none_is_one_line(workdir: Path, set_params: Callable[..., None]) -> None:
+def test_a_mistyped_filter_is_one_line_before_anything_is_computed(
+    workdir: Path, set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("commands.validate.learned", lambda questions: pytest.fail("classifiers were fitted"))
     set_params(**{"filters.enabled": ["near_questoin"]})
-    done = validate(workdir)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "near_question" in done.stderr
+    found = problems_found()
+    assert "\n" not in found
+    assert "near_question" in found
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -190,7 +199,11 @@ def test_what_a_kind_lacks_or_must_not_have_is_said(changes: Row, said: str) -> 
     assert list(of_questions([question(1)], ["bgp_knowledge"])) == []
 
 
-def test_scripts_that_fail_or_are_constants_are_found_when_run(workdir: Path, edit: Any) -> None:
+def test_scripts_that_fail_or_are_constants_are_found_when_run(
+    workdir: Path, edit: Any, networks: Callable[[int], Path]
+) -> None:
+    (workdir / ".scratch").mkdir()
+    (workdir / ".scratch" / "network").symlink_to({networks(seed).parent for seed in (1, 2)}.pop())
     def of_seeds(rows: list[Row]) -> None:
         with_code = [row for row in rows if "```python" in row["output"]][:2]
         with_code[0]["output"] = "```python\nraise SystemExit(7)\n```"
@@ -211,12 +224,11 @@ def test_scripts_that_fail_or_are_constants_are_found_when_run(workdir: Path, ed
         edit(f"questions/{family}", lambda rows: rows.__setitem__(slice(None), []))
     edit("seeds/pybgpstream", of_seeds)
     edit("questions/pybgpstream", of_questions)
-    done = validate(workdir, "--run")
-    assert done.returncode == 1
-    assert "on network 1: exit 7" in done.stderr
-    assert "on network 2: exit 1 ValueError" in done.stderr
-    assert "one result for both networks: a constant would be right" in done.stderr
-    assert "on network 2: no result.json" in done.stderr
+    found = problems_found("--run")
+    assert "on network 1: exit 7" in found
+    assert "on network 2: exit 1 ValueError" in found
+    assert "one result for both networks: a constant would be right" in found
+    assert "on network 2: no result.json" in found
 
 
 @pytest.mark.parametrize(
