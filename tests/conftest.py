@@ -22,7 +22,6 @@ CHAT_TEMPLATE = (
 )
 
 
-
 def pytest_xdist_auto_num_workers() -> int:
     return worker_count()
 

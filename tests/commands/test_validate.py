@@ -204,6 +204,7 @@ def test_scripts_that_fail_or_are_constants_are_found_when_run(
 ) -> None:
     (workdir / ".scratch").mkdir()
     (workdir / ".scratch" / "network").symlink_to({networks(seed).parent for seed in (1, 2)}.pop())
+
     def of_seeds(rows: list[Row]) -> None:
         with_code = [row for row in rows if "```python" in row["output"]][:2]
         with_code[0]["output"] = "```python\nraise SystemExit(7)\n```"

@@ -4,10 +4,10 @@ tests/data/second_solutions/ID.py was written from the question's text alone, by
 """
 
 import json
-import os
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 
 from netllama.code_tasks.code_answers import RESULT, VARIANTS, Outcome, answered, differences, verdict
 from netllama.core.records import Question, load_questions
-from testbed.network import built
 from tests.support.clones import ROOT
 
 QUESTIONS: dict[str, Question] = {
@@ -26,34 +25,28 @@ SECOND = {
 }
 FIRST, OTHER = VARIANTS
 
-Answer = Callable[[str, str, int], Outcome]
-each = pytest.mark.parametrize("name", sorted(QUESTIONS))
+Answer = Callable[[str, int], Outcome]
+each = pytest.mark.parametrize("name", sorted(QUESTIONS), indirect=True)
+first = pytest.mark.parametrize("name", sorted(QUESTIONS)[:1], indirect=True)
 
 
 @pytest.fixture(scope="module")
-def answer(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
-    """`answer(id, script, variant)`; the solutions of all questions are run beforehand, one a core at a time."""
-    networks = {FIRST: network, OTHER: built(tmp_path_factory.mktemp("network"), OTHER)}
+def name(request: pytest.FixtureRequest) -> str:
+    """The id of the question at hand."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def answer(name: str, networks: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory) -> Answer:
+    """`answer(script, variant)` to the question at hand; the same script is run once."""
     folder = tmp_path_factory.mktemp("code")
-    started: dict[tuple[str, str, int], Any] = {}
 
-    def run(name: str, script: str, variant: int) -> Outcome:
-        with tempfile.TemporaryDirectory(dir=folder) as place:  # 12 MB of network each
-            return answered(QUESTIONS[name], script, networks[variant], Path(place) / "task")
+    @cache
+    def run(script: str, variant: int) -> Outcome:
+        with tempfile.TemporaryDirectory(dir=folder) as place:  # 9 MB of network each
+            return answered(QUESTIONS[name], script, networks(variant), Path(place) / "task")
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-
-        def ask(name: str, script: str, variant: int) -> Any:
-            key = (name, script, variant)
-            if key not in started:
-                started[key] = pool.submit(run, name, script, variant)
-            return started[key]
-
-        for name in QUESTIONS:
-            for script in filter(None, (QUESTIONS[name].answer, SECOND.get(name))):
-                for variant in VARIANTS:
-                    ask(name, script, variant)
-        yield lambda name, script, variant: ask(name, script, variant).result()
+    return run
 
 
 def constant(value: Any) -> str:
@@ -75,7 +68,7 @@ def test_there_are_40_code_questions_and_each_has_a_second_solution() -> None:
 @each
 def test_the_solution_ends_well_on_every_network_and_misuses_nothing(name: str, answer: Answer) -> None:
     for variant in VARIANTS:
-        outcome = answer(name, QUESTIONS[name].answer, variant)
+        outcome = answer(QUESTIONS[name].answer, variant)
         assert outcome.problem == ""
         assert outcome.run.events("misuse") == []
         assert outcome.run.stderr == ""
@@ -86,29 +79,33 @@ def test_the_solution_ends_well_on_every_network_and_misuses_nothing(name: str, 
 def test_a_second_solution_written_from_the_text_alone_is_right(name: str, answer: Answer) -> None:
     assert SECOND[name].strip() != QUESTIONS[name].answer.strip()
     for variant in VARIANTS:
-        found, right = answer(name, SECOND[name], variant), answer(name, QUESTIONS[name].answer, variant)
+        found, right = answer(SECOND[name], variant), answer(QUESTIONS[name].answer, variant)
         assert verdict(found, right) == ""
 
 
 @each
-def test_an_empty_script_is_rejected(name: str, answer: Answer) -> None:
-    right = answer(name, QUESTIONS[name].answer, FIRST)
-    assert verdict(answer(name, "", FIRST), right) == f"no {RESULT}"
+def test_a_result_is_right_on_its_own_network_and_wrong_on_the_other(name: str, answer: Answer) -> None:
+    """So that no constant is right on both."""
+    one, other = (answer(QUESTIONS[name].answer, variant) for variant in VARIANTS)
+    assert (verdict(one, one), verdict(other, other)) == ("", "")
+    assert verdict(other, one) != ""
+    assert verdict(one, other) != ""
 
 
 @each
-def test_a_constant_is_right_on_one_network_at_most(name: str, answer: Answer) -> None:
-    rights = [answer(name, QUESTIONS[name].answer, variant) for variant in VARIANTS]
-    assert verdict(answer(name, constant(rights[0].value), FIRST), rights[0]) == ""
-    assert verdict(answer(name, constant(rights[0].value), OTHER), rights[1]) != ""
-    assert verdict(answer(name, constant(emptied(rights[0].value)), FIRST), rights[0]) != ""
+def test_the_form_of_a_result_without_its_values_is_wrong(name: str, answer: Answer) -> None:
+    right = answer(QUESTIONS[name].answer, FIRST)
+    assert verdict(replace(right, value=emptied(right.value)), right) != ""
 
 
-@each
-def test_the_result_of_the_other_network_is_rejected(name: str, answer: Answer) -> None:
-    rights = [answer(name, QUESTIONS[name].answer, variant) for variant in VARIANTS]
-    assert verdict(rights[1], rights[0]) != ""
-    assert verdict(rights[0], rights[1]) != ""
+@first
+def test_a_script_that_writes_a_constant_is_judged_by_it_and_an_empty_script_has_no_result(
+    name: str, answer: Answer
+) -> None:
+    rights = [answer(QUESTIONS[name].answer, variant) for variant in VARIANTS]
+    assert verdict(answer(constant(rights[0].value), FIRST), rights[0]) == ""
+    assert verdict(answer(constant(rights[0].value), OTHER), rights[1]) != ""
+    assert verdict(answer("", FIRST), rights[0]) == f"no {RESULT}"
 
 
 @pytest.mark.parametrize(
@@ -140,6 +137,7 @@ def test_a_difference_is_named_with_its_place(found: Any, right: Any, said: list
     assert list(differences(found, right)) == said
 
 
+@first
 @pytest.mark.parametrize(
     ("script", "said"),
     [
@@ -154,14 +152,14 @@ def test_a_difference_is_named_with_its_place(found: Any, right: Any, said: list
         ("raise ValueError('\x1b[31mred' + 'x' * 999)", "ValueError: \\x1b[31mred"),
     ],
 )
-def test_what_is_no_result_is_said_in_one_line(script: str, said: str, answer: Answer) -> None:
-    outcome = answer(sorted(QUESTIONS)[0], script, FIRST)
+def test_what_is_no_result_is_said_in_one_line(name: str, script: str, said: str, answer: Answer) -> None:
+    outcome = answer(script, FIRST)
     assert said in outcome.problem
     assert outcome.problem.isprintable()
     assert len(outcome.problem) < 300
 
 
-def test_a_question_whose_own_solution_fails_is_an_error_of_the_content(answer: Answer) -> None:
-    name = sorted(QUESTIONS)[0]
+@first
+def test_a_question_whose_own_solution_fails_is_an_error_of_the_content(name: str, answer: Answer) -> None:
     with pytest.raises(ValueError, match="own solution fails"):
-        verdict(answer(name, "", FIRST), answer(name, "", FIRST))
+        verdict(answer("", FIRST), answer("", FIRST))

@@ -2,11 +2,10 @@
 
 import ast
 import importlib
-import os
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from netllama.code_tasks.code_answers import VARIANTS, execute
 from netllama.core.params import read_params
 from netllama.core.records import SeedTask, load_seeds
 from netllama.selfinstruct.candidate_filters import python_blocks
-from testbed.network import built
 from tests.data import seed_checks
 from tests.data.seed_checks import CHECKS, Ran
 from tests.support.clones import ROOT
@@ -35,14 +33,8 @@ BROKEN = [name for name in CHECKED if SEEDS[name].form == "fix_code" and not CHE
 
 NUMBER = re.compile(r"(?<![\w.:])\d+(?:\.\d+)?(?![\w.:])")
 
-Ask = Callable[[str, int], Ran]
-
-
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory, network: Path) -> dict[int, Path]:
-    return {
-        number: network if number == 1 else built(tmp_path_factory.mktemp("network"), number) for number in VARIANTS
-    }
+Runs = Callable[[int], Ran]
+each = pytest.mark.parametrize("runs", CHECKED, indirect=True)
 
 
 def _run(seed: SeedTask, code: str, network: Path, folder: Path) -> Ran:
@@ -55,43 +47,38 @@ def _run(seed: SeedTask, code: str, network: Path, folder: Path) -> Ran:
 
 @pytest.fixture(scope="module")
 def runs(
-    request: pytest.FixtureRequest, networks: dict[int, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ask]:
-    """`runs(id, network)`: every script that the selected tests need is run once, one a core at a time."""
-    folder = tmp_path_factory.mktemp("seeds")
-    wanted = {
-        item.callspec.params["name"] for item in request.session.items if "runs" in getattr(item, "fixturenames", ())
-    }
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    started = {
-        (name, number): pool.submit(_run, SEEDS[name], CODE[name], networks[number], folder / f"{name}-{number}")
-        for name in CHECKED
-        if name in wanted
-        for number in VARIANTS
-    }
-    yield lambda name, number: started[name, number].result()
-    pool.shutdown(cancel_futures=True)
+    request: pytest.FixtureRequest, networks: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Runs:
+    """`runs(network)`: the script of one seed after its run, which all tests of this seed look at."""
+    name: str = request.param
+    folder = tmp_path_factory.mktemp(name)
+
+    @cache
+    def run(number: int) -> Ran:
+        return _run(SEEDS[name], CODE[name], networks(number), folder / str(number))
+
+    return run
 
 
 def test_every_seed_with_python_has_a_check_and_every_check_a_seed() -> None:
     assert CHECKS.keys() == CODE.keys()
 
 
-@pytest.mark.parametrize("name", CHECKED)
-def test_code_ends_well_misuses_nothing_and_prints_what_is_true(name: str, runs: Ask) -> None:
+@each
+def test_code_ends_well_misuses_nothing_and_prints_what_is_true(runs: Runs) -> None:
     for number in VARIANTS:
-        ran = runs(name, number)
+        ran = runs(number)
         assert ran.run.exit_code == 0, ran.run.stderr[-2000:]
         assert ran.run.stderr == ""
         assert ran.run.events("misuse") == []
         assert ran.run.stdout.strip() or ran.run.files
-        CHECKS[name].check(ran)
+        CHECKS[ran.seed.id].check(ran)
 
 
-@pytest.mark.parametrize("name", CHECKED)
-def test_a_wrong_value_in_what_is_printed_is_noticed(name: str, runs: Ask) -> None:
+@each
+def test_a_wrong_value_in_what_is_printed_is_noticed(runs: Runs) -> None:
     """Checks that let everything pass would prove nothing. Changed: the first, middle and last number, or else word."""
-    ran = runs(name, 1)
+    ran = runs(1)
     values = list(NUMBER.finditer(ran.stdout)) or list(re.finditer(r"\w+", ran.stdout))
     for found in {values[0], values[len(values) // 2], values[-1]} if values else ():
         wrong = "other"
@@ -100,26 +87,26 @@ def test_a_wrong_value_in_what_is_printed_is_noticed(name: str, runs: Ask) -> No
             wrong = f"{float(found[0]) + 2 * 10**-digits:.{digits}f}"
         stdout = ran.stdout[: found.start()] + wrong + ran.stdout[found.end() :]
         with pytest.raises((AssertionError, LookupError, ValueError)):
-            CHECKS[name].check(replace(ran, run=replace(ran.run, stdout=stdout)))
+            CHECKS[ran.seed.id].check(replace(ran, run=replace(ran.run, stdout=stdout)))
 
 
-@pytest.mark.parametrize("name", [name for name in CHECKED if not CHECKS[name].same_everywhere])
-def test_what_is_true_of_one_network_is_not_taken_for_true_of_another(name: str, runs: Ask) -> None:
-    own, other = runs(name, 1), runs(name, 2)
+@each
+def test_code_prints_the_same_on_another_network_where_that_is_said_and_what_is_not_true_there_elsewhere(
+    runs: Runs,
+) -> None:
+    own, other = runs(1), runs(2)
+    if CHECKS[own.seed.id].same_everywhere:
+        assert own.stdout == other.stdout
+        return
     with pytest.raises(AssertionError):
-        CHECKS[name].check(Ran(own.seed, other.network, own.work, own.run))
-
-
-@pytest.mark.parametrize("name", [name for name in CHECKED if CHECKS[name].same_everywhere])
-def test_code_that_is_said_to_print_the_same_everywhere_does(name: str, runs: Ask) -> None:
-    assert runs(name, 1).stdout == runs(name, 2).stdout
+        CHECKS[own.seed.id].check(Ran(own.seed, other.network, own.work, own.run))
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_fault_in_the_code_to_be_mended_shows(name: str, networks: dict[int, Path], tmp_path: Path) -> None:
+def test_the_fault_in_the_code_to_be_mended_shows(name: str, network: Path, tmp_path: Path) -> None:
     seed = SEEDS[name]
     ast.parse("\n\n".join(python_blocks(seed.input)) or seed.input)  # code, and not prose that fails
-    ran = _run(seed, "\n\n".join(python_blocks(seed.input)) or seed.input, networks[1], tmp_path)
+    ran = _run(seed, "\n\n".join(python_blocks(seed.input)) or seed.input, network, tmp_path)
     if ran.run.exit_code == 0 and not ran.run.misuses():
         with pytest.raises(AssertionError):
             CHECKS[name].check(ran)

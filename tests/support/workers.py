@@ -31,6 +31,7 @@ def share_cores() -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         os.environ["OMP_NUM_THREADS"] = str(max(1, joblib.cpu_count() // workers))
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def deal(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:

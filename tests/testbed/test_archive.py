@@ -16,6 +16,7 @@ from tests.support.mrt_elements import Archive, Element, archived
 START, END = 1709625600, 1709629200
 KINDS = {"R": "ribs", "A": "announcements", "W": "withdrawals", "S": "peerstates"}
 
+
 def hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
 
