@@ -122,13 +122,12 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_hash_seed(
     write_foreign(Path("data/extra/foreign.jsonl"), 300, 5)
     write_jsonl(split.GENERATED, (r.model_dump() for r in distinct_rows(40)))
     set_params(**{"split.extra": ["foreign.jsonl"]})
-    written = []
-    for hash_seed in ("0", "1", "1"):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}
-        run = subprocess.run([sys.executable, "-m", "stages.split"], env=environment, capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
-        written.append([path.read_bytes() for path in WRITTEN])
-    assert written[0] == written[1] == written[2]
+    split.main()
+    first = [path.read_bytes() for path in WRITTEN]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
+    run = subprocess.run([sys.executable, "-m", "stages.split"], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert [path.read_bytes() for path in WRITTEN] == first
 
 
 def test_a_generated_copy_of_a_seed_is_dropped_and_counted(
@@ -358,7 +357,7 @@ def test_a_side_that_was_asked_for_and_is_empty_is_told(
 def test_of_foreign_data_all_that_was_planted_is_dropped_for_its_reason_and_the_rest_is_kept(
     pool: list[Instruction], set_params: Callable[..., None], name: str
 ) -> None:
-    truth = write_foreign(Path("data/extra") / name, 4000 if name.endswith("l") else 1000, 1)
+    truth = write_foreign(Path("data/extra") / name, 1000 if name.endswith("l") else 600, 2)
     set_params(**{"split.extra": [name]})
     split.main()
     unit = "line" if name.endswith("l") else "item"

@@ -109,13 +109,23 @@ def test_a_server_that_is_not_healthy_in_time_is_one_line_and_leaves_no_process(
     assert servers() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_server_vanishes_when_its_parent_is_killed(number: signal.Signals, tiny_model_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGKILL, "serving "),
+        (signal.SIGKILL, "embedded teacher: "),
+        (signal.SIGTERM, "embedded teacher: "),
+        (signal.SIGINT, "embedded teacher: "),
+    ],
+)
+def test_the_server_vanishes_when_its_parent_is_killed_healthy_or_still_starting(
+    number: signal.Signals, said: str, tiny_model_folder: Path
+) -> None:
     command = [sys.executable, "-c", PARENT, str(tiny_model_folder)]
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored below a shell's background job
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ), preexec_fn=heed) as parent:
         assert parent.stdout
-        assert any(line.startswith("serving ") for line in parent.stdout), "the server became healthy"
+        assert any(line.startswith(said) for line in parent.stdout)
         [server] = servers()
         parent.send_signal(number)
         parent.wait()
