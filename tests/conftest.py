@@ -27,8 +27,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    items[:] = deal(items, workers)
+    if hasattr(config, "workerinput"):
+        items[:] = deal(items, config.workerinput["workercount"])
 
 
 @pytest.fixture(scope="session")
