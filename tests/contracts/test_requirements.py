@@ -19,7 +19,6 @@ NOT_IMPORTED = {
     "mypy": "a tool",
     "pytest-timeout": "a plugin",
     "pytest-xdist": "a plugin",
-    "pytest-xdist": "a plugin",
     "ruff": "a tool",
 }
 REPLAYED = {"pybgpstream", "_pybgpstream"}
