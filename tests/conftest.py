@@ -21,9 +21,9 @@ CHAT_TEMPLATE = (
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The replay network of seed 1: routing/, captures/, measurements/. Nobody writes into it."""
-    from testbed.network import built
+    from testbed.network import ensure_network
 
-    return built(tmp_path_factory.mktemp("network"), 1)
+    return ensure_network(tmp_path_factory.mktemp("network"), 1)
 
 
 @pytest.fixture(scope="session")

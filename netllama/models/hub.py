@@ -22,16 +22,13 @@ def pin(model_id: str, revision: str) -> str:
 
 
 def download(model_id: str, commit: str) -> Path:
-    """The folder with the files of that commit; from the cache without a network call when complete."""
+    """The folder with the files of that commit; files that the cache lacks are downloaded.
+
+    huggingface_hub keeps the list of a commit's files: if all of them are in the cache, it makes no network call.
+    """
     from huggingface_hub import snapshot_download
 
     with _clear_errors(model_id, commit):
-        try:
-            cached = snapshot_download(model_id, revision=commit, allow_patterns=FILES, local_files_only=True)
-            if any(Path(cached).glob("*.safetensors")):
-                return Path(cached)
-        except FileNotFoundError:
-            pass
         return Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, token=token()))
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from netllama.code_tasks.code_answers import RESULT, VARIANTS, Outcome, answered, differences, verdict
 from netllama.core.records import Question, load_questions
-from testbed.network import built
+from testbed.network import ensure_network
 from tests.support.clones import ROOT
 
 QUESTIONS: dict[str, Question] = {
@@ -33,7 +33,7 @@ each = pytest.mark.parametrize("name", sorted(QUESTIONS))
 @pytest.fixture(scope="module")
 def answer(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
     """`answer(id, script, variant)`; the solutions of all questions are run beforehand, one a core at a time."""
-    networks = {FIRST: network, OTHER: built(tmp_path_factory.mktemp("network"), OTHER)}
+    networks = {FIRST: network, OTHER: ensure_network(tmp_path_factory.mktemp("network"), OTHER)}
     folder = tmp_path_factory.mktemp("code")
     started: dict[tuple[str, str, int], Any] = {}
 

@@ -15,7 +15,7 @@ from netllama.code_tasks.code_answers import VARIANTS, execute
 from netllama.core.params import read_params
 from netllama.core.records import SeedTask, load_seeds
 from netllama.selfinstruct.candidate_filters import python_blocks
-from testbed.network import built
+from testbed.network import ensure_network
 from tests.data import seed_checks
 from tests.data.seed_checks import CHECKS, Ran
 from tests.support.clones import ROOT
@@ -40,9 +40,8 @@ Ask = Callable[[str, int], Ran]
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory, network: Path) -> dict[int, Path]:
-    return {
-        number: network if number == 1 else built(tmp_path_factory.mktemp("network"), number) for number in VARIANTS
-    }
+    cache = tmp_path_factory.mktemp("network")
+    return {number: network if number == 1 else ensure_network(cache, number) for number in VARIANTS}
 
 
 def _run(seed: SeedTask, code: str, network: Path, folder: Path) -> Ran:
