@@ -14,7 +14,6 @@ from netllama.core.files import read_json, sha256_file
 from netllama.core.sections import BUNDLED_MODEL
 from netllama.models import bundled, hub
 
-INDEX = "model.safetensors.index.json"
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
 
 
@@ -90,16 +89,6 @@ def _hashes(folder: Path) -> dict[str, str]:
     names = sorted({file.name for pattern in WEIGHTS for file in folder.glob(pattern)})
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise StageError(f"{folder}: not a model folder (config.json and *.safetensors are needed)")
-    if missing := [name for name in _shards(folder) if name not in names]:
-        raise StageError(f"{folder}: {', '.join(missing)} missing, listed in {INDEX}; download the model again")
+    if missing := hub.missing_weights(folder):
+        raise StageError(f"{folder}: incomplete, without {', '.join(missing)}; download the model again")
     return {name: sha256_file(folder / name) for name in names}
-
-
-def _shards(folder: Path) -> list[str]:
-    """The weight files that the index of a model lists; none if the model is in one file."""
-    if (folder / "model.safetensors").is_file() or not (folder / INDEX).is_file():
-        return []
-    try:
-        return sorted(set(read_json(folder / INDEX)["weight_map"].values()))
-    except (KeyError, TypeError, AttributeError):
-        raise StageError(f"{folder / INDEX}: it has no weight_map; download the model again") from None
