@@ -27,7 +27,7 @@ from netllama.selfinstruct.candidate_filters import FENCE, python_blocks
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
-from testbed.network import built
+from testbed.network import ensure_network
 from testbed.script_runner import CAPTURE, SCENARIO, Run, ending, furnish, run_script
 
 TIMED_OUT = 124  # the exit status of coreutils' timeout
@@ -132,7 +132,7 @@ def main() -> None:
         return print(catalogue())
     script: Path = given.script
     code = read_text(script) if script.suffix == ".py" else code_of(script)
-    network = built(scratch("network"), given.seed)
+    network = ensure_network(scratch("network"), given.seed)
     # A folder of its own for every script: two of one name do not delete each other's results.
     place = scratch("replay") / f"{script.stem}-{hashlib.sha256(str(script.resolve()).encode()).hexdigest()[:8]}"
     shutil.rmtree(place, ignore_errors=True)

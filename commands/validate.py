@@ -10,7 +10,6 @@ where there is one. With --run, code in data/ runs with your rights: read what o
 
 import argparse
 import itertools
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -22,6 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from netllama.code_tasks.code_answers import VARIANTS, answered, differences, execute, failure
+from netllama.core.cores import count_cores
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch
 from netllama.core.params import View
@@ -35,7 +35,7 @@ from netllama.validation.references import problems
 from netllama.validation.shortcuts import Suite, learned, suites
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
-from testbed.network import built
+from testbed.network import ensure_network
 
 SEEDS = Path("data/seeds")
 QUESTIONS = Path("data/questions")
@@ -113,10 +113,10 @@ def of_suites(measured: Sequence[Suite], rules: Sequence[str]) -> Iterator[str]:
 
 def of_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterator[str]:
     """Scripts that do not end well or misuse a library, and code questions with one result for every network."""
-    networks = {variant: built(scratch("network"), variant) for variant in VARIANTS}
+    networks = {variant: ensure_network(scratch("network"), variant) for variant in VARIANTS}
     rows: list[SeedTask | Question] = [seed for own in seeds.values() for seed in own if python_blocks(seed.output)]
     rows += [question for question in questions if question.kind == "code"]
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count_cores()) as pool:
 
         def ended(number: int, row: SeedTask | Question, variant: int) -> tuple[str, Any]:
             """What is wrong (empty: nothing), and a question's result."""

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from netllama.core.cores import count_cores
 from netllama.core.errors import run_stage
 from netllama.core.files import atomic_path, canonical_json, iter_lines, write_csv, write_json, write_text
 from netllama.core.params import View
@@ -26,7 +27,7 @@ from netllama.core.sections import PromptParams, TokenizeParams
 from netllama.core.tokenized_rows import parquet_writer
 from netllama.tokenizing.encoder import Encoder
 from netllama.tokenizing.side_summary import Side, length_histogram, preview
-from netllama.tokenizing.worker_pool import cores, in_order
+from netllama.tokenizing.worker_pool import in_order
 
 SPLITS = {
     "train": Path("data/splits/train.jsonl"),
@@ -67,7 +68,7 @@ def tokenize(name: str, encoder: Encoder, prompt: PromptParams, over_length: Tex
     """One side into its table; what was too long goes to `over_length`, a line each."""
     params, path = encoder.params, SPLITS[name]
     total = sum(1 for _ in iter_lines(path))
-    workers = cores() if total >= PARALLEL_ROWS else 1
+    workers = count_cores() if total >= PARALLEL_ROWS else 1
     build = partial(Encoder.load, TOKENIZER, prompt, params) if workers > 1 else lambda: encoder
     side = Side(name, params.max_length)
     with (

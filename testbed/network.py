@@ -8,8 +8,10 @@ Nothing of it is in git: it is a pure function of the seed and of the code of th
 """
 
 import hashlib
+import os
 import shutil
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tqdm import tqdm
 
 from netllama.core import files
 from netllama.core.files import atomic_path
+from netllama.core.locks import hold_lock
 from testbed.captures.capture_files import CAPTURES, write_capture
 from testbed.internet.archive import write_archive
 from testbed.internet.scenarios import ROUTING
@@ -25,9 +28,11 @@ from testbed.measurements.measurement_files import MEASUREMENTS, write_measureme
 ROOM = Path(__file__).parent
 CODE = [ROOM / "network.py", *(ROOM / part for part in ("internet", "captures", "measurements")), Path(files.__file__)]
 """What decides the bytes: this room but for the replay module and the running of scripts, and how files are written."""
+DAYS_KEPT = 7
+"""How long networks built by other code are kept after their last use: runs of another branch may need them."""
 
 
-def build(folder: Path, seed: int) -> None:
+def build_network(folder: Path, seed: int) -> None:
     """Write all scenarios, captures and measurements of `seed` into a new `folder`."""
     captures, measurements = folder / "captures", folder / "measurements"
     captures.mkdir(parents=True)
@@ -46,14 +51,22 @@ def build(folder: Path, seed: int) -> None:
             bar.update()
 
 
-def built(cache: Path, seed: int) -> Path:
-    """The folder of `seed` in `cache`: built where it is missing or was written by other code."""
+def ensure_network(cache: Path, seed: int) -> Path:
+    """The folder of `seed` in `cache`; built first if it is missing or was built by other code.
+
+    If several processes need it at once, one builds it and the others wait. Networks built by other code, and what
+    killed processes left half-built, are deleted when nobody has used them for `DAYS_KEPT` days.
+    """
     folder = cache / f"{seed}-{code_hash()[:12]}"
-    if not folder.is_dir():
-        for stale in cache.glob(f"{seed}-*"):
-            shutil.rmtree(stale)
-        with atomic_path(folder) as temporary:
-            build(temporary, seed)
+    cache.mkdir(parents=True, exist_ok=True)
+    with hold_lock(cache / f"{seed}.lock", f"builds network {seed} in {cache}"):
+        if not folder.is_dir():
+            with atomic_path(folder) as temporary:
+                build_network(temporary, seed)
+        os.utime(folder)
+        for other in [*cache.glob(f"{seed}-*"), *cache.glob(f".{seed}-*")]:
+            if other.stat().st_mtime < time.time() - DAYS_KEPT * 86400:
+                shutil.rmtree(other)
     return folder
 
 

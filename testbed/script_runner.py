@@ -8,7 +8,6 @@ a child that begins a session of its own outlives it.
 import contextlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
 
 SHIMS = Path(__file__).parent / "shims"
+LAUNCHER = Path(__file__).parent / "script_launcher.py"
 CONFIG = "PYBGPSTREAM_REPLAY"
 SCENARIO, CAPTURE = "mixed", "mixed"
 # What a process needs to start at all. Everything else stays here: the environment holds API keys.
@@ -124,14 +124,13 @@ def run_script(
     # Files, not pipes: a pipe stays open while any child has it, and what is printed without end would fill our memory.
     with (state / "stdout").open("w+b") as stdout, (state / "stderr").open("w+b") as stderr:
         process = subprocess.Popen(
-            [sys.executable, str(script.resolve())],
+            [sys.executable, "-I", "-S", LAUNCHER, str(FILE_LIMIT), sys.executable, script.resolve()],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=None if show else stdout,
             stderr=None if show else stderr,
             start_new_session=True,
-            preexec_fn=_prepare,
         )
         try:
             exit_code: int | None = process.wait(timeout)
@@ -152,12 +151,6 @@ def run_script(
         removed=sorted(before.keys() - after.keys()),
         log=_events(log),
     )
-
-
-def _prepare() -> None:
-    """In the child: its limits, and Ctrl-C as in a terminal (a shell's background job inherits it ignored)."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _interrupt(process: "subprocess.Popen[bytes]") -> None:

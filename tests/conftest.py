@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from filelock import FileLock
 
 from tests.support.clones import ROOT, make_clone
 from tests.support.workers import deal, share_cores, shared_folder, worker_count
@@ -34,13 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """`networks(seed)`: the replay network of a seed with routing/, captures/, measurements/. Nobody writes into it."""
-    from testbed.network import built
+    from testbed.network import ensure_network
 
     folder = shared_folder(tmp_path_factory)
 
     def network(seed: int) -> Path:
-        with FileLock(folder / f"network-{seed}.lock"):
-            return built(folder / "network", seed)
+        return ensure_network(folder / "network", seed)
 
     return network
 

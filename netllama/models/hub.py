@@ -4,6 +4,7 @@ from pathlib import Path
 
 from netllama.core.credentials import secret
 from netllama.core.errors import StageError
+from netllama.core.files import read_json
 
 FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
 
@@ -22,17 +23,34 @@ def pin(model_id: str, revision: str) -> str:
 
 
 def download(model_id: str, commit: str) -> Path:
-    """The folder with the files of that commit; from the cache without a network call when complete."""
+    """The folder with the files of that commit; from the cache without a network call if no weights are missing.
+
+    Both steps are needed: for a cached commit, too, `snapshot_download` asks the Hub unless it is told not to.
+    """
     from huggingface_hub import snapshot_download
 
     with _clear_errors(model_id, commit):
         try:
-            cached = snapshot_download(model_id, revision=commit, allow_patterns=FILES, local_files_only=True)
-            if any(Path(cached).glob("*.safetensors")):
-                return Path(cached)
+            cached = Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, local_files_only=True))
+            if not missing_weights(cached):
+                return cached
         except FileNotFoundError:
             pass
         return Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, token=token()))
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """The weight files that the model folder lacks: model.safetensors, or those that its index lists."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file():
+        return []
+    if not index.is_file():
+        return ["model.safetensors"]
+    try:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+    except (KeyError, TypeError, AttributeError):
+        raise StageError(f"{index}: it has no weight_map; delete it and download the model again") from None
+    return [name for name in names if not (folder / name).is_file()]
 
 
 class _clear_errors:

@@ -89,4 +89,6 @@ def _hashes(folder: Path) -> dict[str, str]:
     names = sorted({file.name for pattern in WEIGHTS for file in folder.glob(pattern)})
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise StageError(f"{folder}: not a model folder (config.json and *.safetensors are needed)")
+    if missing := hub.missing_weights(folder):
+        raise StageError(f"{folder}: incomplete, without {', '.join(missing)}; download the model again")
     return {name: sha256_file(folder / name) for name in names}

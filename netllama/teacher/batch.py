@@ -72,13 +72,14 @@ class BatchTeacher:
                 self._counted.add(request.key)
                 self.budget.count(self.store.bought(request))
         self.replayed += sum(self.store.find(request) is not None for request in requests)
-        if missing := self._missing(requests):
-            await self._ledger.survey({request.model for request in missing.values()})
-            self._renamed |= {batch.model for batch in self._ledger.batches.values() if batch.new_limit}
+        missing = self._missing(requests)
         patience = Patience(self.max_retries)
         while missing:
             before = self.asked, len(self._renamed)
-            line = await self._round(missing)
+            async with self._ledger.alone():
+                await self._ledger.survey({request.model for request in missing.values()})
+                line, waiting = await self._start(missing)
+            line = await self._wait(waiting, missing) or line
             missing = self._missing(requests)
             if (self.asked, len(self._renamed)) != before:
                 patience = Patience(self.max_retries)
@@ -108,9 +109,10 @@ class BatchTeacher:
             wanted[key] = request.model_copy(update={"max_tokens": limit})
         return wanted
 
-    async def _round(self, missing: dict[str, Request]) -> str:
-        """Import what has ended, create what no batch holds, wait for all. Returns why some have no answer."""
+    async def _start(self, missing: dict[str, Request]) -> tuple[str, list[Batch]]:
+        """Import what has ended, create what no batch holds. Returns why some have no answer, and what to wait for."""
         line, waiting = "", list[Batch]()
+        self._renamed |= {batch.model for batch in self._ledger.batches.values() if batch.new_limit}
         held: set[str] = set()
         for batch in list(self._ledger.batches.values()):
             if batch.status in FINISHED and (wanted := self._wanted(batch, missing)):
@@ -129,7 +131,7 @@ class BatchTeacher:
             batch = await self._ledger.create(upload, limit_name(upload.api, upload.model, self._renamed))
             self._reserve(batch, upload.requests)
             waiting.append(batch)
-        return await self._wait(waiting, missing) or line
+        return line, waiting
 
     def _admitted(self, requests: list[Request]) -> list[Request]:
         """As many of them, in their order, as the budget pays for whatever they cost."""

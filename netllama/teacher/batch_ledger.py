@@ -6,6 +6,7 @@ of its keys, one file a batch, saves the download of its input file; where it is
 
 import contextlib
 import json
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from netllama.core.errors import StageError
 from netllama.core.files import write_json
+from netllama.core.locks import hold_lock_async
 from netllama.teacher.batch_api import About, BatchApi, Gone
 from netllama.teacher.batch_files import NEW_LIMIT, Results, Upload, digest, limits_of, read_results
 from netllama.teacher.faults import shown
@@ -76,6 +78,10 @@ class Ledger:
         self.batches: dict[str, Batch] = {}
         self._api = api
         self._folder = folder
+
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """Lock out other processes from the survey until new batches are created: they would create the same ones."""
+        return hold_lock_async(self._folder.with_name("batches.lock"), "creates batches")
 
     async def survey(self, models: set[str]) -> None:
         """Find all batches of ours for these models: by metadata, or by a note where a server keeps no metadata."""

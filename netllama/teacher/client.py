@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 WORTH_A_LINE = 10.0
-"""Seconds of a rate limit after which a silent progress bar would look stuck."""
+"""Seconds of waiting after which a silent progress bar would look stuck."""
+CLAIM_POLL = 0.1
+"""Seconds between two tries to claim a request that another process is asking."""
 
 
 class Teacher:
@@ -106,6 +108,12 @@ class Teacher:
                 async with self._turn:
                     if self._failure:
                         raise self._failure
+                    await self._claim(request)
+                    held.callback(self.store.claims.drop, request.claim)
+                    if answered := self.store.find(request):  # another process has asked for it meanwhile
+                        self.budget.count([answered])
+                        self.replayed += 1
+                        return answered
                     await self._open.wait()
                     await self._slots.acquire()
                     held.callback(self._slots.release)
@@ -126,6 +134,15 @@ class Teacher:
         self.asked += 1
         self.on_answer()
         return response
+
+    async def _claim(self, request: Request) -> None:
+        """Claim the request; wait while another process asks for the same answer, which it will store."""
+        waited = 0.0
+        while not self.store.claims.take(request.claim):
+            await asyncio.sleep(CLAIM_POLL)
+            waited += CLAIM_POLL
+            if waited - CLAIM_POLL < WORTH_A_LINE <= waited:
+                print(f"{self.name}: waiting for another process that asks for the same answer ...", flush=True)
 
     async def _connect(self) -> "AsyncOpenAI":
         if self._client is None:

@@ -1,6 +1,8 @@
 """The process of the embedded teacher: an OpenAI-compatible server over one model, on a loopback port.
 
-Run    python -m netllama.teacher.server_process FOLDER PORT     (standard input: a pipe from the parent)
+Run    python -m netllama.teacher.server_process FOLDER     (standard input: a socket to the parent)
+
+The system picks the port. The server writes it to the socket when the model is loaded and requests are accepted.
 
 Requests that wait together are generated together, up to `MAX_ROWS` at a time. Each row is sampled from its
 own `seed`, which `transformers serve` can't do; and its continuous batching on a CPU attends over all rows
@@ -20,6 +22,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from netllama.core.cores import count_cores
 
 MAX_ROWS = 16
 WAIT = 0.1
@@ -173,9 +177,6 @@ class _Handler(BaseHTTPRequestHandler):
     model: Model
     jobs: "queue.Queue[Job]"
 
-    def do_GET(self) -> None:
-        self._send(200, {"status": "ok"})
-
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
@@ -223,22 +224,24 @@ class _Server(ThreadingHTTPServer):
 
 
 def _exit_with_parent() -> None:
-    """The parent never writes: a read that returns means that the pipe closed, so the parent is gone."""
+    """The parent never writes: a read that returns means that the socket closed, so the parent is gone."""
     os.read(0, 1)
     os._exit(0)
 
 
-def main(folder: str, port: str) -> None:
+def main(folder: str) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     import torch
 
     # On a CPU each core has a batch of its own: the products of one step are too small to be shared between cores.
-    workers = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    workers = 1 if torch.cuda.is_available() else count_cores()
     torch.set_num_threads(1)
     _Handler.model, _Handler.jobs = Model(folder), queue.Queue()
     threading.Thread(target=work, args=(_Handler.model, _Handler.jobs, workers), daemon=True).start()
-    _Server(("127.0.0.1", int(port)), _Handler).serve_forever()
+    with _Server(("127.0.0.1", 0), _Handler) as server:
+        os.write(0, b"%d\n" % server.server_address[1])
+        server.serve_forever()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

@@ -1,20 +1,25 @@
 """Every answer of the teacher, kept: an append-only JSONL file, written and fsynced before use.
 
-A row is keyed by the SHA-256 of the canonical request (never the API key). A torn last line, left by a
-killed process, is dropped on load; everything before it is kept. Nothing stored is asked again.
+A row is keyed by the SHA-256 of the canonical request (never the API key). Nothing stored is asked again.
+
+Several processes may use the file at once: each takes a lock to read or append. So a torn last line that a reader finds
+was left by a killed process: it is cut off, and everything before it is kept.
 """
 
 import json
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
 from netllama.core.errors import StageError
 from netllama.core.files import canonical_json, sha256_json
+from netllama.core.locks import hold_lock
+from netllama.teacher.claims import Claims
 
 EMBEDDED = "embedded"
 """The `teacher` of a request to the embedded one: its loopback port changes from run to run."""
@@ -47,6 +52,11 @@ class Request(BaseModel):
         """Hash of all but `max_tokens`: raising it must re-ask truncated answers only."""
         return sha256_json(self.model_dump(exclude={"max_tokens"}))
 
+    @property
+    def claim(self) -> str:
+        """Name of the claim that a process holds while it asks for the answer."""
+        return f"{self.key} {self.max_tokens}"
+
 
 class Response(BaseModel):
     """One answer. Its finish_reason is the API's (`stop`, `length`, `content_filter`) or `refusal`."""
@@ -77,14 +87,19 @@ class ResponseStore:
 
     def __init__(self, live: Path, recorded: Iterable[Path] = ()) -> None:
         self.live = live
+        self.claims = Claims(live.with_name("asking.lock"))
+        """Whoever asks the teacher takes `request.claim` before, calls `find` again, and drops it after `add`."""
         self._responses: dict[str, list[Response]] = {}
         for path in recorded:
             self._load(path, path.read_bytes())
         self._recorded = {id(row) for rows in self._responses.values() for row in rows}
-        self._load_live()
+        self._lines = self._end = 0
+        """How much of the live file is loaded: lines and bytes."""
+        self._refresh()
 
     def find(self, request: Request) -> Response | None:
-        return next((row for row in self._responses.get(request.key, []) if row.answers(request)), None)
+        """The first answer to `request` that this process or another one has stored."""
+        return self._known(request) or (self._known(request) if self._refresh() else None)
 
     def bought(self, asked: Request | Response) -> list[Response]:
         """Every answer that this request ever got, those that a higher limit made obsolete included."""
@@ -95,37 +110,59 @@ class ResponseStore:
         return id(response) in self._recorded
 
     def add(self, *responses: Response) -> None:
-        """Durable when this returns: one write, then fsync."""
-        lines = "".join(canonical_json(response.model_dump()) + "\n" for response in responses)
-        if new := not self.live.exists():
-            self.live.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.live, "ab") as file:
-            file.write(lines.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        """Durable when this returns: one write, then fsync. A response that is already stored is not added again."""
+        self.live.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            new = not self.live.exists()
+            with open(self.live, "a+b") as file:
+                self._read_on(file)
+                # Two processes may import the results of one batch.
+                rows = [row for row in responses if row not in self._responses.get(row.key, [])]
+                file.write("".join(canonical_json(row.model_dump()) + "\n" for row in rows).encode())
+                file.flush()
+                os.fsync(file.fileno())
+                self._end, self._lines = file.tell(), self._lines + len(rows)
+            for row in rows:
+                self._remember(row)
         if new:  # the name of the file must be as durable as what is in it
             folder = os.open(self.live.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
-        for response in responses:
-            self._remember(response)
+
+    def _known(self, request: Request) -> Response | None:
+        return next((row for row in self._responses.get(request.key, []) if row.answers(request)), None)
 
     def _remember(self, response: Response) -> None:
         self._responses.setdefault(response.key, []).append(response)
 
-    def _load_live(self) -> None:
-        if not self.live.exists():
-            return
-        data = self.live.read_bytes()
+    def _lock(self) -> AbstractContextManager[None]:
+        return hold_lock(self.live.with_name(f"{self.live.name}.lock"), f"reads or appends to {self.live}")
+
+    def _refresh(self) -> bool:
+        """Load what other processes have appended to the live file. False if it has not grown."""
+        try:
+            grown = self.live.stat().st_size > self._end
+        except FileNotFoundError:
+            return False
+        if grown:
+            with self._lock(), open(self.live, "r+b") as file:
+                self._read_on(file)
+        return grown
+
+    def _read_on(self, file: BinaryIO) -> None:
+        """Load the lines after those already loaded, and cut off a torn one. The caller holds the lock."""
+        file.seek(self._end)
+        data = file.read()
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
-            with open(self.live, "r+b") as file:
-                file.truncate(whole)
-        self._load(self.live, data[:whole])
+            file.truncate(self._end + whole)
+        self._load(self.live, data[:whole], self._lines)
+        self._end, self._lines = self._end + whole, self._lines + data.count(b"\n")
 
-    def _load(self, path: Path, data: bytes) -> None:
+    def _load(self, path: Path, data: bytes, before: int = 0) -> None:
+        """Remember the rows in `data`, whole lines that follow `before` other lines of the file."""
         # Split at LF only: an answer may hold U+2028 or U+0085, which str.splitlines() takes for line ends.
-        for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=1):
+        for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=before + 1):
             try:
                 self._remember(Response.model_validate(json.loads(line)))
             except ValueError:

@@ -20,11 +20,6 @@ _function: Callable[..., Any]
 """Of a worker process."""
 
 
-def cores() -> int:
-    """Those that this process may use, where the system says it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_order(build: Callable[[], Callable[..., Any]], chunks: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
     """`build()(*chunk)` for each chunk; an error of a chunk is raised in its turn. One worker: this very process."""
     if workers <= 1:

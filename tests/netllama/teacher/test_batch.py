@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.support.batch_server import LOST, UNANSWERED, BatchServer, End
 from tests.support.clones import ROOT
 from tests.support.families import FAMILIES, family, tasks_for
 from tests.support.openai_server import Answer, Asked, Refusal, Reply, new_tasks
+from tests.support.racing import race
 from tests.support.teacher_requests import LIVE, always, ask, request
 
 KEY = "sk-this-key-must-never-be-seen"
@@ -209,7 +211,29 @@ def test_a_run_that_ends_at_any_call_is_gone_on_with_and_nothing_is_asked_twice(
             assert texts(batch(server, slots(5))) == [f"task {slot}" for slot in range(5)]
             assert [len(made.keys) for made in server.batches] == [5, 3]
         shutil.rmtree("batches")
-    assert ended == 12
+    assert ended == 13
+
+
+BATCH = """
+import asyncio
+from netllama.teacher import batch_api
+from netllama.teacher.batch import BatchTeacher
+from netllama.teacher.store import ResponseStore
+from tests.support.teacher_requests import LIVE, request
+
+async def run():
+    async with BatchTeacher(URL, ResponseStore(LIVE), poll_seconds=0.05) as teacher:
+        answers = await teacher.ask_all([request("https://provider.example/v1", slot) for slot in range(5)])
+        assert [row.text for row in answers] == [f"task {slot}" for slot in range(5)]
+"""
+
+
+def test_two_processes_with_the_same_requests_create_one_batch(workdir: Path) -> None:
+    slow_survey = {"GET /batches": 0.3}
+    with BatchServer(echo, polls=3, interfere=lambda call: time.sleep(slow_survey.get(call, 0))) as server:
+        race(workdir, f"URL = {server.url!r}{BATCH}", "asyncio.run(run())", "asyncio.run(run())")
+        assert each_once(server, slots(5))
+    assert len(LIVE.read_text().splitlines()) == 5, "both import it"
 
 
 def test_a_creation_that_was_not_acknowledged_is_not_repeated() -> None:

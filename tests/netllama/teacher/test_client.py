@@ -5,6 +5,10 @@ import contextlib
 import email.utils
 import errno
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +19,7 @@ from netllama.core.errors import StageError
 from netllama.teacher import faults
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Response, ResponseStore
+from tests.support.clones import ROOT
 from tests.support.openai_server import (
     CUT_OFF,
     DROPPED,
@@ -29,6 +34,7 @@ from tests.support.openai_server import (
     new_tasks,
     strict_answer,
 )
+from tests.support.racing import race
 from tests.support.teacher_requests import LIVE, always, ask, at_first, request
 
 KEY = "sk-this-key-must-never-be-seen"
@@ -379,6 +385,41 @@ def test_equal_requests_of_one_list_are_asked_once() -> None:
         responses = ask(server.url, [request(server.url), request(server.url)])
     assert len(server.requests) == 1
     assert responses[0] == responses[1]
+
+
+ASK = """
+
+from tests.support.teacher_requests import LIVE, ask, request
+
+def run(slots):
+    texts = [row.text for row in ask(URL, [request(URL, slot) for slot in slots], max_concurrency=3)]
+    assert texts == [f"task {slot}" for slot in slots], texts
+"""
+
+
+def test_two_processes_with_the_same_requests_share_the_work_and_ask_nothing_twice(workdir: Path) -> None:
+    with OpenAIServer(lambda asked: Answer(asked.prompt, delay=0.02)) as server:
+        race(workdir, f"URL = {server.url!r}{ASK}", "run(range(12))", "run(range(12))", "run(range(11, 3, -1))")
+    assert sorted(asked.prompt for asked in server.requests) == sorted(f"task {slot}" for slot in range(12))
+    assert len(LIVE.read_bytes().splitlines()) == 12
+
+
+def test_what_a_killed_process_was_asking_for_is_asked_by_the_one_that_waits_for_it(workdir: Path) -> None:
+    asked_for = threading.Event()
+
+    def first_hangs(asked: Asked) -> Reply:
+        asked_for.set()
+        return Answer(asked.prompt) if asked.number else HANG
+
+    with OpenAIServer(first_hangs) as server:
+        code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nURL = {server.url!r}{ASK}run([0])"
+        with subprocess.Popen([sys.executable, "-c", code]) as asker:
+            assert asked_for.wait(60)
+            threading.Timer(0.3, asker.kill).start()
+            assert [row.text for row in ask(server.url, [request(server.url)])] == ["task 0"]
+            assert asker.wait(10) == -signal.SIGKILL
+    assert len(server.requests) == 2
+    assert len(LIVE.read_bytes().splitlines()) == 1
 
 
 def test_the_stored_rows_are_the_same_bytes_at_every_concurrency() -> None:

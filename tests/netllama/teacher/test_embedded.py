@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -100,11 +102,11 @@ def test_a_broken_model_is_one_line_with_the_servers_own_words_and_leaves_no_pro
     assert servers() == []
 
 
-def test_a_server_that_is_not_healthy_in_time_is_one_line_and_leaves_no_process(
+def test_a_server_that_is_not_ready_in_time_is_one_line_and_leaves_no_process(
     tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "server.log"
-    with pytest.raises(StageError, match="not healthy after 0 s"), serve(tiny_model_folder, log, timeout=0.1):
+    with pytest.raises(StageError, match="not ready after 0 s"), serve(tiny_model_folder, log, timeout=0.1):
         pass
     assert servers() == []
 
@@ -126,6 +128,9 @@ def test_the_server_vanishes_when_its_parent_is_killed_healthy_or_still_starting
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ), preexec_fn=heed) as parent:
         assert parent.stdout
         assert any(line.startswith(said) for line in parent.stdout)
+        deadline = time.monotonic() + 20
+        while not servers() and time.monotonic() < deadline:
+            time.sleep(0.05)
         [server] = servers()
         parent.send_signal(number)
         parent.wait()
@@ -146,6 +151,9 @@ def test_the_server_speaks_both_apis_and_says_what_it_does_not_have(tiny_model_f
     asking = {"model": "tiny", "max_tokens": 4, "temperature": 1.0, "top_p": 1.0, "seed": 3}
     messages = [{"role": "user", "content": "Name the BGP port."}]
     with serve(tiny_model_folder, tmp_path / "server.log") as url:
+        [server] = servers()
+        sockets = [each for each in server.net_connections() if each.status == psutil.CONN_LISTEN]
+        assert [each.laddr for each in sockets] == [("127.0.0.1", urlsplit(url).port)], "the port is the server's own"
         status, chat = post(f"{url}/chat/completions", asking | {"messages": messages})
         assert (status, chat["model"], chat["choices"][0]["finish_reason"]) == (200, "tiny", "length")
         assert chat["choices"][0]["message"]["role"] == "assistant"

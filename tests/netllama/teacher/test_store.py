@@ -9,6 +9,7 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.teacher.store import Request, Response, ResponseStore
+from tests.support.racing import race
 
 FIELDS: dict[str, Any] = {
     "teacher": "embedded",
@@ -91,6 +92,61 @@ def test_a_torn_last_line_is_dropped_and_the_rest_kept(tmp_path: Path) -> None:
     assert (store.find(first), store.find(second)) == (response(first), None)
     store.add(response(third))
     assert ResponseStore(live).find(third) == response(third)
+
+
+def test_a_line_that_another_process_left_torn_is_cut_off_before_the_next_one(tmp_path: Path) -> None:
+    live = tmp_path / "live.jsonl"
+    first, second = request(draw="a/0/0"), request(draw="a/0/1")
+    store = ResponseStore(live)
+    store.add(response(first))
+    with open(live, "ab") as file:
+        file.write(b'{"key": "torn')
+    store.add(response(second))
+    assert [ResponseStore(live).find(asked) for asked in (first, second)] == [response(first), response(second)]
+    assert len(live.read_bytes().splitlines()) == 2
+
+
+def test_what_another_process_stores_is_found_without_opening_the_store_again(tmp_path: Path) -> None:
+    live = tmp_path / "live.jsonl"
+    ours, theirs = ResponseStore(live), ResponseStore(live)
+    for slot, (writer, reader) in enumerate([(theirs, ours), (theirs, ours), (ours, theirs), (theirs, ours)]):
+        asked = request(draw=f"a/0/{slot}")
+        assert reader.find(asked) is None
+        writer.add(response(asked))
+        assert reader.find(asked) == response(asked)
+        assert len(reader.bought(asked)) == 1
+    with open(live, "ab") as file:
+        file.write(b"not json\n")
+    with pytest.raises(StageError, match=r"live\.jsonl:5: not a stored response"):
+        ours.find(request(draw="a/0/4"))
+
+
+APPEND_AND_LOAD = """
+from pathlib import Path
+from netllama.teacher.store import ResponseStore, Response
+
+LIVE = Path("live.jsonl")
+
+def append(name):
+    store = ResponseStore(LIVE)
+    for number in range(40):
+        key = f"{name}{number}"
+        store.add(Response(key=key, draw=key, model="m", text=key * 60_000, finish_reason="stop",
+                           max_tokens=1, prompt_tokens=1, completion_tokens=1))
+    Path(name).touch()
+"""
+LOAD_UNTIL_DONE = """
+while not (Path("a").exists() and Path("b").exists()):
+    ResponseStore(LIVE)
+"""
+
+
+def test_two_processes_append_while_a_third_loads_and_no_line_is_lost_or_torn(tmp_path: Path) -> None:
+    """Lines of 0.2 MB: it takes a while to write one."""
+    race(tmp_path, APPEND_AND_LOAD, "append('a')", "append('b')", LOAD_UNTIL_DONE)
+    rows = [json.loads(line) for line in (tmp_path / "live.jsonl").read_bytes().splitlines()]
+    assert sorted(row["key"] for row in rows) == sorted(f"{name}{number}" for name in "ab" for number in range(40))
+    assert [row["key"] for row in rows if row["text"] != row["key"] * 60_000] == []
 
 
 def test_a_file_of_one_torn_line_is_an_empty_store(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""The bundled model in the user's cache: downloaded and converted once, by one process."""
+
+from pathlib import Path
+
+from netllama.models import bundled
+from tests.support.racing import race
+
+SLOW_CONVERSION = """
+import os, time
+from pathlib import Path
+from netllama.models import bundled
+
+def download(folder):
+    with open("downloads", "a") as log:
+        log.write("downloaded ")
+    (folder / "model.gguf").touch()
+    return folder / "model.gguf"
+
+def convert(gguf, folder):
+    assert gguf.exists()
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).touch()
+        time.sleep(0.2)
+
+bundled.download, bundled.convert = download, convert
+"""
+USE = """
+folder = bundled.ensure(Path("cache"))
+assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+"""
+
+
+def test_of_several_processes_one_converts_and_all_find_the_whole_model(tmp_path: Path) -> None:
+    name = f"smollm2-135m-instruct-{bundled.VERSION}"
+    killed_converter = tmp_path / "cache" / f".{name}.abcd"
+    killed_converter.mkdir(parents=True)
+    race(tmp_path, SLOW_CONVERSION, *[USE] * 4)
+    assert (tmp_path / "downloads").read_text() == "downloaded "
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [name, f"{name}.lock"]
