@@ -1,31 +1,28 @@
 """The stage fetch: local folders, a Hub on loopback, the bundled wheel."""
 
-import contextlib
 import hashlib
 import http.server
-import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
 import stages.fetch
-from netllama.core.errors import StageError, run_stage
+from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json
 from netllama.core.params import read_params
 from netllama.models import bundled
 from netllama.models.reference import locate, resolve
 from tests.support.clones import ROOT
+from tests.support.stage_runs import Ended, run_here
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = "org/tiny-llama"
@@ -124,28 +121,6 @@ def _caches_in_the_workdir(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(workdir / "huggingface" / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(workdir / "huggingface" / "token"))
-
-
-@dataclass
-class Ended:
-    """How a stage ended that ran in this process."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run_here(main: Callable[[], None]) -> Ended:
-    """`main` as `run_stage` runs it, without the start of an interpreter and of transformers."""
-    on_sigterm, code = signal.getsignal(signal.SIGTERM), 0
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        try:
-            run_stage(main)
-        except SystemExit as ended:
-            code = int(str(ended.code))
-        finally:
-            signal.signal(signal.SIGTERM, on_sigterm)
-    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def fetch() -> Ended:

@@ -1,4 +1,4 @@
-"""`python -m stages.generate` as a user runs it: outs, resume after a kill, replay, errors."""
+"""The stage generate: outs, resume after a kill, replay, errors."""
 
 import json
 import os
@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
+import stages.generate
 from netllama.core.files import read_json, read_jsonl
 from tests.support.clones import ROOT
 from tests.support.openai_server import Answer, Asked, OpenAIServer, Refusal, Reply, new_tasks, strict_answer
+from tests.support.stage_runs import Ended, run_here
 
 COMMAND = [sys.executable, "-m", "stages.generate"]
 OUTS = [f"data/generated/{name}.jsonl" for name in ("instructions", "rejected", "responses")] + [
@@ -29,8 +31,13 @@ STORE = Path(".scratch/responses/responses.jsonl")
 KEY = "sk-this-key-must-never-be-seen"
 
 
-def generate(*options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, env=env(**environment), timeout=120)
+def generate(*options: str, **environment: str) -> Ended:
+    return run_here(stages.generate.main, *options, **environment)
+
+
+def generate_apart() -> "subprocess.CompletedProcess[str]":
+    """The stage as a user runs it."""
+    return subprocess.run(COMMAND, capture_output=True, text=True, env=env(), timeout=120)
 
 
 def start() -> "subprocess.Popen[str]":
@@ -41,8 +48,8 @@ def start() -> "subprocess.Popen[str]":
     )
 
 
-def env(**more: str) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)} | more
+def env() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def outs() -> dict[str, bytes]:
@@ -111,7 +118,7 @@ def configure(set_params: Callable[..., None], url: str) -> None:
 
 
 def test_a_run_writes_its_outs_and_the_next_one_asks_nothing_and_writes_the_same(server: OpenAIServer) -> None:
-    first = generate()
+    first = generate_apart()
     assert first.returncode == 0, first.stderr
     before, asked = outs(), len(server.requests)
     rows = read_jsonl(OUTS[0])
@@ -148,7 +155,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_like_an_undisturbed_one(
         file.write(b'{"completion_tokens": 7, "draw": "bgp_kno')  # a write that the kill cut short
 
     server.requests.clear()
-    assert generate().returncode == 0
+    assert generate_apart().returncode == 0
     assert len(server.requests) == needed - len(stored)
     assert outs() == undisturbed
     keys = [row["key"] for row in read_jsonl(STORE)]
@@ -440,11 +447,11 @@ def test_the_strict_schema_goes_to_the_server_and_its_categories_into_the_rows(
 
 def test_an_empty_prompt_file_is_one_line(server: OpenAIServer) -> None:
     Path("data/prompts/bgp_knowledge.txt").write_text(" \n")
-    assert_one_line(generate(), "data/prompts/bgp_knowledge.txt: empty")
+    assert_one_line(generate_apart(), "data/prompts/bgp_knowledge.txt: empty")
     assert_nothing_written()
 
 
-def assert_one_line(run: "subprocess.CompletedProcess[str]", says: str) -> None:
+def assert_one_line(run: "Ended | subprocess.CompletedProcess[str]", says: str) -> None:
     assert run.returncode == 1
     [line] = run.stderr.splitlines()
     assert line.startswith("error: ")

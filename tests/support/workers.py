@@ -14,8 +14,18 @@ SLOW_FIRST = (
     "data/test_seed_code.py",
     "stages/test_train.py",
     "data/test_code_questions.py",
+    "stages/test_tokenize.py",
+    "netllama/teacher/test_embedded.py",
+    "stages/test_foreign_data.py",
+    "netllama/training/test_loop.py",
+    "stages/test_split.py",
+    "stages/test_generate_faults.py",
+    "stages/test_generate.py",
+    "commands/test_replay.py",
+    "stages/test_fetch.py",
+    "stages/test_evaluate.py",
 )
-"""Modules that take longest, the longest first: a worker that met one of them last would keep the others waiting."""
+"""Modules with long tests, the longest first: a worker that met one of them last would keep the others waiting."""
 
 
 def worker_count() -> int:
