@@ -13,7 +13,7 @@ from typing import Any
 from testbed.internet.archive import write_archive
 
 
-def _imported_mrtparse() -> Any:
+def _import_mrtparse() -> Any:
     """mrtparse lets SIGPIPE end the process that imports it: one write to a closed socket would end all tests."""
     handler = signal.getsignal(signal.SIGPIPE)
     try:
@@ -22,7 +22,7 @@ def _imported_mrtparse() -> Any:
         signal.signal(signal.SIGPIPE, handler)
 
 
-mrtparse = _imported_mrtparse()
+mrtparse = _import_mrtparse()
 UPDATE = 2
 _SEGMENTS = {1: ("{", ",", "}"), 2: ("", " ", ""), 3: ("(", " ", ")"), 4: ("[", ",", "]")}
 
@@ -76,13 +76,13 @@ def read_elements(path: Path) -> list[Element]:
                 peer = peers[entry["peer_index"]]
                 assert int(next(iter(entry["originated_time"]))) < time
                 who = int(peer["peer_as"]), peer["peer_ip"]
-                elements.append(Element("R", time, *who, prefix, **_attributes(entry["path_attributes"])))
+                elements.append(Element("R", time, *who, prefix, **_read_attributes(entry["path_attributes"])))
         else:
-            elements += _of_session(time, data)
+            elements += _read_session_record(time, data)
     return elements
 
 
-def _of_session(time: float, data: dict[str, Any]) -> list[Element]:
+def _read_session_record(time: float, data: dict[str, Any]) -> list[Element]:
     who = int(data["peer_as"]), data["peer_ip"]
     if "old_state" in data:
         states = int(next(iter(data["old_state"]))), int(next(iter(data["new_state"])))
@@ -96,13 +96,13 @@ def _of_session(time: float, data: dict[str, Any]) -> list[Element]:
             told += attribute["value"]["nlri"]
         if code == 15:
             gone += attribute["value"]["withdrawn_routes"]
-    attributes = _attributes(message["path_attributes"])
+    attributes = _read_attributes(message["path_attributes"])
     return [Element("W", time, *who, f"{each['prefix']}/{each['length']}") for each in gone] + [
         Element("A", time, *who, f"{each['prefix']}/{each['length']}", **attributes) for each in told
     ]
 
 
-def _attributes(attributes: list[dict[str, Any]]) -> dict[str, Any]:
+def _read_attributes(attributes: list[dict[str, Any]]) -> dict[str, Any]:
     value = {next(iter(each["type"])): each["value"] for each in attributes if "value" in each}
     codes = {next(iter(each["type"])) for each in attributes}
     segments = []
@@ -143,20 +143,20 @@ class Archive:
         """Path -> elements, in the order of the index: a collector's table, then its updates."""
         return {row[0]: _read_once((self.folder / row[0]).read_bytes(), self.folder / row[0]) for row in self.index}
 
-    def of(self, collector: str, kind: str) -> list[Element]:
+    def list_elements(self, collector: str, kind: str) -> list[Element]:
         """The elements of a collector's ribs or updates."""
         return [each for row in self.index if (row[3], row[2]) == (collector, kind) for each in self.files[row[0]]]
 
     @cached_property
     def ribs(self) -> list[Element]:
-        return [element for name in self.truth["collectors"] for element in self.of(name, "ribs")]
+        return [element for name in self.truth["collectors"] for element in self.list_elements(name, "ribs")]
 
     @cached_property
     def updates(self) -> list[Element]:
         """Ordered within each collector, and so within each peer."""
-        return [element for name in self.truth["collectors"] for element in self.of(name, "updates")]
+        return [element for name in self.truth["collectors"] for element in self.list_elements(name, "updates")]
 
-    def events(self, *kinds: str) -> list[dict[str, Any]]:
+    def list_events(self, *kinds: str) -> list[dict[str, Any]]:
         return [event for event in self.truth["events"] if event["kind"] in kinds]
 
     @cached_property
@@ -182,13 +182,13 @@ def _read_once(content: bytes, path: Path) -> list[Element]:
 _FOLDER = tempfile.TemporaryDirectory(prefix="archives-")
 
 
-def archived(name: str, seed: int = 1) -> Archive:
+def load_archive(name: str, seed: int = 1) -> Archive:
     """Written and read once for all tests of a process."""
-    return _archived(name, seed)
+    return _load_archive(name, seed)
 
 
 @cache
-def _archived(name: str, seed: int) -> Archive:
+def _load_archive(name: str, seed: int) -> Archive:
     folder = Path(_FOLDER.name) / f"{name}-{seed}"
     folder.mkdir()
     write_archive(name, seed, folder)

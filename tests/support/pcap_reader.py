@@ -78,7 +78,7 @@ def parse_ip(data: bytes) -> Ip:
     return Ip(6, source, target, protocol, word >> 20 & 255, ttl, 0, 0, whole[40:], whole)
 
 
-def read(path: Path) -> Iterator[Packet]:
+def read_packets(path: Path) -> Iterator[Packet]:
     content = path.read_bytes()
     assert content[:24] == struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
     at = 24

@@ -22,7 +22,7 @@ from testbed.internet.mrt_writer import (
 )
 from tests.support.clones import ROOT
 
-PATH = ROOT / "testbed" / "shims"
+SHIMS = ROOT / "testbed" / "shims"
 START = 1709625600  # 2024-03-05 08:00:00 UTC
 AMS = BgpSession(3333, "192.0.2.1", 12654, "192.0.2.254")
 LON = BgpSession(65551, "2001:db8::1", 12654, "2001:db8::fe")
@@ -32,25 +32,29 @@ Row = tuple[str, str, str, str, int, int]
 """path, project, type, collector, filetime, timespan"""
 
 
-def imported(name: str) -> Any:
+def import_shim(name: str) -> Any:
     """A module of the replay, imported here without leaving its folder on sys.path."""
-    sys.path.insert(0, str(PATH))
+    sys.path.insert(0, str(SHIMS))
     try:
         return importlib.import_module(name)
     finally:
-        sys.path.remove(str(PATH))
+        sys.path.remove(str(SHIMS))
 
 
-def routes(*asns: int, next_hop: str = "192.0.2.1", communities: Sequence[tuple[int, int]] = ()) -> PathAttributes:
+def make_attributes(
+    *asns: int, next_hop: str = "192.0.2.1", communities: Sequence[tuple[int, int]] = ()
+) -> PathAttributes:
     return PathAttributes(make_as_path(*asns), next_hop, communities=tuple(communities))
 
 
-V6 = routes(65551, 64500, next_hop="2001:db8::1")
-FAR = routes(18106, 4637, next_hop="198.51.100.1")
+V6 = make_attributes(65551, 64500, next_hop="2001:db8::1")
+FAR = make_attributes(18106, 4637, next_hop="198.51.100.1")
 AGGREGATE = PathAttributes(((AS_SEQUENCE, (3333,)), (AS_SET, (64500, 64501))), "192.0.2.1", communities=((65000, 666),))
 RIB = [
     encode_peer_index_table(START, "192.0.2.254", [AMS, LON]),
-    encode_rib(START, 0, "203.0.113.0/24", [(0, START - 500, routes(3333, 1299, 64496, communities=[(1299, 100)]))]),
+    encode_rib(
+        START, 0, "203.0.113.0/24", [(0, START - 500, make_attributes(3333, 1299, 64496, communities=[(1299, 100)]))]
+    ),
     encode_rib(START, 1, "2001:db8:100::/40", [(1, START - 900, V6)]),
 ]
 FIRST = [
@@ -61,7 +65,9 @@ FIRST = [
 SECOND = [encode_message(START + 300, AMS, encode_update(withdrawn=["203.0.113.0/25"]))]
 SINGAPORE = [
     encode_message(
-        START + 2, SIN, encode_update(["198.51.100.0/24"], attributes=routes(18106, 4637, next_hop="198.51.100.1"))
+        START + 2,
+        SIN,
+        encode_update(["198.51.100.0/24"], attributes=make_attributes(18106, 4637, next_hop="198.51.100.1")),
     ),
     encode_message(START + 700, SIN, encode_update(withdrawn=["198.51.100.0/24"])),
 ]
@@ -98,7 +104,7 @@ def write_small_archive(folder: Path) -> Path:
     return write_index(folder, rows)
 
 
-def configured(folder: Path, archive: Path | None, now: int | None = START + 10**6) -> Path:
+def write_config(folder: Path, archive: Path | None, now: int | None = START + 10**6) -> Path:
     """The JSON file of a replay; its log is folder/log.jsonl."""
     path = folder / "replay.json"
     values = {"archive": str(archive) if archive else None, "log": str(folder / "log.jsonl"), "now": now}
@@ -106,15 +112,15 @@ def configured(folder: Path, archive: Path | None, now: int | None = START + 10*
     return path
 
 
-def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
+def read_events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
     path = folder / "log.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [event for event in map(json.loads, lines) if event["event"] in kinds]
 
 
-def misuses(folder: Path) -> list[str]:
+def list_misuses(folder: Path) -> list[str]:
     """What the log holds against the script, notes included."""
-    return [event["what"] for event in events(folder, "misuse", "note")]
+    return [event["what"] for event in read_events(folder, "misuse", "note")]
 
 
 def run_script(script: str, folder: Path, config: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -122,7 +128,7 @@ def run_script(script: str, folder: Path, config: Path | None = None) -> "subpro
     file = folder / "script.py"
     file.write_text(script, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "PYBGPSTREAM_REPLAY"}
-    environment["PYTHONPATH"] = str(PATH)
+    environment["PYTHONPATH"] = str(SHIMS)
     if config is not None:
         environment["PYBGPSTREAM_REPLAY"] = str(config)
     return subprocess.run(

@@ -32,8 +32,8 @@ class Found(NamedTuple):
     truth: dict[str, Any]
     archive: Archive
 
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        return self.archive.events(kind)
+    def list_events(self, kind: str) -> list[dict[str, Any]]:
+        return self.archive.list_events(kind)
 
     def since(self, time: float) -> Any:
         """A time of the truth in seconds since the beginning; equal to the microsecond."""
@@ -82,12 +82,12 @@ def analyse(network: Path, tmp_path: Path) -> Analyse:
     return analyse
 
 
-def asked(text: str) -> float:
+def parse_begin(text: str) -> float:
     """The beginning of a script's window."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-def truth_of(network: Path, scenario: str) -> dict[str, Any]:
+def load_truth(network: Path, scenario: str) -> dict[str, Any]:
     return Archive(network / "routing" / scenario).truth
 
 
@@ -98,13 +98,13 @@ def truth_of(network: Path, scenario: str) -> dict[str, Any]:
 def test_prefixes_with_several_origins_are_found_in_the_tables_and_new_ones_afterwards(
     analyse: Analyse, scenario: str, kinds: list[str]
 ) -> None:
-    found, start = analyse("moas", scenario), asked("2021-03-01 08:00:00")
+    found, start = analyse("moas", scenario), parse_begin("2021-03-01 08:00:00")
     assert len(found.truth["moas"]) > 1
     assert found.result["moas"] == {prefix: found.truth["origins"][prefix] for prefix in found.truth["moas"]}
     events = {
         f"{event['prefix']} {event['new_origin' if kind == 'moas' else 'attacker']}": event
         for kind in kinds
-        for event in found.events(kind)
+        for event in found.list_events(kind)
     }
     assert len(events) == len(kinds)
     assert found.result["added"].keys() == events.keys()
@@ -115,7 +115,7 @@ def test_prefixes_with_several_origins_are_found_in_the_tables_and_new_ones_afte
 
 def test_paths_are_as_much_longer_than_the_shortest_ones_as_a_slow_search_says(analyse: Analyse) -> None:
     found = analyse("path_inflation", "everyday")
-    ribs = found.archive.of("rrc00", "ribs") + found.archive.of("route-views.sg", "ribs")
+    ribs = found.archive.list_elements("rrc00", "ribs") + found.archive.list_elements("route-views.sg", "ribs")
     paths = [tuple(dict.fromkeys(each.sequence)) for each in ribs if ":" not in each.peer and "{" not in each.path]
     edges = {tuple(sorted(pair)) for path in paths for pair in pairwise(path)}
     assert found.result["edges"] == sorted(map(list, edges))
@@ -127,7 +127,7 @@ def test_paths_are_as_much_longer_than_the_shortest_ones_as_a_slow_search_says(a
             in_bgp[ends] = min(len(path), in_bgp.get(ends, 99))
     expected: dict[str, list[int]] = {}
     for source in {path[0] for path in paths}:
-        length = relaxed(source, edges)
+        length = find_shortest(source, edges)
         expected |= {
             ends: [bgp, length[int(ends.split()[1])]] for ends, bgp in in_bgp.items() if ends.startswith(f"{source} ")
         }
@@ -136,7 +136,7 @@ def test_paths_are_as_much_longer_than_the_shortest_ones_as_a_slow_search_says(a
     assert any(bgp > shortest for bgp, shortest in expected.values())  # or policy would have no effect
 
 
-def relaxed(source: int, edges: set[tuple[int, ...]]) -> dict[int, int]:
+def find_shortest(source: int, edges: set[tuple[int, ...]]) -> dict[int, int]:
     """ASes on the shortest way from `source`, by going over all edges until nothing gets shorter (Bellman, Ford)."""
     length = {source: 1}
     while True:
@@ -151,8 +151,8 @@ def relaxed(source: int, edges: set[tuple[int, ...]]) -> dict[int, int]:
 
 @pytest.mark.parametrize("scenario", ["blackholing", "mixed"])
 def test_blackholed_hosts_are_found_by_their_communities(analyse: Analyse, scenario: str) -> None:
-    found, start = analyse("communities", scenario), asked("2022-11-15 12:00:00")
-    events = {event["prefix"]: event for event in found.events("blackholing")}
+    found, start = analyse("communities", scenario), parse_begin("2022-11-15 12:00:00")
+    events = {event["prefix"]: event for event in found.list_events("blackholing")}
     assert len(events) == 3
     assert found.result.keys() == events.keys()
     for prefix, hole in found.result.items():
@@ -172,7 +172,7 @@ def test_the_live_stream_has_every_element_of_ris_and_no_other(analyse: Analyse,
     kinds = {"A": "announcements", "W": "withdrawals", "S": "peerstates"}
     total = {kind: sum(count[name] for count in counts) for kind, name in kinds.items()}
     assert found.result["by_type"] == {kind: count for kind, count in total.items() if count}
-    assert found.result["by_peer"] == per_peer(found.archive, " ", RIS)
+    assert found.result["by_peer"] == count_per_peer(found.archive, " ", RIS)
     assert found.run.consumed()[1] == sum(total.values())
 
 
@@ -188,11 +188,11 @@ def test_a_live_stream_can_be_left_early(analyse: Analyse) -> None:
     assert 0 < found.result["last"] - found.result["first"] < 3600
 
 
-def per_peer(archive: Archive, separator: str, collectors: tuple[str, ...], kinds: str = "AWS") -> dict[str, int]:
+def count_per_peer(archive: Archive, separator: str, collectors: tuple[str, ...], kinds: str = "AWS") -> dict[str, int]:
     counts = Counter(
         separator.join((collector, str(element.asn), element.peer))
         for collector in collectors
-        for element in archive.of(collector, "updates")
+        for element in archive.list_elements(collector, "updates")
         if element.kind in kinds
     )
     return dict(counts)
@@ -202,9 +202,9 @@ def per_peer(archive: Archive, separator: str, collectors: tuple[str, ...], kind
 def test_withdrawals_are_counted_by_peer_prefix_and_collector(analyse: Analyse, scenario: str) -> None:
     found = analyse("withdrawals_per_peer", scenario)
     collectors = tuple(found.truth["collectors"])
-    assert found.result["peers"] == per_peer(found.archive, "|", collectors, "W")
+    assert found.result["peers"] == count_per_peer(found.archive, "|", collectors, "W")
     assert found.result["collectors"] == {name: found.truth["counts"][name]["withdrawals"] for name in collectors}
-    flapping = {prefix for event in found.events("flapping") for prefix in event["prefixes"]}
+    flapping = {prefix for event in found.list_events("flapping") for prefix in event["prefixes"]}
     most = sorted(found.result["prefixes"], key=found.result["prefixes"].__getitem__, reverse=True)
     assert set(most[: len(flapping)]) == flapping
 
@@ -213,12 +213,12 @@ def test_withdrawals_are_counted_by_peer_prefix_and_collector(analyse: Analyse, 
 def test_a_hijack_is_told_peer_by_peer(analyse: Analyse, network: Path, scenario: str) -> None:
     """In a scenario without a hijack, the prefix of another scenario's is watched: nothing happens to it."""
     hijacked = "prefix_hijack" if scenario == "everyday" else scenario
-    [event] = [each for each in truth_of(network, hijacked)["events"] if each["kind"] == "prefix_hijack"]
+    [event] = [each for each in load_truth(network, hijacked)["events"] if each["kind"] == "prefix_hijack"]
     watch = json.dumps({"prefix": event["prefix"], "origin": event["victim"]})
-    found, start = analyse("hijack_timeline", scenario, {"watch.json": watch}), asked("2021-03-01 08:00:00")
+    found, start = analyse("hijack_timeline", scenario, {"watch.json": watch}), parse_begin("2021-03-01 08:00:00")
     table = {element.peer for element in found.archive.ribs if element.prefix == event["prefix"]}
     assert table <= set(found.result["peers"])
-    assert found.events("prefix_hijack") == ([] if scenario == "everyday" else [event])
+    assert found.list_events("prefix_hijack") == ([] if scenario == "everyday" else [event])
     if scenario == "everyday":
         assert (found.result["suspects"], found.result["first_seen"], found.result["back"]) == ([], {}, {})
         return
@@ -235,7 +235,7 @@ def test_a_hijack_is_told_peer_by_peer(analyse: Analyse, network: Path, scenario
 def test_a_foreign_part_of_a_watched_block_raises_an_alarm(analyse: Analyse, network: Path, scenario: str) -> None:
     """The blocks hijacked in any of the scenarios are watched all at once. Local dumps keep their times."""
     events = {
-        name: [each for each in truth_of(network, name)["events"] if each["kind"] == "subprefix_hijack"]
+        name: [each for each in load_truth(network, name)["events"] if each["kind"] == "subprefix_hijack"]
         for name in ("subprefix_hijack", "ipv6", "mixed")
     }
     watch = {event["covering_prefix"]: event["victim"] for each in events.values() for event in each}
@@ -253,10 +253,10 @@ def test_a_foreign_part_of_a_watched_block_raises_an_alarm(analyse: Analyse, net
 @pytest.mark.parametrize("scenario", ["route_leak", "prepending", "everyday"])
 def test_a_leak_is_a_path_with_a_valley_and_nothing_else_is(analyse: Analyse, network: Path, scenario: str) -> None:
     kinds = {"p2c": -1, "p2p": 0}
-    lines = [f"{left}|{right}|{kinds[kind]}" for left, right, kind in truth_of(network, scenario)["relationships"]]
+    lines = [f"{left}|{right}|{kinds[kind]}" for left, right, kind in load_truth(network, scenario)["relationships"]]
     relationships = "\n".join(("# provider|customer|-1, peer|peer|0", *lines, ""))
-    found, start = analyse("route_leak", scenario, {"as-rel.txt": relationships}), asked("2020-05-05 16:00:00")
-    events = {f"{event['leaker']} {event['leaked_to']}": event for event in found.events("route_leak")}
+    found, start = analyse("route_leak", scenario, {"as-rel.txt": relationships}), parse_begin("2020-05-05 16:00:00")
+    events = {f"{event['leaker']} {event['leaked_to']}": event for event in found.list_events("route_leak")}
     assert len(events) == (scenario == "route_leak")
     assert found.result.keys() == events.keys()
     for key, leak in found.result.items():
@@ -271,22 +271,22 @@ def test_a_leak_is_a_path_with_a_valley_and_nothing_else_is(analyse: Analyse, ne
 @pytest.mark.parametrize("scenario", ["flapping", "mixed", "everyday"])
 def test_flapping_prefixes_are_found_in_the_dump_files_alone(analyse: Analyse, scenario: str) -> None:
     found = analyse("flapping", scenario)
-    events = {prefix: event for event in found.events("flapping") for prefix in event["prefixes"]}
+    events = {prefix: event for event in found.list_events("flapping") for prefix in event["prefixes"]}
     assert bool(events) == (scenario != "everyday")
     assert found.result.keys() == events.keys()
     for prefix, flaps in found.result.items():
         truth = events[prefix]["transitions"]
         assert flaps["transitions"] == {peer: counts[prefix] for peer, counts in truth.items() if prefix in counts}
         assert flaps["period"] == pytest.approx(events[prefix]["period"], abs=2)
-    for event in found.events("flapping"):
+    for event in found.list_events("flapping"):
         start = min(found.result[prefix]["start"] for prefix in event["prefixes"])
         assert start == pytest.approx(event["start"], abs=2e-6)
 
 
 @pytest.mark.parametrize("scenario", ["peer_down", "mixed"])
 def test_a_broken_session_is_found_with_the_table_that_came_back(analyse: Analyse, scenario: str) -> None:
-    found, start = analyse("peer_sessions", scenario), asked("2023-01-10 08:00:00")
-    [event] = found.events("peer_down")
+    found, start = analyse("peer_sessions", scenario), parse_begin("2023-01-10 08:00:00")
+    [event] = found.list_events("peer_down")
     assert list(found.result) == [f"{event['collector']} {event['peer']}"]
     [session] = found.result.values()
     assert session["asn"] == event["peer_asn"]
@@ -300,9 +300,9 @@ def test_a_broken_session_is_found_with_the_table_that_came_back(analyse: Analys
 
 @pytest.mark.parametrize("scenario", ["outage", "mixed", "everyday"])
 def test_an_as_that_goes_dark_is_found_with_all_it_lost(analyse: Analyse, scenario: str) -> None:
-    found, start = analyse("outage", scenario), asked("2018-09-01 08:00:00")
+    found, start = analyse("outage", scenario), parse_begin("2018-09-01 08:00:00")
     assert found.result["dumps"] == len(found.archive.index)
-    events = {str(event["asn"]): event for event in found.events("outage")}
+    events = {str(event["asn"]): event for event in found.list_events("outage")}
     assert len(events) == (scenario != "everyday")
     assert found.result["outages"].keys() == events.keys()
     for asn, outage in found.result["outages"].items():
@@ -318,10 +318,10 @@ def test_an_as_that_goes_dark_is_found_with_all_it_lost(analyse: Analyse, scenar
 
 
 def test_new_prepending_is_found_with_the_neighbour_it_is_meant_for(analyse: Analyse) -> None:
-    found, start = analyse("prepending", "prepending"), asked("2021-06-15 08:00:00")
+    found, start = analyse("prepending", "prepending"), parse_begin("2021-06-15 08:00:00")
     events = {
         f"{event['asn']} {event['role']} {copies}": event
-        for event in found.events("prepending")
+        for event in found.list_events("prepending")
         for copies in event["copies_seen"]
     }
     assert len(events) > 3

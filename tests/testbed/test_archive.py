@@ -11,23 +11,23 @@ from netllama.core.errors import StageError
 from netllama.core.files import sha256_file
 from testbed.internet.archive import write_archive
 from testbed.internet.scenarios import ROUTING, simulate_hour
-from tests.support.mrt_elements import Archive, Element, archived
+from tests.support.mrt_elements import Archive, Element, load_archive
 
 START, END = 1709625600, 1709629200
 KINDS = {"R": "ribs", "A": "announcements", "W": "withdrawals", "S": "peerstates"}
 
 
-def hashes(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_same_name_and_seed_give_the_same_bytes_again(tmp_path: Path) -> None:
     write_archive("mixed", 1, tmp_path)
-    assert hashes(tmp_path) == hashes(archived("mixed").folder)
+    assert hash_files(tmp_path) == hash_files(load_archive("mixed").folder)
 
 
 def test_another_seed_gives_other_events() -> None:
-    one, other = archived("mixed").truth, archived("mixed", 2).truth
+    one, other = load_archive("mixed").truth, load_archive("mixed", 2).truth
     assert [event["kind"] for event in one["events"]] == [event["kind"] for event in other["events"]]
     for first, second in zip(one["events"], other["events"], strict=True):
         assert first != second
@@ -42,7 +42,7 @@ def test_an_unknown_scenario_is_refused_with_the_known_names(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ROUTING)
 def test_the_index_lists_every_file_once_with_the_time_it_covers(name: str) -> None:
-    archive = archived(name)
+    archive = load_archive(name)
     folder = archive.folder
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert sorted(row[0] for row in archive.index) == sorted(files - {"index.csv", "truth.json"})
@@ -67,10 +67,12 @@ def test_the_index_lists_every_file_once_with_the_time_it_covers(name: str) -> N
 
 @pytest.mark.parametrize("name", ROUTING)
 def test_counts_are_those_of_the_files_and_of_the_size_asked_for(name: str) -> None:
-    archive = archived(name)
+    archive = load_archive(name)
     counts = archive.truth["counts"]
     for collector in archive.truth["collectors"]:
-        found = Counter(KINDS[each.kind] for kind in ("ribs", "updates") for each in archive.of(collector, kind))
+        found = Counter(
+            KINDS[each.kind] for kind in ("ribs", "updates") for each in archive.list_elements(collector, kind)
+        )
         assert counts[collector] == {kind: found[kind] for kind in KINDS.values()}
     total = Counter(KINDS[each.kind] for each in archive.ribs + archive.updates)
     assert counts["total"] == {kind: total[kind] for kind in KINDS.values()}
@@ -80,13 +82,13 @@ def test_counts_are_those_of_the_files_and_of_the_size_asked_for(name: str) -> N
 
 @pytest.mark.parametrize("name", ROUTING)
 def test_every_element_is_of_a_peer_of_its_collector_and_looks_like_it(name: str) -> None:
-    archive = archived(name)
+    archive = load_archive(name)
     assert (archive.truth["scenario"], archive.truth["seed"]) == (name, 1)
     assert (archive.truth["start"], archive.truth["end"]) == (START, END)
     for collector, facts in archive.truth["collectors"].items():
         peers = {peer["address"]: peer for peer in facts["peers"]}
         ris = facts["project"] == "ris"
-        for element in archive.of(collector, "ribs") + archive.of(collector, "updates"):
+        for element in archive.list_elements(collector, "ribs") + archive.list_elements(collector, "updates"):
             peer = peers[element.peer]
             assert element.asn == peer["asn"]
             assert ris or element.kind != "S"
@@ -96,15 +98,15 @@ def test_every_element_is_of_a_peer_of_its_collector_and_looks_like_it(name: str
             if element.kind in "RA":
                 assert (element.sequence[0], element.next_hop) == (element.asn, element.peer)
         if not ris:
-            assert any(element.time % 1 for element in archive.of(collector, "updates"))
-        fed = Counter(element.peer for element in archive.of(collector, "ribs"))
+            assert any(element.time % 1 for element in archive.list_elements(collector, "updates"))
+        fed = Counter(element.peer for element in archive.list_elements(collector, "ribs"))
         most = {version: max(fed[a] for a, p in peers.items() if p["ip_version"] == version) for version in (4, 6)}
         assert all((fed[a] == most[p["ip_version"]]) == p["full_feed"] for a, p in peers.items())
 
 
 @pytest.mark.parametrize("name", ["everyday", "peer_down", "mixed"])
 def test_tables_and_updates_together_are_the_state_at_the_end(name: str) -> None:
-    archive, recording = archived(name), simulate_hour(name, 1)
+    archive, recording = load_archive(name), simulate_hour(name, 1)
     tables: dict[str, dict[str, Element]] = {feed.address: {} for feed in recording.world.feeds}
     for element in archive.ribs + archive.updates:
         table = tables[element.peer]
@@ -125,7 +127,7 @@ def test_tables_and_updates_together_are_the_state_at_the_end(name: str) -> None
 
 
 def test_the_tables_have_all_kinds_of_attributes_and_updates_pack_prefixes() -> None:
-    archive = archived("everyday")
+    archive = load_archive("everyday")
     for elements in (archive.ribs, archive.updates):
         told = [element for element in elements if element.kind in "RA"]
         assert {element.origin for element in told} >= {"IGP", "INCOMPLETE"}
@@ -137,7 +139,7 @@ def test_the_tables_have_all_kinds_of_attributes_and_updates_pack_prefixes() -> 
     assert len(archive.truth["as_sets"]) == 1
 
 
-def expected_line(element: Element, extended: bool) -> str:
+def format_expected_line(element: Element, extended: bool) -> str:
     """What `bgpdump -m -l` prints for an element."""
     kind = {"R": "TABLE_DUMP2"}.get(element.kind, "BGP4MP_ET" if extended else "BGP4MP")
     time = f"{element.time:.6f}" if extended and element.kind != "R" else f"{int(element.time)}"
@@ -153,7 +155,7 @@ def expected_line(element: Element, extended: bool) -> str:
     return "|".join([start, *texts])
 
 
-def bgpdump_lines(path: Path) -> list[str]:
+def run_bgpdump(path: Path) -> list[str]:
     done = subprocess.run(["bgpdump", "-v", "-m", "-l", str(path)], capture_output=True, text=True, check=True)
     assert "[error]" not in done.stderr, done.stderr
     assert "[warn]" not in done.stderr, done.stderr
@@ -163,10 +165,10 @@ def bgpdump_lines(path: Path) -> list[str]:
 @pytest.mark.skipif(shutil.which("bgpdump") is None, reason="needs bgpdump")
 @pytest.mark.parametrize("name", ROUTING)
 def test_bgpdump_reads_the_same_elements(name: str) -> None:
-    archive: Archive = archived(name)
+    archive: Archive = load_archive(name)
     for row in archive.index:
         if row[2] == "ribs" and name != "mixed":  # the same in all scenarios of a seed
             continue
         path, extended = row[0], row[1] == "routeviews"
-        lines = [expected_line(element, extended) for element in archive.files[path]]
-        assert bgpdump_lines(archive.folder / path) == lines, path
+        lines = [format_expected_line(element, extended) for element in archive.files[path]]
+        assert run_bgpdump(archive.folder / path) == lines, path

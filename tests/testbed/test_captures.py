@@ -22,7 +22,7 @@ import pytest
 from netllama.core.errors import StageError
 from testbed.captures import frames, gtpu
 from testbed.captures.capture_files import CAPTURES, write_capture
-from tests.support.pcap_reader import Ip, Packet, Tcp, parse_ip, read
+from tests.support.pcap_reader import Ip, Packet, Tcp, parse_ip, read_packets
 
 SEED = 7
 START = 1_709_625_600
@@ -40,29 +40,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def loaded(path: Path) -> Capture:
-    return list(read(path)), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+def load_capture(path: Path) -> Capture:
+    return list(read_packets(path)), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def found_in(folder: Path, kind: str, where: str) -> Capture:
+def load_part(folder: Path, kind: str, where: str) -> Capture:
     """The packets of a capture, and the facts of `kind` in it: all of its own, or those in `mixed`."""
-    packets, facts = loaded(folder / f"{where}.pcap")
+    packets, facts = load_capture(folder / f"{where}.pcap")
     return packets, facts[kind] if where == "mixed" else facts
 
 
-def both(kind: str) -> Any:
+def parametrize_where(kind: str) -> Any:
     return pytest.mark.parametrize("where", [kind, "mixed"])
 
 
-def digests(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def micros(unix: float) -> int:
+def to_micros(unix: float) -> int:
     return round(unix * 1_000_000)
 
 
-def seconds(microseconds: int) -> float:
+def to_seconds(microseconds: int) -> float:
     return round(microseconds / 1_000_000, 6)
 
 
@@ -73,7 +73,7 @@ def test_a_capture_written_twice_is_the_same_and_another_seed_is_another(folder:
     for name in ("dns", "loss"):
         write_capture(name, SEED, tmp_path / "again")
         write_capture(name, SEED + 1, tmp_path / "other")
-        again, other, first = digests(tmp_path / "again"), digests(tmp_path / "other"), digests(folder)
+        again, other, first = hash_files(tmp_path / "again"), hash_files(tmp_path / "other"), hash_files(folder)
         assert again[f"{name}.pcap"] == first[f"{name}.pcap"] != other[f"{name}.pcap"]
         assert again[f"{name}.json"] == first[f"{name}.json"] != other[f"{name}.json"]
 
@@ -86,13 +86,13 @@ def test_an_unknown_capture_is_one_line_that_names_the_known_ones(tmp_path: Path
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_packets_are_in_order_and_the_truth_counts_them(folder: Path, name: str) -> None:
-    packets, facts = loaded(folder / f"{name}.pcap")
+    packets, facts = load_capture(folder / f"{name}.pcap")
     assert (facts["capture"], facts["seed"]) == (name, SEED)
     assert 300 <= len(packets) == facts["packets"] <= 2_500
     times = [packet.time for packet in packets]
     assert times == sorted(times)
     assert START * 1_000_000 <= times[0] < times[-1] < (START + 120) * 1_000_000
-    assert (micros(facts["first"]), micros(facts["last"])) == (times[0], times[-1])
+    assert (to_micros(facts["first"]), to_micros(facts["last"])) == (times[0], times[-1])
     assert facts["bytes"] == sum(packet.wire for packet in packets)
     assert len({time % 1_000 for time in times}) > 100, "microseconds are used"
     protocols: dict[str, dict[str, int]] = defaultdict(lambda: {"packets": 0, "bytes": 0})
@@ -103,7 +103,7 @@ def test_packets_are_in_order_and_the_truth_counts_them(folder: Path, name: str)
     assert facts["protocols"] == protocols
 
 
-def word_sum(data: bytes) -> int:
+def compute_word_sum(data: bytes) -> int:
     """One's complement sum, word by word (RFC 1071); 0xFFFF where the checksum in it is right."""
     total = 0
     for (word,) in struct.iter_unpack("!H", data + bytes(len(data) % 2)):
@@ -112,7 +112,7 @@ def word_sum(data: bytes) -> int:
     return total
 
 
-def crc32c(data: bytes) -> int:
+def compute_crc32c(data: bytes) -> int:
     """Castagnoli's CRC, bit by bit."""
     value = 0xFFFFFFFF
     for octet in data:
@@ -124,26 +124,26 @@ def crc32c(data: bytes) -> int:
 
 def assert_checksums(ip: Ip) -> None:
     if ip.version == 4:
-        assert word_sum(ip.whole[: (ip.whole[0] & 15) * 4]) == 0xFFFF
+        assert compute_word_sum(ip.whole[: (ip.whole[0] & 15) * 4]) == 0xFFFF
         pseudo = ip.whole[12:20]
     else:
         pseudo = ip.whole[8:40]
     if ip.fragment & 0x3FFF:
         return
     if ip.protocol in (6, 17, 58):
-        assert word_sum(pseudo + struct.pack("!II", ip.protocol, len(ip.data)) + ip.data) == 0xFFFF
+        assert compute_word_sum(pseudo + struct.pack("!II", ip.protocol, len(ip.data)) + ip.data) == 0xFFFF
     elif ip.protocol == 1:
-        assert word_sum(ip.data) == 0xFFFF
+        assert compute_word_sum(ip.data) == 0xFFFF
     elif ip.protocol == 132:
-        assert int.from_bytes(ip.data[8:12], "little") == crc32c(ip.data[:8] + bytes(4) + ip.data[12:])
+        assert int.from_bytes(ip.data[8:12], "little") == compute_crc32c(ip.data[:8] + bytes(4) + ip.data[12:])
     if ip.protocol == 17:
         assert int.from_bytes(ip.data[4:6], "big") == len(ip.data)
 
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_lengths_and_checksums_are_right_where_the_truth_does_not_say_otherwise(folder: Path, name: str) -> None:
-    packets, facts = loaded(folder / f"{name}.pcap")
-    broken = {micros(fault["time"]) for fault in facts.get("malformed", [])}
+    packets, facts = load_capture(folder / f"{name}.pcap")
+    broken = {to_micros(fault["time"]) for fault in facts.get("malformed", [])}
     checked = 0
     for packet in packets:
         assert len(packet.frame) >= 60
@@ -164,11 +164,11 @@ def test_scapy_reads_every_packet_and_would_have_written_the_same(folder: Path, 
     from scapy.layers.l2 import Ether
     from scapy.utils import PcapReader
 
-    packets, facts = loaded(folder / f"{name}.pcap")
-    broken = {micros(fault["time"]) for fault in facts.get("malformed", [])}
+    packets, facts = load_capture(folder / f"{name}.pcap")
+    broken = {to_micros(fault["time"]) for fault in facts.get("malformed", [])}
     with PcapReader(str(folder / f"{name}.pcap")) as reader:
         for index, (packet, expected) in enumerate(zip(reader, packets, strict=True)):
-            assert micros(float(packet.time)) == expected.time
+            assert to_micros(float(packet.time)) == expected.time
             assert packet.wirelen == expected.wire
             assert bytes(packet) == expected.frame
             whole = expected.time not in broken and len(expected.frame) == expected.wire
@@ -193,7 +193,7 @@ def test_tcpdump_reads_every_packet_and_finds_no_wrong_checksum(folder: Path, na
     if done.returncode:
         pytest.skip(done.stderr.strip())
     lines = re.findall(r"^1709\d{6}\.\d{6} ", done.stdout, re.MULTILINE)
-    assert len(lines) == len(loaded(folder / f"{name}.pcap")[0])
+    assert len(lines) == len(load_capture(folder / f"{name}.pcap")[0])
     assert not re.findall(r"incorrect|bad udp cksum|bad cksum|wrong icmp cksum|packet exceeded", done.stdout)
 
 
@@ -237,7 +237,7 @@ def test_headers_are_those_that_scapy_builds() -> None:
 # TCP
 
 
-def conversations(packets: Iterable[tuple[int, Ip]]) -> dict[Any, list[tuple[int, bool, Tcp]]]:
+def group_conversations(packets: Iterable[tuple[int, Ip]]) -> dict[Any, list[tuple[int, bool, Tcp]]]:
     """Segments (time, from the side of the first, segment) by client, its port, server, its port."""
     made: dict[Any, list[tuple[int, bool, Tcp]]] = {}
     for time, ip in packets:
@@ -250,7 +250,7 @@ def conversations(packets: Iterable[tuple[int, Ip]]) -> dict[Any, list[tuple[int
     return made
 
 
-def analysed(segments: list[tuple[int, bool, Tcp]]) -> Facts:
+def analyse_segments(segments: list[tuple[int, bool, Tcp]]) -> Facts:
     """What a connection's segments show of it, from sequence numbers and times alone."""
     first = segments[0][2].seq
     syns = [time for time, outbound, tcp in segments if outbound and tcp.flags & (SYN | ACK) == SYN]
@@ -308,23 +308,23 @@ def analysed(segments: list[tuple[int, bool, Tcp]]) -> Facts:
 
 
 def assert_connections(packets: Iterable[tuple[int, Ip]], connections: list[Facts]) -> None:
-    made = conversations(packets)
+    made = group_conversations(packets)
     assert connections
     for truth in connections:
         segments = made[truth["client"], truth["client_port"], truth["server"], truth["server_port"]]
-        found = analysed(segments)
+        found = analyse_segments(segments)
         for event in ("retransmissions", "lost_before_tap", "out_of_order"):
-            assert found[event] == [(micros(made["time"]), made["seq"]) for made in truth[event]], event
+            assert found[event] == [(to_micros(made["time"]), made["seq"]) for made in truth[event]], event
         rtt = truth["handshake_rtt"]
-        assert found["handshake_rtt"] == (None if rtt is None else micros(rtt))
-        assert found["rtt_samples"] == [micros(sample) for sample in truth["rtt_samples"]]
-        assert (found["start"], found["end"]) == (micros(truth["start"]), micros(truth["end"]))
+        assert found["handshake_rtt"] == (None if rtt is None else to_micros(rtt))
+        assert found["rtt_samples"] == [to_micros(sample) for sample in truth["rtt_samples"]]
+        assert (found["start"], found["end"]) == (to_micros(truth["start"]), to_micros(truth["end"]))
         for number in ("packets", "syn_retransmissions", "duplicate_acks", "zero_windows"):
             assert found[number] == truth[number], number
         octets = found["bytes_to_server"], found["bytes_to_client"]
         assert octets == (truth["bytes_to_server"], truth["bytes_to_client"])
         duration = found["end"] - found["start"]
-        assert micros(truth["duration"]) == duration
+        assert to_micros(truth["duration"]) == duration
         assert truth["throughput"] == (round(sum(octets) * 8e6 / duration) if duration else 0)
         assert_ending(segments, truth["ending"])
 
@@ -339,23 +339,23 @@ def assert_ending(segments: list[tuple[int, bool, Tcp]], ending: str) -> None:
     assert flags[False, SYN] == (ending not in ("refused", "unanswered"))
 
 
-def ip_packets(packets: Iterable[Packet], without: Facts | None = None) -> list[tuple[int, Ip]]:
+def list_ip_packets(packets: Iterable[Packet], without: Facts | None = None) -> list[tuple[int, Ip]]:
     """Time and IP packet; those that `mixed` plants as broken left out."""
-    broken = {micros(fault["time"]) for fault in (without or {}).get("malformed", [])}
+    broken = {to_micros(fault["time"]) for fault in (without or {}).get("malformed", [])}
     return [(packet.time, packet.ip) for packet in packets if packet.ip and packet.time not in broken]
 
 
 @pytest.mark.parametrize(("kind", "where"), [(k, w) for k in ("web", "loss", "syn_flood", "qos") for w in (k, "mixed")])
 def test_connections_are_what_sequence_numbers_and_times_show(folder: Path, kind: str, where: str) -> None:
-    packets, facts = found_in(folder, kind, where)
-    assert_connections(ip_packets(packets, loaded(folder / f"{where}.pcap")[1]), facts["connections"])
+    packets, facts = load_part(folder, kind, where)
+    assert_connections(list_ip_packets(packets, load_capture(folder / f"{where}.pcap")[1]), facts["connections"])
 
 
 @pytest.mark.parametrize("seed", range(100, 106))
 def test_losses_of_any_seed_are_found_again(tmp_path: Path, seed: int) -> None:
     write_capture("loss", seed, tmp_path)
-    packets, facts = loaded(tmp_path / "loss.pcap")
-    assert_connections(ip_packets(packets), facts["connections"])
+    packets, facts = load_capture(tmp_path / "loss.pcap")
+    assert_connections(list_ip_packets(packets), facts["connections"])
     causes = Counter(event["cause"] for made in facts["connections"] for event in made["retransmissions"])
     assert causes["fast"] >= 6
     assert causes["timeout"] >= 3
@@ -370,12 +370,12 @@ def test_losses_of_any_seed_are_found_again(tmp_path: Path, seed: int) -> None:
 
 
 def test_a_fast_retransmission_follows_three_duplicate_acks_and_a_timeout_a_pause(folder: Path) -> None:
-    packets, facts = loaded(folder / "loss.pcap")
-    made = conversations(ip_packets(packets))
+    packets, facts = load_capture(folder / "loss.pcap")
+    made = group_conversations(list_ip_packets(packets))
     for truth in facts["connections"]:
         segments = made[truth["client"], truth["client_port"], truth["server"], truth["server_port"]]
         for event in truth["retransmissions"]:
-            at, seq = micros(event["time"]), event["seq"]
+            at, seq = to_micros(event["time"]), event["seq"]
             before = [tcp for time, outbound, tcp in segments if time < at and not outbound]
             original = next(time for time, outbound, tcp in segments if outbound and tcp.seq == seq and tcp.payload)
             repeated = list(itertools.takewhile(lambda tcp, seq=seq: tcp.ack == seq, reversed(before)))
@@ -386,8 +386,8 @@ def test_a_fast_retransmission_follows_three_duplicate_acks_and_a_timeout_a_paus
 
 
 def test_web_names_are_in_the_client_hellos_and_requests(folder: Path) -> None:
-    packets, facts = loaded(folder / "web.pcap")
-    made = conversations(ip_packets(packets))
+    packets, facts = load_capture(folder / "web.pcap")
+    made = group_conversations(list_ip_packets(packets))
     applications = Counter(truth.get("application") for truth in facts["connections"])
     assert min(applications["tls"], applications["http"]) >= 10
     for truth in facts["connections"]:
@@ -397,9 +397,9 @@ def test_web_names_are_in_the_client_hellos_and_requests(folder: Path) -> None:
         sent = b"".join(tcp.payload for _, outbound, tcp in segments if outbound)
         received = b"".join(tcp.payload for _, outbound, tcp in segments if not outbound)
         if truth["application"] == "tls":
-            assert server_name(sent) == truth["host"]
-            assert record_types(sent)[:3] == [22, 20, 23]
-            assert record_types(received)[:3] == [22, 20, 23]
+            assert read_server_name(sent) == truth["host"]
+            assert list_record_types(sent)[:3] == [22, 20, 23]
+            assert list_record_types(received)[:3] == [22, 20, 23]
         else:
             asked = re.findall(rb"(\S+) (\S+) HTTP/1.1\r\nHost: (\S+)\r\n", sent)
             status = re.findall(rb"HTTP/1.1 (\d+) ", received)
@@ -408,7 +408,7 @@ def test_web_names_are_in_the_client_hellos_and_requests(folder: Path) -> None:
             assert [int(code) for code in status] == [made["status"] for made in truth["requests"]]
 
 
-def server_name(data: bytes) -> str:
+def read_server_name(data: bytes) -> str:
     """The name in a ClientHello's server_name extension."""
     at = 5 + 4 + 2 + 32
     at += 1 + data[at]
@@ -421,7 +421,7 @@ def server_name(data: bytes) -> str:
         at += 4 + length
 
 
-def record_types(data: bytes) -> list[int]:
+def list_record_types(data: bytes) -> list[int]:
     types, at = [], 0
     while at < len(data):
         types.append(data[at])
@@ -433,7 +433,7 @@ def record_types(data: bytes) -> list[int]:
 # DNS
 
 
-def dns_message(data: bytes) -> Facts:
+def read_dns_message(data: bytes) -> Facts:
     """Header, question and whether an OPT record is there, read as RFC 1035 section 4.1 draws them."""
     number, flags, questions, answered, authority, additional = struct.unpack("!6H", data[:12])
     labels, at = [], 12
@@ -452,17 +452,17 @@ def dns_message(data: bytes) -> Facts:
     }
 
 
-@both("dns")
+@parametrize_where("dns")
 def test_lookups_match_queries_and_answers_by_addresses_ports_id_and_question(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "dns", where)
+    packets, facts = load_part(folder, "dns", where)
     asked: dict[Any, list[int]] = defaultdict(list)
     answered: dict[Any, tuple[int, Facts]] = {}
     edns = {}
-    for time, ip in ip_packets(packets):
+    for time, ip in list_ip_packets(packets):
         udp = ip.udp
         if udp is None or 53 not in (udp.sport, udp.dport):
             continue
-        message = dns_message(udp.payload)
+        message = read_dns_message(udp.payload)
         question = message["id"], message["name"], message["type"]
         if message["response"]:
             answered[ip.target, udp.dport, ip.source, *question] = (time, message)
@@ -476,13 +476,13 @@ def test_lookups_match_queries_and_answers_by_addresses_ports_id_and_question(fo
         ends = truth["client"], truth["client_port"], truth["resolver"]
         key = *ends, truth["id"], truth["name"], types[truth["type"]]
         times = asked[key]
-        assert (times[0], len(times)) == (micros(truth["time"]), truth["queries"])
+        assert (times[0], len(times)) == (to_micros(truth["time"]), truth["queries"])
         assert edns[truth["client"], truth["client_port"]] == truth["edns"]
         if truth["rcode"] is None:
             assert key not in answered
             continue
         time, message = answered[key]
-        assert time - times[0] == micros(truth["response_time"])
+        assert time - times[0] == to_micros(truth["response_time"])
         assert message["rcode"] == rcodes[truth["rcode"]]
         assert message["truncated"] == truth["truncated"] == (truth["tcp"] is not None)
         assert (message["counts"][1] > 0) == (truth["rcode"] == "NOERROR" and not truth["truncated"])
@@ -494,17 +494,19 @@ def test_lookups_match_queries_and_answers_by_addresses_ports_id_and_question(fo
     assert min(slow) > 0.3
 
 
-@both("dns")
+@parametrize_where("dns")
 def test_a_truncated_answer_is_asked_for_again_over_tcp_and_comes_whole(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "dns", where)
+    packets, facts = load_part(folder, "dns", where)
     fallbacks = [truth for truth in facts["lookups"] if truth["tcp"]]
-    assert_connections(ip_packets(packets, loaded(folder / f"{where}.pcap")[1]), [made["tcp"] for made in fallbacks])
-    made = conversations(ip_packets(packets, loaded(folder / f"{where}.pcap")[1]))
+    assert_connections(
+        list_ip_packets(packets, load_capture(folder / f"{where}.pcap")[1]), [made["tcp"] for made in fallbacks]
+    )
+    made = group_conversations(list_ip_packets(packets, load_capture(folder / f"{where}.pcap")[1]))
     for truth in fallbacks:
         assert truth["tcp"]["server_port"] == 53
         ends = truth["tcp"]["client"], truth["tcp"]["client_port"], truth["tcp"]["server"], 53
         data = b"".join(tcp.payload for _, outbound, tcp in made[ends] if not outbound)
-        message = dns_message(data[2:])
+        message = read_dns_message(data[2:])
         assert int.from_bytes(data[:2], "big") == len(data) - 2 > 512
         assert (message["id"], message["name"], message["truncated"]) == (truth["id"], truth["name"], False)
         assert message["counts"][1] > 1
@@ -513,15 +515,15 @@ def test_a_truncated_answer_is_asked_for_again_over_tcp_and_comes_whole(folder: 
 # SYN flood and scan
 
 
-@both("syn_flood")
+@parametrize_where("syn_flood")
 def test_the_flood_is_the_unfinished_handshakes_of_one_target(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "syn_flood", where)
+    packets, facts = load_part(folder, "syn_flood", where)
     truth, scan = facts["flood"], facts["scan"]
     users = {made["client"] for made in facts["connections"]}
     syns: dict[Any, list[int]] = defaultdict(list)
     answers: dict[Any, list[int]] = defaultdict(list)
     completed = set()
-    for time, ip in ip_packets(packets, loaded(folder / f"{where}.pcap")[1]):
+    for time, ip in list_ip_packets(packets, load_capture(folder / f"{where}.pcap")[1]):
         tcp = ip.tcp
         if tcp is None:
             continue
@@ -534,35 +536,35 @@ def test_the_flood_is_the_unfinished_handshakes_of_one_target(folder: Path, wher
     flood = {key: times for key, times in syns.items() if key[0] not in users}
     times = sorted(time for sent in flood.values() for time in sent)
     assert not {key[:2] for key in flood} & completed
-    assert (times[0], times[-1]) == (micros(truth["start"]), micros(truth["end"]))
+    assert (times[0], times[-1]) == (to_micros(truth["start"]), to_micros(truth["end"]))
     assert truth["syns"] == len(times) > 100
     assert truth["rate"] == round(len(times) * 1e6 / (times[-1] - times[0]), 3)
     assert truth["sources"] == len({key[0] for key in flood})
     met = [sent for key, sent in answers.items() if key in flood]
     assert (truth["syn_acks"], truth["syn_ack_retransmissions"]) == (len(met), sum(len(sent) - 1 for sent in met))
     assert truth["dropped"] == len(flood) - len(met) > 0
-    spans = [(micros(first), micros(last)) for first, last in truth["full"]]
+    spans = [(to_micros(first), to_micros(last)) for first, last in truth["full"]]
     dropped = [times[0] for key, times in flood.items() if key not in answers]
     assert all(any(first <= time <= last for first, last in spans) for time in dropped)
     shut_out = [made for made in facts["connections"] if made["ending"] == "unanswered"]
-    assert all(any(first <= micros(made["start"]) <= last for first, last in spans) for made in shut_out)
+    assert all(any(first <= to_micros(made["start"]) <= last for first, last in spans) for made in shut_out)
     assert shut_out or where == "mixed"
     assert scan["scanner"] not in {key[0] for key in flood}
 
 
-@both("syn_flood")
+@parametrize_where("syn_flood")
 def test_the_scan_is_one_host_that_asks_many_ports(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "syn_flood", where)
+    packets, facts = load_part(folder, "syn_flood", where)
     truth = facts["scan"]
     probed, answered = {}, {}
-    for time, ip in ip_packets(packets, loaded(folder / f"{where}.pcap")[1]):
+    for time, ip in list_ip_packets(packets, load_capture(folder / f"{where}.pcap")[1]):
         tcp = ip.tcp
         if tcp and (ip.source, ip.target) == (truth["scanner"], truth["target"]) and tcp.flags == SYN:
             probed[tcp.dport] = time
         elif tcp and (ip.target, ip.source) == (truth["scanner"], truth["target"]):
             answered[tcp.sport] = tcp.flags
     assert truth["ports"] == len(probed)
-    assert (micros(truth["start"]), micros(truth["end"])) == (min(probed.values()), max(probed.values()))
+    assert (to_micros(truth["start"]), to_micros(truth["end"])) == (min(probed.values()), max(probed.values()))
     assert truth["open"] == sorted(port for port, flags in answered.items() if flags == SYN | ACK)
     assert truth["filtered"] == sorted(probed.keys() - answered.keys())
     assert {flags for port, flags in answered.items() if port not in truth["open"]} == {RST | ACK}
@@ -571,9 +573,9 @@ def test_the_scan_is_one_host_that_asks_many_ports(folder: Path, where: str) -> 
 # Quality of service
 
 
-@both("qos")
+@parametrize_where("qos")
 def test_marks_jitter_and_loss_are_those_of_the_headers(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "qos", where)
+    packets, facts = load_part(folder, "qos", where)
     ends = {(made["source"], made["target"]) for made in facts["rtp"]}
     ends |= {(made["client"], made["server"]) for made in facts["connections"]}
     ends |= {(target, source) for source, target in ends}
@@ -609,20 +611,20 @@ def test_marks_jitter_and_loss_are_those_of_the_headers(folder: Path, where: str
         assert truth["loss"] == round(truth["lost"] / expected, 6)
         assert truth["jitter"] == pytest.approx(jitter, abs=1e-4)
         assert truth["jitter_seconds"] == pytest.approx(jitter / truth["clock_rate"], abs=1e-8)
-        assert (micros(truth["first"]), micros(truth["last"])) == (stream[0][0], stream[-1][0])
+        assert (to_micros(truth["first"]), to_micros(truth["last"])) == (stream[0][0], stream[-1][0])
     assert sum(made["lost"] for made in facts["rtp"]) > 0 or where == "mixed"
 
 
 # GTP-U
 
 
-@both("gtpu")
+@parametrize_where("gtpu")
 def test_tunnels_carry_what_a_walk_over_the_gtp_headers_counts(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "gtpu", where)
+    packets, facts = load_part(folder, "gtpu", where)
     totals: dict[Any, list[int]] = defaultdict(lambda: [0, 0])
     inner: list[tuple[int, Ip]] = []
     others: list[Any] = []
-    for time, ip in ip_packets(packets):
+    for time, ip in list_ip_packets(packets):
         udp = ip.udp
         if udp is None or udp.dport != 2152:
             continue
@@ -660,9 +662,11 @@ def test_tunnels_carry_what_a_walk_over_the_gtp_headers_counts(folder: Path, whe
     assert_gtp_signalling(others, facts)
     old = facts["handover"]
     late = [
-        time for time, ip in ip_packets(packets) if ip.udp and ip.udp.payload[4:8] == old["teid"].to_bytes(4, "big")
+        time
+        for time, ip in list_ip_packets(packets)
+        if ip.udp and ip.udp.payload[4:8] == old["teid"].to_bytes(4, "big")
     ]
-    assert max(late) == micros(old["time"]), "the end marker is the last packet of its tunnel"
+    assert max(late) == to_micros(old["time"]), "the end marker is the last packet of its tunnel"
 
 
 def assert_gtp_signalling(others: list[Any], facts: Facts) -> None:
@@ -683,12 +687,12 @@ def assert_gtp_signalling(others: list[Any], facts: Facts) -> None:
             markers.append((time, target, teid))
     assert not requests
     assert sorted(echoes) == [
-        (micros(e["time"]), e["source"], e["destination"], e["sequence"], micros(e["response_time"]))
+        (to_micros(e["time"]), e["source"], e["destination"], e["sequence"], to_micros(e["response_time"]))
         for e in facts["echoes"]
     ]
-    assert errors == [(micros(e["time"]), e["source"], e["destination"], e["teid"]) for e in facts["errors"]]
+    assert errors == [(to_micros(e["time"]), e["source"], e["destination"], e["teid"]) for e in facts["errors"]]
     moved = facts["handover"]
-    assert markers == [(micros(moved["time"]), moved["destination"], moved["teid"])]
+    assert markers == [(to_micros(moved["time"]), moved["destination"], moved["teid"])]
 
 
 def test_scapy_builds_the_same_gtp_messages() -> None:
@@ -711,7 +715,7 @@ def test_scapy_builds_the_same_gtp_messages() -> None:
 # N2 and N4
 
 
-def chunks(data: bytes) -> list[tuple[int, int, bytes]]:
+def read_chunks(data: bytes) -> list[tuple[int, int, bytes]]:
     """(type, flags, value) of an SCTP packet's chunks."""
     made, at = [], 12
     while at < len(data):
@@ -731,7 +735,7 @@ PROCEDURES = {
 KINDS = {0x00: "initiating", 0x20: "successful", 0x40: "unsuccessful"}
 
 
-def ngap_fields(message: bytes) -> tuple[str, int, int | None]:
+def read_ngap_fields(message: bytes) -> tuple[str, int, int | None]:
     """Kind, procedure code and RAN UE NGAP ID of an NGAP PDU whose lengths add up."""
 
     def length(at: int) -> tuple[int, int]:
@@ -751,16 +755,16 @@ def ngap_fields(message: bytes) -> tuple[str, int, int | None]:
     return KINDS[message[0]], message[1], ran
 
 
-@both("n2")
+@parametrize_where("n2")
 def test_associations_and_ngap_messages_are_those_of_a_walk_over_the_chunks(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "n2", where)
+    packets, facts = load_part(folder, "n2", where)
     counts: Counter[Any] = Counter()
     said: dict[str, list[Any]] = defaultdict(list)
     clients = {made["client"]: made for made in facts["associations"]}
     state: dict[str, Facts] = {
         client: {"data": 0, "again": [], "tsn": {}, "beats": [], "parts": b"", "sacks": ([], [])} for client in clients
     }
-    for time, ip in ip_packets(packets):
+    for time, ip in list_ip_packets(packets):
         if ip.protocol != 132:
             continue
         sport, dport, tag = struct.unpack("!HHI", ip.data[:8])
@@ -768,7 +772,7 @@ def test_associations_and_ngap_messages_are_those_of_a_walk_over_the_chunks(fold
         client = ip.source if outbound else ip.target
         truth, own = clients[client], state[client]
         assert (sport if outbound else dport) == truth["client_port"]
-        for kind, flags, value in chunks(ip.data):
+        for kind, flags, value in read_chunks(ip.data):
             assert tag == (0 if kind == 1 else truth["server_tag"] if outbound else truth["client_tag"])
             own.setdefault(kind, time)
             if kind in (4, 5):
@@ -787,7 +791,7 @@ def test_associations_and_ngap_messages_are_those_of_a_walk_over_the_chunks(fold
             own["tsn"][outbound] = tsn
             own["parts"] = (b"" if flags & 2 else own["parts"]) + value[12:]
             if flags & 1:
-                name, code, ran = ngap_fields(own["parts"])
+                name, code, ran = read_ngap_fields(own["parts"])
                 counts[client, stream, PROCEDURES[code], code, name] += 1
                 said[client].append((time, name, code, ran))
     names = ("client", "stream", "procedure", "code", "kind")
@@ -798,15 +802,15 @@ def test_associations_and_ngap_messages_are_those_of_a_walk_over_the_chunks(fold
         for outbound, acknowledged in enumerate(own["sacks"]):
             assert acknowledged == sorted(acknowledged)
             assert acknowledged[-1] == own["tsn"][not outbound]
-        assert [(micros(made["time"]), made["tsn"]) for made in truth["retransmissions"]] == own["again"]
-        assert (micros(truth["start"]), micros(truth["handshake_rtt"])) == (own[1], own[2] - own[1])
+        assert [(to_micros(made["time"]), made["tsn"]) for made in truth["retransmissions"]] == own["again"]
+        assert (to_micros(truth["start"]), to_micros(truth["handshake_rtt"])) == (own[1], own[2] - own[1])
         assert own[1] < own[2] < own[10] < own[11]
         beats = sorted(own["beats"], key=lambda beat: beat[1])
         found = [(a[1], a[2], b[1] - a[1]) for a, b in zip(beats[::2], beats[1::2], strict=True)]
-        assert found == [(micros(b["time"]), b["outbound"], micros(b["rtt"])) for b in truth["heartbeats"]]
+        assert found == [(to_micros(b["time"]), b["outbound"], to_micros(b["rtt"])) for b in truth["heartbeats"]]
         ended = {"shutdown": 7, "abort": 6, None: None}[truth["ending"]]
         assert {kind for kind in (6, 7, 8, 14) if kind in own} == {6: {6}, 7: {7, 8, 14}, None: set()}[ended]
-        assert truth["ended"] is None or micros(truth["ended"]) == own[ended]
+        assert truth["ended"] is None or to_micros(truth["ended"]) == own[ended]
     assert_procedures(said, facts["procedures"])
     assert any(made["retransmissions"] for made in facts["associations"])
 
@@ -824,11 +828,11 @@ def assert_procedures(said: dict[str, list[Any]], procedures: list[Facts]) -> No
                 found.append((asked, code, client, ran, time - asked, kind))
     truth = [
         (
-            micros(row["time"]),
+            to_micros(row["time"]),
             row["code"],
             row["client"],
             row["ran_ue_id"],
-            micros(row["response_time"]),
+            to_micros(row["response_time"]),
             row["outcome"],
         )
         for row in procedures
@@ -837,15 +841,15 @@ def assert_procedures(said: dict[str, list[Any]], procedures: list[Facts]) -> No
     assert {row["outcome"] for row in procedures} == {"successful", "unsuccessful"}
 
 
-@both("n2")
+@parametrize_where("n2")
 def test_pfcp_transactions_match_by_sequence_number_and_scapy_reads_their_causes(folder: Path, where: str) -> None:
     from scapy.contrib.pfcp import PFCP, IE_Cause
 
-    packets, facts = found_in(folder, "n2", where)
+    packets, facts = load_part(folder, "n2", where)
     names = {1: "heartbeat", 5: "association_setup", 50: "establishment", 52: "modification", 54: "deletion"}
     asked: dict[int, tuple[int, int]] = {}
     found = []
-    for time, ip in ip_packets(packets):
+    for time, ip in list_ip_packets(packets):
         udp = ip.udp
         if udp is None or udp.dport != 8805:
             continue
@@ -869,7 +873,7 @@ def test_pfcp_transactions_match_by_sequence_number_and_scapy_reads_their_causes
         found.append((names[request], number, sent, time - sent, code))
     assert not asked
     truth = [
-        (row["message"], row["sequence"], micros(row["time"]), micros(row["response_time"]), row["cause"])
+        (row["message"], row["sequence"], to_micros(row["time"]), to_micros(row["response_time"]), row["cause"])
         for row in facts["pfcp"]
     ]
     assert sorted(found) == sorted(truth)
@@ -879,11 +883,11 @@ def test_pfcp_transactions_match_by_sequence_number_and_scapy_reads_their_causes
 # ICMP, ARP and neighbour discovery
 
 
-@both("icmp")
+@parametrize_where("icmp")
 def test_pings_match_by_identifier_and_sequence_number(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "icmp", where)
+    packets, facts = load_part(folder, "icmp", where)
     sent, answered = {}, {}
-    for time, ip in ip_packets(packets):
+    for time, ip in list_ip_packets(packets):
         if ip.fragment & 0x3FFF or ip.protocol not in (1, 58):
             continue
         number, sequence = struct.unpack("!HH", ip.data[4:8])
@@ -895,19 +899,19 @@ def test_pings_match_by_identifier_and_sequence_number(folder: Path, where: str)
         rtts = []
         for sequence in range(1, truth["sent"] + 1):
             key = truth["source"], truth["target"], truth["id"], sequence
-            rtts.append(seconds(answered[key] - sent[key]) if key in answered else None)
+            rtts.append(to_seconds(answered[key] - sent[key]) if key in answered else None)
         assert rtts == truth["rtts"]
         assert truth["received"] == truth["sent"] - rtts.count(None)
         assert truth["loss"] == round(rtts.count(None) / truth["sent"], 6)
     assert len(sent) == sum(truth["sent"] for truth in facts["pings"])
 
 
-@both("icmp")
+@parametrize_where("icmp")
 def test_traceroute_hops_are_told_by_the_quoted_probes(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "icmp", where)
+    packets, facts = load_part(folder, "icmp", where)
     probes: dict[tuple[str, int], tuple[int, int]] = {}
     answers: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
-    for time, ip in ip_packets(packets):
+    for time, ip in list_ip_packets(packets):
         if ip.udp and ip.ttl < 20 and 33434 <= ip.udp.dport < 33500:
             probes[ip.target, ip.udp.dport] = (time, ip.ttl)
         elif ip.protocol == 1 and (ip.data[0] == 11 or ip.data[:2] == b"\3\3"):
@@ -919,17 +923,17 @@ def test_traceroute_hops_are_told_by_the_quoted_probes(folder: Path, where: str)
         assert truth["hops"][-1]["router"] == truth["target"]
         for hop in truth["hops"]:
             found = answers[truth["target"], hop["ttl"]]
-            assert [seconds(rtt) for _, rtt in found] == hop["rtts"]
+            assert [to_seconds(rtt) for _, rtt in found] == hop["rtts"]
             assert {router for router, _ in found} == ({hop["router"]} if hop["router"] else set())
         assert sum(hop["router"] is None for hop in truth["hops"]) == 1
 
 
-@both("icmp")
+@parametrize_where("icmp")
 def test_fragments_put_together_are_whole_messages_and_path_mtu_is_told(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "icmp", where)
+    packets, facts = load_part(folder, "icmp", where)
     pieces: dict[Any, dict[int, bytes]] = defaultdict(dict)
     told = []
-    for _, ip in ip_packets(packets):
+    for _, ip in list_ip_packets(packets):
         if ip.fragment & 0x3FFF:
             pieces[ip.source, ip.target, ip.identification][(ip.fragment & 0x1FFF) * 8] = ip.data
         if ip.protocol == 1 and ip.data[:2] == b"\3\4":
@@ -944,7 +948,7 @@ def test_fragments_put_together_are_whole_messages_and_path_mtu_is_told(folder: 
     for key, parts in pieces.items():
         whole = b"".join(parts[at] for at in sorted(parts))
         assert sorted(parts) == [sum(len(parts[a]) for a in sorted(parts) if a < at) for at in sorted(parts)]
-        assert word_sum(whole) == 0xFFFF
+        assert compute_word_sum(whole) == 0xFFFF
         found.append((*key, len(parts), len(whole)))
     keys = ("source", "target", "identification", "fragments", "octets")
     assert sorted(found) == sorted(tuple(truth[key] for key in keys) for truth in facts["fragmented"])
@@ -952,9 +956,9 @@ def test_fragments_put_together_are_whole_messages_and_path_mtu_is_told(folder: 
     assert sorted(told) == sorted(tuple(truth[key] for key in keys) for truth in facts["path_mtu"])
 
 
-@both("icmp")
+@parametrize_where("icmp")
 def test_arp_shows_an_address_with_two_macs_and_neighbours_are_counted(folder: Path, where: str) -> None:
-    packets, facts = found_in(folder, "icmp", where)
+    packets, facts = load_part(folder, "icmp", where)
     claims: dict[str, set[str]] = defaultdict(set)
     operations: Counter[int] = Counter()
     gratuitous, false, types = 0, [], Counter[int]()
@@ -975,7 +979,7 @@ def test_arp_shows_an_address_with_two_macs_and_neighbours_are_counted(folder: P
     assert (arp["requests"], arp["replies"], arp["gratuitous"]) == (operations[1], operations[2], gratuitous)
     assert {address for address, macs in claims.items() if len(macs) > 1} == {truth["address"]}
     assert truth["macs"] == sorted(claims[truth["address"]])
-    assert (micros(truth["time"]), truth["claims"]) == (false[0], len(false))
+    assert (to_micros(truth["time"]), truth["claims"]) == (false[0], len(false))
     counts = types[135], types[136], types[133], types[134]
     names = ("solicitations", "advertisements", "router_solicitations", "router_advertisements")
     assert counts == tuple(facts["neighbours"][name] for name in names)
@@ -985,7 +989,7 @@ def test_arp_shows_an_address_with_two_macs_and_neighbours_are_counted(folder: P
 
 
 def test_mixed_holds_frames_that_are_not_ip_and_packets_that_are_broken_or_cut(folder: Path) -> None:
-    packets, facts = loaded(folder / "mixed.pcap")
+    packets, facts = load_capture(folder / "mixed.pcap")
     bridge = bytes.fromhex("0180c2000000")
     assert facts["non_ip"] == {
         "spanning_tree": sum(packet.frame[:6] == bridge for packet in packets),
@@ -993,7 +997,7 @@ def test_mixed_holds_frames_that_are_not_ip_and_packets_that_are_broken_or_cut(f
     }
     by_time = {packet.time: packet for packet in packets}
     for fault in facts["malformed"]:
-        ip = by_time[micros(fault["time"])].ip
+        ip = by_time[to_micros(fault["time"])].ip
         assert ip
         with pytest.raises(AssertionError):
             assert_well_formed(ip)

@@ -23,7 +23,7 @@ TIMES = {"jitter": ["send_time", "receive_time"], "cost": ["month"]}
 Truth = dict[str, Any]
 
 
-def digests(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
@@ -53,19 +53,19 @@ def read(request: pytest.FixtureRequest, folders: dict[int, Path]) -> Callable[[
 Reader = Callable[[str], tuple[pd.DataFrame, Truth]]
 
 
-def planted(truth: Truth, kind: str) -> Truth:
+def get_planted(truth: Truth, kind: str) -> Truth:
     (event,) = [event for event in truth["planted"] if event["kind"] == kind]
     return dict(event)
 
 
-def equal(left: Any, right: Any) -> bool:
+def is_close(left: Any, right: Any) -> bool:
     return bool(np.isclose(left, right, rtol=1e-9, atol=2e-6))
 
 
 def test_a_file_does_not_depend_on_the_files_written_before_it(folders: dict[int, Path], tmp_path: Path) -> None:
     for name in reversed(MEASUREMENTS):
         write_measurements(name, 2, tmp_path)
-    assert digests(tmp_path) == digests(folders[2])
+    assert hash_files(tmp_path) == hash_files(folders[2])
 
 
 def test_another_seed_gives_another_file(folders: dict[int, Path]) -> None:
@@ -114,7 +114,7 @@ def test_times_are_sorted_naive_and_within_the_files_period(read: Reader, name: 
     assert pd.Timestamp(start) <= times.min() <= times.max() <= pd.Timestamp(end)
 
 
-def cleaned(kpi: pd.DataFrame) -> pd.DataFrame:
+def clean_kpi(kpi: pd.DataFrame) -> pd.DataFrame:
     kpi = kpi.drop_duplicates().copy()
     columns = ["dl_throughput_mbps", "ul_throughput_mbps", "throughput_mbps"]
     kpi.loc[kpi["throughput_mbps"] > 1000, columns] /= 1000
@@ -132,7 +132,7 @@ def assert_only(kpi: pd.DataFrame, event: Truth) -> None:
 def test_the_rules_of_the_kpi_events_find_them_and_nothing_else(read: Reader) -> None:
     kpi, truth = read("kpi")
     for kind in ("degraded", "sleeping", "outage", "spike", "unit_glitch"):
-        event = planted(truth, kind)
+        event = get_planted(truth, kind)
         assert_only(kpi.query(event["rule"]), event)
 
 
@@ -142,10 +142,10 @@ def test_a_degraded_cell_loses_its_throughput_and_a_glitch_a_factor_of_1000(read
     usual = kpi[(kpi["cell"] == low["cell"].iloc[0]) & (kpi["timestamp"].dt.weekday < 5)]
     usual = usual[usual["timestamp"].dt.time.isin(low["timestamp"].dt.time) & (usual["cqi"] >= 6)]
     assert low["dl_throughput_mbps"].mean() < 0.3 * usual["dl_throughput_mbps"].mean()
-    assert equal(low["dl_throughput_mbps"].median().round(2), round(planted(truth, "degraded")["size"]["is"], 2))
+    assert is_close(low["dl_throughput_mbps"].median().round(2), round(get_planted(truth, "degraded")["size"]["is"], 2))
     ratio = kpi["dl_throughput_mbps"] / (kpi["dl_volume_mb"] * 8 / 900).where(kpi["dl_volume_mb"] > 0)
     wrong = kpi[ratio > 1.1]
-    assert_only(wrong, planted(truth, "unit_glitch"))
+    assert_only(wrong, get_planted(truth, "unit_glitch"))
     assert ratio[ratio > 1.1].between(990, 1010).all()
     assert ratio[ratio <= 1.1].between(0.99, 1.01).all()
 
@@ -169,7 +169,7 @@ def test_missing_rows_missing_values_and_duplicates_are_those_of_the_truth(read:
         [pd.date_range("2024-03-04", periods=672, freq="15min"), sorted(set(kpi["cell"]))]
     )
     gone = grid.difference(pd.MultiIndex.from_frame(kpi[["timestamp", "cell"]])).to_frame(False, ["timestamp", "cell"])
-    event = planted(truth, "missing_rows")
+    event = get_planted(truth, "missing_rows")
     run = gone[(gone["cell"] == event["cell"]) & gone["timestamp"].between(event["start"], event["end"], "left")]
     assert_only(run, event)
     assert places(gone.drop(run.index)) == single["left_out"]
@@ -178,7 +178,7 @@ def test_missing_rows_missing_values_and_duplicates_are_those_of_the_truth(read:
 @pytest.mark.parametrize("state", ["raw", "clean"])
 def test_the_kpi_figures_are_those_of_pandas(read: Reader, state: str) -> None:
     kpi, truth = read("kpi")
-    kpi = cleaned(kpi) if state == "clean" else kpi
+    kpi = clean_kpi(kpi) if state == "clean" else kpi
     assert truth[state]["rows"] == len(kpi)
     assert set(truth[state]["cells"]) == set(kpi["cell"])
     for cell, group in kpi.groupby("cell"):
@@ -200,12 +200,12 @@ def test_the_kpi_figures_are_those_of_pandas(read: Reader, state: str) -> None:
             "energy_kwh": group["energy_kwh"].sum(),
         }
         assert set(figures) == set(expected)
-        assert all(equal(figures[name], value) for name, value in expected.items()), cell
+        assert all(is_close(figures[name], value) for name, value in expected.items()), cell
 
 
 def test_busy_hours_quiet_hours_and_the_weekend_are_those_of_pandas(read: Reader) -> None:
     kpi, truth = read("kpi")
-    kpi = cleaned(kpi)
+    kpi = clean_kpi(kpi)
     kpi["hour"] = kpi["timestamp"].dt.floor("h")
     hourly = kpi.groupby(["cell", "hour"])["dl_volume_mb"].agg(["sum", "count"]).reset_index()
     hourly = hourly[hourly["count"] == 4]
@@ -216,8 +216,8 @@ def test_busy_hours_quiet_hours_and_the_weekend_are_those_of_pandas(read: Reader
     assert quiet == truth["clean"]["hours_below_5_mbps"]
     assert 7 <= len(quiet) <= 84
     parts = kpi.groupby(kpi["timestamp"].dt.weekday >= 5)["throughput_mbps"].mean()
-    assert equal(parts[True], truth["clean"]["weekend_mean_throughput_mbps"])
-    assert equal(parts[False], truth["clean"]["workday_mean_throughput_mbps"])
+    assert is_close(parts[True], truth["clean"]["weekend_mean_throughput_mbps"])
+    assert is_close(parts[False], truth["clean"]["workday_mean_throughput_mbps"])
     assert 0.55 < parts[True] / parts[False] < 0.75, "the weekend shows"
 
 
@@ -234,7 +234,7 @@ def test_counters_keep_to_their_ranges(read: Reader) -> None:
     assert kpi["site"].nunique() == 4
 
 
-def milliwatts(levels: pd.Series) -> float:
+def average_milliwatts(levels: pd.Series) -> float:
     return float(10 * np.log10((10 ** (levels / 10)).mean()))
 
 
@@ -242,15 +242,15 @@ def milliwatts(levels: pd.Series) -> float:
 def test_hole_and_interference_are_where_the_truth_says_and_nowhere_else(read: Reader, name: str) -> None:
     frame, truth = read(name)
     for kind in ("coverage_hole", "interference"):
-        event, hit = planted(truth, kind), frame.query(planted(truth, kind)["rule"])
+        event, hit = get_planted(truth, kind), frame.query(get_planted(truth, kind)["rule"])
         assert len(hit) == event["rows"] >= 20
         assert sorted(set(hit["cell"])) == event["cells"]
         assert hit["timestamp"].iloc[0] == pd.Timestamp(event["start"])
         assert hit["timestamp"].iloc[-1] == pd.Timestamp(event["end"])
-        assert equal(hit["ss_rsrp_dbm"].mean(), event["mean_ss_rsrp_dbm"])
-        assert equal(hit["ss_sinr_db"].mean(), event["mean_ss_sinr_db"])
-    assert len(planted(truth, "interference")["cells"]) == 1
-    assert equal(round(milliwatts(frame["ss_rsrp_dbm"]), 3), truth["mean_rsrp_dbm_of_milliwatts"])
+        assert is_close(hit["ss_rsrp_dbm"].mean(), event["mean_ss_rsrp_dbm"])
+        assert is_close(hit["ss_sinr_db"].mean(), event["mean_ss_sinr_db"])
+    assert len(get_planted(truth, "interference")["cells"]) == 1
+    assert is_close(round(average_milliwatts(frame["ss_rsrp_dbm"]), 3), truth["mean_rsrp_dbm_of_milliwatts"])
     assert frame["ss_rsrp_dbm"].median() == truth["median_rsrp_dbm"]
     assert frame["ss_sinr_db"].median() == truth["median_sinr_db"]
     assert (frame["ss_rsrp_dbm"] < -110).sum() == truth["samples_below_minus_110_dbm"]
@@ -268,25 +268,27 @@ def test_radio_values_are_in_the_steps_and_ranges_of_3gpp(read: Reader) -> None:
     assert radio[["cqi", "mcs"]].drop_duplicates().sort_values("cqi")["mcs"].is_monotonic_increasing
     assert radio["cqi"].nunique() >= 8, "not one quality all over the town"
     assert (radio.loc[radio["cqi"] == 0, "dl_throughput_mbps"] == 0).all()
-    assert equal(radio["dl_throughput_mbps"].mean(), truth["mean_dl_throughput_mbps"])
-    assert equal(radio["dl_throughput_mbps"].quantile(0.05), truth["p5_dl_throughput_mbps"])
+    assert is_close(radio["dl_throughput_mbps"].mean(), truth["mean_dl_throughput_mbps"])
+    assert is_close(radio["dl_throughput_mbps"].quantile(0.05), truth["p5_dl_throughput_mbps"])
     for column, groups in (("cell", truth["cells"]), ("ue", truth["ues"])):
         counts = radio.groupby(column).size()
         assert {name: figures["samples"] for name, figures in groups.items()} == counts.to_dict()
         for name, group in radio.groupby(column):
-            assert equal(round(milliwatts(group["ss_rsrp_dbm"]), 3), groups[name]["mean_rsrp_dbm_of_milliwatts"])
+            assert is_close(
+                round(average_milliwatts(group["ss_rsrp_dbm"]), 3), groups[name]["mean_rsrp_dbm_of_milliwatts"]
+            )
 
 
 def test_the_radio_log_meets_the_positions_but_for_the_tunnel(read: Reader) -> None:
     (radio, truth), (gps, positions) = read("radio"), read("gps")
-    gap = planted(positions, "missing_rows")
+    gap = get_planted(positions, "missing_rows")
     breaks = gps["timestamp"].diff()
     (late,) = gps.index[breaks > pd.Timedelta("1s")]
     assert gps["timestamp"][late] == pd.Timestamp(gap["end"])
     assert breaks[late] == pd.Timedelta(gap["rows"] + 1, "s")
     track = pd.merge_asof(radio, gps, on="timestamp", direction="nearest", tolerance=pd.Timedelta("1s"))
     assert track["lat"].isna().sum() == truth["samples_without_position"] > 0
-    hole = planted(truth, "coverage_hole")
+    hole = get_planted(truth, "coverage_hole")
     weak = track[track["ss_rsrp_dbm"] < -110].dropna()
     for axis in ("lat", "lon"):
         low, high = hole[axis]
@@ -299,20 +301,20 @@ def test_the_car_goes_as_fast_as_it_says_and_its_ping_pongs_are_those_planted(re
     north, east = drive["lat"].diff() * 111_200, drive["lon"].diff() * 111_200 * np.cos(np.radians(48.2))
     metres = np.hypot(north, east)
     assert (metres - drive["speed_kmh"] / 3.6).abs()[1:].quantile(0.99) < 1
-    assert equal(drive["speed_kmh"].sum() / 3600, truth["distance_km"])
+    assert is_close(drive["speed_kmh"].sum() / 3600, truth["distance_km"])
     assert metres.sum() / 1000 == pytest.approx(truth["distance_km"], rel=0.01)
     assert (drive["speed_kmh"] == 0).sum() == truth["seconds_standing"]
     changed = (drive["cell"] != drive["cell"].shift()) & drive["cell"].shift().notna()
     assert (changed.astype(int) == drive["handover"]).all()
     assert drive["handover"].sum() == truth["handovers"]
     moves = drive.assign(source=drive["cell"].shift(), target=drive["cell"])[changed]
-    assert found_ping_pongs(moves.assign(ue="car")) == [
-        (event["timestamp"], event["source"], event["target"]) for event in planted(truth, "ping_pong")["events"]
+    assert find_ping_pongs(moves.assign(ue="car")) == [
+        (event["timestamp"], event["source"], event["target"]) for event in get_planted(truth, "ping_pong")["events"]
     ]
-    assert len(planted(truth, "ping_pong")["events"]) == truth["ping_pongs"] >= 4
+    assert len(get_planted(truth, "ping_pong")["events"]) == truth["ping_pongs"] >= 4
 
 
-def found_ping_pongs(moves: pd.DataFrame) -> list[tuple[str, str, str]]:
+def find_ping_pongs(moves: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Returns to the cell left no more than five seconds before, in the order of time."""
     moves = moves.sort_values(["ue", "timestamp"])
     before = moves.groupby("ue")[["timestamp", "source", "target"]].shift()
@@ -326,7 +328,7 @@ def found_ping_pongs(moves: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 def test_ping_pong_handovers_are_all_between_the_planted_pair(read: Reader) -> None:
     frame, truth = read("handovers")
-    event, found = planted(truth, "ping_pong"), found_ping_pongs(frame)
+    event, found = get_planted(truth, "ping_pong"), find_ping_pongs(frame)
     assert len(found) == event["count"] >= 5
     assert {(source, target) for _, source, target in found} == {(event["target"], event["source"])}
     assert [time for time, _, _ in found] == [time[:19] for time, _ in event["returns"]]
@@ -338,7 +340,7 @@ def test_one_relation_hands_over_too_late_and_no_other(read: Reader) -> None:
         frame.assign(late=frame["result"] == "too_late").groupby(["source", "target"])["late"].agg(["size", "mean"])
     )
     bad = relations[(relations["size"] >= 10) & (relations["mean"] >= 0.2)]
-    event = planted(truth, "too_late")
+    event = get_planted(truth, "too_late")
     assert bad.index.tolist() == [(event["source"], event["target"])]
     assert bad["size"].item() == event["attempts"]
     assert round((bad["size"] * bad["mean"]).item()) == event["failures"]
@@ -346,9 +348,9 @@ def test_one_relation_hands_over_too_late_and_no_other(read: Reader) -> None:
         name: count for name, count in truth["results"].items() if count
     }
     good = frame.loc[frame["result"] == "success", "duration_ms"]
-    assert equal(good.mean(), truth["mean_duration_ms"])
-    assert equal(good.quantile(0.95), truth["p95_duration_ms"])
-    assert equal(100 * len(good) / len(frame), truth["success_pct"])
+    assert is_close(good.mean(), truth["mean_duration_ms"])
+    assert is_close(good.quantile(0.95), truth["p95_duration_ms"])
+    assert is_close(100 * len(good) / len(frame), truth["success_pct"])
     assert frame.groupby("source").size().to_dict() == truth["attempts_by_source"]
     assert frame.groupby("cause").size().to_dict() == truth["attempts_by_cause"]
 
@@ -363,13 +365,13 @@ def test_a_ue_leaves_the_cell_that_it_is_in(read: Reader) -> None:
 
 def test_slow_setups_rejections_and_the_flapping_ue_are_those_planted(read: Reader) -> None:
     frame, truth = read("sessions")
-    slow, event = frame[frame["setup_ms"] > 400], planted(truth, "slow_setup")
+    slow, event = frame[frame["setup_ms"] > 400], get_planted(truth, "slow_setup")
     assert set(slow["snssai"]) == {event["snssai"]}
-    refused, refusal = frame[frame["cause"].notna()], planted(truth, "rejections")
+    refused, refusal = frame[frame["cause"].notna()], get_planted(truth, "rejections")
     assert set(refused["snssai"]) == {refusal["snssai"]}
     assert set(refused["cause"]) == {69}
     left = frame[frame["event"] == "RM-DEREGISTERED"].groupby("ue").size()
-    flapping = planted(truth, "flapping_ue")
+    flapping = get_planted(truth, "flapping_ue")
     assert left[left > 10].index.tolist() == [flapping["ue"]]
     assert flapping["rows"] <= left.max() <= flapping["rows"] + 1, "it may leave for good at the end"
     for rows, one in ((slow, event), (refused, refusal)):
@@ -392,11 +394,11 @@ def test_session_figures_are_those_of_pandas(read: Reader) -> None:
             done, figures = group[group["event"] == "PDU-SESSION-ESTABLISHED"], groups[key]
             refused = (group["event"] == "PDU-SESSION-REJECTED").sum()
             assert (figures["established"], figures["rejected"]) == (len(done), refused)
-            assert equal(figures["success_pct"], 100 * len(done) / (len(done) + refused))
-            assert equal(figures["mean_setup_ms"], done["setup_ms"].mean())
-            assert equal(figures["p95_setup_ms"], done["setup_ms"].quantile(0.95))
+            assert is_close(figures["success_pct"], 100 * len(done) / (len(done) + refused))
+            assert is_close(figures["mean_setup_ms"], done["setup_ms"].mean())
+            assert is_close(figures["p95_setup_ms"], done["setup_ms"].quantile(0.95))
             assert (figures["dl_bytes"], figures["ul_bytes"]) == (group["dl_bytes"].sum(), group["ul_bytes"].sum())
-            assert equal(figures["mean_duration_s"], group["duration_s"].mean())
+            assert is_close(figures["mean_duration_s"], group["duration_s"].mean())
 
 
 def test_states_follow_one_another_as_in_ts_23_501(read: Reader) -> None:
@@ -437,7 +439,7 @@ def test_jitter_loss_delay_and_order_of_the_flows_are_those_of_the_truth(read: R
             "max_delay_ms": delay.max(),
         }
         assert set(figures) == set(expected)
-        assert all(equal(figures[key], value) for key, value in expected.items()), name
+        assert all(is_close(figures[key], value) for key, value in expected.items()), name
         assert (flow["sequence"].diff()[1:] == 1).all()
         assert not got["receive_time"].duplicated().any(), "the order of arrival is one"
 
@@ -447,14 +449,14 @@ def test_the_loss_burst_the_delay_step_and_the_reordered_packets_are_those_plant
     lost = frame["receive_time"].isna()
     run = (lost != lost.shift()).cumsum()
     longest = frame[lost & (lost.groupby(run).transform("size") >= 10)]
-    burst = planted(truth, "loss_burst")
+    burst = get_planted(truth, "loss_burst")
     assert set(longest["flow"]) == {burst["flow"]}
     first, rows = burst["first_sequence"], burst["rows"]
     around = range(longest["sequence"].min(), longest["sequence"].max() + 1)
     assert set(range(first, first + rows)) <= set(around) == set(longest["sequence"])
     assert len(longest) <= rows + 2, "a chance loss may touch the burst"
     delay = (frame["receive_time"] - frame["send_time"]) / pd.Timedelta("1ms")
-    slow, step = frame[delay > 80], planted(truth, "delay_step")
+    slow, step = frame[delay > 80], get_planted(truth, "delay_step")
     assert set(slow["flow"]) == {step["flow"]}
     assert (len(slow), slow["sequence"].iloc[0]) == (step["rows"], step["first_sequence"])
     assert slow["send_time"].iloc[0] == pd.Timestamp(step["start"])
@@ -462,7 +464,7 @@ def test_the_loss_burst_the_delay_step_and_the_reordered_packets_are_those_plant
     arrived = frame.dropna().sort_values("receive_time")
     behind = arrived[arrived["sequence"] < arrived.groupby("flow")["sequence"].cummax()]
     assert set(behind["flow"]) == {"video"}
-    assert sorted(behind["sequence"]) == planted(truth, "reordering")["sequences"]
+    assert sorted(behind["sequence"]) == get_planted(truth, "reordering")["sequences"]
 
 
 def test_cost_per_postcode_needs_text_postcodes_and_finds_the_outliers(read: Reader) -> None:
@@ -470,21 +472,21 @@ def test_cost_per_postcode_needs_text_postcodes_and_finds_the_outliers(read: Rea
     sums = frame.groupby("postcode")[["cost_eur", "revenue_eur", "traffic_gb", "subscribers"]].sum()
     assert set(sums.index) == set(truth["postcodes"])
     each = sums["cost_eur"] / sums["subscribers"]
-    assert sorted(each[each > 30].index) == planted(truth, "expensive_subscribers")["postcodes"]
+    assert sorted(each[each > 30].index) == get_planted(truth, "expensive_subscribers")["postcodes"]
     assert each[each <= 30].max() < each[each > 30].min() / 2
-    assert sums.index[sums["traffic_gb"] == 0].tolist() == planted(truth, "no_traffic")["postcodes"]
+    assert sums.index[sums["traffic_gb"] == 0].tolist() == get_planted(truth, "no_traffic")["postcodes"]
     dearest = (sums["cost_eur"] / sums["traffic_gb"])[sums["traffic_gb"] > 0].nlargest(15)
     assert dearest.index.tolist() == truth["dearest_per_gb"]
     for postcode, row in sums.iterrows():
         figures = truth["postcodes"][postcode]
         for name in ("cost_eur", "revenue_eur", "traffic_gb"):
-            assert equal(row[name], figures[name])
-        assert equal(row["revenue_eur"] - row["cost_eur"], figures["margin_eur"])
-        assert equal(each[postcode], figures["eur_per_subscriber_month"])
+            assert is_close(row[name], figures[name])
+        assert is_close(row["revenue_eur"] - row["cost_eur"], figures["margin_eur"])
+        assert is_close(each[postcode], figures["eur_per_subscriber_month"])
     for area, group in frame.groupby("area"):
-        assert equal(group["cost_eur"].sum(), truth["areas"][area]["cost_eur"])
-        assert equal(group["coverage_share"].mean(), truth["areas"][area]["mean_coverage_share"])
-    assert equal(frame["revenue_eur"].sum(), truth["all"]["revenue_eur"])
+        assert is_close(group["cost_eur"].sum(), truth["areas"][area]["cost_eur"])
+        assert is_close(group["coverage_share"].mean(), truth["areas"][area]["mean_coverage_share"])
+    assert is_close(frame["revenue_eur"].sum(), truth["all"]["revenue_eur"])
     assert frame["coverage_share"].between(0, 1).all()
     assert np.allclose(frame["capex_eur"] + frame["opex_eur"], frame["cost_eur"], atol=0.006)
 
@@ -492,7 +494,7 @@ def test_cost_per_postcode_needs_text_postcodes_and_finds_the_outliers(read: Rea
 def test_cost_read_without_care_falls_into_both_traps(folders: dict[int, Path]) -> None:
     careless = pd.read_csv(folders[1] / "cost.csv")
     truth = json.loads((folders[1] / "cost.json").read_text(encoding="utf-8"))
-    twins = planted(truth, "leading_zero_twins")["postcodes"]
+    twins = get_planted(truth, "leading_zero_twins")["postcodes"]
     assert careless["postcode"].nunique() == len(truth["postcodes"]) - len(twins) < len(truth["postcodes"])
     assert all(int(five) == int(four) and five != four for five, four in twins)
     assert not pd.api.types.is_numeric_dtype(careless["revenue_eur"])
@@ -510,10 +512,10 @@ def test_the_sla_is_broken_where_planted_and_nowhere_else(read: Reader) -> None:
         assert len(hit) == event["hours"] == over[of_slice].any(axis=1).sum()
         assert hit["timestamp"].iloc[0] == pd.Timestamp(event["start"])
         assert hit["timestamp"].iloc[-1] == pd.Timestamp(event["end"]) - pd.Timedelta("1h")
-        assert equal(hit[event["metric"]].mean(), event["mean"])
+        assert is_close(hit[event["metric"]].mean(), event["mean"])
         figures = truth["slices"][event["slice"]]
         assert figures["hours_in_violation"] == len(hit)
-        assert equal(figures["compliance_pct"], 100 * (1 - len(hit) / of_slice.sum()))
+        assert is_close(figures["compliance_pct"], 100 * (1 - len(hit) / of_slice.sum()))
         assert figures["violations"] == over[of_slice].sum().to_dict()
         for name in over:
-            assert equal(frame.loc[of_slice, name].mean(), figures[f"mean_{name}"])
+            assert is_close(frame.loc[of_slice, name].mean(), figures[f"mean_{name}"])

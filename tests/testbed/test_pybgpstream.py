@@ -24,21 +24,21 @@ from tests.support.stream_replay import (
     AMS,
     FIRST,
     LON,
-    PATH,
+    SHIMS,
     START,
-    configured,
-    events,
-    imported,
-    misuses,
-    routes,
+    import_shim,
+    list_misuses,
+    make_attributes,
+    read_events,
     run_script,
+    write_config,
     write_dump,
     write_index,
     write_small_archive,
 )
 
-pybgpstream = imported("pybgpstream")
-low = imported("_pybgpstream")
+pybgpstream = import_shim("pybgpstream")
+low = import_shim("_pybgpstream")
 
 ELEMENT_KEYS = {
     "R": ["next-hop", "as-path", "communities", "prefix"],
@@ -51,28 +51,28 @@ ELEMENT_KEYS = {
 @pytest.fixture
 def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a small archive, which the broker answers from; the log is in it."""
-    config = configured(tmp_path, write_small_archive(tmp_path / "archive"))
+    config = write_config(tmp_path, write_small_archive(tmp_path / "archive"))
     monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(config))
     return tmp_path
 
 
-def whole(**arguments: Any) -> Any:
+def open_whole(**arguments: Any) -> Any:
     return pybgpstream.BGPStream(from_time=START, until_time=START + 3600, **arguments)
 
 
-def from_file(path: Path, kind: str = "upd-file", **arguments: Any) -> Any:
+def open_file(path: Path, kind: str = "upd-file", **arguments: Any) -> Any:
     stream = pybgpstream.BGPStream(data_interface="singlefile", **arguments)
     stream.set_data_interface_option("singlefile", kind, str(path))
     return stream
 
 
 def test_every_element_type_has_exactly_its_fields(replay: Path) -> None:
-    seen = {elem.type: list(elem.fields) for elem in whole()}
+    seen = {elem.type: list(elem.fields) for elem in open_whole()}
     assert seen == ELEMENT_KEYS
 
 
 def test_an_element_has_its_own_attributes_and_those_of_its_record(replay: Path) -> None:
-    elem = next(iter(whole(collector="rrc00", record_type="updates")))
+    elem = next(iter(open_whole(collector="rrc00", record_type="updates")))
     own = (elem.type, elem.peer_asn, elem.peer_address, elem.orig_time)
     assert own == ("A", 3333, "192.0.2.1", 0.0)
     assert elem.fields == {
@@ -90,12 +90,12 @@ def test_an_element_has_its_own_attributes_and_those_of_its_record(replay: Path)
 
 
 def test_a_rib_entry_tells_when_its_route_was_received(replay: Path) -> None:
-    elem = next(iter(whole(record_type="ribs")))
+    elem = next(iter(open_whole(record_type="ribs")))
     assert (elem.type, elem.time, elem.orig_time, elem.record_type) == ("R", float(START), float(START - 500), "rib")
 
 
 def test_elements_and_records_print_as_the_library_prints_them(replay: Path) -> None:
-    lines = [str(elem) for elem in whole(project="ris")]
+    lines = [str(elem) for elem in open_whole(project="ris")]
     assert lines[0] == (
         f"rib|R|{START}.000000|ris|rrc00|None|None|3333|192.0.2.1|203.0.113.0/24|192.0.2.1|3333 1299 64496|1299:100|"
         "None|None"
@@ -105,12 +105,12 @@ def test_elements_and_records_print_as_the_library_prints_them(replay: Path) -> 
     assert lines[5] == prefix.format("A") + "2001:db8:100::/48|2001:db8::1|65551 64500||None|None"
     state = f"update|S|{START + 3}.000000|ris|rrc00|None|None|3333|192.0.2.1|None|None|None|None|ESTABLISHED|IDLE"
     assert lines[6] == state
-    record = next(whole(project="ris").records())
+    record = next(open_whole(project="ris").records())
     assert str(record) == f"rib|start|{START}.000000|ris|rrc00|None|None|valid|{START}"
 
 
 def test_withdrawals_of_a_message_come_before_its_announcements_and_records_in_time_order(replay: Path) -> None:
-    kinds = [(elem.type, int(elem.time - START)) for elem in whole()]
+    kinds = [(elem.type, int(elem.time - START)) for elem in open_whole()]
     assert [second for _, second in kinds] == sorted(second for _, second in kinds)
     assert [kind for kind, second in kinds if second == 2] == ["W", "A", "A"]
     assert [kind for kind, _ in kinds[:2]] == ["R", "R"]
@@ -130,13 +130,13 @@ def test_withdrawals_of_a_message_come_before_its_announcements_and_records_in_t
 )
 def test_as_path_text_of_every_kind_of_segment(tmp_path: Path, segments: Any, text: str) -> None:
     message = encode_update(["192.0.2.0/24"], attributes=PathAttributes(segments, "192.0.2.1"))
-    (elem,) = from_file(write_dump(tmp_path / "u", [encode_message(START, AMS, message)]))
+    (elem,) = open_file(write_dump(tmp_path / "u", [encode_message(START, AMS, message)]))
     assert elem.fields["as-path"] == text
 
 
 def test_every_peer_state_has_its_name(tmp_path: Path) -> None:
     changes = [encode_state_change(START + state, AMS, state, state % 8 + 1) for state in range(1, 9)]
-    elems = list(from_file(write_dump(tmp_path / "u", changes)))
+    elems = list(open_file(write_dump(tmp_path / "u", changes)))
     names = ["IDLE", "CONNECT", "ACTIVE", "OPENSENT", "OPENCONFIRM", "ESTABLISHED", "CLEARING", "DELETED"]
     assert [elem.fields["old-state"] for elem in elems] == names
     assert elems[-1].fields["new-state"] == "IDLE"
@@ -164,7 +164,7 @@ def test_times_are_numbers_digits_or_any_date_and_zones_are_ignored(moment: Any,
 def test_a_datetime_as_time_is_an_assertion_error_and_noted(replay: Path, moment: Any) -> None:
     with pytest.raises(AssertionError):
         pybgpstream.BGPStream(from_time=moment)
-    assert misuses(replay) == ["not-a-time"]
+    assert list_misuses(replay) == ["not-a-time"]
 
 
 def test_the_window_is_the_archives_first_hour_wherever_it_is_asked_for(replay: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_window_ends_with_a_record_of_status_unknown_where_its_dump_goes_on(re
 
 
 def test_records_are_counted_before_elements_are_taken(replay: Path) -> None:
-    stream = whole()
+    stream = open_whole()
     record = next(stream.records())
     assert [elem.type for elem in record] == ["R"]
     assert list(record) == []
@@ -206,7 +206,7 @@ def test_the_low_level_loop_of_the_documentation_runs(replay: Path) -> None:
 
 
 def test_low_level_objects_look_like_the_extension_types(replay: Path) -> None:
-    record = next(whole().records())
+    record = next(open_whole().records())
     for thing, name in (
         (low.BGPStream(), "BGPStream"),
         (record.rec, "BGPRecord"),
@@ -217,13 +217,13 @@ def test_low_level_objects_look_like_the_extension_types(replay: Path) -> None:
     for made in (low.BGPRecord, low.BGPElem):  # version 1's scripts made them
         with pytest.raises(TypeError, match=f"^cannot create '_pybgpstream.{made.__name__}' instances$"):
             made()
-    assert misuses(replay) == ["removed-api", "removed-api"]
-    assert {type(thing).__module__ for thing in (whole(), record)} == {"pybgpstream.pybgpstream"}
+    assert list_misuses(replay) == ["removed-api", "removed-api"]
+    assert {type(thing).__module__ for thing in (open_whole(), record)} == {"pybgpstream.pybgpstream"}
 
 
 @pytest.mark.parametrize("name", ["prefix", "as_path", "origin", "timestamp", "nexthop"])
 def test_what_an_element_lacks_is_reported_by_its_record_and_noted(replay: Path, name: str) -> None:
-    elem = next(iter(whole()))
+    elem = next(iter(open_whole()))
     with pytest.raises(AttributeError, match=f"^'_pybgpstream.BGPRecord' object has no attribute '{name}'$"):
         getattr(elem, name)
     with pytest.raises(AttributeError, match=f"^'_pybgpstream.BGPElem' object has no attribute '{name}'$"):
@@ -231,20 +231,20 @@ def test_what_an_element_lacks_is_reported_by_its_record_and_noted(replay: Path,
     with pytest.raises(AttributeError, match=f"^'_pybgpstream.BGPRecord' object has no attribute '{name}'$"):
         getattr(elem.record, name)
     with pytest.raises(AttributeError, match=f"^'_pybgpstream.BGPStream' object has no attribute '{name}'$"):
-        getattr(whole(), name)
-    assert misuses(replay) == ["unknown-attribute"] * 4
+        getattr(open_whole(), name)
+    assert list_misuses(replay) == ["unknown-attribute"] * 4
 
 
 def test_a_key_that_a_type_lacks_is_an_ordinary_key_error_and_noted_once(replay: Path) -> None:
     counted = 0
-    for elem in whole():
+    for elem in open_whole():
         counted += "64496" in elem.fields.get("as-path", "")
         if elem.type == "W":
             with pytest.raises(KeyError, match=r"^'as-path'$"):
                 elem.fields["as-path"]
     assert counted == 1
-    assert misuses(replay) == ["missing-field"]
-    (event,) = events(replay, "misuse")
+    assert list_misuses(replay) == ["missing-field"]
+    (event,) = read_events(replay, "misuse")
     assert "withdrawals" in event["detail"]
 
 
@@ -281,7 +281,7 @@ def test_keywords_are_refused_by_methods_and_unknown_ones_by_the_constructor(rep
         pybgpstream.BGPStream().add_filter(type="project", value="ris")
     with pytest.raises(TypeError, match=r"got an unexpected keyword argument 'start_time'"):
         pybgpstream.BGPStream(start_time="2024-03-05")
-    assert misuses(replay) == ["unknown-argument"]
+    assert list_misuses(replay) == ["unknown-argument"]
 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy, copy.copy])
@@ -293,7 +293,7 @@ def test_objects_of_the_stream_can_be_neither_pickled_nor_copied(replay: Path, c
     for kind, thing in (("BGPElem", record.get_next_elem()), ("BGPRecord", record), ("BGPStream", stream)):
         with pytest.raises(TypeError, match=f"^cannot pickle '_pybgpstream.{kind}' object$"):
             copied(thing)
-    assert misuses(replay) == []
+    assert list_misuses(replay) == []
 
 
 def test_a_record_before_the_start_is_a_runtime_error() -> None:
@@ -305,7 +305,7 @@ def test_an_interval_that_ends_before_it_begins_does_not_start(replay: Path, cap
     with pytest.raises(RuntimeError, match=r"^Could not start stream$"):
         list(pybgpstream.BGPStream(from_time=10, until_time=5))
     assert "ERROR: Interval 10,5 is invalid" in capfd.readouterr().err
-    assert misuses(replay) == ["start-failed"]
+    assert list_misuses(replay) == ["start-failed"]
 
 
 def test_of_two_intervals_the_second_holds(replay: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_recent_interval_reaches_back_from_now(replay: Path, live: int) -> Non
     stream.add_recent_interval_filter("2 h", live)
     stream.start()
     assert stream.get_next_record().time == now - 7200
-    (event,) = events(replay, "stream")
+    (event,) = read_events(replay, "stream")
     assert (event["from"], event["until"], event["live"]) == (now - 7200, 0 if live == 1 else now, live == 1)
 
 
@@ -329,19 +329,19 @@ def test_a_recent_interval_reaches_back_from_now(replay: Path, live: int) -> Non
 def test_a_recent_interval_that_cannot_be_read_is_ignored_with_a_word(replay: Path, capfd: Any, text: str) -> None:
     low.BGPStream().add_recent_interval_filter(text, 0)
     assert "Failed to determine suitable time interval" in capfd.readouterr().err
-    assert misuses(replay) == ["filter-value"]
+    assert list_misuses(replay) == ["filter-value"]
 
 
 def test_live_mode_is_a_finite_replay_from_now(replay: Path) -> None:
     elems = list(pybgpstream.BGPStream(project="ris", record_type="updates"))
     assert len(elems) == 6
     assert elems[0].time == START + 10**6 + 1
-    asked = whole()
+    asked = open_whole()
     asked.set_live_mode()
     assert len(list(asked)) == 10
-    assert len(list(whole())) == 10
-    assert [event["live"] for event in events(replay, "stream")] == [True, True, False]
-    assert {event["complete"] for event in events(replay, "consumed")} == {True}
+    assert len(list(open_whole())) == 10
+    assert [event["live"] for event in read_events(replay, "stream")] == [True, True, False]
+    assert {event["complete"] for event in read_events(replay, "consumed")} == {True}
 
 
 def test_a_live_project_is_one_record_a_message_in_time_order(replay: Path) -> None:
@@ -357,10 +357,10 @@ def test_a_live_project_is_one_record_a_message_in_time_order(replay: Path) -> N
 
 
 def test_a_real_collector_is_answered_by_one_of_its_project_under_its_own_name(replay: Path) -> None:
-    found = {(elem.project, elem.collector) for elem in whole(collectors=["rrc21", "rrc00", "route-views.linx"])}
+    found = {(elem.project, elem.collector) for elem in open_whole(collectors=["rrc21", "rrc00", "route-views.linx"])}
     assert found == {("ris", "rrc21"), ("ris", "rrc00"), ("routeviews", "route-views.linx")}
-    assert events(replay, "stream")[0]["collectors"]["rrc21"] == "rrc00"
-    assert misuses(replay) == []
+    assert read_events(replay, "stream")[0]["collectors"]["rrc21"] == "rrc00"
+    assert list_misuses(replay) == []
 
 
 @pytest.mark.parametrize(
@@ -377,33 +377,33 @@ def test_a_real_collector_is_answered_by_one_of_its_project_under_its_own_name(r
     ],
 )
 def test_what_matches_nothing_raises_nothing_and_is_noted(replay: Path, arguments: Any, what: list[str]) -> None:
-    assert list(whole(**arguments)) == []
-    assert misuses(replay) == what
+    assert list(open_whole(**arguments)) == []
+    assert list_misuses(replay) == what
 
 
 def test_assigning_to_a_method_is_noted_and_works_as_in_python(replay: Path) -> None:
-    stream = whole()
+    stream = open_whole()
     stream.add_filter = "peer-asn 3333"
     assert stream.add_filter == "peer-asn 3333"
     with pytest.raises(AttributeError, match=r"'_pybgpstream.BGPStream' object attribute 'start' is read-only"):
         stream.stream.start = None
     with pytest.raises(AttributeError, match=r"'_pybgpstream.BGPStream' object has no attribute 'other'"):
         stream.stream.other = None
-    assert misuses(replay) == ["assigned-attribute", "assigned-attribute", "unknown-attribute"]
+    assert list_misuses(replay) == ["assigned-attribute", "assigned-attribute", "unknown-attribute"]
 
 
 def test_a_filter_after_the_start_has_no_effect_and_is_noted(replay: Path, capfd: Any) -> None:
-    stream = whole(project="ris")
+    stream = open_whole(project="ris")
     first = next(iter(stream))
     stream.add_filter("peer-asn", "65551")
     assert {first.peer_asn, *(elem.peer_asn for elem in stream)} == {3333, 65551}
-    assert misuses(replay) == ["after-start"]
+    assert list_misuses(replay) == ["after-start"]
     assert "no effect" in capfd.readouterr().err
 
 
 def test_a_singular_argument_is_added_to_the_list_that_was_given(replay: Path) -> None:
     collectors = ["rrc00"]
-    stream = whole(collectors=collectors, collector="route-views.sg")
+    stream = open_whole(collectors=collectors, collector="route-views.sg")
     assert {elem.collector for elem in stream} == {"rrc00", "route-views.sg"}
     assert collectors == ["rrc00", "route-views.sg"]
 
@@ -421,26 +421,26 @@ elem.fields["asn"]
 
 
 def test_the_log_names_the_line_of_the_script_and_outlives_its_failure(tmp_path: Path) -> None:
-    config = configured(tmp_path, write_small_archive(tmp_path / "archive"))
+    config = write_config(tmp_path, write_small_archive(tmp_path / "archive"))
     done = run_script(SCRIPT, tmp_path, config)
     assert (done.returncode, done.stdout) == (1, "203.0.113.0/25\n")
     assert done.stderr.endswith("KeyError: 'asn'\n")
-    (event,) = events(tmp_path, "misuse")
+    (event,) = read_events(tmp_path, "misuse")
     assert (event["what"], event["file"], event["line"]) == ("missing-field", "script.py", 9)
-    (consumed,) = events(tmp_path, "consumed")
+    (consumed,) = read_events(tmp_path, "consumed")
     assert (consumed["complete"], consumed["elems"], consumed["records"]) == (False, 2, 3)
     assert consumed["looked_at"] >= 3
 
 
 def test_a_log_that_cannot_be_written_disturbs_nothing(tmp_path: Path) -> None:
-    config = configured(tmp_path, write_small_archive(tmp_path / "archive"))
+    config = write_config(tmp_path, write_small_archive(tmp_path / "archive"))
     (tmp_path / "log.jsonl").mkdir()
     done = run_script(SCRIPT.replace('"asn"', '"prefix"'), tmp_path, config)
     assert (done.returncode, done.stdout, done.stderr) == (0, "203.0.113.0/25\n", "")
 
 
 def test_without_a_log_nothing_is_written(tmp_path: Path) -> None:
-    config = configured(tmp_path, write_small_archive(tmp_path / "archive"))
+    config = write_config(tmp_path, write_small_archive(tmp_path / "archive"))
     config.write_text(json.dumps({**json.loads(config.read_text()), "log": None}))
     run_script(SCRIPT, tmp_path, config)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "replay.json", "script.py"]
@@ -457,7 +457,7 @@ def test_without_an_archive_the_broker_cannot_be_reached(tmp_path: Path, content
 
 
 def test_the_module_imports_the_standard_library_dateutil_and_itself() -> None:
-    modules = list(PATH.rglob("*.py"))
+    modules = list(SHIMS.rglob("*.py"))
     assert len(modules) > 10
     imports = {node for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))}
     names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
@@ -471,11 +471,11 @@ def test_the_rib_period_filter_drops_ribs_that_follow_too_soon(tmp_path: Path, m
         begin = START + 3600 * hour
         table = [
             encode_peer_index_table(begin, "192.0.2.254", [AMS]),
-            encode_rib(begin, 0, "192.0.2.0/24", [(0, begin, routes(3333))]),
+            encode_rib(begin, 0, "192.0.2.0/24", [(0, begin, make_attributes(3333))]),
         ]
         write_dump(tmp_path / f"rib{hour}", table)
         rows.append((f"rib{hour}", "ris", "ribs", "rrc00", begin, 120))
-    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(configured(tmp_path, write_index(tmp_path, rows))))
+    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(write_config(tmp_path, write_index(tmp_path, rows))))
     for period, hours in ((0, [0, 1, 2]), (3600, [0, 1, 2]), (7200, [0, 2])):
         stream = pybgpstream.BGPStream(START, START + 10**5)
         stream.add_rib_period_filter(period)
@@ -487,7 +487,7 @@ def test_at_the_same_second_ribs_come_before_updates_of_any_collector(replay: Pa
     at_start = [encode_message(START, LON, encode_update(withdrawn=["2001:db8::/32"]))]
     write_dump(path / "mrt" / "rrc00" / "updates.0800.gz", at_start + FIRST)
     write_dump(path / "mrt" / "route-views.sg" / "updates.0800.bz2", at_start)
-    kinds = [elem.type for elem in whole() if elem.time == START]
+    kinds = [elem.type for elem in open_whole() if elem.time == START]
     assert kinds == ["R", "R", "W", "W"]
 
 
@@ -499,16 +499,16 @@ def test_at_the_same_second_the_dump_that_came_to_it_last_comes_first(
         gone = [encode_message(START + second, AMS, encode_update(withdrawn=["192.0.2.0/24"])) for second in seconds]
         write_dump(tmp_path / name, gone)
         rows.append((name, "ris", "updates", name, START, 300))
-    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(configured(tmp_path, write_index(tmp_path, rows))))
-    order = [(int(elem.time - START), elem.collector) for elem in whole()]
+    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(write_config(tmp_path, write_index(tmp_path, rows))))
+    order = [(int(elem.time - START), elem.collector) for elem in open_whole()]
     assert order == [(1, "rrc00"), (2, "rrc01"), (3, "rrc03"), (5, "rrc03"), (5, "rrc01"), (5, "rrc00")]
 
 
 def test_peers_of_a_rib_are_looked_up_by_their_index(tmp_path: Path) -> None:
     many = [BgpSession(100 + number, f"10.0.0.{number}", 1, "10.0.1.1") for number in range(200)]
-    entries = [(number, START, routes(100 + number)) for number in (199, 0, 17)]
+    entries = [(number, START, make_attributes(100 + number)) for number in (199, 0, 17)]
     dump = [encode_peer_index_table(START, "10.0.1.1", many), encode_rib(START, 0, "0.0.0.0/0", entries)]
-    elems = list(from_file(write_dump(tmp_path / "r", dump), "rib-file"))
+    elems = list(open_file(write_dump(tmp_path / "r", dump), "rib-file"))
     assert [(elem.peer_asn, elem.peer_address) for elem in elems] == [
         (299, "10.0.0.199"), (100, "10.0.0.0"), (117, "10.0.0.17"),
     ]  # fmt: skip

@@ -7,31 +7,31 @@ from typing import Any
 
 import pytest
 
-from tests.support.stream_replay import START, configured, events, imported, misuses, write_small_archive
+from tests.support.stream_replay import START, import_shim, list_misuses, read_events, write_config, write_small_archive
 
-pybgpstream = imported("pybgpstream")
-filters = imported("_pybgpstream.filters")
-language = imported("_pybgpstream.filter_language")
-regex = imported("_pybgpstream.as_path_regex")
+pybgpstream = import_shim("pybgpstream")
+filters = import_shim("_pybgpstream.filters")
+language = import_shim("_pybgpstream.filter_language")
+regex = import_shim("_pybgpstream.as_path_regex")
 
 ALL = 10  # elements of the small archive: 2 R, 4 A, 3 W, 1 S
 
 
 @pytest.fixture
 def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    config = configured(tmp_path, write_small_archive(tmp_path / "archive"))
+    config = write_config(tmp_path, write_small_archive(tmp_path / "archive"))
     monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(config))
     return tmp_path
 
 
-def stream(text: str | None = None, *added: tuple[str, str]) -> Any:
+def open_stream(text: str | None = None, *added: tuple[str, str]) -> Any:
     made = pybgpstream.BGPStream(from_time=START, until_time=START + 3600, filter=text)
     for kind, value in added:
         made.add_filter(kind, value)
     return made
 
 
-def shown(made: Any) -> list[str]:
+def list_shown(made: Any) -> list[str]:
     return [f"{elem.type} {elem.fields.get('prefix', elem.peer_asn)}" for elem in made]
 
 
@@ -91,7 +91,7 @@ MATCHES = [
 
 @pytest.mark.parametrize(("text", "expected"), MATCHES, ids=[text for text, _ in MATCHES])
 def test_each_term_lets_pass_what_it_names(replay: Path, text: str, expected: set[str]) -> None:
-    assert set(shown(stream(text))) == expected
+    assert set(list_shown(open_stream(text))) == expected
 
 
 ADDED = [
@@ -114,11 +114,13 @@ ADDED = [
 
 @pytest.mark.parametrize(("kind", "value", "count"), ADDED, ids=[kind for kind, _, _ in ADDED])
 def test_add_filter_knows_each_type(replay: Path, kind: str, value: str, count: int) -> None:
-    assert len(shown(stream(None, (kind, value)))) == count
+    assert len(list_shown(open_stream(None, (kind, value)))) == count
 
 
 def test_values_of_one_type_are_alternatives_and_types_are_conditions(replay: Path) -> None:
-    found = shown(stream("elemtype announcements", ("peer-asn", "3333"), ("peer-asn", "18106"), ("ipversion", "4")))
+    found = list_shown(
+        open_stream("elemtype announcements", ("peer-asn", "3333"), ("peer-asn", "18106"), ("ipversion", "4"))
+    )
     assert set(found) == {LOW, HIGH, FAR}
 
 
@@ -134,7 +136,7 @@ def test_values_of_one_type_are_alternatives_and_types_are_conditions(replay: Pa
     ],
 )
 def test_which_elements_a_filter_looks_at(replay: Path, text: str, kinds: str) -> None:
-    assert {line[0] for line in shown(stream(text))} == set(kinds)
+    assert {line[0] for line in list_shown(open_stream(text))} == set(kinds)
 
 
 MALFORMED = [
@@ -185,19 +187,19 @@ def test_a_malformed_filter_is_a_value_error_and_a_line_on_stderr(
     replay: Path, capfd: Any, text: str, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match="Invalid filter string") as refused:
-        stream(text)
+        open_stream(text)
     assert str(refused.value) == f"Invalid filter string: {text}"
     assert f"ERROR: {complaint}\n" in capfd.readouterr().err
-    (event,) = events(replay, "misuse")
+    (event,) = read_events(replay, "misuse")
     assert event["what"] == "filter-string"
     assert complaint in event["detail"]
 
 
 def test_filters_before_an_error_stay(replay: Path) -> None:
-    made = stream()
+    made = open_stream()
     with pytest.raises(ValueError, match="Invalid filter string: peer 18106 and wrong"):
         made.parse_filter_string("peer 18106 and wrong")
-    assert set(shown(made)) == {FAR, FAR_GONE}
+    assert set(list_shown(made)) == {FAR, FAR_GONE}
 
 
 @pytest.mark.parametrize(
@@ -214,19 +216,19 @@ def test_filters_before_an_error_stay(replay: Path) -> None:
 def test_a_value_that_add_filter_refuses_is_ignored_with_a_word(
     replay: Path, capfd: Any, kind: str, value: str, complaint: str
 ) -> None:
-    assert len(shown(stream(None, (kind, value)))) == ALL
+    assert len(list_shown(open_stream(None, (kind, value)))) == ALL
     assert f"ERROR: {complaint}\n" in capfd.readouterr().err
-    assert misuses(replay) == ["filter-value"]
+    assert list_misuses(replay) == ["filter-value"]
 
 
 @pytest.mark.parametrize("kind", ["origin", "peer", "as-path", "asn", "Prefix", "router", "time"])
 def test_a_type_that_add_filter_does_not_know_is_a_value_error(replay: Path, kind: str) -> None:
     with pytest.raises(ValueError, match=f"^Invalid filter type: {kind}$"):
-        stream(None, (kind, "1"))
-    assert misuses(replay) == ["filter-type"]
+        open_stream(None, (kind, "1"))
+    assert list_misuses(replay) == ["filter-type"]
 
 
-def _networks(rng: random.Random, count: int) -> list[Any]:
+def _draw_networks(rng: random.Random, count: int) -> list[Any]:
     """Networks of both families that often contain one another."""
     made = []
     for _ in range(count):
@@ -240,7 +242,7 @@ def _networks(rng: random.Random, count: int) -> list[Any]:
     return made
 
 
-def _related(mode: str, asked: Any, found: Any) -> bool:
+def _is_related(mode: str, asked: Any, found: Any) -> bool:
     if asked.version != found.version:
         return False
     more, less = found.subnet_of(asked), asked.subnet_of(found)
@@ -251,20 +253,22 @@ def test_prefix_filters_agree_with_the_ipaddress_module() -> None:
     rng = random.Random("prefixes")
     hits = 0
     for _ in range(150):
-        asked = {network: rng.choice(("exact", "more", "less", "any")) for network in _networks(rng, rng.randint(1, 4))}
-        wanted = filters.Filters()
+        asked = {
+            network: rng.choice(("exact", "more", "less", "any")) for network in _draw_networks(rng, rng.randint(1, 4))
+        }
+        wanted = filters.StreamFilters()
         for network, mode in asked.items():
             assert wanted.add(f"prefix-{mode}", str(network)) == ""
         compiled = filters.ElementFilter(wanted)
-        for network in _networks(rng, 40):
-            expected = any(_related(mode, other, network) for other, mode in asked.items())
+        for network in _draw_networks(rng, 40):
+            expected = any(_is_related(mode, other, network) for other, mode in asked.items())
             address = int(network.network_address)
             assert compiled.wants_prefix(network.version, address, network.prefixlen) is expected, (asked, network)
             hits += expected
     assert 1000 < hits < 5000
 
 
-def _brute_force(pattern: list[str], anchored: tuple[bool, bool], path: list[str]) -> bool:
+def _has_hops(pattern: list[str], anchored: tuple[bool, bool], path: list[str]) -> bool:
     """Whether the hops of a pattern (`.` is any one) follow one another in the path, at its ends where anchored."""
     for start in range(len(path) - len(pattern) + 1):
         at_ends = (start == 0, start + len(pattern) == len(path))
@@ -284,10 +288,10 @@ def test_as_path_expressions_agree_with_a_search_over_the_hops() -> None:
         anchored = (rng.random() < 0.4, rng.random() < 0.4)
         hops = "_".join("[0-9]+" if hop == "." else hop for hop in pattern)
         text = f"{'^' if anchored[0] else '_'}{hops}{'$' if anchored[1] else '_'}"
-        expected = _brute_force(pattern, anchored, path)
-        expression, negated = regex.compiled(text)
+        expected = _has_hops(pattern, anchored, path)
+        expression, negated = regex.compile_expression(text)
         assert (expression.search("_".join(path)) is not None, negated) == (expected, False), (text, path)
-        assert regex.compiled("!" + text)[1] is True
+        assert regex.compile_expression("!" + text)[1] is True
         matched += expected
     assert 200 < matched < 1300
 
@@ -317,20 +321,20 @@ def test_as_path_expressions_agree_with_a_search_over_the_hops() -> None:
     ],
 )
 def test_cisco_expressions_mean_what_the_library_says(text: str, path: str, expected: bool) -> None:
-    assert (regex.compiled(text)[0].search(path) is not None) is expected
+    assert (regex.compile_expression(text)[0].search(path) is not None) is expected
 
 
 @pytest.mark.parametrize(("text", "value"), [("0", 0), (" +7", 7), ("", 0), ("4294967295", 4294967295), ("-0", 0)])
 def test_numbers_are_read_as_by_strtoul(text: str, value: int) -> None:
-    assert filters.unsigned(text, 0xFFFFFFFF) == value
+    assert filters.parse_unsigned(text, 0xFFFFFFFF) == value
 
 
 @pytest.mark.parametrize("text", ["x", "1x", "-1", "4294967296", "1 ", " ", "٣"])
 def test_numbers_that_strtoul_leaves_a_rest_of_are_refused(text: str) -> None:
-    assert filters.unsigned(text, 0xFFFFFFFF) is None
+    assert filters.parse_unsigned(text, 0xFFFFFFFF) is None
 
 
 def test_a_filter_string_is_parsed_into_lists_in_its_order() -> None:
-    wanted = filters.Filters()
-    language.parse('proj ris "and" and type updates ribs and peer 2 1', wanted)
+    wanted = filters.StreamFilters()
+    language.parse_filter_string('proj ris "and" and type updates ribs and peer 2 1', wanted)
     assert (wanted.projects, wanted.record_types, wanted.peers) == (["ris", "and"], ["updates", "ribs"], [2, 1])

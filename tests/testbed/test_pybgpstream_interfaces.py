@@ -27,20 +27,20 @@ from tests.support.stream_replay import (
     RIB,
     SIN,
     START,
-    configured,
-    events,
-    imported,
-    misuses,
-    routes,
+    import_shim,
+    list_misuses,
+    make_attributes,
+    read_events,
     run_script,
+    write_config,
     write_dump,
     write_index,
     write_small_archive,
 )
 
-pybgpstream = imported("pybgpstream")
-broker = imported("_pybgpstream.broker")
-decoding = imported("_pybgpstream.attribute_decoder")
+pybgpstream = import_shim("pybgpstream")
+broker = import_shim("_pybgpstream.broker")
+decoding = import_shim("_pybgpstream.attribute_decoder")
 
 UPDATES = [FIRST[0], FIRST[1], FIRST[2]]
 
@@ -48,23 +48,23 @@ UPDATES = [FIRST[0], FIRST[1], FIRST[2]]
 @pytest.fixture
 def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a configured log and a small archive."""
-    config = configured(tmp_path, write_small_archive(tmp_path / "archive"))
+    config = write_config(tmp_path, write_small_archive(tmp_path / "archive"))
     monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(config))
     return tmp_path
 
 
-def opened(interface: str, options: dict[str, Path | str], **arguments: Any) -> Any:
+def open_interface(interface: str, options: dict[str, Path | str], **arguments: Any) -> Any:
     stream = pybgpstream.BGPStream(data_interface=interface, **arguments)
     for option, value in options.items():
         stream.set_data_interface_option(interface, option, str(value))
     return stream
 
 
-def single(path: Path, **arguments: Any) -> Any:
-    return opened("singlefile", {"upd-file": path}, **arguments)
+def open_single(path: Path, **arguments: Any) -> Any:
+    return open_interface("singlefile", {"upd-file": path}, **arguments)
 
 
-def statuses(stream: Any) -> list[tuple[str, str]]:
+def list_statuses(stream: Any) -> list[tuple[str, str]]:
     return [(record.status, record.dump_position) for record in stream.records()]
 
 
@@ -85,13 +85,13 @@ def test_an_unknown_interface_is_a_value_error(logged: Path, name: str) -> None:
         pybgpstream.BGPStream(data_interface=name)
     with pytest.raises(ValueError, match=f"^Invalid data interface: {name}$"):
         pybgpstream.BGPStream().get_data_interface_options(name)
-    assert misuses(logged) == ["interface", "interface"]
+    assert list_misuses(logged) == ["interface", "interface"]
 
 
 def test_an_unknown_option_is_a_value_error(logged: Path) -> None:
     with pytest.raises(ValueError, match=r"^Invalid data interface option: upd_file$"):
         pybgpstream.BGPStream().set_data_interface_option("singlefile", "upd_file", "x")
-    assert misuses(logged) == ["interface-option"]
+    assert list_misuses(logged) == ["interface-option"]
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_what_cannot_start_is_a_runtime_error(
     logged: Path, capfd: Any, interface: str, options: dict[str, Path | str], complaint: str
 ) -> None:
     with pytest.raises(RuntimeError, match=r"^Could not start stream$"):
-        list(opened(interface, options))
+        list(open_interface(interface, options))
     assert f"ERROR: {complaint}\n" in capfd.readouterr().err
-    assert misuses(logged) == ["start-failed"]
+    assert list_misuses(logged) == ["start-failed"]
 
 
 @pytest.mark.parametrize("name", ["updates.gz", "updates.bz2", "updates.mrt", "without"])
 def test_a_single_file_is_read_whatever_its_compression(logged: Path, name: str) -> None:
-    records = list(single(write_dump(logged / name, UPDATES)).records())
+    records = list(open_single(write_dump(logged / name, UPDATES)).records())
     assert [record.time - START for record in records] == [1, 2.5, 3]
     assert {(record.project, record.collector, record.type) for record in records} == {
         ("singlefile", "singlefile", "update")
@@ -126,36 +126,36 @@ def test_a_single_file_is_read_whatever_its_compression(logged: Path, name: str)
 
 def test_compression_is_told_by_the_content_not_by_the_name(tmp_path: Path) -> None:
     path = write_dump(tmp_path / "really.gz", UPDATES).rename(tmp_path / "named.bz2")
-    assert len(list(single(path))) == 5
+    assert len(list(open_single(path))) == 5
 
 
 def test_a_rib_and_updates_of_a_single_file_stream_are_merged(tmp_path: Path) -> None:
     rib, updates = write_dump(tmp_path / "rib.bz2", RIB), write_dump(tmp_path / "upd.gz", UPDATES)
-    stream = opened("singlefile", {"upd-file": updates, "rib-file": rib, "upd-type": "mrt", "rib-type": "mrt"})
+    stream = open_interface("singlefile", {"upd-file": updates, "rib-file": rib, "upd-type": "mrt", "rib-type": "mrt"})
     assert [elem.type for elem in stream] == ["R", "R", "A", "A", "W", "A", "S"]
 
 
 def test_project_collector_and_type_filters_do_not_touch_a_single_file(tmp_path: Path) -> None:
     arguments = {"project": "ris", "collector": "rrc00", "record_type": "ribs"}
-    assert len(list(single(write_dump(tmp_path / "u", UPDATES), **arguments))) == 5
+    assert len(list(open_single(write_dump(tmp_path / "u", UPDATES), **arguments))) == 5
 
 
 def test_a_window_cuts_a_single_file(tmp_path: Path) -> None:
     path = write_dump(tmp_path / "u", UPDATES)
-    assert [elem.time - START for elem in single(path, from_time=START + 2, until_time=START + 2)] == [2.5, 2.5]
-    assert statuses(single(path, from_time=START + 2)) == [("valid", "middle"), ("valid", "end")]
-    assert statuses(single(path, from_time=START + 9)) == [("filtered-source", "end")]
-    assert statuses(single(path, until_time=START)) == [("unknown", "start")]
+    assert [elem.time - START for elem in open_single(path, from_time=START + 2, until_time=START + 2)] == [2.5, 2.5]
+    assert list_statuses(open_single(path, from_time=START + 2)) == [("valid", "middle"), ("valid", "end")]
+    assert list_statuses(open_single(path, from_time=START + 9)) == [("filtered-source", "end")]
+    assert list_statuses(open_single(path, until_time=START)) == [("unknown", "start")]
     late = write_dump(tmp_path / "late", [UPDATES[2], UPDATES[0]])  # the last one read lies before the window
-    assert statuses(single(late, from_time=START + 2)) == [("valid", "start")]
+    assert list_statuses(open_single(late, from_time=START + 2)) == [("valid", "start")]
 
 
 def test_an_interface_set_after_the_constructor_leaves_the_window_that_begins_now(logged: Path) -> None:
     stream = pybgpstream.BGPStream()
     stream.set_data_interface("singlefile")
     stream.set_data_interface_option("singlefile", "upd-file", str(write_dump(logged / "u", UPDATES)))
-    assert statuses(stream) == [("filtered-source", "end")]
-    assert events(logged, "stream")[0]["from"] == START + 10**6
+    assert list_statuses(stream) == [("filtered-source", "end")]
+    assert read_events(logged, "stream")[0]["from"] == START + 10**6
 
 
 @pytest.mark.parametrize("name", ["missing.gz", "folder", "http://example.net/updates.gz"])
@@ -164,18 +164,18 @@ def test_a_single_file_that_cannot_be_opened_is_an_empty_stream_and_a_line_on_st
 ) -> None:
     (logged / "folder").mkdir()
     path = name if "://" in name else str(logged / name)
-    assert statuses(opened("singlefile", {"upd-file": path})) == []
+    assert list_statuses(open_interface("singlefile", {"upd-file": path})) == []
     assert f"ERROR: can't open file '{path}'" in capfd.readouterr().err
-    assert misuses(logged) == ["no-data"]
+    assert list_misuses(logged) == ["no-data"]
 
 
 def test_an_empty_single_file_is_an_empty_stream(tmp_path: Path) -> None:
-    assert statuses(single(write_dump(tmp_path / "u", []))) == []
+    assert list_statuses(open_single(write_dump(tmp_path / "u", []))) == []
 
 
 @pytest.mark.parametrize("kind", ["bmp", "ris-live"])
 def test_a_format_that_is_not_read_here_is_an_error_of_the_first_record(tmp_path: Path, capfd: Any, kind: str) -> None:
-    stream = opened("singlefile", {"upd-file": write_dump(tmp_path / "u", UPDATES), "upd-type": kind})
+    stream = open_interface("singlefile", {"upd-file": write_dump(tmp_path / "u", UPDATES), "upd-type": kind})
     with pytest.raises(RuntimeError, match=r"^Could not get next record \(is the stream started\?\)$"):
         list(stream)
     assert "Could not find format module" in capfd.readouterr().err
@@ -186,12 +186,12 @@ def test_a_dump_that_is_cut_short_ends_in_a_corrupted_record(tmp_path: Path, cap
     rng = random.Random("cut")
     noise = []
     for asn in range(1, 9999):
-        message = encode_update([f"10.{rng.randrange(256)}.0.0/16"], attributes=routes(3333, asn))
+        message = encode_update([f"10.{rng.randrange(256)}.0.0/16"], attributes=make_attributes(3333, asn))
         noise.append(encode_message(START, AMS, message))
     noise *= 3  # more than one block of bzip2
     path = write_dump(tmp_path / f"u{suffix}", noise)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
-    found = statuses(single(path))
+    found = list_statuses(open_single(path))
     assert found[-1] == ("corrupted-record", "middle")
     assert {status for status, _ in found[:-1]} == {"valid"}
     assert 5000 < len(found) < 25000
@@ -204,7 +204,7 @@ DAMAGED_MEMBER = gzip.compress(b"", mtime=0)[:10] + b"\x07\xff\xff"  # a deflate
 def test_a_gzip_file_that_is_damaged_further_on_ends_in_a_corrupted_source(tmp_path: Path, capfd: Any) -> None:
     path = write_dump(tmp_path / "u.gz", UPDATES * 100)
     path.write_bytes(path.read_bytes() + DAMAGED_MEMBER)
-    found = statuses(single(path))
+    found = list_statuses(open_single(path))
     assert found[-1] == ("corrupted-source", "middle")
     assert [status for status, _ in found[:-1]] == ["valid"] * 300
     assert "ERROR: Could not refill buffer" in capfd.readouterr().err
@@ -213,7 +213,7 @@ def test_a_gzip_file_that_is_damaged_further_on_ends_in_a_corrupted_source(tmp_p
 def test_a_single_file_that_is_damaged_from_its_beginning_is_an_empty_stream(tmp_path: Path, capfd: Any) -> None:
     path = tmp_path / "u.gz"
     path.write_bytes(DAMAGED_MEMBER)
-    assert statuses(single(path)) == []
+    assert list_statuses(open_single(path)) == []
     assert f"can't read file '{path}'" in capfd.readouterr().err
 
 
@@ -221,22 +221,22 @@ def test_a_single_file_that_is_damaged_from_its_beginning_is_an_empty_stream(tmp
 def test_a_file_that_is_no_dump_is_a_corrupted_record(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "u"
     path.write_bytes(content)
-    assert statuses(single(path)) == [("corrupted-record", "start")]
+    assert list_statuses(open_single(path)) == [("corrupted-record", "start")]
 
 
 def test_a_message_that_cannot_be_parsed_is_a_corrupted_record_and_the_next_is_read(tmp_path: Path) -> None:
     broken = bytearray(UPDATES[0])
     broken[12 + 20 + 19 : 12 + 20 + 21] = b"\xff\xff"  # length of the withdrawn routes, after the two headers
     path = write_dump(tmp_path / "u", [UPDATES[0], bytes(broken), UPDATES[2]])
-    stream = single(path)
+    stream = open_single(path)
     records = list(stream.records())
     assert [record.status for record in records] == ["valid", "corrupted-record", "valid"]
     assert (records[1].time, list(records[1])) == (0.0, [])
 
 
 def test_a_rib_without_its_peers_is_corrupted(tmp_path: Path, capfd: Any) -> None:
-    stream = opened("singlefile", {"rib-file": write_dump(tmp_path / "r", RIB[1:2])})
-    assert statuses(stream) == [("corrupted-record", "start")]
+    stream = open_interface("singlefile", {"rib-file": write_dump(tmp_path / "r", RIB[1:2])})
+    assert list_statuses(stream) == [("corrupted-record", "start")]
     assert "Missing Peer Index Table" in capfd.readouterr().err
 
 
@@ -250,7 +250,7 @@ def test_no_damage_ends_in_a_traceback_of_the_reader(tmp_path: Path) -> None:
             data[rng.randrange(len(data))] = rng.randrange(256)
         path = tmp_path / "u"
         path.write_bytes(bytes(data[: rng.randint(1, len(data))]) if round_ % 3 == 0 else bytes(data))
-        for record in single(path).records():
+        for record in open_single(path).records():
             seen.add(record.status)
             for elem in record:
                 assert elem.fields.keys() & {"prefix", "old-state"}
@@ -271,25 +271,27 @@ def test_a_dump_of_the_archive_that_is_missing_is_a_runtime_error(logged: Path, 
     with pytest.raises(RuntimeError, match=r"^Could not get next record \(is the stream started\?\)$"):
         list(pybgpstream.BGPStream(START, START + 3600))
     assert "Giving up." in capfd.readouterr().err
-    assert misuses(logged) == ["no-data"]
+    assert list_misuses(logged) == ["no-data"]
 
 
 def test_a_csv_file_names_dumps_as_the_broker_does(logged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(logged / "archive")
     options: dict[str, Path | str] = {"csv-file": "index.csv"}
-    whole = [str(elem) for elem in opened("csvfile", options)]
+    whole = [str(elem) for elem in open_interface("csvfile", options)]
     assert whole == [str(elem) for elem in pybgpstream.BGPStream(START, START + 3600)]
-    assert len(list(opened("csvfile", options, collector="rrc00", record_type="updates"))) == 6
-    assert list(opened("csvfile", options, project="RIS")) == []
-    assert len(list(opened("csvfile", options, from_time=START + 300, until_time=START + 700))) == 2
-    assert list(opened("csvfile", options, until_time=START + 700)) == []  # a window from 0 wraps around, as in C
-    assert misuses(logged) == ["unknown-project", "no-data", "no-data"]
+    assert len(list(open_interface("csvfile", options, collector="rrc00", record_type="updates"))) == 6
+    assert list(open_interface("csvfile", options, project="RIS")) == []
+    assert len(list(open_interface("csvfile", options, from_time=START + 300, until_time=START + 700))) == 2
+    assert (
+        list(open_interface("csvfile", options, until_time=START + 700)) == []
+    )  # a window from 0 wraps around, as in C
+    assert list_misuses(logged) == ["unknown-project", "no-data", "no-data"]
 
 
 def test_rows_of_a_csv_file_that_lie_in_the_future_are_left_out(logged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(logged / "archive")
-    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(configured(logged / "archive", None, now=START + 301)))
-    kinds = [elem.type for elem in opened("csvfile", {"csv-file": "index.csv"})]
+    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(write_config(logged / "archive", None, now=START + 301)))
+    kinds = [elem.type for elem in open_interface("csvfile", {"csv-file": "index.csv"})]
     assert kinds == ["R", "R", "A", "A", "W", "A", "S"]
 
 
@@ -300,7 +302,7 @@ def test_a_csv_file_that_cannot_be_read_is_an_error_of_the_first_record(
     path = tmp_path / "index.csv"
     if content is not None:
         path.write_text(content)
-    stream = opened("csvfile", {"csv-file": path})
+    stream = open_interface("csvfile", {"csv-file": path})
     with pytest.raises(RuntimeError, match=r"^Could not get next record \(is the stream started\?\)$"):
         list(stream)
     assert str(path) in capfd.readouterr().err
@@ -319,7 +321,7 @@ def test_dumps_of_many_collectors_are_merged_by_second(tmp_path: Path, monkeypat
             write_dump(tmp_path / f"{name}.{part}.gz", dump)
             rows.append((f"{name}.{part}.gz", "ris", "updates", name, begin, 300))
     rng.shuffle(rows)
-    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(configured(tmp_path, write_index(tmp_path, rows))))
+    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(write_config(tmp_path, write_index(tmp_path, rows))))
     records = list(pybgpstream.BGPStream(START, START + 3600).records())
     assert [record.time for record in records] == sorted(times)
     ends = [record for record in records if record.dump_position == "end"]
@@ -333,20 +335,20 @@ def test_known_collectors_are_the_projects_own() -> None:
 
 
 def test_a_collector_is_always_answered_by_the_same_one_of_the_archive(tmp_path: Path) -> None:
-    filters = imported("_pybgpstream.filters").Filters(collectors=sorted(broker.RIS))
+    filters = import_shim("_pybgpstream.filters").StreamFilters(collectors=sorted(broker.RIS))
     rows = [(f"{name}.gz", "ris", "updates", name, START, 300) for name in ("rrc00", "rrc04")]
-    first = broker.ask(write_index(tmp_path, rows), filters).collectors
-    assert first == broker.ask(write_index(tmp_path, rows[::-1]), filters).collectors
+    first = broker.find_dumps(write_index(tmp_path, rows), filters).collectors
+    assert first == broker.find_dumps(write_index(tmp_path, rows[::-1]), filters).collectors
     assert first["rrc04"] == "rrc04"
     assert {answer for name, answer in first.items() if name != answer} == {"rrc00", "rrc04"}
     assert first.keys() == broker.RIS
 
 
-def _two_octets(segments: Sequence[tuple[int, Sequence[int]]]) -> bytes:
+def _encode_two_octet_path(segments: Sequence[tuple[int, Sequence[int]]]) -> bytes:
     return b"".join(struct.pack(f">BB{len(asns)}H", kind, len(asns), *asns) for kind, asns in segments)
 
 
-def _old_message(as_path: bytes, as4_path: bytes) -> bytes:
+def _encode_old_message(as_path: bytes, as4_path: bytes) -> bytes:
     """BGP4MP_MESSAGE with two-octet AS numbers, and AS4_PATH where it is given (RFC 6793)."""
     attributes = b"\x40\x01\x01\x00" + b"\x40\x02" + bytes([len(as_path)]) + as_path + b"\x40\x03\x04\xc0\x00\x02\x01"
     if as4_path:
@@ -373,7 +375,7 @@ TRANS = 23456
 )
 def test_two_octet_paths_are_merged_with_their_as4_path(tmp_path: Path, as_path: Any, as4_path: Any, text: str) -> None:
     four = b"".join(struct.pack(f">BB{len(asns)}I", kind, len(asns), *asns) for kind, asns in as4_path)
-    (elem,) = single(write_dump(tmp_path / "u", [_old_message(_two_octets(as_path), four)]))
+    (elem,) = open_single(write_dump(tmp_path / "u", [_encode_old_message(_encode_two_octet_path(as_path), four)]))
     assert (elem.fields["as-path"], elem.fields["prefix"]) == (text, "203.0.113.0/24")
     assert elem.peer_asn == 3333
 
@@ -382,7 +384,7 @@ def test_two_octet_state_changes_and_other_messages_are_read(tmp_path: Path) -> 
     head = struct.pack(">HHHH", 3333, 12654, 0, 1) + bytes([192, 0, 2, 1, 192, 0, 2, 254])
     change = struct.pack(">IHHI", START, 16, 0, len(head) + 4) + head + struct.pack(">HH", 3, 4)
     keepalive = b"\xff" * 16 + struct.pack(">HB", 19, 4)
-    stream = single(write_dump(tmp_path / "u", [change, encode_message(START, AMS, keepalive)]))
+    stream = open_single(write_dump(tmp_path / "u", [change, encode_message(START, AMS, keepalive)]))
     found = [[elem.fields for elem in record] for record in stream.records()]
     assert found == [[{"old-state": "ACTIVE", "new-state": "OPENSENT"}], []]
 
@@ -391,7 +393,7 @@ def test_one_message_may_withdraw_from_both_families(tmp_path: Path) -> None:
     unreach = b"\x80\x0f\x04\x00\x02\x01\x00"  # MP_UNREACH_NLRI of ::/0
     body = b"\x00\x04\x18\xcb\x00\x71" + struct.pack(">H", len(unreach)) + unreach
     message = b"\xff" * 16 + struct.pack(">HB", 19 + len(body), 2) + body
-    elems = list(single(write_dump(tmp_path / "u", [encode_message(START, AMS, message)])))
+    elems = list(open_single(write_dump(tmp_path / "u", [encode_message(START, AMS, message)])))
     assert [(elem.type, elem.fields) for elem in elems] == [
         ("W", {"prefix": "203.0.113.0/24"}), ("W", {"prefix": "::/0"}),
     ]  # fmt: skip
@@ -400,7 +402,7 @@ def test_one_message_may_withdraw_from_both_families(tmp_path: Path) -> None:
 def test_a_record_longer_than_the_librarys_buffer_is_corrupted(tmp_path: Path) -> None:
     header = struct.pack(">IHHI", START, 16, 4, 3 << 20)
     path = write_dump(tmp_path / "u", [UPDATES[0], header + bytes(3 << 20), UPDATES[2]])
-    assert statuses(single(path)) == [("valid", "start"), ("corrupted-record", "middle")]
+    assert list_statuses(open_single(path)) == [("valid", "start"), ("corrupted-record", "middle")]
 
 
 def test_ipv6_rib_entries_may_carry_the_full_attribute_and_a_link_local_next_hop(tmp_path: Path) -> None:
@@ -409,10 +411,10 @@ def test_ipv6_rib_entries_may_carry_the_full_attribute_and_a_link_local_next_hop
     full = b"\x80\x0e" + bytes([3 + len(both) + 1]) + b"\0\x02\x01" + both + b"\0"
     short = encode_attributes(attributes, abbreviated=True)
     plain = short[: short.index(b"\x80\x0e")]
-    filters = imported("_pybgpstream.filters")
-    decoder = decoding.Decoder(filters.ElementFilter(filters.Filters()))
+    filters = import_shim("_pybgpstream.filters")
+    decoder = decoding.AttributeDecoder(filters.ElementFilter(filters.StreamFilters()))
     for data in (short, plain + full):
-        found = decoder.attributes(data, 4, True)
+        found = decoder.decode_attributes(data, 4, True)
         assert (found.routes.as_path, found.reach[:2]) == ("65551", (6, "2001:db8::1"))
 
 
@@ -420,26 +422,26 @@ def test_many_attributes_and_prefixes_do_not_fill_the_caches(monkeypatch: pytest
     monkeypatch.setattr(decoding, "_KEPT", 8)
     messages = []
     for n in range(500):
-        message = encode_update([f"10.{n % 40}.0.0/16"], attributes=routes(3333, n % 50 + 1))
+        message = encode_update([f"10.{n % 40}.0.0/16"], attributes=make_attributes(3333, n % 50 + 1))
         messages.append(encode_message(START, AMS, message))
     sizes: list[int] = []
     keep = decoding._keep
     monkeypatch.setattr(decoding, "_keep", lambda cache, *pair: keep(cache, *pair) or sizes.append(len(cache)))
-    elems = list(single(write_dump(tmp_path / "u", messages)))
+    elems = list(open_single(write_dump(tmp_path / "u", messages)))
     assert max(sizes) == 8
     assert [(elem.fields["prefix"], elem.fields["as-path"]) for elem in elems] == [
         (f"10.{n % 40}.0.0/16", f"3333 {n % 50 + 1}") for n in range(500)
     ]
 
 
-def _many(count: int) -> list[bytes]:
+def _draw_messages(count: int) -> list[bytes]:
     """`count` announcements, two a message, of many peers, prefixes and paths."""
     rng = random.Random("many")
     peers = [BgpSession(3000 + n, f"192.0.2.{n}", 12654, "192.0.2.254") for n in range(1, 30)]
     found = []
     for number in range(count // 2):
         prefixes = [f"10.{rng.randrange(256)}.{rng.randrange(256)}.0/24" for _ in range(2)]
-        attributes = routes(3333, 1299, rng.randrange(1, 4000), communities=[(1299, rng.randrange(100))])
+        attributes = make_attributes(3333, 1299, rng.randrange(1, 4000), communities=[(1299, rng.randrange(100))])
         found.append(
             encode_message(START + number // 100, rng.choice(peers), encode_update(prefixes, attributes=attributes))
         )
@@ -464,7 +466,7 @@ print(count, *peak, seconds)
 def test_memory_stays_flat_from_20000_to_100000_elements(tmp_path: Path) -> None:
     peaks = {}
     for count in (20_000, 100_000):
-        write_dump(tmp_path / "u.gz", _many(20_000) * (count // 20_000))
+        write_dump(tmp_path / "u.gz", _draw_messages(20_000) * (count // 20_000))
         found, peak, seconds = run_script(MEASURED, tmp_path).stdout.split()
         assert int(found) == count
         peaks[count] = int(peak)
@@ -475,7 +477,7 @@ def test_memory_stays_flat_from_20000_to_100000_elements(tmp_path: Path) -> None
 
 def test_a_stream_opens_its_dumps_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened_now: list[int] = []
-    readers = imported("_pybgpstream.dump_reader")
+    readers = import_shim("_pybgpstream.dump_reader")
     rows = []
     for part in range(6):
         write_dump(
@@ -484,7 +486,7 @@ def test_a_stream_opens_its_dumps_one_after_the_other(tmp_path: Path, monkeypatc
         rows.append((f"{part}", "ris", "updates", "rrc00", START + 300 * part, 300))
     real = readers.mrt_reader.open_dump
     monkeypatch.setattr(readers.mrt_reader, "open_dump", lambda path: opened_now.append(1) or real(path))
-    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(configured(tmp_path, write_index(tmp_path, rows))))
+    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(write_config(tmp_path, write_index(tmp_path, rows))))
     counts = [len(opened_now) for _ in pybgpstream.BGPStream(START, START + 3600).records()]
     assert counts == [1, 2, 3, 4, 5, 6]
 
@@ -499,13 +501,13 @@ def test_what_the_encoders_write_is_what_a_script_reads(tmp_path: Path) -> None:
             asns = tuple(rng.randrange(1, 2 ** rng.choice((8, 16, 32))) for _ in range(rng.randint(1, 6)))
             segments.append((rng.choice(list(brackets)), asns))
         family = rng.choice((4, 6))
-        next_hop = str(_address(rng, family))
+        next_hop = str(_draw_address(rng, family))
         communities = tuple((rng.randrange(65536), rng.randrange(65536)) for _ in range(rng.choice((0, 1, 2, 80))))
         attributes = PathAttributes(
             tuple(segments), next_hop, rng.randrange(3), rng.choice((None, 7)), communities=communities
         )
-        announced = [_network(rng, family) for _ in range(rng.randint(1, 5))]
-        withdrawn = [_network(rng, family) for _ in range(rng.randint(0, 3))]
+        announced = [_draw_network(rng, family) for _ in range(rng.randint(1, 5))]
+        withdrawn = [_draw_network(rng, family) for _ in range(rng.randint(0, 3))]
         session = LON if family == 6 else AMS
         message = encode_update(announced, withdrawn, attributes)
         messages.append(encode_message(START + second + second / 1000, session, message, extended=True))
@@ -518,14 +520,16 @@ def test_what_the_encoders_write_is_what_a_script_reads(tmp_path: Path) -> None:
         for prefix in announced:
             fields = {"next-hop": next_hop, "as-path": path, "communities": texts, "prefix": prefix}
             expected.append((time, session.peer_address, fields))
-    found = [(elem.time, elem.peer_address, elem.fields) for elem in single(write_dump(tmp_path / "u.bz2", messages))]
+    found = [
+        (elem.time, elem.peer_address, elem.fields) for elem in open_single(write_dump(tmp_path / "u.bz2", messages))
+    ]
     assert len(found) == len(expected) > 1000
     for one, other in zip(found, expected, strict=True):
         assert one[0] == pytest.approx(other[0], abs=1e-6)
         assert one[1:] == other[1:]
 
 
-def _address(rng: random.Random, family: int) -> Any:
+def _draw_address(rng: random.Random, family: int) -> Any:
     """Random, of the family; of IPv6 often with runs of zeros."""
     if family == 4:
         return ipaddress.IPv4Address(rng.getrandbits(32))
@@ -534,6 +538,6 @@ def _address(rng: random.Random, family: int) -> Any:
     return ipaddress.IPv6Address(b"".join(group.to_bytes(2, "big") for group in groups))
 
 
-def _network(rng: random.Random, family: int) -> str:
+def _draw_network(rng: random.Random, family: int) -> str:
     kind = ipaddress.IPv4Network if family == 4 else ipaddress.IPv6Network
-    return str(kind((int(_address(rng, family)), rng.randint(0, 32 if family == 4 else 128)), strict=False))
+    return str(kind((int(_draw_address(rng, family)), rng.randint(0, 32 if family == 4 else 128)), strict=False))

@@ -34,8 +34,8 @@ from testbed.internet.mrt_writer import (
     encode_state_change,
 )
 from testbed.internet.scenarios import ROUTING
-from tests.support.mrt_elements import Element, archived, read_elements
-from tests.support.stream_replay import imported
+from tests.support.mrt_elements import Element, load_archive, read_elements
+from tests.support.stream_replay import import_shim
 
 START = 1709625600
 STATES = ("", "IDLE", "CONNECT", "ACTIVE", "OPENSENT", "OPENCONFIRM", "ESTABLISHED")
@@ -45,7 +45,7 @@ halves = st.integers(0, 2**16 - 1)
 
 
 @st.composite
-def prefixes(draw: st.DrawFn, version: int) -> str:
+def draw_prefix(draw: st.DrawFn, version: int) -> str:
     bits = 32 if version == 4 else 128
     length = draw(st.integers(0, bits))
     network = draw(st.integers(0, 2**bits - 1)) >> (bits - length) << (bits - length)
@@ -53,7 +53,7 @@ def prefixes(draw: st.DrawFn, version: int) -> str:
     return str(kind((network, length)))
 
 
-def addresses(version: int) -> st.SearchStrategy[str]:
+def draw_address(version: int) -> st.SearchStrategy[str]:
     return st.ip_addresses(v=version).map(str)  # type: ignore[arg-type]
 
 
@@ -66,32 +66,32 @@ segments = st.lists(
 ).map(tuple)
 
 
-def attributes(version: int) -> st.SearchStrategy[PathAttributes]:
+def draw_attributes(version: int) -> st.SearchStrategy[PathAttributes]:
     return st.builds(
         PathAttributes,
         as_path=segments,
-        next_hop=addresses(version),
+        next_hop=draw_address(version),
         origin=st.integers(0, 2),
         med=st.none() | st.integers(0, 2**32 - 1),
         local_pref=st.none() | st.integers(0, 2**32 - 1),
         atomic_aggregate=st.booleans(),
-        aggregator=st.none() | st.tuples(asns, addresses(4)),
+        aggregator=st.none() | st.tuples(asns, draw_address(4)),
         communities=st.lists(st.tuples(halves, halves), max_size=80).map(tuple),
         large_communities=st.lists(st.tuples(asns, asns, asns), max_size=3).map(tuple),
     )
 
 
-def sessions(version: int) -> st.SearchStrategy[BgpSession]:
-    return st.builds(BgpSession, asns, addresses(version), asns, addresses(version))
+def draw_session(version: int) -> st.SearchStrategy[BgpSession]:
+    return st.builds(BgpSession, asns, draw_address(version), asns, draw_address(version))
 
 
 @st.composite
-def updates(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, BgpSession, PathAttributes | None]], float]:
+def draw_update(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, BgpSession, PathAttributes | None]], float]:
     """(MRT record, what is in it: (A or W, prefix, session, attributes), time)."""
     version = draw(st.sampled_from([4, 6]))
-    session, routes = draw(sessions(version)), draw(attributes(version))
-    announced = draw(st.lists(prefixes(version), max_size=4, unique=True))
-    withdrawn = draw(st.lists(prefixes(version), max_size=4, unique=True))
+    session, routes = draw(draw_session(version)), draw(draw_attributes(version))
+    announced = draw(st.lists(draw_prefix(version), max_size=4, unique=True))
+    withdrawn = draw(st.lists(draw_prefix(version), max_size=4, unique=True))
     microseconds = draw(st.integers(0, 999_999))
     extended = draw(st.booleans())
     time = START + microseconds / 1_000_000 if extended else START
@@ -100,13 +100,13 @@ def updates(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, BgpSession, Pa
     return record, inside + [("A", prefix, session, routes) for prefix in announced], time
 
 
-def replayed(path: Path, kind: str) -> list[Any]:
-    stream = imported("pybgpstream").BGPStream(data_interface="singlefile")
+def replay_file(path: Path, kind: str) -> list[Any]:
+    stream = import_shim("pybgpstream").BGPStream(data_interface="singlefile")
     stream.set_data_interface_option("singlefile", f"{kind}-file", str(path))
     return list(stream)
 
 
-def path_text(path: tuple[tuple[int, tuple[int, ...]], ...]) -> str:
+def format_path(path: tuple[tuple[int, tuple[int, ...]], ...]) -> str:
     """The text of libbgpstream's bgpstream_as_path_snprintf for these segments."""
     marks = {AS_SET: "{,}", AS_SEQUENCE: " ", AS_CONFED_SEQUENCE: "( )", AS_CONFED_SET: "[,]"}
     texts = []
@@ -117,7 +117,7 @@ def path_text(path: tuple[tuple[int, tuple[int, ...]], ...]) -> str:
     return " ".join(texts)
 
 
-def seen(element: Element) -> tuple[Any, ...]:
+def show_element(element: Element) -> tuple[Any, ...]:
     """What a stream shows of an element that mrtparse read."""
     who = (element.kind, element.time, element.asn, ipaddress.ip_address(element.peer))
     if element.kind == "S":
@@ -128,7 +128,7 @@ def seen(element: Element) -> tuple[Any, ...]:
     return (*who, prefix, element.path, ipaddress.ip_address(element.next_hop), set(element.communities))
 
 
-def shown(element: Any) -> tuple[Any, ...]:
+def show_stream_element(element: Any) -> tuple[Any, ...]:
     """The same of an element of the stream."""
     fields = element.fields
     who = (element.type, element.time, element.peer_asn, ipaddress.ip_address(element.peer_address))
@@ -140,33 +140,35 @@ def shown(element: Any) -> tuple[Any, ...]:
     return (*who, prefix, fields["as-path"], ipaddress.ip_address(fields["next-hop"]), fields["communities"])
 
 
-def written(kind: str, time: float, session: BgpSession, prefix: str, routes: PathAttributes | None) -> tuple[Any, ...]:
+def show_encoded(
+    kind: str, time: float, session: BgpSession, prefix: str, routes: PathAttributes | None
+) -> tuple[Any, ...]:
     """The same of what went into the encoder."""
     who = (kind, time, session.peer_asn, ipaddress.ip_address(session.peer_address), ipaddress.ip_network(prefix))
     if routes is None:
         return who
     communities = {f"{asn}:{value}" for asn, value in routes.communities}
-    return (*who, path_text(routes.as_path), ipaddress.ip_address(routes.next_hop), communities)
+    return (*who, format_path(routes.as_path), ipaddress.ip_address(routes.next_hop), communities)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.lists(updates(), min_size=1, max_size=4))
+@given(st.lists(draw_update(), min_size=1, max_size=4))
 def test_a_written_update_is_read_alike_by_both(
     tmp_path_factory: pytest.TempPathFactory, messages: list[tuple[bytes, list[Any], float]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "updates.mrt"
     path.write_bytes(b"".join(record for record, _, _ in messages))
     inside = [
-        written(kind, time, session, prefix, routes)
+        show_encoded(kind, time, session, prefix, routes)
         for _, elements, time in messages
         for kind, prefix, session, routes in elements
     ]
-    assert [seen(element) for element in read_elements(path)] == inside
-    assert [shown(element) for element in replayed(path, "upd")] == inside
+    assert [show_element(element) for element in read_elements(path)] == inside
+    assert [show_stream_element(element) for element in replay_file(path, "upd")] == inside
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from([4, 6]).flatmap(lambda version: st.tuples(st.just(version), attributes(version))))
+@given(st.sampled_from([4, 6]).flatmap(lambda version: st.tuples(st.just(version), draw_attributes(version))))
 def test_the_attributes_that_no_stream_shows_are_read_by_mrtparse(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[int, PathAttributes]
 ) -> None:
@@ -189,20 +191,21 @@ def test_the_attributes_that_no_stream_shows_are_read_by_mrtparse(
 @given(st.data())
 def test_a_written_table_is_read_alike_by_both(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     version = data.draw(st.sampled_from([4, 6]))
-    peers = data.draw(st.lists(sessions(4) | sessions(6), min_size=1, max_size=4))
+    peers = data.draw(st.lists(draw_session(4) | draw_session(6), min_size=1, max_size=4))
     records, inside = [encode_peer_index_table(START, "192.0.2.9", peers)], []
-    for number, prefix in enumerate(data.draw(st.lists(prefixes(version), min_size=1, max_size=3, unique=True))):
+    for number, prefix in enumerate(data.draw(st.lists(draw_prefix(version), min_size=1, max_size=3, unique=True))):
         entries = data.draw(
             st.lists(
-                st.tuples(st.integers(0, len(peers) - 1), st.integers(1, START - 1), attributes(version)), max_size=3
+                st.tuples(st.integers(0, len(peers) - 1), st.integers(1, START - 1), draw_attributes(version)),
+                max_size=3,
             )
         )
         records.append(encode_rib(START, number, prefix, entries))
-        inside += [written("R", START, peers[index], prefix, routes) for index, _, routes in entries]
+        inside += [show_encoded("R", START, peers[index], prefix, routes) for index, _, routes in entries]
     path = tmp_path_factory.getbasetemp() / "table.mrt"
     path.write_bytes(b"".join(records))
-    assert [seen(element) for element in read_elements(path)] == inside
-    assert [shown(element) for element in replayed(path, "rib")] == inside
+    assert [show_element(element) for element in read_elements(path)] == inside
+    assert [show_stream_element(element) for element in replay_file(path, "rib")] == inside
 
 
 @pytest.mark.parametrize("extended", [False, True])
@@ -213,17 +216,19 @@ def test_a_change_of_state_is_read_alike_by_both(tmp_path: Path, extended: bool)
     inside = [
         ("S", START, 65551, ipaddress.ip_address("2001:db8::1"), STATES[old], STATES[new]) for old, new in changes
     ]
-    assert [seen(element) for element in read_elements(path)] == inside
-    assert [shown(element) for element in replayed(path, "upd")] == inside
+    assert [show_element(element) for element in read_elements(path)] == inside
+    assert [show_stream_element(element) for element in replay_file(path, "upd")] == inside
 
 
 @pytest.mark.parametrize("name", ROUTING)
 def test_every_file_of_a_scenario_is_read_alike_by_both(name: str) -> None:
-    archive = archived(name)
+    archive = load_archive(name)
     for path, _, kind, *_ in archive.index:
         if kind == "updates" or name == "mixed":  # the tables are the same in all scenarios
-            stream = replayed(archive.folder / path, "rib" if kind == "ribs" else "upd")
-            assert [shown(element) for element in stream] == [seen(element) for element in archive.files[path]], path
+            stream = replay_file(archive.folder / path, "rib" if kind == "ribs" else "upd")
+            assert [show_stream_element(element) for element in stream] == [
+                show_element(element) for element in archive.files[path]
+            ], path
 
 
 def test_reading_with_mrtparse_leaves_broken_pipes_to_python() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testbed.internet.scenarios import ROUTING
-from tests.support.mrt_elements import Archive, Element, archived
+from tests.support.mrt_elements import Archive, Element, load_archive
 
 START = 1709625600
 Spell = tuple[str, str, float, float | None, Element | None, Element]
@@ -16,11 +16,13 @@ Spell = tuple[str, str, float, float | None, Element | None, Element]
 SEEDS = (1, 2)
 
 
-def no_route(element: Element | None) -> bool:
+def has_no_route(element: Element | None) -> bool:
     return element is None or element.kind == "W"
 
 
-def spells(archive: Archive, shows: Callable[[Element | None], bool], prefixes: list[str] | None = None) -> list[Spell]:
+def find_spells(
+    archive: Archive, shows: Callable[[Element | None], bool], prefixes: list[str] | None = None
+) -> list[Spell]:
     """The stretches of every peer's routes that show something; what the tables show already begins none."""
     found = []
     for (peer, prefix), history in archive.histories.items():
@@ -51,55 +53,55 @@ def check_span(event: dict[str, Any], found: list[Spell]) -> None:
     assert sorted(event["peers_affected"]) == sorted({peer for peer, *_ in found})
 
 
-def first_seen(found: list[Spell]) -> dict[str, float]:
+def find_first_seen(found: list[Spell]) -> dict[str, float]:
     return {peer: min(spell[2] for spell in found if spell[0] == peer) for peer in {spell[0] for spell in found}}
 
 
-def distinct(element: Element) -> list[int]:
+def collapse_path(element: Element) -> list[int]:
     """The AS path, prepending counted once."""
     return [asn for asn, _ in groupby(element.sequence)]
 
 
-def run_of(element: Element | None, asn: int) -> int:
+def count_run(element: Element | None, asn: int) -> int:
     if element is None or element.kind == "W":
         return 0
     return max((len(list(run)) for number, run in groupby(element.sequence) if number == asn), default=0)
 
 
-def full_feeds(archive: Archive, version: int) -> set[str]:
+def list_full_feeds(archive: Archive, version: int) -> set[str]:
     peers = [peer for facts in archive.truth["collectors"].values() for peer in facts["peers"]]
     return {peer["address"] for peer in peers if peer["full_feed"] and peer["ip_version"] == version}
 
 
-def origins(archive: Archive) -> dict[str, set[int]]:
+def collect_origins(archive: Archive) -> dict[str, set[int]]:
     found: dict[str, set[int]] = {}
     for element in archive.ribs:
         found.setdefault(element.prefix, set()).update(element.origins)
     return found
 
 
-def planted(*kinds: str) -> Iterator[tuple[Archive, dict[str, Any]]]:
+def iterate_planted(*kinds: str) -> Iterator[tuple[Archive, dict[str, Any]]]:
     """The events of these kinds in all scenarios of a seed, and of another where most kinds are together."""
     for seed, names in ((1, tuple(ROUTING)), (2, ("route_leak", "prepending", "mixed"))):
         for name in names:
             if name in (*kinds, "mixed") or (name == "ipv6" and "subprefix_hijack" in kinds):
-                for event in archived(name, seed).events(*kinds):
-                    yield archived(name, seed), event
+                for event in load_archive(name, seed).list_events(*kinds):
+                    yield load_archive(name, seed), event
 
 
 def test_each_scenario_holds_the_events_of_its_name() -> None:
     for name in ROUTING:
-        kinds = {event["kind"] for event in archived(name).truth["events"]}
+        kinds = {event["kind"] for event in load_archive(name).truth["events"]}
         expected = {"everyday": set(), "ipv6": {"subprefix_hijack"}}.get(name, {name})
         assert kinds == expected if name != "mixed" else len(kinds) >= 6, name
-        early = [event for event in archived(name).truth["events"] if event["start"] < START + 300]
-        assert len(early) >= len(archived(name).truth["events"]) - (name == "mixed")
+        early = [event for event in load_archive(name).truth["events"] if event["start"] < START + 300]
+        assert len(early) >= len(load_archive(name).truth["events"]) - (name == "mixed")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_origins_moas_and_as_sets_are_those_of_the_tables(seed: int) -> None:
-    archive = archived("mixed", seed)
-    found = origins(archive)
+    archive = load_archive("mixed", seed)
+    found = collect_origins(archive)
     assert archive.truth["origins"] == {prefix: sorted(ases) for prefix, ases in found.items()}
     as_sets = {element.prefix for element in archive.ribs if "{" in element.path}
     assert set(archive.truth["as_sets"]) == as_sets
@@ -109,17 +111,17 @@ def test_origins_moas_and_as_sets_are_those_of_the_tables(seed: int) -> None:
 
 
 def test_hijacks_are_who_saw_them_first_and_when() -> None:
-    for archive, event in planted("prefix_hijack", "subprefix_hijack"):
+    for archive, event in iterate_planted("prefix_hijack", "subprefix_hijack"):
         attacker, prefix = event["attacker"], event["prefix"]
 
         def shows(element: Element | None, asn: int = attacker) -> bool:
             return element is not None and element.kind != "W" and element.origins == (asn,)
 
-        found = spells(archive, shows, [prefix])
+        found = find_spells(archive, shows, [prefix])
         check_span(event, found)
-        assert event["first_seen"] == first_seen(found)
-        table = origins(archive)
-        everybody = full_feeds(archive, event["ip_version"])
+        assert event["first_seen"] == find_first_seen(found)
+        table = collect_origins(archive)
+        everybody = list_full_feeds(archive, event["ip_version"])
         if event["kind"] == "prefix_hijack":
             assert table[prefix] == {event["victim"]}
             share = len(set(event["peers_affected"]) & everybody) / len(everybody)
@@ -130,27 +132,27 @@ def test_hijacks_are_who_saw_them_first_and_when() -> None:
             assert table[covering] == {event["victim"]}
             assert ipaddress.ip_network(prefix).subnet_of(ipaddress.ip_network(covering))  # type: ignore[arg-type]
             assert set(event["peers_affected"]) >= everybody
-    assert [event["ip_version"] for event in archived("ipv6").truth["events"]] == [6]
+    assert [event["ip_version"] for event in load_archive("ipv6").truth["events"]] == [6]
 
 
 def test_a_second_origin_appears_beside_the_first() -> None:
-    for archive, event in planted("moas"):
+    for archive, event in iterate_planted("moas"):
         new, prefix = event["new_origin"], event["prefix"]
 
         def shows(element: Element | None, asn: int = new) -> bool:
             return element is not None and element.kind != "W" and element.origins == (asn,)
 
-        found = spells(archive, shows, [prefix])
+        found = find_spells(archive, shows, [prefix])
         check_span(event, found)
-        assert event["first_seen"] == first_seen(found)
+        assert event["first_seen"] == find_first_seen(found)
         assert prefix not in archive.truth["moas"]
-        assert origins(archive)[prefix] == set(event["origins"]) - {new}
+        assert collect_origins(archive)[prefix] == set(event["origins"]) - {new}
         last = {peer: run[-1] for (peer, one), run in archive.histories.items() if one == prefix}
         assert {asn for element in last.values() for asn in element.origins} == set(event["origins"])
 
 
 def test_a_leak_is_a_valley_and_makes_paths_longer() -> None:
-    for archive, event in planted("route_leak"):
+    for archive, event in iterate_planted("route_leak"):
         leaker, target, sources = event["leaker"], event["leaked_to"], event["leaked_from"]
 
         def shows(
@@ -158,10 +160,10 @@ def test_a_leak_is_a_valley_and_makes_paths_longer() -> None:
         ) -> bool:
             if element is None or element.kind == "W":
                 return False
-            path = distinct(element)
+            path = collapse_path(element)
             return any(path[i : i + 2] == [a, b] and path[i + 2] in c for i in range(len(path) - 2))
 
-        found = spells(archive, shows)
+        found = find_spells(archive, shows)
         check_span(event, found)
         assert event["prefixes"] == sorted({prefix for _, prefix, *_ in found})
         assert len(event["prefixes"]) >= 10
@@ -176,13 +178,13 @@ def test_a_leak_is_a_valley_and_makes_paths_longer() -> None:
 
 @pytest.mark.parametrize("name", ROUTING)
 def test_every_path_is_free_of_valleys_but_the_leaked_ones(name: str) -> None:
-    archive = archived(name)
+    archive = load_archive(name)
     step: dict[tuple[int, int], int] = {}  # on the way from the origin: 2 up, 1 across, 0 down
     for left, right, kind in archive.truth["relationships"]:
         step[left, right], step[right, left] = (0, 2) if kind == "p2c" else (1, 1)
-    leaks = [(event["leaked_to"], event["leaker"]) for event in archive.events("route_leak")]
+    leaks = [(event["leaked_to"], event["leaker"]) for event in archive.list_events("route_leak")]
     valleys = 0
-    for path in {tuple(distinct(element)) for element in archive.ribs + archive.updates if element.kind in "RA"}:
+    for path in {tuple(collapse_path(element)) for element in archive.ribs + archive.updates if element.kind in "RA"}:
         steps = [step[pair] for pair in pairwise(reversed(path))]
         if steps != sorted(steps, reverse=True) or steps.count(1) > 1:
             assert any(pair in leaks for pair in pairwise(path)), path
@@ -192,7 +194,7 @@ def test_every_path_is_free_of_valleys_but_the_leaked_ones(name: str) -> None:
 
 
 def test_prepending_is_by_the_as_and_as_often_as_the_truth_says() -> None:
-    for archive, event in planted("prepending"):
+    for archive, event in iterate_planted("prepending"):
         asn, towards, least = event["asn"], event["towards"], event["extra"] + 1
         by_origin = event["role"] == "origin"
 
@@ -203,25 +205,25 @@ def test_prepending_is_by_the_as_and_as_often_as_the_truth_says() -> None:
             least: int = least,
             by_origin: bool = by_origin,
         ) -> bool:
-            if element is None or run_of(element, asn) < least or (element.sequence[-1] == asn) != by_origin:
+            if element is None or count_run(element, asn) < least or (element.sequence[-1] == asn) != by_origin:
                 return False
-            path = distinct(element)
+            path = collapse_path(element)
             return towards is None or [towards, asn] in [path[i : i + 2] for i in range(len(path))]
 
-        found = spells(archive, shows, event["prefixes"] if by_origin else None)
+        found = find_spells(archive, shows, event["prefixes"] if by_origin else None)
         check_span(event, found)
         assert event["prefixes"] == sorted({prefix for _, prefix, *_ in found})
-        assert event["copies_seen"] == sorted({run_of(during, asn) for *_, during in found})
+        assert event["copies_seen"] == sorted({count_run(during, asn) for *_, during in found})
         assert least in event["copies_seen"]
         assert len({peer for peer, *_ in found}) >= 2
-    events = archived("prepending").truth["events"]
+    events = load_archive("prepending").truth["events"]
     assert {event["role"] for event in events} == {"origin", "transit"}
     assert {event["towards"] is None for event in events if event["role"] == "origin"} == {True, False}
 
 
 def test_flaps_are_the_transitions_in_each_peers_elements() -> None:
-    for archive, event in planted("flapping"):
-        check_span(event, spells(archive, no_route, event["prefixes"]))
+    for archive, event in iterate_planted("flapping"):
+        check_span(event, find_spells(archive, has_no_route, event["prefixes"]))
         transitions: dict[str, dict[str, int]] = {}
         for (peer, prefix), history in archive.histories.items():
             if prefix in event["prefixes"]:
@@ -234,8 +236,8 @@ def test_flaps_are_the_transitions_in_each_peers_elements() -> None:
 
 
 def test_blackholed_hosts_carry_the_communities_and_go_again() -> None:
-    for archive, event in planted("blackholing"):
-        found = spells(archive, lambda element: not no_route(element), [event["prefix"]])
+    for archive, event in iterate_planted("blackholing"):
+        found = find_spells(archive, lambda element: not has_no_route(element), [event["prefix"]])
         check_span(event, found)
         assert event["end"] is not None
         network = ipaddress.ip_network(event["prefix"])
@@ -252,21 +254,21 @@ def test_blackholed_hosts_carry_the_communities_and_go_again() -> None:
 
 
 def test_an_outage_takes_all_prefixes_from_everybody_and_gives_them_back() -> None:
-    for archive, event in planted("outage"):
-        found = spells(archive, no_route, event["prefixes"])
+    for archive, event in iterate_planted("outage"):
+        found = find_spells(archive, has_no_route, event["prefixes"])
         check_span(event, found)
         lost = {peer: sorted({prefix for one, prefix, *_ in found if one == peer}) for peer, *_ in found}
         assert event["lost"] == lost
         for version in (4, 6):
             prefixes = sorted(prefix for prefix in event["prefixes"] if (":" in prefix) == (version == 6))
-            assert all(lost.get(peer, []) == prefixes for peer in full_feeds(archive, version))
+            assert all(lost.get(peer, []) == prefixes for peer in list_full_feeds(archive, version))
         owned = {prefix for prefix, ases in archive.truth["origins"].items() if event["asn"] in ases}
         assert set(event["prefixes"]) <= owned
         assert event["end"] is not None
 
 
 def test_a_lost_session_has_its_states_its_silence_and_its_table_again() -> None:
-    for archive, event in planted("peer_down"):
+    for archive, event in iterate_planted("peer_down"):
         updates = [element for element in archive.updates if element.peer == event["peer"]]
         states = [element for element in updates if element.kind == "S"]
         assert event["states"] == [[element.time, *element.states] for element in states]
@@ -290,7 +292,7 @@ def test_a_lost_session_has_its_states_its_silence_and_its_table_again() -> None
 
 def test_beacons_go_up_and_down_in_every_scenario() -> None:
     for name in ("everyday", "mixed"):
-        archive = archived(name)
+        archive = load_archive(name)
         for prefix in archive.truth["beacons"]:
             real = prefix.startswith(("84.205.", "2001:7fb:"))
             kinds = {element.kind for element in archive.updates if element.prefix == prefix}
@@ -301,7 +303,7 @@ def test_beacons_go_up_and_down_in_every_scenario() -> None:
 def test_harm_is_done_and_suffered_by_fictional_ases_only() -> None:
     for seed in SEEDS:
         for name in ("mixed", "route_leak"):
-            archive = archived(name, seed)
+            archive = load_archive(name, seed)
             for event in archive.truth["events"]:
                 roles = ("victim", "attacker", "leaker", "leaked_to", "origin", "asn", "peer_asn")
                 assert all(420_000 <= event[role] < 430_000 for role in roles if role in event)

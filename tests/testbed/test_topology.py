@@ -18,7 +18,7 @@ FICTIONAL = [ipaddress.ip_network(f"{first}.0.0.0/8") for first in (21, 22, 28, 
 RESERVED = ipaddress.ip_network("2d00::/8")
 
 
-def simulated(
+def simulate_bgp(
     neighbours: Neighbours,
     originations: tuple[Origination, ...],
     down: frozenset[Link] = frozenset(),
@@ -48,7 +48,7 @@ def simulated(
                         continue
                     told = path * (1 + dict(own.prepends).get(asn, 0))
                 else:
-                    downhill = relation == PROVIDER or neighbours[other][path_next(path)] == CUSTOMER
+                    downhill = relation == PROVIDER or neighbours[other][get_second_as(path)] == CUSTOMER
                     if not downhill and (leak is None or (other, asn) != tuple(leak)):
                         continue
                     told = (other,) * (prepends.get((other, asn), 0) if downhill else 0) + path
@@ -65,12 +65,12 @@ def simulated(
     raise AssertionError("BGP did not come to rest")
 
 
-def path_next(path: tuple[int, ...]) -> int:
+def get_second_as(path: tuple[int, ...]) -> int:
     """The AS from which the first one of a path learned it."""
     return next(asn for asn in path if asn != path[0])
 
 
-def random_internet(rng: random.Random) -> Neighbours:
+def draw_internet(rng: random.Random) -> Neighbours:
     """6 to 11 ASes; providers have lower numbers than customers, so that nobody is its own provider's provider."""
     ases = range(1, rng.randrange(7, 13))
     neighbours: Neighbours = {asn: {} for asn in ases}
@@ -84,7 +84,7 @@ def random_internet(rng: random.Random) -> Neighbours:
     return neighbours
 
 
-def random_originations(neighbours: Neighbours, rng: random.Random) -> tuple[Origination, ...]:
+def draw_originations(neighbours: Neighbours, rng: random.Random) -> tuple[Origination, ...]:
     originations = []
     for asn in rng.sample(sorted(neighbours), rng.choice((1, 1, 2))):
         others = sorted(neighbours[asn])
@@ -101,11 +101,11 @@ def random_originations(neighbours: Neighbours, rng: random.Random) -> tuple[Ori
     return tuple(originations)
 
 
-def random_links(neighbours: Neighbours, rng: random.Random, share: float) -> list[Link]:
+def draw_links(neighbours: Neighbours, rng: random.Random, share: float) -> list[Link]:
     return [(a, b) for a in neighbours for b in neighbours[a] if rng.random() < share]
 
 
-def as_chosen(neighbours: Neighbours, originations: tuple[Origination, ...], **options: object) -> Chosen:
+def compute_chosen(neighbours: Neighbours, originations: tuple[Origination, ...], **options: object) -> Chosen:
     routes = find_best_routes(neighbours, originations, **options)  # type: ignore[arg-type]
     return {asn: ((asn, *route.path), route.hops, route.origination) for asn, route in routes.items()}
 
@@ -113,27 +113,27 @@ def as_chosen(neighbours: Neighbours, originations: tuple[Origination, ...], **o
 def test_routes_are_those_at_which_simulated_bgp_comes_to_rest() -> None:
     for case in range(400):
         rng = random.Random(f"routes-{case}")
-        neighbours = random_internet(rng)
-        originations = random_originations(neighbours, rng)
-        down = frozenset(random_links(neighbours, rng, 0.1))
-        prepends = {link: rng.randrange(1, 4) for link in random_links(neighbours, rng, 0.1)}
-        expected = simulated(neighbours, originations, down, prepends, order=rng)
-        assert as_chosen(neighbours, originations, down=down, prepends=prepends) == expected, case
+        neighbours = draw_internet(rng)
+        originations = draw_originations(neighbours, rng)
+        down = frozenset(draw_links(neighbours, rng, 0.1))
+        prepends = {link: rng.randrange(1, 4) for link in draw_links(neighbours, rng, 0.1)}
+        expected = simulate_bgp(neighbours, originations, down, prepends, order=rng)
+        assert compute_chosen(neighbours, originations, down=down, prepends=prepends) == expected, case
 
 
 def test_a_leak_spreads_as_in_simulated_bgp_that_was_at_rest_before() -> None:
     leaked = 0
     for case in range(600):
         rng = random.Random(f"leak-{case}")
-        neighbours = random_internet(rng)
-        originations = random_originations(neighbours, rng)
+        neighbours = draw_internet(rng)
+        originations = draw_originations(neighbours, rng)
         upward = [(a, b) for a in neighbours for b, kind in neighbours[a].items() if kind != CUSTOMER]
         if not upward:
             continue
         leak = RouteLeak(*rng.choice(upward))
-        rest = simulated(neighbours, originations)
-        expected = simulated(neighbours, originations, leak=leak, chosen=rest, order=rng)
-        assert as_chosen(neighbours, originations, leak=leak) == expected, case
+        rest = simulate_bgp(neighbours, originations)
+        expected = simulate_bgp(neighbours, originations, leak=leak, chosen=rest, order=rng)
+        assert compute_chosen(neighbours, originations, leak=leak) == expected, case
         leaked += expected != rest
     assert leaked > 50, "the cases are worth something"
 
@@ -141,11 +141,11 @@ def test_a_leak_spreads_as_in_simulated_bgp_that_was_at_rest_before() -> None:
 def test_remembered_outcomes_are_the_routes_of_the_moment() -> None:
     for case in range(60):
         rng = random.Random(f"cache-{case}")
-        neighbours = random_internet(rng)
-        originations, cache = random_originations(neighbours, rng), RouteCache(neighbours)
+        neighbours = draw_internet(rng)
+        originations, cache = draw_originations(neighbours, rng), RouteCache(neighbours)
         for _ in range(12):
-            down = frozenset(random_links(neighbours, rng, rng.choice((0, 0.1, 0.3))))
-            prepends = {link: rng.randrange(1, 4) for link in random_links(neighbours, rng, 0.1)}
+            down = frozenset(draw_links(neighbours, rng, rng.choice((0, 0.1, 0.3))))
+            prepends = {link: rng.randrange(1, 4) for link in draw_links(neighbours, rng, 0.1)}
             expected = find_best_routes(neighbours, originations, down, prepends)
             assert cache.find_outcome(originations, down, prepends).routes == expected
             if not prepends and not cache.find_outcome(originations).links & down:

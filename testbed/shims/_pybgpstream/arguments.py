@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def parsed(arguments: tuple[Any, ...], units: str) -> tuple[Any, ...]:
+def parse_arguments(arguments: tuple[Any, ...], units: str) -> tuple[Any, ...]:
     """The arguments, converted; TypeError, ValueError or OverflowError in CPython's words."""
     if len(arguments) != len(units):
         plural = "" if len(units) == 1 else "s"
@@ -17,17 +17,17 @@ def parsed(arguments: tuple[Any, ...], units: str) -> tuple[Any, ...]:
     return tuple(_UNITS[unit](value, place) for place, (unit, value) in enumerate(pairs, 1))
 
 
-def no_arguments(arguments: tuple[Any, ...], method: str) -> None:
+def refuse_arguments(arguments: tuple[Any, ...], method: str) -> None:
     if arguments:
         raise TypeError(f"BGPStream.{method}() takes no arguments ({len(arguments)} given)")
 
 
-def no_keywords(keywords: dict[str, Any], method: str) -> None:
+def refuse_keywords(keywords: dict[str, Any], method: str) -> None:
     if keywords:
         raise TypeError(f"BGPStream.{method}() takes no keyword arguments")
 
 
-def _text(value: Any, position: int) -> str:
+def _parse_str(value: Any, position: int) -> str:
     if not isinstance(value, str):
         found = "None" if value is None else type(value).__name__
         raise TypeError(f"argument {position} must be str, not {found}")
@@ -36,11 +36,11 @@ def _text(value: Any, position: int) -> str:
     return value
 
 
-def _unsigned(value: Any, position: int) -> int:
+def _parse_unsigned(value: Any, position: int) -> int:
     return operator.index(value) & 0xFFFFFFFF
 
 
-def _int(value: Any, position: int) -> int:
+def _parse_int(value: Any, position: int) -> int:
     number = operator.index(value)
     if number > 0x7FFFFFFF:
         raise OverflowError("signed integer is greater than maximum")
@@ -49,4 +49,4 @@ def _int(value: Any, position: int) -> int:
     return number
 
 
-_UNITS: dict[str, Callable[[Any, int], Any]] = {"s": _text, "I": _unsigned, "i": _int}
+_UNITS: dict[str, Callable[[Any, int], Any]] = {"s": _parse_str, "I": _parse_unsigned, "i": _parse_int}

@@ -15,18 +15,18 @@ _CLASSES = {"digit": "0-9", "alpha": "A-Za-z", "alnum": "A-Za-z0-9", "space": r"
 _CLASSES |= {"xdigit": "0-9A-Fa-f", "punct": r"!-/:-@\[-`{-~", "blank": r" \t"}
 
 
-def compiled(text: str) -> tuple["re.Pattern[str]", bool]:
+def compile_expression(text: str) -> tuple["re.Pattern[str]", bool]:
     """(expression, negated). ValueError with the library's words for an expression that it refuses."""
     negated = text.startswith("!")
     try:
-        return re.compile(_python(_posix(text[1:] if negated else text)), re.ASCII), negated
+        return re.compile(_translate_to_python(_translate_to_posix(text[1:] if negated else text)), re.ASCII), negated
     except re.error as error:
-        raise ValueError(f"regex error: {_words(str(error))}") from None
+        raise ValueError(f"regex error: {_translate_error(str(error))}") from None
     except IndexError:
         raise ValueError("regex error: Trailing backslash") from None
 
 
-def _posix(cisco: str) -> str:
+def _translate_to_posix(cisco: str) -> str:
     """The POSIX form: boundaries written out as groups, back references counted past them, braces escaped."""
     out: list[str] = []
     groups: list[int] = []  # Cisco's groups by their number in the POSIX form
@@ -57,7 +57,7 @@ def _posix(cisco: str) -> str:
     return "".join(out)
 
 
-def _python(posix: str) -> str:
+def _translate_to_python(posix: str) -> str:
     """The same language in Python's notation."""
     out: list[str] = []
     depth = position = 0
@@ -65,7 +65,7 @@ def _python(posix: str) -> str:
         char = posix[position]
         position += 1
         if char == "[":
-            bracket, position = _bracket(posix, position)
+            bracket, position = _translate_bracket(posix, position)
             out.append(bracket)
         elif char == "\\":
             escaped = posix[position]
@@ -84,7 +84,7 @@ def _python(posix: str) -> str:
     return "".join(out)
 
 
-def _bracket(posix: str, position: int) -> tuple[str, int]:
+def _translate_bracket(posix: str, position: int) -> tuple[str, int]:
     """The bracket expression that begins at `position`, in which a backslash is a character like any other."""
     start = position
     if posix[position : position + 1] == "^":
@@ -104,7 +104,7 @@ def _bracket(posix: str, position: int) -> tuple[str, int]:
     raise re.error("unterminated character set")
 
 
-def _words(message: str) -> str:
+def _translate_error(message: str) -> str:
     """What glibc's regcomp says where Python's re says `message`."""
     for part, words in (
         ("unterminated character set", "Unmatched [, [^, [:, [., or [="),

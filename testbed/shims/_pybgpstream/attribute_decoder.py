@@ -17,17 +17,17 @@ _EXTENDED_LENGTH = 0x10
 _UNICAST = 1
 _KEPT = 1 << 15  # entries of a cache before it is emptied: some MB, whatever the length of the stream
 
-Segment = tuple[int, tuple[int, ...]]
+AsSegment = tuple[int, tuple[int, ...]]
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Malformed(ValueError):
+class MalformedMessage(ValueError):
     """Octets that are no BGP."""
 
 
-class Routes(NamedTuple):
+class DecodedRoute(NamedTuple):
     """What the announcements of one set of path attributes share."""
 
     as_path: str
@@ -36,8 +36,8 @@ class Routes(NamedTuple):
     """Whether the filters on origin, AS path and communities let it pass."""
 
 
-class Attributes(NamedTuple):
-    routes: Routes
+class DecodedAttributes(NamedTuple):
+    routes: DecodedRoute
     next_hop: str
     """Of the IPv4 NLRI (attribute NEXT_HOP); empty if there is none."""
     reach: tuple[int, str, bytes] | None
@@ -45,26 +45,26 @@ class Attributes(NamedTuple):
     unreach: tuple[int, bytes] | None
 
 
-class Decoder:
+class AttributeDecoder:
     """Decodes for one stream; `wanted` verdicts are those of the stream's element filter."""
 
     def __init__(self, element_filter: ElementFilter) -> None:
         self.filter = element_filter
-        self._attributes: dict[tuple[bytes, int, bool], Attributes] = {}
-        self._routes: dict[tuple[bytes, bytes, bytes, int], Routes] = {}
+        self._attributes: dict[tuple[bytes, int, bool], DecodedAttributes] = {}
+        self._routes: dict[tuple[bytes, bytes, bytes, int], DecodedRoute] = {}
         self._prefixes: dict[int, dict[bytes, tuple[str, bool]]] = {4: {}, 6: {}}
 
-    def attributes(self, data: bytes, asn_size: int, abbreviated: bool = False) -> Attributes:
+    def decode_attributes(self, data: bytes, asn_size: int, abbreviated: bool = False) -> DecodedAttributes:
         """`abbreviated`: MP_REACH_NLRI may hold the next hop only, as in RIB entries (RFC 6396 section 4.3.4)."""
         key = (data, asn_size, abbreviated)
         found = self._attributes.get(key)
         if found is None:
-            found = self._decode(data, asn_size, abbreviated)
+            found = self._decode_new(data, asn_size, abbreviated)
             if abbreviated or (found.reach is None and found.unreach is None):
                 _keep(self._attributes, key, found)
         return found
 
-    def prefixes(self, family: int, data: bytes) -> list[tuple[str, bool]]:
+    def decode_prefixes(self, family: int, data: bytes) -> list[tuple[str, bool]]:
         """(text, wanted) of each prefix of an NLRI field. Malformed on a length that its family does not have."""
         kept = self._prefixes[family]
         found = []
@@ -75,110 +75,110 @@ class Decoder:
             known = kept.get(encoded)
             if known is None:
                 if stop > end:
-                    raise Malformed("a prefix runs over its field")
-                known = self._prefix(family, encoded)
+                    raise MalformedMessage("a prefix runs over its field")
+                known = self._decode_prefix(family, encoded)
                 _keep(kept, encoded, known)
             found.append(known)
             position = stop
         return found
 
-    def _prefix(self, family: int, encoded: bytes) -> tuple[str, bool]:
+    def _decode_prefix(self, family: int, encoded: bytes) -> tuple[str, bool]:
         length, octets = encoded[0], 4 if family == 4 else 16
         if length > octets * 8:
-            raise Malformed(f"a prefix of {length} bits")
+            raise MalformedMessage(f"a prefix of {length} bits")
         address = encoded[1:].ljust(octets, b"\0")
         wanted = self.filter.wants_prefix(family, int.from_bytes(address, "big"), length)
-        return f"{address_text(address)}/{length}", wanted
+        return f"{format_address(address)}/{length}", wanted
 
-    def _decode(self, data: bytes, asn_size: int, abbreviated: bool) -> Attributes:
+    def _decode_new(self, data: bytes, asn_size: int, abbreviated: bool) -> DecodedAttributes:
         as_path = as4_path = communities = b""
         next_hop, reach, unreach = "", None, None
         position, end = 0, len(data)
         while position < end:
             if position + 3 > end:
-                raise Malformed("an attribute without a length")
+                raise MalformedMessage("an attribute without a length")
             flags, code, length = data[position], data[position + 1], data[position + 2]
             position += 3
             if flags & _EXTENDED_LENGTH:
                 if position == end:
-                    raise Malformed("an attribute without a length")
+                    raise MalformedMessage("an attribute without a length")
                 length = length << 8 | data[position]
                 position += 1
             value = data[position : position + length]
             position += length
             if position > end:
-                raise Malformed("an attribute runs over its field")
+                raise MalformedMessage("an attribute runs over its field")
             if code == _AS_PATH:
                 as_path = value
             elif code == _NEXT_HOP:
                 if length != 4:
-                    raise Malformed("NEXT_HOP")
-                next_hop = address_text(value)
+                    raise MalformedMessage("NEXT_HOP")
+                next_hop = format_address(value)
             elif code == _COMMUNITIES:
                 communities = value
             elif code == _AS4_PATH:
                 as4_path = value
             elif code == _MP_REACH:
-                reach = _reach(value, abbreviated)
+                reach = _decode_reach(value, abbreviated)
             elif code == _MP_UNREACH:
-                unreach = _unreach(value)
-        return Attributes(self._route(as_path, as4_path, communities, asn_size), next_hop, reach, unreach)
+                unreach = _decode_unreach(value)
+        return DecodedAttributes(self._decode_route(as_path, as4_path, communities, asn_size), next_hop, reach, unreach)
 
-    def _route(self, as_path: bytes, as4_path: bytes, communities: bytes, asn_size: int) -> Routes:
+    def _decode_route(self, as_path: bytes, as4_path: bytes, communities: bytes, asn_size: int) -> DecodedRoute:
         key = (as_path, as4_path, communities, asn_size)
         found = self._routes.get(key)
         if found is None:
-            path = segments(as_path, asn_size)
+            path = decode_segments(as_path, asn_size)
             if as4_path:
-                path = merged(path, segments(as4_path, 4))
-            hops = path_hops(path)
+                path = merge_as4_path(path, decode_segments(as4_path, 4))
+            hops = format_hops(path)
             count = len(communities) // 4
             numbers = struct.unpack(f">{2 * count}H", communities[: 4 * count])
             values = tuple(zip(numbers[::2], numbers[1::2], strict=True))
             origin = path[-1][1][-1] if path and path[-1][0] == AS_SEQUENCE and path[-1][1] else None
             wanted = self.filter.wants_route(origin, hops, values)
             texts = frozenset(f"{asn}:{value}" for asn, value in values)
-            found = Routes(" ".join(hops), texts, wanted)
+            found = DecodedRoute(" ".join(hops), texts, wanted)
             _keep(self._routes, key, found)
         return found
 
 
-def segments(data: bytes, asn_size: int) -> list[Segment]:
+def decode_segments(data: bytes, asn_size: int) -> list[AsSegment]:
     """The segments of an AS_PATH attribute of two- or four-octet AS numbers. Malformed where they run over it."""
     found = []
     position = 0
     while position < len(data):
         if position + 2 > len(data):
-            raise Malformed("AS_PATH")
+            raise MalformedMessage("AS_PATH")
         kind, count = data[position], data[position + 1]
         stop = position + 2 + count * asn_size
         if stop > len(data):
-            raise Malformed("AS_PATH")
+            raise MalformedMessage("AS_PATH")
         found.append((kind, struct.unpack(f">{count}{'I' if asn_size == 4 else 'H'}", data[position + 2 : stop])))
         position = stop
     return found
 
 
-def merged(path: list[Segment], path4: list[Segment]) -> list[Segment]:
+def merge_as4_path(path: list[AsSegment], path4: list[AsSegment]) -> list[AsSegment]:
     """AS_PATH of a two-octet speaker with its AS4_PATH: RFC 6793 section 4.2.3.
 
     As many ASes as AS_PATH has more than AS4_PATH are kept in front of AS4_PATH; a set counts as one, a
     confederation segment as none. An AS4_PATH longer than AS_PATH is ignored.
     """
-    surplus = sum(map(_hop_count, path)) - sum(map(_hop_count, path4))
+    surplus = sum(map(_count_hops, path)) - sum(map(_count_hops, path4))
     if path and surplus < 0:
         return path
-    front: list[Segment] = []
+    front: list[AsSegment] = []
     for kind, asns in path:
         if surplus <= 0:
             break
         kept = asns[:surplus] if kind == AS_SEQUENCE else asns
         front.append((kind, kept))
-        surplus -= _hop_count((kind, kept))
+        surplus -= _count_hops((kind, kept))
     return front + path4
 
 
-def path_hops(path: list[Segment]) -> list[str]:
+def format_hops(path: list[AsSegment]) -> list[str]:
     """One text a hop: 65001, a set {1,2}, a confederation's sequence (1 2) and set [1,2], other kinds <1 2>."""
     hops: list[str] = []
     for kind, asns in path:
@@ -190,41 +190,41 @@ def path_hops(path: list[Segment]) -> list[str]:
     return hops
 
 
-def address_text(packed: bytes) -> str:
+def format_address(packed: bytes) -> str:
     return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
 
 
-def _hop_count(segment: Segment) -> int:
+def _count_hops(segment: AsSegment) -> int:
     kind, asns = segment
     return len(asns) if kind == AS_SEQUENCE else 1 if kind == AS_SET else 0
 
 
-def _reach(value: bytes, abbreviated: bool) -> tuple[int, str, bytes] | None:
+def _decode_reach(value: bytes, abbreviated: bool) -> tuple[int, str, bytes] | None:
     """RFC 4760 section 3. Dumps exist with the full form in RIB entries: only there the first octet is zero."""
     if abbreviated and value[:1] != b"\0":
-        return 6, _mp_next_hop(value[1 : 1 + value[0]]) if value else "", b""
+        return 6, _decode_mp_next_hop(value[1 : 1 + value[0]]) if value else "", b""
     if len(value) < 5:
-        raise Malformed("MP_REACH_NLRI")
+        raise MalformedMessage("MP_REACH_NLRI")
     afi, safi, length = struct.unpack_from(">HBB", value)
     if safi != _UNICAST or afi not in (1, 2):
         return None
     if len(value) < 5 + length:
-        raise Malformed("MP_REACH_NLRI")
-    return 4 if afi == 1 else 6, _mp_next_hop(value[4 : 4 + length]), value[5 + length :]
+        raise MalformedMessage("MP_REACH_NLRI")
+    return 4 if afi == 1 else 6, _decode_mp_next_hop(value[4 : 4 + length]), value[5 + length :]
 
 
-def _unreach(value: bytes) -> tuple[int, bytes] | None:
+def _decode_unreach(value: bytes) -> tuple[int, bytes] | None:
     if len(value) < 3:
-        raise Malformed("MP_UNREACH_NLRI")
+        raise MalformedMessage("MP_UNREACH_NLRI")
     afi, safi = struct.unpack_from(">HB", value)
     return (4 if afi == 1 else 6, value[3:]) if safi == _UNICAST and afi in (1, 2) else None
 
 
-def _mp_next_hop(value: bytes) -> str:
+def _decode_mp_next_hop(value: bytes) -> str:
     """The global address; a link-local one may follow it (RFC 2545 section 3)."""
     if len(value) not in (4, 16, 32):
-        raise Malformed("the next hop of MP_REACH_NLRI")
-    return address_text(value[:16])
+        raise MalformedMessage("the next hop of MP_REACH_NLRI")
+    return format_address(value[:16])
 
 
 def _keep(cache: dict[Key, Value], key: Key, value: Value) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .dump_reader import Resource
-from .filters import Filters
-from .interfaces import csv_rows, unknown_names, wanted_type
+from .filters import StreamFilters
+from .interfaces import has_wanted_type, note_unknown_names, read_csv_rows
 
 _RIS_NONE = (2, 8, 9, 17)  # closed, or never opened (https://ris.ripe.net/docs/route-collectors)
 RIS = frozenset(f"rrc{number:02d}" for number in range(27) if number not in _RIS_NONE)
@@ -26,7 +26,7 @@ PROJECTS = frozenset([*COLLECTORS, *FEEDS, "caida-bmp"])
 
 
 @dataclass(frozen=True)
-class Answer:
+class BrokerAnswer:
     dumps: list[Resource]
     feeds: list[list[Resource]]
     """The update files of each collector of a live project, in time order."""
@@ -35,25 +35,25 @@ class Answer:
     shift: int
 
 
-def ask(archive: Path, filters: Filters) -> Answer:
+def find_dumps(archive: Path, filters: StreamFilters) -> BrokerAnswer:
     """Dumps for the filters. InterfaceError where the archive's index cannot be read."""
-    rows = [replace(row, path=archive / row.path) for row in csv_rows(archive / "index.csv")]
+    rows = [replace(row, path=archive / row.path) for row in read_csv_rows(archive / "index.csv")]
     own = {row.project: sorted({other.collector for other in rows if other.project == row.project}) for row in rows}
     begin, end = filters.interval or (0, 0)
-    shift = _shift(archive, rows, begin, filters) if rows and filters.interval else 0
+    shift = _choose_shift(archive, rows, begin, filters) if rows and filters.interval else 0
     known = {name for names in own.values() for name in names} | RIS | ROUTE_VIEWS
-    unknown_names(filters, set(own) | PROJECTS, known)
+    note_unknown_names(filters, set(own) | PROJECTS, known)
     labels: dict[str, str] = {}
     dumps: list[Resource] = []
     feeds: list[list[Resource]] = []
     for project in filters.projects or own:
         source = FEEDS.get(project, project)
-        for name, collector in _collectors(source, own.get(source, []), filters.collectors):
+        for name, collector in _match_collectors(source, own.get(source, []), filters.collectors):
             labels[name] = collector
             found = [
                 replace(row, project=project, collector=name, initial_time=row.initial_time + shift, shift=shift)
                 for row in rows
-                if row.project == source and row.collector == collector and wanted_type(row, filters)
+                if row.project == source and row.collector == collector and has_wanted_type(row, filters)
             ]
             found = sorted(
                 (row for row in found if not end or row.initial_time <= end), key=lambda row: row.initial_time
@@ -64,14 +64,14 @@ def ask(archive: Path, filters: Filters) -> Answer:
                 router = name if project == "routeviews-stream" else None
                 if not filters.routers or router in filters.routers:
                     feeds.append([replace(row, live=True, router=router) for row in found if row.kind == "update"])
-    return Answer(dumps, feeds, labels, shift)
+    return BrokerAnswer(dumps, feeds, labels, shift)
 
 
 _shifts: dict[Path, int] = {}
 """Archive -> the shift of this script's first stream with updates."""
 
 
-def _shift(archive: Path, rows: list[Resource], begin: int, filters: Filters) -> int:
+def _choose_shift(archive: Path, rows: list[Resource], begin: int, filters: StreamFilters) -> int:
     """Seconds from the archive's times to those asked for. Windows of one script that follow one another stay in step.
 
     A table alone decides nothing for later streams: it is often asked for some minutes before the updates.
@@ -80,12 +80,12 @@ def _shift(archive: Path, rows: list[Resource], begin: int, filters: Filters) ->
     kept = _shifts.get(archive)
     if kept is not None and first + kept <= begin < last + kept:
         return kept
-    if any(row.kind == "update" and wanted_type(row, filters) for row in rows):
+    if any(row.kind == "update" and has_wanted_type(row, filters) for row in rows):
         _shifts[archive] = begin - first
     return begin - first
 
 
-def _collectors(project: str, own: list[str], asked: list[str]) -> list[tuple[str, str]]:
+def _match_collectors(project: str, own: list[str], asked: list[str]) -> list[tuple[str, str]]:
     """(name to report, name in the archive); a real collector that the archive lacks is always the same one of it."""
     if not asked or not own:
         return [(name, name) for name in own]

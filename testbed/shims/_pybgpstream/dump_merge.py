@@ -9,25 +9,27 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from .dump_reader import Reader, Resource
+from .dump_reader import LookaheadReader, Resource
 from .elements import BGPRecord
 
 
-def merged(resources: Sequence[Resource], opened: Callable[[Resource], Iterator[BGPRecord]]) -> Iterator[BGPRecord]:
+def merge_dumps(
+    resources: Sequence[Resource], opened: Callable[[Resource], Iterator[BGPRecord]]
+) -> Iterator[BGPRecord]:
     """The records of all resources. Exceptions of `opened` pass through."""
     waiting = sorted(resources, key=lambda resource: resource.initial_time)
-    heap: list[tuple[int, int, int, Reader]] = []
+    heap: list[tuple[int, int, int, LookaheadReader]] = []
     count = 0
     while waiting or heap:
         if waiting and (not heap or waiting[0].initial_time <= heap[0][0]):
-            batch = _overlapping(waiting)
+            batch = _select_overlapping(waiting)
             waiting = waiting[len(batch) :]
-            readers = [(resource, Reader(opened(resource))) for resource in batch]
+            readers = [(resource, LookaheadReader(opened(resource))) for resource in batch]
             on_time = [pair for pair in readers if pair[1].next_time == pair[0].initial_time]
             others = [pair for pair in readers if pair[1].next_time != pair[0].initial_time]
             for resource, reader in on_time + others[::-1]:
                 count += 1
-                heapq.heappush(heap, (reader.next_time, _rank(resource), -count, reader))
+                heapq.heappush(heap, (reader.next_time, _rank_kind(resource), -count, reader))
             continue
         time, rank, _, reader = heap[0]
         record = reader.take()
@@ -40,11 +42,11 @@ def merged(resources: Sequence[Resource], opened: Callable[[Resource], Iterator[
         yield record
 
 
-def _rank(resource: Resource) -> int:
+def _rank_kind(resource: Resource) -> int:
     return 0 if resource.kind == "rib" else 1
 
 
-def _overlapping(waiting: list[Resource]) -> list[Resource]:
+def _select_overlapping(waiting: list[Resource]) -> list[Resource]:
     """The first dumps of a list sorted by start, up to the first that begins after all before it have ended."""
     batch: list[Resource] = []
     end = None

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from . import mrt_reader
-from .attribute_decoder import Malformed
-from .element_decoder import PEER_INDEX_TABLE, Bodies, Peer, peer_table
-from .elements import PEER_STATES, BGPElem, BGPRecord, blank_record
-from .log import complain
+from .attribute_decoder import MalformedMessage
+from .element_decoder import PEER_INDEX_TABLE, ElementDecoder, Peer, decode_peer_table
+from .elements import PEER_STATES, BGPElem, BGPRecord, make_record
+from .log import print_complaint
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Resource:
     """A message stream: no positions, no dump time, no records about files."""
 
 
-class CannotOpen(Exception):
+class DumpOpenError(Exception):
     """The library gives up the whole stream at a dump that it cannot open."""
 
 
-class Reader:
+class LookaheadReader:
     """Reads one record ahead, so that the last record of a dump is known for the last when it is handed out."""
 
     def __init__(self, records: Iterator[BGPRecord]) -> None:
@@ -57,32 +57,34 @@ class Reader:
         return record
 
 
-def open_resource(resource: Resource, bodies: Bodies, interval: tuple[int, int] | None) -> Iterator[BGPRecord]:
+def read_resource(resource: Resource, bodies: ElementDecoder, interval: tuple[int, int] | None) -> Iterator[BGPRecord]:
     """The records of a resource. CannotOpen at once where the file cannot be opened."""
     try:
         file = mrt_reader.open_dump(resource.path)
     except OSError:
-        complain(f"Could not open ({resource.path}). Attempt 1 of 1", "WARNING")
-        complain(f"Could not open dumpfile ({resource.path}) after 1 attempts. Giving up.")
-        raise CannotOpen(str(resource.path)) from None
-    return _records(file, resource, bodies, interval)
+        print_complaint(f"Could not open ({resource.path}). Attempt 1 of 1", "WARNING")
+        print_complaint(f"Could not open dumpfile ({resource.path}) after 1 attempts. Giving up.")
+        raise DumpOpenError(str(resource.path)) from None
+    return _read_records(file, resource, bodies, interval)
 
 
-def _records(file: Any, resource: Resource, bodies: Bodies, interval: tuple[int, int] | None) -> Iterator[BGPRecord]:
+def _read_records(
+    file: Any, resource: Resource, bodies: ElementDecoder, interval: tuple[int, int] | None
+) -> Iterator[BGPRecord]:
     begin, end = interval or (0, 0)
     shift, live = resource.shift, resource.live
     read = valid = skipped = 0
     last: BGPRecord | None = None
-    elems_of = _Elements(bodies, shift)
+    elems_of = _FileDecoder(bodies, shift)
     with file:
         try:
-            for seconds, microseconds, kind, subtype, body in mrt_reader.records(file):
+            for seconds, microseconds, kind, subtype, body in mrt_reader.read_records(file):
                 if kind == mrt_reader.TABLE_DUMP_V2 and subtype == PEER_INDEX_TABLE:
-                    elems_of.peers = peer_table(body)
+                    elems_of.peers = decode_peer_table(body)
                     continue
                 seconds += shift
                 if end and seconds > end:
-                    yield _record(resource, "unknown", "middle" if read else "start", seconds, microseconds)
+                    yield _make_record(resource, "unknown", "middle" if read else "start", seconds, microseconds)
                     return
                 read += 1
                 if seconds < begin:
@@ -90,52 +92,52 @@ def _records(file: Any, resource: Resource, bodies: Bodies, interval: tuple[int,
                     continue
                 try:
                     elems = elems_of(kind, subtype, body)
-                except Malformed as problem:
-                    complain(f"Failed to parse message from '{resource.path}' ({problem})")
-                    yield _record(resource, "corrupted-record", "middle" if read > 1 else "start")
+                except MalformedMessage as problem:
+                    print_complaint(f"Failed to parse message from '{resource.path}' ({problem})")
+                    yield _make_record(resource, "corrupted-record", "middle" if read > 1 else "start")
                     continue
                 valid, skipped = valid + 1, 0
                 position = "start" if live or (valid == 1 and read == 1) else "middle"
-                last = _record(resource, "valid", position, seconds, microseconds)
+                last = _make_record(resource, "valid", position, seconds, microseconds)
                 last._elems = iter(elems)
                 yield last
-        except Malformed as problem:
-            complain(f"Failed to process Peer Index Table ({problem})")
-            yield _record(resource, "corrupted-source", "start")
+        except MalformedMessage as problem:
+            print_complaint(f"Failed to process Peer Index Table ({problem})")
+            yield _make_record(resource, "corrupted-source", "start")
             return
         except mrt_reader.DumpError as problem:
-            complain(f"{problem} ('{resource.path}')", problem.level)
-            yield _record(resource, problem.status, "middle" if read else "start")
+            print_complaint(f"{problem} ('{resource.path}')", problem.level)
+            yield _make_record(resource, problem.status, "middle" if read else "start")
             return
     if not read:
-        yield _record(resource, "empty-source", "end", resource.initial_time)
+        yield _make_record(resource, "empty-source", "end", resource.initial_time)
     elif skipped == read:
-        yield _record(resource, "filtered-source", "end", resource.initial_time)
+        yield _make_record(resource, "filtered-source", "end", resource.initial_time)
     elif last is not None and not skipped and not live:
         last.dump_position = "end"
 
 
-class _Elements:
+class _FileDecoder:
     """Body -> elements, with the peer table of the file."""
 
-    def __init__(self, bodies: Bodies, shift: int) -> None:
+    def __init__(self, bodies: ElementDecoder, shift: int) -> None:
         self.bodies, self.shift = bodies, shift
         self.peers: list[Peer] | None = None
 
     def __call__(self, kind: int, subtype: int, body: bytes) -> list[BGPElem]:
         if kind == mrt_reader.BGP4MP:
-            elems = self.bodies.bgp4mp(subtype, body)
+            elems = self.bodies.decode_bgp4mp(subtype, body)
         elif kind == mrt_reader.TABLE_DUMP_V2:
-            elems = self.bodies.rib(subtype, body, self.peers, self.shift)
+            elems = self.bodies.decode_rib(subtype, body, self.peers, self.shift)
         else:
-            complain(f"Skipping unknown MRT record type {kind}", "WARNING")
+            print_complaint(f"Skipping unknown MRT record type {kind}", "WARNING")
             elems = []
         self.bodies.counts.made += len(elems)
         return elems
 
 
-def _record(resource: Resource, status: str, position: str, seconds: int = 0, microseconds: int = 0) -> BGPRecord:
-    record = blank_record()
+def _make_record(resource: Resource, status: str, position: str, seconds: int = 0, microseconds: int = 0) -> BGPRecord:
+    record = make_record()
     record.project, record.collector, record.type = resource.project, resource.collector, resource.kind
     record.router = resource.router
     record.dump_time = 0 if resource.live else resource.initial_time
@@ -146,18 +148,18 @@ def _record(resource: Resource, status: str, position: str, seconds: int = 0, mi
     return record
 
 
-def messages(resources: list[Resource], opened: Callable[[Resource], Iterator[BGPRecord]]) -> Iterator[BGPRecord]:
+def read_feed(resources: list[Resource], opened: Callable[[Resource], Iterator[BGPRecord]]) -> Iterator[BGPRecord]:
     """The files of one collector one after the other, as its live feed: messages only."""
     for resource in resources:
         for record in opened(resource):
             if record.status == "unknown":
                 return
             if record.status == "valid":
-                record._elems = iter([_feed_state(elem) for elem in record._elems])
+                record._elems = iter([_simplify_state(elem) for elem in record._elems])
                 yield record
 
 
-def _feed_state(elem: BGPElem) -> BGPElem:
+def _simplify_state(elem: BGPElem) -> BGPElem:
     """A live feed knows the new state alone, and of those: down (IDLE), connected (CONNECT), up (ESTABLISHED)."""
     if elem._states is not None:
         new = elem._states[1]

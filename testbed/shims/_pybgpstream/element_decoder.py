@@ -6,9 +6,9 @@ Elements that a filter rejects are not made. A body that is no such record raise
 import struct
 from dataclasses import dataclass
 
-from .attribute_decoder import Decoder, Malformed, address_text
-from .elements import PEER_STATES, BGPElem, peer_state, route
-from .log import complain
+from .attribute_decoder import AttributeDecoder, MalformedMessage, format_address
+from .elements import PEER_STATES, BGPElem, make_route_elem, make_state_elem
+from .log import print_complaint
 
 PEER_INDEX_TABLE = 1
 
@@ -22,7 +22,7 @@ Peer = tuple[int, str]
 """AS number and address."""
 
 
-def peer_table(body: bytes) -> list[Peer]:
+def decode_peer_table(body: bytes) -> list[Peer]:
     """PEER_INDEX_TABLE: peers in the order in which RIB entries count them."""
     try:
         (name_length,) = struct.unpack_from(">H", body, 4)
@@ -36,135 +36,141 @@ def peer_table(body: bytes) -> list[Peer]:
             start = position + 5
             address, asn = body[start : start + octets], body[start + octets : start + octets + asn_size]
             if len(asn) < asn_size:
-                raise Malformed("PEER_INDEX_TABLE")
-            peers.append((int.from_bytes(asn, "big"), address_text(address)))
+                raise MalformedMessage("PEER_INDEX_TABLE")
+            peers.append((int.from_bytes(asn, "big"), format_address(address)))
             position = start + octets + asn_size
     except (struct.error, IndexError):
-        raise Malformed("PEER_INDEX_TABLE") from None
+        raise MalformedMessage("PEER_INDEX_TABLE") from None
     return peers
 
 
 @dataclass
-class Counts:
+class ElementCounts:
     """Elements of a stream: read from the dumps, and of these let pass by its filters."""
 
     looked_at: int = 0
     made: int = 0
 
 
-class Bodies:
+class ElementDecoder:
     """Makes the elements of one stream, and counts them."""
 
-    def __init__(self, decoder: Decoder, counts: Counts) -> None:
+    def __init__(self, decoder: AttributeDecoder, counts: ElementCounts) -> None:
         self.decoder, self.counts = decoder, counts
         self._sessions: dict[bytes, tuple[Peer, bool]] = {}
 
-    def bgp4mp(self, subtype: int, body: bytes) -> list[BGPElem]:
+    def decode_bgp4mp(self, subtype: int, body: bytes) -> list[BGPElem]:
         asn_size = 4 if subtype in _FOUR_OCTET_ASNS else 2
         if subtype not in _MESSAGES and subtype not in _STATE_CHANGES:
-            complain(f"Skipping unknown BGP4MP record subtype {subtype}", "WARNING")
+            print_complaint(f"Skipping unknown BGP4MP record subtype {subtype}", "WARNING")
             return []
         start = 2 * asn_size + 4
         if len(body) < start:
-            raise Malformed("BGP4MP")
+            raise MalformedMessage("BGP4MP")
         start += 32 if body[start - 1] == 2 else 8
         head = body[:start]
         session = self._sessions.get(head)
         if session is None:
-            session = self._sessions[head] = self._session(head, asn_size)
+            session = self._sessions[head] = self._decode_session(head, asn_size)
         peer, wanted = session
         if subtype in _STATE_CHANGES:
-            return self._state_change(peer, wanted, body, start)
-        return self._update(peer, wanted, body, start, asn_size)
+            return self._decode_state_change(peer, wanted, body, start)
+        return self._decode_update(peer, wanted, body, start, asn_size)
 
-    def rib(self, subtype: int, body: bytes, peers: list[Peer] | None, shift: int) -> list[BGPElem]:
+    def decode_rib(self, subtype: int, body: bytes, peers: list[Peer] | None, shift: int) -> list[BGPElem]:
         """RIB_IPV4_UNICAST or RIB_IPV6_UNICAST; `shift` is added to the times at which routes were received."""
         family = _RIB_FAMILIES.get(subtype)
         if family is None:
             return []
         if peers is None:
-            complain("Missing Peer Index Table, skipping RIB entry", "WARNING")
-            raise Malformed("no PEER_INDEX_TABLE")
+            print_complaint("Missing Peer Index Table, skipping RIB entry", "WARNING")
+            raise MalformedMessage("no PEER_INDEX_TABLE")
         try:
             position = 5 + (body[4] + 7) // 8
-            ((prefix, wanted),) = self.decoder.prefixes(family, body[4:position])
+            ((prefix, wanted),) = self.decoder.decode_prefixes(family, body[4:position])
             (count,) = struct.unpack_from(">H", body, position)
             position += 2
             self.counts.looked_at += count
             if not wanted or "R" not in self.decoder.filter.kinds:
                 return []
-            return self._entries(body, position, count, family, prefix, peers, shift)
+            return self._decode_entries(body, position, count, family, prefix, peers, shift)
         except (struct.error, IndexError):
-            raise Malformed("a RIB record") from None
+            raise MalformedMessage("a RIB record") from None
 
-    def _entries(
+    def _decode_entries(
         self, body: bytes, position: int, count: int, family: int, prefix: str, peers: list[Peer], shift: int
     ) -> list[BGPElem]:
         elems = []
-        attributes_of, wants_peer, unpack = self.decoder.attributes, self.decoder.filter.wants_peer, _entry.unpack_from
+        attributes_of, wants_peer, unpack = (
+            self.decoder.decode_attributes,
+            self.decoder.filter.wants_peer,
+            _entry.unpack_from,
+        )
         for _ in range(count):
             index, originated, length = unpack(body, position)
             position += 8 + length
             if position > len(body) or index >= len(peers):
-                raise Malformed("a RIB entry")
+                raise MalformedMessage("a RIB entry")
             peer = peers[index]
             if not wants_peer(peer[0]):
                 continue
             found = attributes_of(body[position - length : position], 4, True)
             if found.routes.wanted:
                 next_hop = found.reach[1] if family == 6 and found.reach else found.next_hop
-                elems.append(route("R", peer, float(originated + shift), prefix, next_hop, found.routes))
+                elems.append(make_route_elem("R", peer, float(originated + shift), prefix, next_hop, found.routes))
         return elems
 
-    def _session(self, head: bytes, asn_size: int) -> tuple[Peer, bool]:
+    def _decode_session(self, head: bytes, asn_size: int) -> tuple[Peer, bool]:
         octets = 16 if head[2 * asn_size + 3] == 2 else 4
         start = 2 * asn_size + 4
         if len(head) < start + 2 * octets:
-            raise Malformed("BGP4MP")
+            raise MalformedMessage("BGP4MP")
         asn = int.from_bytes(head[:asn_size], "big")
-        return (asn, address_text(head[start : start + octets])), self.decoder.filter.wants_peer(asn)
+        return (asn, format_address(head[start : start + octets])), self.decoder.filter.wants_peer(asn)
 
-    def _state_change(self, peer: Peer, wanted: bool, body: bytes, start: int) -> list[BGPElem]:
+    def _decode_state_change(self, peer: Peer, wanted: bool, body: bytes, start: int) -> list[BGPElem]:
         if len(body) < start + 4:
-            raise Malformed("STATE_CHANGE")
+            raise MalformedMessage("STATE_CHANGE")
         self.counts.looked_at += 1
         if not wanted or "S" not in self.decoder.filter.kinds:
             return []
         states = struct.unpack_from(">HH", body, start)
         old, new = (PEER_STATES[state] if state < len(PEER_STATES) else "" for state in states)
-        return [peer_state(peer, old, new)]
+        return [make_state_elem(peer, old, new)]
 
-    def _update(self, peer: Peer, wanted: bool, body: bytes, start: int, asn_size: int) -> list[BGPElem]:
+    def _decode_update(self, peer: Peer, wanted: bool, body: bytes, start: int, asn_size: int) -> list[BGPElem]:
         if len(body) < start + 19:
-            raise Malformed("a BGP message")
+            raise MalformedMessage("a BGP message")
         if body[start + 18] != _UPDATE:
             return []
         end = start + (body[start + 16] << 8 | body[start + 17])
         middle = start + 21 + (body[start + 19] << 8 | body[start + 20]) if end >= start + 23 else end
         if middle + 2 > end or end > len(body):
-            raise Malformed("an UPDATE message")
+            raise MalformedMessage("an UPDATE message")
         nlri = middle + 2 + (body[middle] << 8 | body[middle + 1])
         if nlri > end:
-            raise Malformed("an UPDATE message")
+            raise MalformedMessage("an UPDATE message")
         decoder = self.decoder
-        found = decoder.attributes(body[middle + 2 : nlri], asn_size)
-        withdrawn = decoder.prefixes(4, body[start + 21 : middle])
-        announced = [(found.next_hop, decoder.prefixes(4, body[nlri:end]))] if nlri < end else []
+        found = decoder.decode_attributes(body[middle + 2 : nlri], asn_size)
+        withdrawn = decoder.decode_prefixes(4, body[start + 21 : middle])
+        announced = [(found.next_hop, decoder.decode_prefixes(4, body[nlri:end]))] if nlri < end else []
         if found.unreach is not None:
-            withdrawn = withdrawn + decoder.prefixes(*found.unreach)
+            withdrawn = withdrawn + decoder.decode_prefixes(*found.unreach)
         if found.reach is not None:
             family, next_hop, data = found.reach
-            announced.append((next_hop, decoder.prefixes(family, data)))
+            announced.append((next_hop, decoder.decode_prefixes(family, data)))
         self.counts.looked_at += len(withdrawn) + sum(len(prefixes) for _, prefixes in announced)
         if not wanted:
             return []
         kinds, routes = decoder.filter.kinds, found.routes
         elems = []
         if withdrawn and "W" in kinds:
-            elems += [route("W", peer, 0.0, prefix, "", None) for prefix, passes in withdrawn if passes]
+            elems += [make_route_elem("W", peer, 0.0, prefix, "", None) for prefix, passes in withdrawn if passes]
         if routes.wanted and "A" in kinds:
             for next_hop, prefixes in announced:
-                elems += [route("A", peer, 0.0, prefix, next_hop, routes) for prefix, passes in prefixes if passes]
+                elems += [
+                    make_route_elem("A", peer, 0.0, prefix, next_hop, routes) for prefix, passes in prefixes if passes
+                ]
         return elems
 
 

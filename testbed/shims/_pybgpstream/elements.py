@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from .attribute_decoder import Routes
-from .log import misuse
+from .attribute_decoder import DecodedRoute
+from .log import note_misuse
 
 # RFC 6396 section 4.4.1; CLEARING and DELETED are Quagga's
 PEER_STATES = ("", "IDLE", "CONNECT", "ACTIVE", "OPENSENT", "OPENCONFIRM", "ESTABLISHED", "CLEARING", "DELETED")
@@ -14,17 +14,17 @@ _FIELDS |= {"communities": "communities", "old_state": "old-state", "new_state":
 _KINDS = {"R": "RIB entries", "A": "announcements", "W": "withdrawals", "S": "peer states"}
 
 
-def lacking(owner: str, name: str, kind: str, thing: object) -> NoReturn:
+def report_missing_attribute(owner: str, name: str, kind: str, thing: object) -> NoReturn:
     """Note and raise that an extension type lacks an attribute; Python's own questions (__deepcopy__) are no misuse."""
     if not name.startswith("_"):
         field = _FIELDS.get(name, "") if owner == "elem" else ""
-        misuse(
+        note_misuse(
             "unknown-attribute", f"{owner} has no attribute {name!r}" + (f': elem.fields["{field}"]' if field else "")
         )
     raise AttributeError(f"'{kind}' object has no attribute '{name}'", name=name, obj=thing)
 
 
-def unpicklable(thing: object) -> NoReturn:
+def refuse_pickling(thing: object) -> NoReturn:
     """The library's objects are C structures: they can be neither pickled nor copied."""
     kind = type(thing)
     raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__name__}' object")
@@ -38,7 +38,7 @@ class Fields(dict[str, Any]):
     def __missing__(self, key: object) -> NoReturn:
         kind = "S" if "old-state" in self else "A" if "as-path" in self else "W"
         of = "RIB entries and announcements" if kind == "A" else _KINDS[kind]
-        misuse("missing-field", f"no field {key!r} on {of}: they have {', '.join(self)}")
+        note_misuse("missing-field", f"no field {key!r} on {of}: they have {', '.join(self)}")
         raise KeyError(key)
 
 
@@ -64,12 +64,12 @@ class BGPElem:
     orig_time: float
     _prefix: str
     _next_hop: str
-    _routes: Routes | None
+    _routes: DecodedRoute | None
     _states: tuple[str, str] | None
     _fields: Fields | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPElem":
-        misuse("removed-api", "BGPElem() is version 1's: record.get_next_elem() returns the element")
+        note_misuse("removed-api", "BGPElem() is version 1's: record.get_next_elem() returns the element")
         raise TypeError("cannot create '_pybgpstream.BGPElem' instances")
 
     @property
@@ -95,17 +95,17 @@ class BGPElem:
         return found
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        unpicklable(self)
+        refuse_pickling(self)
 
     def __getattr__(self, name: str) -> NoReturn:
-        lacking("elem", name, "_pybgpstream.BGPElem", self)
+        report_missing_attribute("elem", name, "_pybgpstream.BGPElem", self)
 
 
 _blank_elem = object.__new__
 
 
-def route(
-    kind: str, peer: tuple[int, str], orig_time: float, prefix: str, next_hop: str, routes: Routes | None
+def make_route_elem(
+    kind: str, peer: tuple[int, str], orig_time: float, prefix: str, next_hop: str, routes: DecodedRoute | None
 ) -> BGPElem:
     """An R or A with its routes, or a W without."""
     elem = _blank_elem(BGPElem)
@@ -117,8 +117,8 @@ def route(
     return elem
 
 
-def peer_state(peer: tuple[int, str], old: str, new: str) -> BGPElem:
-    elem = route("S", peer, 0.0, "", "", None)
+def make_state_elem(peer: tuple[int, str], old: str, new: str) -> BGPElem:
+    elem = make_route_elem("S", peer, 0.0, "", "", None)
     elem._states = (old, new)
     return elem
 
@@ -156,7 +156,7 @@ class BGPRecord:
     _taken: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPRecord":
-        misuse("removed-api", "BGPRecord() is version 1's: stream.get_next_record() returns the record")
+        note_misuse("removed-api", "BGPRecord() is version 1's: stream.get_next_record() returns the record")
         raise TypeError("cannot create '_pybgpstream.BGPRecord' instances")
 
     def get_next_elem(self) -> BGPElem | None:
@@ -168,13 +168,13 @@ class BGPRecord:
         return None
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        unpicklable(self)
+        refuse_pickling(self)
 
     def __getattr__(self, name: str) -> NoReturn:
-        lacking("record", name, "_pybgpstream.BGPRecord", self)
+        report_missing_attribute("record", name, "_pybgpstream.BGPRecord", self)
 
 
-def blank_record() -> BGPRecord:
+def make_record() -> BGPRecord:
     """A record whose attributes the caller sets."""
     record = _blank_elem(BGPRecord)
     record.router = record.router_ip = record._taken = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 
 from . import as_path_regex
-from .log import complain
+from .log import print_complaint
 
 ELEMENT_TYPES = {"ribs": "R", "announcements": "A", "withdrawals": "W", "peerstates": "S"}
 PREFIX_TYPES = {"prefix": "more", "prefix-more": "more", "prefix-less": "less", "prefix-exact": "exact"}
@@ -31,7 +31,7 @@ Community = tuple[int | None, int | None]
 
 
 @dataclass
-class Filters:
+class StreamFilters:
     """What a script asked for, in the order in which it did."""
 
     projects: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Filters:
         if kind in NAMES:
             getattr(self, NAMES[kind]).append(value)
         elif kind in ("peer-asn", "not-peer-asn", "origin-asn"):
-            asn = unsigned(value, 0xFFFFFFFF)
+            asn = parse_unsigned(value, 0xFFFFFFFF)
             if asn is None:
                 return f"invalid {'origin' if kind == 'origin-asn' else 'peer'} asn '{value}'"
             {"peer-asn": self.peers, "not-peer-asn": self.not_peers, "origin-asn": self.origins}[kind].append(asn)
@@ -74,7 +74,7 @@ class Filters:
             self.communities.append(value)
         elif kind == "aspath":
             try:
-                as_path_regex.compiled(value)
+                as_path_regex.compile_expression(value)
             except ValueError as error:
                 return str(error)
             self.aspaths.append(value)
@@ -88,7 +88,7 @@ class Filters:
             self.element_types.append(value)
         return ""
 
-    def asked(self) -> dict[str, object]:
+    def list_criteria(self) -> dict[str, object]:
         """What is set, for the log."""
         found = {name: value for name, value in vars(self).items() if value and name not in ("interval", "prefixes")}
         if "prefix_texts" in found:
@@ -99,9 +99,9 @@ class Filters:
 class ElementFilter:
     """The compiled form: cheap questions that a decoder asks once for what repeats."""
 
-    def __init__(self, filters: Filters) -> None:
+    def __init__(self, filters: StreamFilters) -> None:
         kinds = {ELEMENT_TYPES[name] for name in filters.element_types} or set("RAWS")
-        self._paths = [as_path_regex.compiled(text) for text in filters.aspaths]
+        self._paths = [as_path_regex.compile_expression(text) for text in filters.aspaths]
         self._communities = [found for text in filters.communities if (found := parse_community(text))]
         self._origins = frozenset(filters.origins)
         self._peers, self._not_peers = frozenset(filters.peers), frozenset(filters.not_peers)
@@ -150,7 +150,7 @@ class ElementFilter:
         )
 
 
-def unsigned(text: str, limit: int) -> int | None:
+def parse_unsigned(text: str, limit: int) -> int | None:
     """C's strtoul over the whole text, where it gives at most `limit`: blanks and a plus may lead; "" is 0."""
     match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
     if match is None:
@@ -163,13 +163,13 @@ def parse_prefix(text: str) -> tuple[int, int, int] | None:
     """(family, address without host bits, length); None for what the library refuses, e.g. no length at all."""
     address, slash, length_text = text.partition("/")
     family, bits = (AF_INET6, 128) if ":" in address else (AF_INET, 32)
-    length = unsigned(length_text, bits)
+    length = parse_unsigned(length_text, bits)
     if not slash or length is None or len(text) > 48:
         return None
     try:
         packed = inet_pton(family, address)
     except (OSError, ValueError):
-        complain(f"Could not parse address string {address}")
+        print_complaint(f"Could not parse address string {address}")
         return None
     value = int.from_bytes(packed, "big") >> (bits - length) << (bits - length)
     return 6 if bits == 128 else 4, value, length
@@ -180,6 +180,6 @@ def parse_community(text: str) -> Community | None:
     asn, colon, value = text.partition(":")
     if not colon:
         return None
-    halves = [None if half == "*" else unsigned(half, 0xFFFF) for half in (asn, value)]
+    halves = [None if half == "*" else parse_unsigned(half, 0xFFFF) for half in (asn, value)]
     refused = any(half is None and given != "*" for half, given in zip(halves, (asn, value), strict=True))
     return None if refused else (halves[0], halves[1])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from . import mrt_reader
 from .dump_reader import Resource
-from .filters import Filters
-from .log import complain, misuse
+from .filters import StreamFilters
+from .log import note_misuse, print_complaint
 
 BROKER_URL = "https://broker.bgpstream.caida.org/v2"
 
@@ -18,7 +18,7 @@ class InterfaceError(Exception):
 
 
 @dataclass(frozen=True)
-class Interface:
+class DataInterface:
     id: int
     name: str
     description: str
@@ -32,7 +32,7 @@ class Interface:
 
 
 INTERFACES = (
-    Interface(
+    DataInterface(
         1,
         "broker",
         "Retrieve metadata information from the BGPStream Broker service",
@@ -42,7 +42,7 @@ INTERFACES = (
             ("cache-dir", "Enable local cache at provided directory."),
         ),
     ),
-    Interface(
+    DataInterface(
         2,
         "singlefile",
         "Read a single mrt data file (RIB and/or updates)",
@@ -55,7 +55,7 @@ INTERFACES = (
         ("rib-file", "upd-file"),
         "At least one of the 'rib-file' and 'upd-file' options must be set",
     ),
-    Interface(
+    DataInterface(
         3,
         "kafka",
         "Read updates in real-time from an Apache Kafka topic",
@@ -72,7 +72,7 @@ INTERFACES = (
         "The 'topic' option must be set",
         "no Kafka broker can be reached",
     ),
-    Interface(
+    DataInterface(
         4,
         "csvfile",
         "Retrieve metadata information from a csv file",
@@ -80,7 +80,7 @@ INTERFACES = (
         ("csv-file",),
         "The 'csv-file' option must be set",
     ),
-    Interface(
+    DataInterface(
         5,
         "sqlite",
         "Retrieve metadata information from an SQLite database",
@@ -96,14 +96,14 @@ _RIB_SPAN, _UPDATES_SPAN = 1800, 120  # seconds that the singlefile interface ta
 _EARLY = 15 * 60 + 120  # a dump may begin this many seconds before the interval
 
 
-def refusal(interface: Interface, options: dict[str, str]) -> str:
+def find_refusal(interface: DataInterface, options: dict[str, str]) -> str:
     """What the library says at the start of an interface that cannot start; empty for one that can."""
     if interface.required and not any(option in options for option in interface.required):
         return interface.refusal
     return interface.remote
 
 
-def single_file(options: dict[str, str], now: int) -> list[Resource]:
+def find_single_file_dumps(options: dict[str, str], now: int) -> list[Resource]:
     """The named dumps; one that is missing or empty is complained of, or silently passed over, as the library does."""
     found = []
     for option, kind, span in (("rib-file", "rib", _RIB_SPAN), ("upd-file", "update", _UPDATES_SPAN)):
@@ -112,20 +112,20 @@ def single_file(options: dict[str, str], now: int) -> list[Resource]:
         path = options[option]
         data_type = options.get(option.replace("file", "type"), "mrt")
         if data_type in ("bmp", "ris-live"):
-            complain(f"Could not find format module for {path} ({data_type})")
+            print_complaint(f"Could not find format module for {path} ({data_type})")
             raise InterfaceError(path)
         try:
             with mrt_reader.open_dump(path) as file:
                 empty = not file.read1(1024)
         except (OSError, EOFError, zlib.error):
-            complain(f"can't open file '{path}'" if not Path(path).is_file() else f"can't read file '{path}'")
+            print_complaint(f"can't open file '{path}'" if not Path(path).is_file() else f"can't read file '{path}'")
             continue
         if not empty:
             found.append(Resource(Path(path), "singlefile", "singlefile", kind, now, span))
     return found
 
 
-def csv_rows(path: Path, now: int | None = None) -> list[Resource]:
+def read_csv_rows(path: Path, now: int | None = None) -> list[Resource]:
     """The rows of a CSV file as resources, relative paths as they stand; with `now`, those stamped before it.
 
     InterfaceError where the file cannot be read.
@@ -143,33 +143,35 @@ def csv_rows(path: Path, now: int | None = None) -> list[Resource]:
                 if now is None or 0 < int(stamp) < now:
                     found.append(Resource(Path(name), project, collector, kind, int(filetime), int(span)))
     except OSError:
-        complain(f"can't open file {path}")
+        print_complaint(f"can't open file {path}")
         raise InterfaceError(str(path)) from None
     except (ValueError, KeyError):
-        complain(f"CSV parsing error {path}, line {number}: 7 columns path,project,ribs|updates,collector,filetime,...")
+        print_complaint(
+            f"CSV parsing error {path}, line {number}: 7 columns path,project,ribs|updates,collector,filetime,..."
+        )
         raise InterfaceError(str(path)) from None
     return found
 
 
-def csv_file(options: dict[str, str], filters: Filters, now: int) -> list[Resource]:
+def find_csv_file_dumps(options: dict[str, str], filters: StreamFilters, now: int) -> list[Resource]:
     """The rows that pass the filters on project, collector, type and interval (by the start of the dump)."""
-    rows = csv_rows(Path(options["csv-file"]), now)
-    unknown_names(filters, {row.project for row in rows}, {row.collector for row in rows})
+    rows = read_csv_rows(Path(options["csv-file"]), now)
+    note_unknown_names(filters, {row.project for row in rows}, {row.collector for row in rows})
     return [
         row
         for row in rows
         if (not filters.projects or row.project in filters.projects)
         and (not filters.collectors or row.collector in filters.collectors)
-        and wanted_type(row, filters)
-        and _in_interval(row, filters)
+        and has_wanted_type(row, filters)
+        and _is_in_interval(row, filters)
     ]
 
 
-def wanted_type(resource: Resource, filters: Filters) -> bool:
+def has_wanted_type(resource: Resource, filters: StreamFilters) -> bool:
     return not filters.record_types or f"{resource.kind}s" in filters.record_types
 
 
-def wanted_rib(resource: Resource, seen: dict[tuple[str, str], int], period: int) -> bool:
+def accept_rib(resource: Resource, seen: dict[tuple[str, str], int], period: int) -> bool:
     """The RIB period filter: of one collector's RIBs, none within `period` seconds after the one taken before."""
     if resource.kind != "rib" or not period:
         return True
@@ -180,21 +182,21 @@ def wanted_rib(resource: Resource, seen: dict[tuple[str, str], int], period: int
     return True
 
 
-def unknown_names(filters: Filters, projects: set[str], collectors: set[str]) -> None:
+def note_unknown_names(filters: StreamFilters, projects: set[str], collectors: set[str]) -> None:
     """Note names asked for that are none: they match nothing and raise nothing."""
     for name in filters.projects:
         if name not in projects:
-            misuse("unknown-project", f"no project {name!r}: {', '.join(sorted(projects))}")
+            note_misuse("unknown-project", f"no project {name!r}: {', '.join(sorted(projects))}")
     for name in filters.collectors:
         if name not in collectors:
             hint = f" (names are lower case: {name.lower()!r})" if name.lower() in collectors else ""
-            misuse("unknown-collector", f"no collector {name!r}{hint}")
+            note_misuse("unknown-collector", f"no collector {name!r}{hint}")
     for name in filters.record_types:
         if name not in ("ribs", "updates"):
-            misuse("record-type", f"no record type {name!r}: ribs or updates")
+            note_misuse("record-type", f"no record type {name!r}: ribs or updates")
 
 
-def _in_interval(resource: Resource, filters: Filters) -> bool:
+def _is_in_interval(resource: Resource, filters: StreamFilters) -> bool:
     if filters.interval is None:
         return True
     begin, end = filters.interval

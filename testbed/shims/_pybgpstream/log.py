@@ -18,7 +18,7 @@ _open: dict[str, TextIO | None] = {}
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReplaySettings:
     archive: Path | None = None
     log: str | None = None
     now: float | None = None
@@ -26,38 +26,40 @@ class Settings:
     """Why there is no archive, in words for stderr."""
 
 
-def settings() -> Settings:
+def load_settings() -> ReplaySettings:
     """The configuration that the environment names; never an exception."""
-    return _settings(os.environ.get(VARIABLE))
+    return _load_settings(os.environ.get(VARIABLE))
 
 
 @lru_cache
-def _settings(path: str | None) -> Settings:
+def _load_settings(path: str | None) -> ReplaySettings:
     if not path:
-        return Settings(problem=f"the environment variable {VARIABLE} is not set: it names the replay's JSON file")
+        return ReplaySettings(
+            problem=f"the environment variable {VARIABLE} is not set: it names the replay's JSON file"
+        )
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         archive, log, now = values.get("archive"), values.get("log"), values.get("now")
-        return Settings(Path(archive) if archive else None, log, now, "" if archive else f"{path}: no 'archive'")
+        return ReplaySettings(Path(archive) if archive else None, log, now, "" if archive else f"{path}: no 'archive'")
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        return Settings(problem=f"{VARIABLE}={path}: {error}")
+        return ReplaySettings(problem=f"{VARIABLE}={path}: {error}")
 
 
-def now() -> float:
-    found = settings().now
+def get_now() -> float:
+    found = load_settings().now
     return time.time() if found is None else float(found)
 
 
-def complain(message: str, level: str = "ERROR") -> None:
+def print_complaint(message: str, level: str = "ERROR") -> None:
     """One line on stderr, in the form of the library's own log."""
     moment = time.strftime("%Y-%m-%d %H:%M:%S")
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"{moment} {os.getpid()}: bgpstream: {level}: {message}", file=sys.stderr, flush=True)
 
 
-def write(event: dict[str, Any]) -> None:
+def write_event(event: dict[str, Any]) -> None:
     """Append one event to the log, if there is one. A log that cannot be written is given up silently."""
-    path = settings().log
+    path = load_settings().log
     if path is None:
         return
     try:
@@ -70,18 +72,18 @@ def write(event: dict[str, Any]) -> None:
         _open[path] = None
 
 
-def misuse(what: str, detail: str, event: str = "misuse") -> None:
+def note_misuse(what: str, detail: str, event: str = "misuse") -> None:
     """Note a misuse at the script's line; the same one in a loop is written once."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGES) and frame.f_back is not None:
         frame = frame.f_back
     file, line = os.path.basename(frame.f_code.co_filename), frame.f_lineno  # noqa: PTH119
-    key = (settings().log, what, detail, file, line)
+    key = (load_settings().log, what, detail, file, line)
     if key not in _noted:
         _noted.add(key)
-        write({"event": event, "what": what, "detail": detail, "file": file, "line": line})
+        write_event({"event": event, "what": what, "detail": detail, "file": file, "line": line})
 
 
-def note(what: str, detail: str) -> None:
+def note_remark(what: str, detail: str) -> None:
     """Note what is no misuse, but worth a word: a stream that gave nothing."""
-    misuse(what, detail, "note")
+    note_misuse(what, detail, "note")

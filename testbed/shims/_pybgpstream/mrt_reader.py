@@ -13,7 +13,7 @@ from typing import Any
 
 TABLE_DUMP_V2, BGP4MP, BGP4MP_ET = 13, 16, 17
 
-Record = tuple[int, int, int, int, bytes]
+MrtRecord = tuple[int, int, int, int, bytes]
 """Seconds, microseconds, type, subtype, body (without the microseconds of an extended timestamp)."""
 
 LONGEST = 1 << 20
@@ -46,11 +46,11 @@ def open_dump(path: str | Path) -> Any:
     return file
 
 
-def records(file: Any) -> Iterator[Record]:
+def read_records(file: Any) -> Iterator[MrtRecord]:
     """The records of an open dump. DumpError after the last good one where the file is cut short or damaged."""
     pending = b""
     unpack = _header.unpack_from
-    while chunk := _read(file):
+    while chunk := _read_chunk(file):
         data = pending + chunk if pending else chunk
         position, end = 0, len(data)
         while end - position >= 12:
@@ -73,7 +73,7 @@ def records(file: Any) -> Iterator[Record]:
         raise DumpError("Unexpected EOF. Input file potentially truncated or corrupted.", "WARNING")
 
 
-def _read(file: Any) -> bytes:
+def _read_chunk(file: Any) -> bytes:
     try:
         chunk: bytes = file.read1(_CHUNK)
         return chunk

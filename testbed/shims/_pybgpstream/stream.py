@@ -4,9 +4,9 @@ import re
 from typing import Any, NoReturn
 
 from . import filter_language, interfaces, log, stream_start
-from .arguments import no_arguments, no_keywords, parsed
-from .dump_reader import CannotOpen
-from .elements import BGPRecord, lacking, unpicklable
+from .arguments import parse_arguments, refuse_arguments, refuse_keywords
+from .dump_reader import DumpOpenError
+from .elements import BGPRecord, refuse_pickling, report_missing_attribute
 from .filters import ADD_FILTER_TYPES
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -18,11 +18,11 @@ class BGPStream:
 
     __module__ = "_pybgpstream"
     __slots__ = ("_state",)
-    _state: stream_start.Request
+    _state: stream_start.StreamRequest
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPStream":
         self = object.__new__(cls)
-        object.__setattr__(self, "_state", stream_start.Request())
+        object.__setattr__(self, "_state", stream_start.StreamRequest())
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -30,157 +30,159 @@ class BGPStream:
 
     def parse_filter_string(self, *args: Any, **kwargs: Any) -> None:
         """Parse a string to add filters to an un-started stream."""
-        no_keywords(kwargs, "parse_filter_string")
-        (text,) = parsed(args, "s")
-        if self._late("parse_filter_string"):
+        refuse_keywords(kwargs, "parse_filter_string")
+        (text,) = parse_arguments(args, "s")
+        if self._ignore_after_start("parse_filter_string"):
             return
         try:
-            filter_language.parse(text, self._state.filters)
-        except filter_language.Refused as refusal:
-            log.misuse("filter-string", f"{text!r}: {refusal}")
+            filter_language.parse_filter_string(text, self._state.filters)
+        except filter_language.FilterSyntaxError as refusal:
+            log.note_misuse("filter-string", f"{text!r}: {refusal}")
             raise ValueError(f"Invalid filter string: {text}") from None
 
     def add_filter(self, *args: Any, **kwargs: Any) -> None:
         """Add a filter to an un-started stream."""
-        no_keywords(kwargs, "add_filter")
-        kind, value = parsed(args, "ss")
+        refuse_keywords(kwargs, "add_filter")
+        kind, value = parse_arguments(args, "ss")
         if kind not in ADD_FILTER_TYPES:
-            log.misuse("filter-type", f"no filter type {kind!r}: {', '.join(sorted(ADD_FILTER_TYPES))}")
+            log.note_misuse("filter-type", f"no filter type {kind!r}: {', '.join(sorted(ADD_FILTER_TYPES))}")
             raise ValueError(f"Invalid filter type: {kind}")
-        if self._late("add_filter"):
+        if self._ignore_after_start("add_filter"):
             return
         complaint = self._state.filters.add(kind, value)
         if complaint:
-            log.complain(complaint)
-            log.misuse("filter-value", f"{kind} {value!r} is ignored: {complaint}")
+            log.print_complaint(complaint)
+            log.note_misuse("filter-value", f"{kind} {value!r} is ignored: {complaint}")
 
     def add_rib_period_filter(self, *args: Any, **kwargs: Any) -> None:
         """Set the RIB period filter for the current stream."""
-        no_keywords(kwargs, "add_rib_period_filter")
-        (period,) = parsed(args, "I")
-        if not self._late("add_rib_period_filter"):
+        refuse_keywords(kwargs, "add_rib_period_filter")
+        (period,) = parse_arguments(args, "I")
+        if not self._ignore_after_start("add_rib_period_filter"):
             self._state.filters.rib_period = period
 
     def add_interval_filter(self, *args: Any, **kwargs: Any) -> None:
         """Add an interval filter to an un-started stream."""
-        no_keywords(kwargs, "add_interval_filter")
-        begin, end = parsed(args, "II")
-        if not self._late("add_interval_filter"):
+        refuse_keywords(kwargs, "add_interval_filter")
+        begin, end = parse_arguments(args, "II")
+        if not self._ignore_after_start("add_interval_filter"):
             self._state.live = self._state.live or end == 0
             self._state.filters.interval = (begin, end)
 
     def add_recent_interval_filter(self, *args: Any, **kwargs: Any) -> None:
         """Add a recentinterval filter to an un-started stream."""
-        no_keywords(kwargs, "add_recent_interval_filter")
-        text, live = parsed(args, "si")
-        if self._late("add_recent_interval_filter"):
+        refuse_keywords(kwargs, "add_recent_interval_filter")
+        text, live = parse_arguments(args, "si")
+        if self._ignore_after_start("add_recent_interval_filter"):
             return
         match = re.fullmatch(r"\s*([0-9]+)\s*([smhd])", text)
         if match is None:
-            log.complain("Failed to determine suitable time interval")
-            log.misuse("filter-value", f"recent interval {text!r} is ignored: a number and s, m, h or d, as in '2 h'")
+            log.print_complaint("Failed to determine suitable time interval")
+            log.note_misuse(
+                "filter-value", f"recent interval {text!r} is ignored: a number and s, m, h or d, as in '2 h'"
+            )
             return
-        now = int(log.now())
+        now = int(log.get_now())
         self._state.live = self._state.live or bool(live & 0xFF)
         begin = (now - int(match[1]) * _UNITS[match[2]]) & 0xFFFFFFFF
         self._state.filters.interval = (begin, 0 if live & 0xFF else now)
 
     def get_data_interfaces(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """Get a list of data interfaces available"""
-        no_keywords(kwargs, "get_data_interfaces")
-        no_arguments(args, "get_data_interfaces")
+        refuse_keywords(kwargs, "get_data_interfaces")
+        refuse_arguments(args, "get_data_interfaces")
         return [{"id": i.id, "name": i.name, "description": i.description} for i in interfaces.INTERFACES]
 
     def set_data_interface(self, *args: Any, **kwargs: Any) -> None:
         """Set the data interface used to discover dump files"""
-        no_keywords(kwargs, "set_data_interface")
-        interface = self._interface(*parsed(args, "s"))
-        if not self._late("set_data_interface"):
+        refuse_keywords(kwargs, "set_data_interface")
+        interface = self._find_interface(*parse_arguments(args, "s"))
+        if not self._ignore_after_start("set_data_interface"):
             self._state.interface = interface
 
     def get_data_interface_options(self, *args: Any, **kwargs: Any) -> list[dict[str, str]]:
         """Get a list of options available for the given data interface"""
-        no_keywords(kwargs, "get_data_interface_options")
-        options = self._interface(*parsed(args, "s")).options
+        refuse_keywords(kwargs, "get_data_interface_options")
+        options = self._find_interface(*parse_arguments(args, "s")).options
         return [{"name": name, "description": description} for name, description in options]
 
     def set_data_interface_option(self, *args: Any, **kwargs: Any) -> None:
         """Set a data interface option"""
-        no_keywords(kwargs, "set_data_interface_option")
-        name, option, value = parsed(args, "sss")
-        known = [known for known, _ in self._interface(name).options]
+        refuse_keywords(kwargs, "set_data_interface_option")
+        name, option, value = parse_arguments(args, "sss")
+        known = [known for known, _ in self._find_interface(name).options]
         if option not in known:
-            log.misuse("interface-option", f"{name} has no option {option!r}: {', '.join(known)}")
+            log.note_misuse("interface-option", f"{name} has no option {option!r}: {', '.join(known)}")
             raise ValueError(f"Invalid data interface option: {option}")
-        if not self._late("set_data_interface_option"):
+        if not self._ignore_after_start("set_data_interface_option"):
             self._state.options.setdefault(name, {})[option] = value
 
     def set_live_mode(self, *args: Any, **kwargs: Any) -> None:
         """Enable live mode"""
-        no_keywords(kwargs, "set_live_mode")
-        no_arguments(args, "set_live_mode")
-        if not self._late("set_live_mode"):
+        refuse_keywords(kwargs, "set_live_mode")
+        refuse_arguments(args, "set_live_mode")
+        if not self._ignore_after_start("set_live_mode"):
             self._state.live = True
 
     def start(self, *args: Any, **kwargs: Any) -> None:
         """Start the BGPStream."""
-        no_keywords(kwargs, "start")
-        no_arguments(args, "start")
+        refuse_keywords(kwargs, "start")
+        refuse_arguments(args, "start")
         state = self._state
-        if self._late("start"):
+        if self._ignore_after_start("start"):
             return
-        problem = interfaces.refusal(state.interface, state.options.get(state.interface.name, {}))
+        problem = interfaces.find_refusal(state.interface, state.options.get(state.interface.name, {}))
         begin, end = state.filters.interval or (0, 0)
         if end and begin > end:
             problem = f"Interval {begin},{end} is invalid"
         if problem:
-            log.complain(problem)
-            log.misuse("start-failed", f"{state.interface.name}: {problem}")
+            log.print_complaint(problem)
+            log.note_misuse("start-failed", f"{state.interface.name}: {problem}")
             raise RuntimeError("Could not start stream")
-        state.consumed = stream_start.Consumed()
-        state.records = stream_start.run(state, state.consumed.counts)
+        state.consumed = stream_start.Consumption()
+        state.records = stream_start.start_stream(state, state.consumed.counts)
 
     def get_next_record(self, *args: Any, **kwargs: Any) -> BGPRecord | None:
         """Get the next BGPStreamRecord from the stream, or None if end-of-stream has been reached"""
-        no_keywords(kwargs, "get_next_record")
+        refuse_keywords(kwargs, "get_next_record")
         state = self._state
         if state.records is None or state.consumed is None:
             raise RuntimeError(_NO_RECORD)
         try:
             record = next(state.records, None)
-        except (CannotOpen, interfaces.InterfaceError) as error:
+        except (DumpOpenError, interfaces.InterfaceError) as error:
             state.consumed.write(False)
-            log.note("no-data", f"{state.interface.name}: {error}")
+            log.note_remark("no-data", f"{state.interface.name}: {error}")
             raise RuntimeError(_NO_RECORD) from None
         if record is not None:
             state.consumed.records += 1
             record._taken = state.consumed
         elif not state.consumed.written:
-            stream_start.end(state, state.consumed)
+            stream_start.end_stream(state, state.consumed)
         return record
 
-    def _interface(self, name: str) -> interfaces.Interface:
+    def _find_interface(self, name: str) -> interfaces.DataInterface:
         if name not in interfaces.BY_NAME:
-            log.misuse("interface", f"no data interface {name!r}: {', '.join(interfaces.BY_NAME)}")
+            log.note_misuse("interface", f"no data interface {name!r}: {', '.join(interfaces.BY_NAME)}")
             raise ValueError(f"Invalid data interface: {name}")
         return interfaces.BY_NAME[name]
 
-    def _late(self, method: str) -> bool:
+    def _ignore_after_start(self, method: str) -> bool:
         """Whether the stream runs already: then nothing of it can be changed."""
         late = self._state.records is not None
         if late:
-            log.complain(f"{method}() after the start of the stream has no effect", "WARNING")
-            log.misuse("after-start", f"{method}() after the start of the stream has no effect")
+            log.print_complaint(f"{method}() after the start of the stream has no effect", "WARNING")
+            log.note_misuse("after-start", f"{method}() after the start of the stream has no effect")
         return late
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        unpicklable(self)
+        refuse_pickling(self)
 
     def __getattr__(self, name: str) -> NoReturn:
-        lacking("stream", name, "_pybgpstream.BGPStream", self)
+        report_missing_attribute("stream", name, "_pybgpstream.BGPStream", self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not hasattr(type(self), name):
             self.__getattr__(name)
-        log.misuse("assigned-attribute", f"stream.{name} = ... replaces a method instead of calling it")
+        log.note_misuse("assigned-attribute", f"stream.{name} = ... replaces a method instead of calling it")
         raise AttributeError(f"'_pybgpstream.BGPStream' object attribute '{name}' is read-only", name=name, obj=self)

@@ -11,8 +11,8 @@ from typing import Any
 
 import _pybgpstream
 import dateutil.parser
-from _pybgpstream.elements import lacking
-from _pybgpstream.log import misuse, now
+from _pybgpstream.elements import report_missing_attribute
+from _pybgpstream.log import get_now, note_misuse
 
 _ELEM_ATTRIBUTES = frozenset(["type", "fields", "peer_asn", "peer_address", "orig_time"])
 _RECORD_ATTRIBUTES = frozenset(
@@ -31,7 +31,7 @@ class BGPStream:
         parameters = inspect.signature(BGPStream.__init__).parameters
         for name in kwargs:
             if cls.__init__ is BGPStream.__init__ and name not in parameters:
-                misuse("unknown-argument", f"BGPStream() takes no {name!r}: {', '.join([*parameters][1:])}")
+                note_misuse("unknown-argument", f"BGPStream() takes no {name!r}: {', '.join([*parameters][1:])}")
         return object.__new__(cls)
 
     def __init__(
@@ -49,7 +49,7 @@ class BGPStream:
     ) -> None:
         self.stream = _pybgpstream.BGPStream()
         if from_time is None and data_interface in [None, "broker"]:
-            from_time = int(now())
+            from_time = int(get_now())
         begin, end = self._datestr_to_epoch(from_time), self._datestr_to_epoch(until_time)
         if begin or end:
             self.stream.add_interval_filter(begin, end)
@@ -73,7 +73,7 @@ class BGPStream:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in ("stream", "started") and hasattr(_pybgpstream.BGPStream, name):
-            misuse("assigned-attribute", f"stream.{name} = ... replaces a method instead of calling it")
+            note_misuse("assigned-attribute", f"stream.{name} = ... replaces a method instead of calling it")
         object.__setattr__(self, name, value)
 
     def records(self) -> Iterator["BGPRecord"]:
@@ -90,7 +90,7 @@ class BGPStream:
         if several is None:
             several = []
         elif isinstance(several, str):
-            misuse("not-a-list", f"{name}s={several!r} is a str, read letter by letter: give a list")
+            note_misuse("not-a-list", f"{name}s={several!r} is a str, read letter by letter: give a list")
         if single is not None:
             several.append(single)
         for value in several:
@@ -105,14 +105,14 @@ class BGPStream:
         if isinstance(moment, float):
             return int(moment)
         if not isinstance(moment, str):
-            misuse("not-a-time", f"{type(moment).__name__} as a time: give Unix seconds or a str")
+            note_misuse("not-a-time", f"{type(moment).__name__} as a time: give Unix seconds or a str")
         assert isinstance(moment, str)
         if moment.isdigit():
             return int(moment)
         try:
             parsed = dateutil.parser.parse(moment, ignoretz=True)
         except (ValueError, OverflowError):
-            misuse("not-a-time", f"{moment!r} is no time")
+            note_misuse("not-a-time", f"{moment!r} is no time")
             raise
         return int((parsed - datetime.datetime(1970, 1, 1)).total_seconds())
 
@@ -161,7 +161,7 @@ class BGPElem:
             raise AttributeError(attr)
         if attr in vars(self.record):
             return vars(self.record)[attr]
-        lacking("elem", attr, "_pybgpstream.BGPRecord", self.record.rec)
+        report_missing_attribute("elem", attr, "_pybgpstream.BGPRecord", self.record.rec)
 
     def __str__(self) -> str:
         communities = " ".join(self.fields["communities"]) if "communities" in self.fields else None

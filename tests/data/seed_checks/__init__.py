@@ -48,7 +48,7 @@ class Ran:
 
     @cached_property
     def archive(self) -> Archive:
-        """The BGP scenario that was read: `.truth`, `.ribs`, `.updates`, `.of(collector, kind)`, `.events(kind)`."""
+        """The BGP scenario that was read: `.truth`, `.ribs`, `.updates`, `.list_elements(...)`, `.list_events(kind)`."""
         return Archive(self.network / "routing" / chosen(self.seed.scenario)[0])
 
     def capture(self, name: str = "") -> dict[str, Any]:
@@ -57,7 +57,9 @@ class Ran:
 
     def packets(self, name: str = "") -> list[pcap_reader.Packet]:
         """The packets of a capture, read with `struct` alone."""
-        return list(pcap_reader.read(self.network / "captures" / f"{name or chosen(self.seed.scenario)[1]}.pcap"))
+        return list(
+            pcap_reader.read_packets(self.network / "captures" / f"{name or chosen(self.seed.scenario)[1]}.pcap")
+        )
 
     def measurements(self, name: str) -> dict[str, Any]:
         """Ground truth of a CSV file."""

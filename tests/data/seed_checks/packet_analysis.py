@@ -186,7 +186,7 @@ def counts_ngap_messages_by_association_and_stream(ran: Ran) -> None:
 @check("packet_analysis-015")
 def copies_the_icmp_packets_and_no_others(ran: Ran) -> None:
     own = [(p.time, p.wire, p.frame) for p in ran.packets() if p.ip and p.ip.version == 4 and p.ip.protocol == 1]
-    assert [(p.time, p.wire, p.frame) for p in pcap_reader.read(ran.work / "icmp.pcap")] == own
+    assert [(p.time, p.wire, p.frame) for p in pcap_reader.read_packets(ran.work / "icmp.pcap")] == own
     assert ran.lines == [f"{ran.capture()['protocols']['1']['packets']} packets copied"]
 
 

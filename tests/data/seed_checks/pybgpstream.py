@@ -17,7 +17,9 @@ HOUR = 3600
 def _within(ran: Ran, collector: str, seconds: int) -> list[Element]:
     """The collector's updates until so many seconds after the start; an interval holds its last second whole."""
     return [
-        each for each in ran.archive.of(collector, "updates") if int(each.time) <= ran.archive.truth["start"] + seconds
+        each
+        for each in ran.archive.list_elements(collector, "updates")
+        if int(each.time) <= ran.archive.truth["start"] + seconds
     ]
 
 
@@ -55,7 +57,7 @@ def lists_the_five_peers_that_withdrew_most(ran: Ran) -> None:
 def names_the_prefixes_with_several_origins_and_those(ran: Ran) -> None:
     origins: dict[str, set[str]] = {}
     for name in ("route-views.sg", "rrc04"):
-        for each in ran.archive.of(name, "ribs"):
+        for each in ran.archive.list_elements(name, "ribs"):
             if ":" not in each.prefix and "{" not in each.path:
                 origins.setdefault(each.prefix, set()).add(_origin(each))
     moas = {prefix: found for prefix, found in origins.items() if len(found) > 1}
@@ -76,7 +78,9 @@ def lists_the_origins_announced_in_the_block(ran: Ran) -> None:
 
 @check("pybgpstream-006")
 def counts_the_ipv6_routes_by_length(ran: Ran) -> None:
-    lengths = Counter(len(_merged(each.path)) for each in ran.archive.of("rrc00", "ribs") if ":" in each.prefix)
+    lengths = Counter(
+        len(_merged(each.path)) for each in ran.archive.list_elements("rrc00", "ribs") if ":" in each.prefix
+    )
     total = lengths.total()
     assert ran.lines == [
         f"{length} {lengths[length]} {100 * lengths[length] / total:.1f}%" for length in sorted(lengths)
@@ -93,7 +97,7 @@ def lists_the_ten_communities_of_the_as_seen_most(ran: Ran) -> None:
 
 @check("pybgpstream-009")
 def finds_the_hijack_and_nothing_else(ran: Ran) -> None:
-    (event,) = ran.archive.events("prefix_hijack")
+    (event,) = ran.archive.list_events("prefix_hijack")
     peers = {
         peer["address"] for name in ("rrc00", "route-views2") for peer in ran.archive.truth["collectors"][name]["peers"]
     }
@@ -105,7 +109,7 @@ def finds_the_hijack_and_nothing_else(ran: Ran) -> None:
 @check("pybgpstream-010")
 def names_the_neighbours_on_both_sides(ran: Ran) -> None:
     before, behind = set(), set()
-    for path in {each.path for each in ran.archive.of("route-views2", "ribs")}:
+    for path in {each.path for each in ran.archive.list_elements("route-views2", "ribs")}:
         hops = _merged(path)
         for place in (place for place, hop in enumerate(hops) if hop == "1299"):
             before |= set(hops[place - 1 : place])
@@ -125,7 +129,9 @@ def lists_when_the_peer_announced_the_beacon(ran: Ran) -> None:
 
 @check("pybgpstream-014")
 def lists_the_three_origins_with_most_prefixes(ran: Ran) -> None:
-    pairs = {(each.prefix, _origin(each)) for each in ran.archive.of("rrc04", "ribs") if "{" not in each.path}
+    pairs = {
+        (each.prefix, _origin(each)) for each in ran.archive.list_elements("rrc04", "ribs") if "{" not in each.path
+    }
     counts = Counter(int(origin) for _, origin in pairs)
     best = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:3]
     assert ran.lines == [f"AS{asn} {count}" for asn, count in best]
@@ -177,9 +183,9 @@ def counts_sessions_ases_and_routes_of_each_collector(ran: Ran) -> None:
 
 @check("pybgpstream-026")
 def counts_the_routes_of_every_peer_at_the_moment(ran: Ran) -> None:
-    (broken,) = ran.archive.events("peer_down")
+    (broken,) = ran.archive.list_events("peer_down")
     held: dict[str, set[str]] = {}
-    for each in ran.archive.of("rrc00", "ribs") + _within(ran, "rrc00", 2700):
+    for each in ran.archive.list_elements("rrc00", "ribs") + _within(ran, "rrc00", 2700):
         table = held.setdefault(f"AS{each.asn} {each.peer}", set())
         if each.kind == "S" and each.states[0] == 6:
             table.clear()
@@ -204,7 +210,7 @@ def shows_the_first_element_of_each_kind(ran: Ran) -> None:
     route = ["as-path", "communities", "next-hop", "prefix"]
     keys = {"R": route, "A": route, "W": ["prefix"], "S": ["new-state", "old-state"]}
     first: dict[str, Element] = {}
-    for each in ran.archive.of("rrc00", "ribs") + ran.archive.of("rrc00", "updates"):
+    for each in ran.archive.list_elements("rrc00", "ribs") + ran.archive.list_elements("rrc00", "updates"):
         first.setdefault(each.kind, each)
     assert len(ran.lines) == 2 * len(first) == 8
     assert [line[0] for line in ran.lines[::2]] == sorted(first, key=lambda kind: first[kind].time)

@@ -20,7 +20,7 @@ def _peers(ran: Ran, *collectors: str) -> set[str]:
 
 def _updates(ran: Ran, *collectors: str, minutes: int = 60, kinds: str = "AW") -> list[Element]:
     last = NOW + minutes * 60
-    told = [each for name in collectors for each in ran.archive.of(name, "updates")]
+    told = [each for name in collectors for each in ran.archive.list_elements(name, "updates")]
     return [each for each in told if each.kind in kinds and int(each.time) <= last]
 
 
@@ -40,7 +40,7 @@ def _is_near(text: str, time: float) -> bool:
 
 @check("pybgpstream-032")
 def a_second_origin_is_reported_with_the_sessions_that_saw_it(ran: Ran) -> None:
-    [event] = ran.archive.events("moas")
+    [event] = ran.archive.list_events("moas")
     peers = _peers(ran, "rrc00", "route-views.sg")
     seen = {peer: time for peer, time in event["first_seen"].items() if peer in peers}
     [old] = ran.archive.truth["origins"][event["prefix"]]
@@ -51,15 +51,15 @@ def a_second_origin_is_reported_with_the_sessions_that_saw_it(ran: Ran) -> None:
 
 @check("pybgpstream-034")
 def prefixes_are_counted_for_every_member_of_a_set(ran: Ran) -> None:
-    pairs = {(asn, each.prefix) for each in ran.archive.of("route-views2", "ribs") for asn in each.origins}
-    assert any(len(each.origins) > 1 for each in ran.archive.of("route-views2", "ribs"))
+    pairs = {(asn, each.prefix) for each in ran.archive.list_elements("route-views2", "ribs") for asn in each.origins}
+    assert any(len(each.origins) > 1 for each in ran.archive.list_elements("route-views2", "ribs"))
     counts = Counter(asn for asn, _ in pairs)
     assert ran.lines == [f"{asn} {counts[asn]}" for asn in sorted(counts)]
 
 
 @check("pybgpstream-035", same_everywhere=True)
 def a_prefix_that_many_peers_repeat_is_counted_once(ran: Ran) -> None:
-    routes = [each.prefix for each in ran.archive.of("route-views.sg", "ribs") if each.origins == (15169,)]
+    routes = [each.prefix for each in ran.archive.list_elements("route-views.sg", "ribs") if each.origins == (15169,)]
     assert ran.lines == [str(len(set(routes)))] == ["3"]  # what stands in for Google has them on every network
     assert len(routes) > 2 * len(set(routes))
 
@@ -82,7 +82,7 @@ def every_long_run_of_an_as_is_listed_by_its_role(ran: Ran) -> None:
     runs = [int(line.split()[3]) for line in ran.lines]
     assert runs == sorted(runs, reverse=True)
     peers = _peers(ran, "rrc04", "route-views2")
-    planted = [each for each in ran.archive.events("prepending") if peers & set(each["peers_affected"])]
+    planted = [each for each in ran.archive.list_events("prepending") if peers & set(each["peers_affected"])]
     assert {(str(each["asn"]), each["role"]) for each in planted if each["extra"] >= 2} <= longest.keys()
 
 
@@ -96,7 +96,7 @@ def the_prefixes_with_most_lengthened_paths_are_ranked(ran: Ran) -> None:
     shown = [(line.split()[0], int(line.split()[1])) for line in ran.lines]
     assert_top(shown, {prefix: len(extra) for prefix, extra in grown.items()}, 10)
     assert ran.lines == [f"{name} {number} +{sum(grown[name]) / number:.1f}" for name, number in shown]
-    [event] = ran.archive.events("route_leak")
+    [event] = ran.archive.list_events("route_leak")
     assert {name for name, _ in shown} & set(event["prefixes"])
 
 
@@ -108,7 +108,7 @@ def blackholed_hosts_are_followed_from_the_first_tag_to_the_last_session(ran: Ra
         if tagged:
             starts[prefix].append(history[tagged[0]].time)
             ends[prefix].append(history[tagged[-1] + 1].time if tagged[-1] + 1 < len(history) else inf)
-    assert starts.keys() == {event["prefix"] for event in ran.archive.events("blackholing")}
+    assert starts.keys() == {event["prefix"] for event in ran.archive.list_events("blackholing")}
     assert sorted(line.split()[0] for line in ran.lines) == sorted(starts)
     for prefix, start, end, sessions in map(str.split, ran.lines):
         assert _is_near(start, min(starts[prefix]))
@@ -125,7 +125,7 @@ def the_first_communities_of_the_collector_are_printed_one_by_one(ran: Ran) -> N
 
 @check("pybgpstream-041")
 def definers_are_shown_with_their_routes_and_with_those_still_marked(ran: Ran) -> None:
-    table = ran.archive.of("route-views2", "ribs")
+    table = ran.archive.list_elements("route-views2", "ribs")
     definers = {value.split(":")[0] for each in table for value in each.communities}
     on_path = {asn: [each for each in table if int(asn) in each.sequence] for asn in definers}
     marked = {
@@ -140,7 +140,7 @@ def definers_are_shown_with_their_routes_and_with_those_still_marked(ran: Ran) -
 
 @check("pybgpstream-042")
 def the_lost_session_is_reported_with_its_downtime(ran: Ran) -> None:
-    [event] = ran.archive.events("peer_down")
+    [event] = ran.archive.list_events("peer_down")
     lost = f"{datetime.fromtimestamp(event['start'], UTC):%H:%M:%S}"
     down = event["end"] - event["start"]
     peer = f"{event['collector']} {event['peer_asn']} {event['peer']}"
@@ -184,7 +184,7 @@ def prefixes_that_vanished_from_all_sessions_are_listed(ran: Ran) -> None:
         assert words[0].removeprefix("AS") in origins
         assert _is_near(words[3], start)
         assert words[4:] == ["not", "back"] if end == inf else _is_near(words[6], end - start)
-    [event] = ran.archive.events("outage")
+    [event] = ran.archive.list_events("outage")
     dark = {words[1] for words in shown if words[0] == f"AS{event['asn']}"}
     assert dark
     assert dark <= set(event["prefixes"])
@@ -199,16 +199,16 @@ def each_withdrawal_is_counted_for_the_origin_of_the_lost_route(ran: Ran) -> Non
         if each.kind == "W" and before.kind != "W"
     )
     assert_top(ast.literal_eval(ran.stdout), counts, 5)
-    [flapping, *_] = ran.archive.events("flapping")
+    [flapping, *_] = ran.archive.list_events("flapping")
     assert str(flapping["origin"]) in dict(ast.literal_eval(ran.stdout))
 
 
 @check("pybgpstream-047")
 def the_hijacked_part_of_a_block_is_the_only_candidate(ran: Ran) -> None:
-    [event] = ran.archive.events("subprefix_hijack")
+    [event] = ran.archive.list_events("subprefix_hijack")
     peers = _peers(ran, "rrc00") & set(event["peers_affected"])
     part = ipaddress.IPv4Network(event["prefix"])
-    table = {ipaddress.ip_network(each.prefix) for each in ran.archive.of("rrc00", "ribs")}
+    table = {ipaddress.ip_network(each.prefix) for each in ran.archive.list_elements("rrc00", "ribs")}
     covering = max((net for net in table if net.version == 4 and part.subnet_of(net)), key=lambda net: net.prefixlen)
     assert covering.subnet_of(ipaddress.IPv4Network(event["covering_prefix"]))
     alarm = f"{part} by AS{event['attacker']} inside {covering} of ['{event['victim']}'], {len(peers)} peers"
@@ -217,7 +217,7 @@ def the_hijacked_part_of_a_block_is_the_only_candidate(ran: Ran) -> None:
 
 @check("pybgpstream-048")
 def the_spread_of_the_hijack_is_measured(ran: Ran) -> None:
-    [event] = ran.archive.events("prefix_hijack")
+    [event] = ran.archive.list_events("prefix_hijack")
     peers = _peers(ran, "rrc04", "route-views.sg")
     times = sorted(time for peer, time in event["first_seen"].items() if peer in peers)
     assert ran.lines == [
@@ -238,12 +238,12 @@ def too_specific_prefixes_are_judged_by_their_own_family(ran: Ran) -> None:
         f"{prefix} origin {origin} peer ASes {len(asns)}" for (prefix, origin), asns in peers.items()
     )
     assert ran.lines[-1] == f"{len(peers)} pairs of prefix and origin"
-    assert {prefix for prefix, _ in peers} == {event["prefix"] for event in ran.archive.events("blackholing")}
+    assert {prefix for prefix, _ in peers} == {event["prefix"] for event in ran.archive.list_events("blackholing")}
 
 
 @check("pybgpstream-050")
 def the_as_graph_has_no_loops_and_no_sets(ran: Ran) -> None:
-    table = [each for each in ran.archive.of("route-views.sg", "ribs") if _is_version_4(each.prefix)]
+    table = [each for each in ran.archive.list_elements("route-views.sg", "ribs") if _is_version_4(each.prefix)]
     pairs = {frozenset(pair) for each in table for pair in pairwise(each.path.split())}
     edges = {pair for pair in pairs if len(pair) == 2 and not any("{" in asn for asn in pair)}
     assert len(edges) < len(pairs)
@@ -267,7 +267,7 @@ def the_busiest_minute_is_named_and_drawn(ran: Ran) -> None:
 @check("pybgpstream-053")
 def all_update_files_of_the_hour_are_read(ran: Ran) -> None:
     files = [row for row in ran.archive.index if (row[2], row[3]) == ("updates", "rrc04")]
-    counts = Counter(each.kind for each in ran.archive.of("rrc04", "updates"))
+    counts = Counter(each.kind for each in ran.archive.list_elements("rrc04", "updates"))
     assert ran.lines == [f"{len(files)} files", *(f"{kind} {number}" for kind, number in sorted(counts.items()))]
 
 
@@ -296,7 +296,7 @@ def the_line_is_taken_apart_and_what_it_lacks_is_left_out(ran: Ran) -> None:
 
 @check("pybgpstream-059")
 def short_prefixes_are_counted_by_number_not_by_text(ran: Ran) -> None:
-    networks = {ipaddress.ip_network(each.prefix) for each in ran.archive.of("route-views2", "ribs")}
+    networks = {ipaddress.ip_network(each.prefix) for each in ran.archive.list_elements("route-views2", "ribs")}
     short = [network for network in networks if network.version == 4 and network.prefixlen <= 16]
     assert any(network.prefixlen < 10 for network in short)
     assert ran.lines == [str(len(short))]
@@ -323,7 +323,9 @@ def the_most_active_prefixes_are_whole_prefixes(ran: Ran) -> None:
 @check("pybgpstream-062")
 def full_and_partial_feeds_are_told_apart(ran: Ran) -> None:
     table = {
-        (each.asn, each.peer, each.prefix) for each in ran.archive.of("rrc04", "ribs") if _is_version_4(each.prefix)
+        (each.asn, each.peer, each.prefix)
+        for each in ran.archive.list_elements("rrc04", "ribs")
+        if _is_version_4(each.prefix)
     }
     sizes = Counter((asn, peer) for asn, peer, _ in table)
     full = {peer["address"]: peer["full_feed"] for peer in ran.archive.truth["collectors"]["rrc04"]["peers"]}

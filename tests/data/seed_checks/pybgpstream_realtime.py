@@ -13,7 +13,9 @@ BLOCKS = ("21.0.0.0/8", "22.0.0.0/8")
 
 def _feed(ran: Ran, kinds: str = "AWS") -> list[Element]:
     """What RIS Live serves, in its order."""
-    elements = [element for name in RIS for element in ran.archive.of(name, "updates") if element.kind in kinds]
+    elements = [
+        element for name in RIS for element in ran.archive.list_elements(name, "updates") if element.kind in kinds
+    ]
     return sorted(elements, key=lambda element: element.time)
 
 
@@ -64,7 +66,7 @@ def peers_with_five_withdrawals_in_a_minute_are_named_once_a_burst(ran: Ran) -> 
 def foreign_origins_are_those_of_the_hijack_and_the_second_origin(ran: Ran) -> None:
     foreign = {
         event["prefix"]: event.get("attacker", event.get("new_origin"))
-        for event in ran.archive.events("prefix_hijack", "moas")
+        for event in ran.archive.list_events("prefix_hijack", "moas")
         if _inside(event["prefix"], *BLOCKS)
     }
     assert len(foreign) == 2
@@ -78,8 +80,8 @@ def foreign_origins_are_those_of_the_hijack_and_the_second_origin(ran: Ran) -> N
 
 @check("pybgpstream_realtime-004")
 def only_the_prefix_with_the_short_period_flaps_five_times_in_a_quarter_of_an_hour(ran: Ran) -> None:
-    (fast,) = (event for event in ran.archive.events("flapping") if event["period"] == 120)
-    assert all(event["period"] > 900 / 5 for event in ran.archive.events("flapping") if event != fast)
+    (fast,) = (event for event in ran.archive.list_events("flapping") if event["period"] == 120)
+    assert all(event["period"] > 900 / 5 for event in ran.archive.list_events("flapping") if event != fast)
     peers = {peer for peer in fast["peers_affected"] if peer in _peers(ran)}
     periods = int((fast["end"] - NOW) // 900)
     expected = [f"flapping: {_collector(ran, peer)} {peer} {name}" for peer in peers for name in fast["prefixes"]]
@@ -97,7 +99,7 @@ def origins_change_between_two_announcements_of_a_session(ran: Ran) -> None:
         for old, new in pairwise(elements)
         if old.origins != new.origins
     ]
-    (hijack,) = ran.archive.events("prefix_hijack")
+    (hijack,) = ran.archive.list_events("prefix_hijack")
     assert any(f"{hijack['prefix']} origin {hijack['attacker']} -> {hijack['victim']}" in line for line in expected)
     assert sorted(ran.lines) == sorted([*expected, f"{len(heard)} entries kept, 0 evicted"])
 
@@ -139,7 +141,7 @@ def the_five_longest_silences_are_those_between_the_elements_of_a_peer(ran: Ran)
 
 @check("pybgpstream_realtime-012")
 def a_lost_session_forgets_its_prefixes_and_the_others_keep_theirs(ran: Ran) -> None:
-    (lost,) = ran.archive.events("peer_down")
+    (lost,) = ran.archive.list_events("peer_down")
     down, held = [], {}
     for peer, elements in _by_peer(ran, "AW").items():
         sets = []
@@ -175,7 +177,7 @@ def the_busiest_minute_of_withdrawals_is_found(ran: Ran) -> None:
 
 @check("pybgpstream_realtime-019")
 def the_states_of_the_lost_session_are_listed(ran: Ran) -> None:
-    (lost,) = ran.archive.events("peer_down")
+    (lost,) = ran.archive.list_events("peer_down")
     names = {1: "IDLE", 6: "ESTABLISHED"}
     assert ran.lines == [f"{lost['peer_asn']} {names.get(new, 'CONNECT')}" for _, _, new in lost["states"]]
 
@@ -193,7 +195,9 @@ def each_prefix_is_alerted_at_most_every_ten_minutes(ran: Ran) -> None:
     assert len(alerts) == len(shown)
     assert len(set(alerts)) == len(alerts)
     assert set(alerts) <= set(gone)
-    assert {event["prefixes"][0] for event in ran.archive.events("flapping")} <= {prefix for _, prefix, _ in alerts}
+    assert {event["prefixes"][0] for event in ran.archive.list_events("flapping")} <= {
+        prefix for _, prefix, _ in alerts
+    }
     for prefix in {prefix for _, prefix, _ in gone}:
         told = [time for time, name, _ in alerts if name == prefix]
         assert all(later - earlier >= 600 for earlier, later in pairwise(told))
