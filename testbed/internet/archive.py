@@ -1,43 +1,45 @@
-"""A routing scenario into a folder of MRT files as RIPE RIS and RouteViews publish them, an index, and ground truth.
+"""Writes a routing scenario as a folder of MRT files like those of RIPE RIS and RouteViews, an index and ground truth.
 
     index.csv                                           path,project,type,collector,filetime,timespan,timestamp
     mrt/rrc00/2024.03/bview.20240305.0800.gz            RIS: the table, then updates every five minutes
-    mrt/route-views2/2024.03/rib.20240305.0800.bz2      RouteViews: the same, every fifteen minutes
+    mrt/route-views2/2024.03/rib.20240305.0800.bz2      RouteViews: the table, then updates every fifteen minutes
     truth.json                                          what is in the files
 
-The index is what libbgpstream's csvfile data interface reads, without a header; its paths are relative to its folder.
+The index has the format of libbgpstream's csvfile data interface, without a header; its paths are relative to its
+folder.
 
-truth.json. Times are Unix seconds as the files hold them: whole at RIS, with microseconds at RouteViews. A peer is
-named by its address, which is unique. A spell is the time from the element by which a peer's route to a prefix began to
-show an event to the element by which it ended: outages and flaps show in the absence of a route, blackholing in the
-presence of one. What the tables show already begins no spell, and a broken session begins and ends none.
+truth.json: Times are Unix seconds as the files hold them: whole at RIS, with microseconds at RouteViews. Peers are
+named by their addresses, which are unique. A spell starts with the element after which a peer's route to a prefix shows
+an event, and ends with the element after which it no longer does. Outages and flaps show in the absence of a route,
+blackholing in the presence of one. What the tables already show does not start a spell; a broken session neither
+starts nor ends one.
 
     scenario, seed, start, end
     collectors   {name: {project, peers: [{asn, address, ip_version, full_feed}]}}, in the order of the peer index table
-    counts       {name or "total": {ribs, announcements, withdrawals, peerstates}}: elements, so one for each prefix
+    counts       {name or "total": {ribs, announcements, withdrawals, peerstates}}: numbers of elements, one per prefix
     relationships   [[provider, customer, "p2c"] or [AS, AS, "p2p"]]
-    origins      {prefix: [AS, ...]} of the tables; where a path ends in an AS_SET, the members of the set
-    moas         [prefix] of the tables with several origins, AS_SETs left out
-    as_sets      [prefix] of the tables whose path ends in an AS_SET
+    origins      {prefix: [AS, ...]} in the tables; if a path ends in an AS_SET, its members
+    moas         [prefix] with several origins in the tables, except through AS_SETs
+    as_sets      [prefix] with a path in the tables that ends in an AS_SET
     beacons      [prefix] that goes up and down by schedule, in every scenario
-    events       [{kind, start, end, peers_affected, ...}]: start of the first spell, end of the last one or null where
-                 one lasts; the addresses of the peers that had one. And by kind:
+    events       [{kind, start, end, peers_affected, ...}]: start of the first spell; end of the last spell, or null if
+                 a spell lasts to the end; addresses of the peers that had a spell. By kind, also:
       prefix_hijack      prefix, ip_version, victim, attacker, first_seen {address: time}; it shows in the origin
       subprefix_hijack   the same, and covering_prefix
       moas               prefix, ip_version, origins, new_origin, first_seen
-      route_leak         leaker, leaked_to, leaked_from [AS]; prefixes that leaked; mean_path_length_before and
-                         mean_path_length_leaked, of the routes replaced and of those that replaced them. It shows in
-                         leaked_to, leaker and one of leaked_from in a row in the path, the last where it came from
-      prepending         asn, role (origin or transit), towards (a neighbour, null for all), extra (copies beside the
-                         first), prefixes, copies_seen [n] (the AS's longest runs in the paths that began a spell).
-                         It shows in a run of at least extra + 1, told on by `towards`
-      flapping           origin, prefixes, period, transitions {address: {prefix: n}}: announcements of what the
-                         peer had withdrawn and withdrawals of what it had announced, over the whole hour
+      route_leak         leaker, leaked_to, leaked_from [AS]; the leaked prefixes; mean_path_length_before and
+                         mean_path_length_leaked: of the replaced routes and of the routes that replaced them. It shows
+                         in a path with leaked_to, leaker and one of leaked_from in a row
+      prepending         asn, role (origin or transit), towards (a neighbour; null: all), extra (copies beside the
+                         first), prefixes, copies_seen [n] (the AS's longest runs in the paths that start a spell).
+                         It shows in a run of at least extra + 1 copies, directly after `towards`
+      flapping           origin, prefixes, period, transitions {address: {prefix: n}}: how often the prefix changed
+                         between announced and withdrawn in the whole hour
       blackholing        prefix, victim, providers, communities ["AS:value"] (BLACKHOLE and the providers' own)
       outage             asn, prefixes, lost {address: [prefix]}
-      peer_down          peer, peer_asn, collector, states [[time, old, new]], lost (size of the table at the break),
-                         announced_again (prefixes announced within a minute of the new session). Start and end are
-                         those of the first and of the last change of state
+      peer_down          peer, peer_asn, collector, states [[time, old, new]], lost (size of the table when the session
+                         broke), announced_again (prefixes announced within a minute of the new session). Start and
+                         end are the times of the first and the last state change
 """
 
 import bz2
@@ -65,11 +67,11 @@ from testbed.internet.truth import get_origins
 RIB_TIMESPAN = 120
 _MONTH, _DAY = "2024.03", "20240305"  # of START
 _STORED = 0xFFFF  # octets of a stored block
-_LOOKS_OLD = 30 * 86400  # seconds before the dump in which its routes were received
+_LOOKS_OLD = 30 * 86400  # the routes of a dump were received at most so many seconds before it
 
 
 def write_archive(name: str, seed: int, folder: Path) -> None:
-    """Write the scenario `name` into the new and empty `folder`. StageError for an unknown name."""
+    """Write the scenario `name` into `folder`, which must be empty. StageError for an unknown name."""
     recording = simulate_hour(name, seed)
     index = []
     for collector in COLLECTORS:
@@ -85,7 +87,7 @@ def write_archive(name: str, seed: int, folder: Path) -> None:
 
 
 def _encode_files(recording: Recording, collector: Collector) -> Iterator[tuple[str, str, int, int, bytes]]:
-    """(path, ribs or updates, first second, seconds covered, content) of a collector's files."""
+    """A collector's files: (path, ribs or updates, first second, seconds covered, content)."""
     rib_name, ending, span = ("bview", "gz", 300) if collector.is_ris else ("rib", "bz2", 900)
     place = f"mrt/{collector.name}/{_MONTH}"
     table = _encode_rib_dump(recording.world.seed, collector)
@@ -114,7 +116,7 @@ def _encode_message(start: World, message: RecordedMessage) -> bytes:
 
 @lru_cache(maxsize=8)
 def _encode_rib_dump(seed: int, collector: Collector) -> bytes:
-    """All scenarios of a seed begin with the same tables, so that each is encoded once."""
+    """A collector's RIB dump. All scenarios of a seed begin with the same tables, so each is encoded only once."""
     start, rng = build_world(seed), random.Random(f"rib-{seed}-{collector.name}")
     members = [index for index, feed in enumerate(start.feeds) if feed.collector == collector]
     parts = [encode_peer_index_table(START, collector.address, [start.feeds[index].session for index in members])]
@@ -136,7 +138,7 @@ def _compress(data: bytes, collector: Collector) -> bytes:
 def _compress_gzip(data: bytes) -> bytes:
     """A gzip file (RFC 1952) of stored blocks (RFC 1951 section 3.2.4), without time and name.
 
-    Compressed, its bytes would depend on the machine: zlib and zlib-ng, both of them behind Python's zlib, differ.
+    Compressed bytes would depend on the machine: Python's zlib uses zlib or zlib-ng, whose outputs differ.
     """
     blocks = [data[at : at + _STORED] for at in range(0, len(data), _STORED)] or [b""]
     parts = [b"\x1f\x8b\x08\0\0\0\0\0\0\xff"]

@@ -1,7 +1,7 @@
-"""Routes -> BGP UPDATE messages as bytes (RFC 4271), with four-octet AS numbers and IPv6.
+"""Encodes routes as BGP UPDATE messages (RFC 4271), with four-octet AS numbers and IPv6.
 
-The sessions that these messages come from have negotiated four-octet AS numbers (RFC 6793) and multiprotocol
-NLRI (RFC 4760), as every session of a route collector has today.
+The messages belong to sessions that have negotiated four-octet AS numbers (RFC 6793) and multiprotocol NLRI
+(RFC 4760), as all sessions with route collectors do today.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ IGP, EGP, INCOMPLETE = 0, 1, 2
 
 PathSegment = tuple[int, tuple[int, ...]]
 
-MAX_MESSAGE = 4096  # octets of one message: RFC 4271 section 4.1
+MAX_MESSAGE = 4096  # octets: RFC 4271 section 4.1
 
 _UPDATE = 2
 _OPTIONAL, _TRANSITIVE, _EXTENDED_LENGTH = 0x80, 0x40, 0x10
@@ -25,7 +25,7 @@ _IPV6_AFI, _UNICAST = 2, 1
 
 @dataclass(frozen=True)
 class PathAttributes:
-    """The path attributes of a route. Addresses are text, AS numbers below 2**32."""
+    """The path attributes of a route. Addresses are text; AS numbers are below 2**32."""
 
     as_path: tuple[PathSegment, ...]
     next_hop: str
@@ -34,7 +34,7 @@ class PathAttributes:
     local_pref: int | None = None
     atomic_aggregate: bool = False
     aggregator: tuple[int, str] | None = None
-    """AS number and IPv4 address of the router that formed the aggregate (RFC 4271 section 5.1.7)."""
+    """AS number and IPv4 address of the aggregating router (RFC 4271 section 5.1.7)."""
     communities: tuple[tuple[int, int], ...] = ()
     """Pairs of 16-bit numbers (RFC 1997)."""
     large_communities: tuple[tuple[int, int, int], ...] = ()
@@ -42,12 +42,12 @@ class PathAttributes:
 
 
 def make_as_path(*asns: int) -> tuple[PathSegment, ...]:
-    """The AS path that is one AS_SEQUENCE; no segment at all for no AS (RFC 4271 section 5.1.2)."""
+    """An AS path of one AS_SEQUENCE; without AS numbers, a path without segments (RFC 4271 section 5.1.2)."""
     return ((AS_SEQUENCE, asns),) if asns else ()
 
 
 def encode_prefix(prefix: str) -> bytes:
-    """Length in bits and the octets that hold them: RFC 4271 section 4.3. ValueError on host bits."""
+    """The prefix length, then as many octets as it needs (RFC 4271 section 4.3). ValueError if host bits are set."""
     network = ipaddress.ip_network(prefix)
     return bytes([network.prefixlen]) + network.network_address.packed[: (network.prefixlen + 7) // 8]
 
@@ -58,10 +58,10 @@ def encode_address(text: str) -> bytes:
 
 
 def encode_attributes(attributes: PathAttributes, announced: Sequence[str] = (), abbreviated: bool = False) -> bytes:
-    """All attributes in the order of their type codes (RFC 4271 section 5).
+    """Encode all attributes, ordered by type code (RFC 4271 section 5).
 
-    An IPv6 next hop goes into MP_REACH_NLRI (RFC 4760 section 3) with the prefixes `announced`; `abbreviated`
-    leaves all but the next hop out of it, as a RIB entry does (RFC 6396 section 4.3.4).
+    An IPv6 next hop goes into MP_REACH_NLRI (RFC 4760 section 3) together with the `announced` prefixes. With
+    `abbreviated`, MP_REACH_NLRI holds only the next hop, as in a RIB entry (RFC 6396 section 4.3.4).
     """
     next_hop = encode_address(attributes.next_hop)
     parts = [
@@ -96,10 +96,10 @@ def encode_attributes(attributes: PathAttributes, announced: Sequence[str] = (),
 def encode_update(
     announced: Sequence[str] = (), withdrawn: Sequence[str] = (), attributes: PathAttributes | None = None
 ) -> bytes:
-    """One UPDATE message with its header (RFC 4271 sections 4.1 and 4.3).
+    """Encode one UPDATE message with its header (RFC 4271 sections 4.1 and 4.3).
 
-    All prefixes are of one address family; IPv6 goes into MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760).
-    ValueError where the message would exceed 4096 octets, or prefixes are announced without attributes.
+    All prefixes belong to one address family; IPv6 prefixes go into MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760).
+    ValueError if the message would exceed 4096 octets, or if prefixes are announced without attributes.
     """
     if announced and attributes is None:
         raise ValueError("an announcement needs path attributes")
@@ -122,7 +122,7 @@ def encode_update(
     )
     length = 19 + len(body)
     if length > MAX_MESSAGE:
-        raise ValueError(f"a message of {length} octets: at most {MAX_MESSAGE} (RFC 4271 section 4.1)")
+        raise ValueError(f"the message has {length} octets; at most {MAX_MESSAGE} are allowed (RFC 4271 section 4.1)")
     return b"\xff" * 16 + struct.pack(">HB", length, _UPDATE) + body
 
 

@@ -1,4 +1,4 @@
-"""What can change in the small Internet during the hour of an archive. Times are Unix seconds."""
+"""The changes that can happen in the small Internet during an archive's hour. Times are Unix seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ END = START + 3600
 
 @dataclass(frozen=True)
 class Announce:
-    """The announcements of these prefixes are from now on these; () withdraws."""
+    """From now on, the prefixes are announced like this; () withdraws a prefix."""
 
     time: float
     announcements: Mapping[str, tuple[Announcement, ...]]
@@ -20,7 +20,7 @@ class Announce:
 
 @dataclass(frozen=True)
 class SetLinks:
-    """Both directions of the links between these ASes fail or come back."""
+    """The links between these pairs of ASes fail or come back, in both directions."""
 
     time: float
     links: tuple[tuple[int, int], ...]
@@ -29,7 +29,7 @@ class SetLinks:
 
 @dataclass(frozen=True)
 class SetPrepend:
-    """(AS, neighbour): the AS prepends to others' routes that it passes on; 0 copies ends it."""
+    """An AS begins to prepend to other ASes' routes that it exports over `link`; with 0 copies it stops."""
 
     time: float
     link: Link
@@ -38,7 +38,7 @@ class SetPrepend:
 
 @dataclass(frozen=True)
 class SetLeak:
-    """These prefixes are leaked from now on; None ends the leak."""
+    """From now on, the prefixes are leaked; None ends the leak."""
 
     time: float
     leak: RouteLeak | None
@@ -47,7 +47,7 @@ class SetLeak:
 
 @dataclass(frozen=True)
 class SetMed:
-    """A peer announces these prefixes again with another metric; None repeats them as they are."""
+    """A peer announces the prefixes again with another metric; None: with the same attributes as before."""
 
     time: float
     feed: int
@@ -57,7 +57,7 @@ class SetMed:
 
 @dataclass(frozen=True)
 class SetSession:
-    """A peer's session breaks, or is established again and sends the whole table."""
+    """A peer's session breaks, or comes back up and sends the whole table."""
 
     time: float
     feed: int

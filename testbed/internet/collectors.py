@@ -1,6 +1,6 @@
-"""A topology and a seed into route collectors: who feeds them, and the attributes of a route as a feed announces it.
+"""Builds the route collectors: who feeds them, and with which attributes a feed announces a route.
 
-The peers stand in for the real collectors' peers in number and kind only; the addresses are fictional.
+The peers resemble the real collectors' peers in number and kind only; their addresses are fictional.
 """
 
 import random
@@ -13,7 +13,7 @@ from testbed.internet.prefixes import Announcement
 from testbed.internet.routing import Route
 from testbed.internet.topology import CUSTOMER, RIPE_NCC, Topology
 
-WELL_KNOWN = 65535  # the first half of well-known communities (RFC 1997, RFC 7999)
+WELL_KNOWN = 65535  # first half of well-known communities (RFC 1997, RFC 7999)
 _HIGHEST_16_BIT = 65535
 
 
@@ -23,12 +23,12 @@ class Collector:
     project: str
     asn: int
     address: str
-    """IPv4, also its BGP identifier."""
+    """IPv4 address; also the BGP identifier."""
     address6: str
 
     @property
     def is_ris(self) -> bool:
-        """RIS writes whole seconds and peers' state changes; RouteViews writes microseconds and no states."""
+        """RIS records whole seconds and the peers' state changes; RouteViews records microseconds, but no states."""
         return self.project == "ris"
 
 
@@ -42,13 +42,13 @@ COLLECTORS = (
 
 @dataclass(frozen=True)
 class Feed:
-    """A session of a collector with a peer; only prefixes of `ip_version` (4 or 6) go over it."""
+    """A collector's session with a peer; it carries only prefixes of `ip_version` (4 or 6)."""
 
     collector: Collector
     session: BgpSession
     ip_version: int
     full: bool = True
-    """False: own and customers' routes only, what a peer would be told."""
+    """False: the peer sends only its own and its customers' routes, as it would to a BGP peer."""
     sends_med: bool = False
 
     @property
@@ -64,12 +64,12 @@ class Feed:
 
 
 def build_feeds(world: Topology, seed: int) -> tuple[Feed, ...]:
-    """All sessions, in the order of the collectors and of their peer tables. Addresses are unique."""
+    """All sessions, in the order of the collectors and of their peer tables. All addresses are unique."""
     rng = random.Random(f"collectors-{seed}")
     transit, access = rng.sample(world.transit, 10), rng.sample(world.access, 5)
     multihomed = [asn for asn in world.stubs if len(world.find_providers(asn)) > 1]
     stubs = rng.sample(multihomed, 2)
-    # AS numbers by collector, each with the IP versions of its sessions; the first transit AS has two to rrc00
+    # By collector: AS numbers and the IP versions of their sessions; the first transit AS has two IPv4 to rrc00
     peers: tuple[list[tuple[int, str]], ...] = (
         [(1299, "46"), (RIPE_NCC, "4"), (transit[0], "446"), (transit[1], "46"), (access[0], "4")],
         [(2914, "4"), (transit[2], "46"), (transit[3], "4"), (access[1], "46"), (transit[8], "4")],
@@ -94,9 +94,9 @@ def _build_feed(collector: Collector, asn: int, version: int, host: int, full: b
 def export_route(
     world: Topology, feed: Feed, announcement: Announcement, route: Route, med: int | None
 ) -> PathAttributes | None:
-    """What `feed` tells its collector of the route its AS chose; None where a partial feed keeps it to itself.
+    """The attributes with which `feed` announces the route that its AS chose; None: a partial feed does not export it.
 
-    `med` overrides the metric that the peer would send by itself.
+    `med` overrides the metric that the peer would send by default.
     """
     if not feed.full and route.relation > CUSTOMER:
         return None
@@ -120,10 +120,10 @@ def export_route(
 def _collect_communities(
     world: Topology, announcement: Announcement, path: tuple[int, ...]
 ) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int, int], ...]]:
-    """What the origin attached and the ASes on the way added or removed.
+    """Communities and large communities: the origin's own, less and plus what the ASes on the path remove and add.
 
-    An AS that tags says what it learned the route from, a customer (100), a peer (200) or a provider (300), and where
-    (2000 to 2019); one with a number of more than 16 bits says so in large communities (RFC 8092).
+    A tagging AS adds the kind of neighbour that it learned the route from (100 customer, 200 peer, 300 provider), and
+    the place (2000 to 2019). An AS with a number of more than 16 bits uses large communities (RFC 8092).
     """
     plain, large = set(announcement.communities), set(announcement.large_communities)
     ases = list(dict.fromkeys(path))  # prepending counts once
@@ -142,5 +142,5 @@ def _collect_communities(
 
 
 def _draw_number(*what: object) -> int:
-    """A number that looks drawn at random and is the same everywhere."""
+    """A number that looks random and is the same on every machine."""
     return zlib.crc32("-".join(map(str, what)).encode())

@@ -1,7 +1,7 @@
-"""A seed's Internet into events: what is planned, as changes of the simulation, and how it will show in the records.
+"""Plans events: the changes that make them happen in the simulation, and how they show in the records.
 
-A planner takes the world, a source of randomness and the prefixes that are taken already. It tries candidates until
-one can be seen by the collectors in the way that makes the event what it is: a hijack that nobody believes is none.
+A planner takes the world, a source of randomness, and what other events have reserved. It tries candidates until the
+collectors would see the event for what it is: a leak that no peer receives would not show in the files.
 """
 
 import ipaddress
@@ -31,11 +31,11 @@ from testbed.internet.topology import CUSTOMER
 from testbed.internet.truth import PlannedEvent, count_longest_run, has_run, has_triple, is_absent, is_present
 
 
-def plan_route_leak(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """A multihomed AS tells one provider what it learned from the others (RFC 7908, type 1)."""
+def plan_route_leak(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """A multihomed AS exports to one provider what it learned from the others (RFC 7908, type 1)."""
     net = world.topology
     leakers = [asn for asn in (*net.stubs, *net.access) if len(net.find_providers(asn)) > 1]
-    left_alone = taken.prefixes.union(world.beacons)
+    left_alone = reserved.prefixes.union(world.beacons)
     fictional = [
         prefix for prefix in world.plan if get_origin(world, prefix) in net.fictional and prefix not in left_alone
     ]
@@ -57,7 +57,7 @@ def plan_route_leak(world: World, rng: random.Random, taken: Reservations) -> Ev
                 total += changed
         if total < 150 or len(chosen) < 15:
             continue
-        taken.ases.add(leaker)
+        reserved.ases.add(leaker)
         start, facts = draw_start(rng), {"leaker": leaker, "leaked_to": target, "leaked_from": sources}
         changes: list[Change] = [
             SetLeak(start, leak, frozenset(chosen)),
@@ -67,28 +67,29 @@ def plan_route_leak(world: World, rng: random.Random, taken: Reservations) -> Ev
     raise build_error("route_leak", world)
 
 
-def plan_prepending(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """Three origins begin to prepend, one of them towards one provider only, and a transit AS towards a neighbour."""
+def plan_prepending(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """Three origins begin to prepend, one of them towards only one provider; a transit AS does so towards a
+    neighbour."""
     changes: list[Change] = []
     events = []
     for towards_one in (False, True, False):
-        change, event = _plan_origin_prepending(world, rng, taken, towards_one)
+        change, event = _plan_origin_prepending(world, rng, reserved, towards_one)
         changes += change
         events += event
-    change, event = _plan_transit_prepending(world, rng, taken)
+    change, event = _plan_transit_prepending(world, rng, reserved)
     return changes + change, events + event
 
 
-def plan_flapping(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """One prefix goes down and up with a short period, and two or three of another AS with a longer one."""
+def plan_flapping(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """One prefix goes down and up with a short period; up to three prefixes of another AS do so with a longer one."""
     changes: list[Change] = []
     events = []
     for period, share in ((rng.choice((100, 120, 150)), 1), (rng.choice((240, 300)), 3)):
-        _, asn = draw_victim(world, rng, taken, 4)
-        prefixes = [prefix for prefix in list_free_prefixes(world, taken, 4) if get_origin(world, prefix) == asn][
+        _, asn = draw_victim(world, rng, reserved, 4)
+        prefixes = [prefix for prefix in list_free_prefixes(world, reserved, 4) if get_origin(world, prefix) == asn][
             :share
         ]
-        taken.prefixes.update(prefixes)
+        reserved.prefixes.update(prefixes)
         start = START + rng.uniform(30, 90)
         for cycle in range(int(2100 / period)):
             down = start + cycle * period
@@ -99,13 +100,14 @@ def plan_flapping(world: World, rng: random.Random, taken: Reservations) -> Even
     return changes, events
 
 
-def plan_blackholing(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """Hosts under attack are announced to providers with BLACKHOLE communities (RFC 7999), two in IPv4, one in IPv6."""
+def plan_blackholing(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """Three ASes under attack announce a host (two in IPv4, one in IPv6) to their providers, with BLACKHOLE communities
+    (RFC 7999)."""
     changes: list[Change] = []
     events = []
     for version in (4, 4, 6):
-        prefix, owner, announcement = _choose_blackhole(world, rng, taken, version)
-        taken.prefixes.add(prefix)
+        prefix, owner, announcement = _choose_blackhole(world, rng, reserved, version)
+        reserved.prefixes.add(prefix)
         start = draw_start(rng)
         changes.append(Announce(start, {prefix: (announcement,)}))
         changes.append(Announce(start + rng.uniform(500, 1600), {prefix: ()}))
@@ -114,16 +116,16 @@ def plan_blackholing(world: World, rng: random.Random, taken: Reservations) -> E
     return changes, events
 
 
-def plan_outage(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """All prefixes of an AS disappear everywhere, and come back."""
-    unused = set(list_free_prefixes(world, taken, 4)) | set(list_free_prefixes(world, taken, 6))
+def plan_outage(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """All prefixes of an AS disappear at every peer, and come back."""
+    unused = set(list_free_prefixes(world, reserved, 4)) | set(list_free_prefixes(world, reserved, 6))
     for asn in rng.sample(world.topology.stubs, len(world.topology.stubs)):
         prefixes = [prefix for prefix, each in world.plan.items() if asn in [one.origination.asn for one in each]]
         if len(prefixes) >= 3 and unused.issuperset(prefixes):
             break
     else:
         raise build_error("outage", world)
-    taken.prefixes.update(prefixes)
+    reserved.prefixes.update(prefixes)
     start = draw_start(rng)
     changes: list[Change] = [
         Announce(start, dict.fromkeys(prefixes, ())),
@@ -132,8 +134,8 @@ def plan_outage(world: World, rng: random.Random, taken: Reservations) -> EventP
     return changes, [PlannedEvent("outage", {"asn": asn, "prefixes": prefixes}, is_absent, tuple(prefixes))]
 
 
-def plan_peer_down(world: World, rng: random.Random, taken: Reservations, after: float = 0) -> EventPlan:
-    """A session of a RIS collector breaks and is established again; only RIS records that."""
+def plan_peer_down(world: World, rng: random.Random, reserved: Reservations, after: float = 0) -> EventPlan:
+    """A session of a RIS collector breaks and comes back up; only RIS records state changes."""
     candidates = [
         index
         for index, feed in enumerate(world.feeds)
@@ -146,15 +148,15 @@ def plan_peer_down(world: World, rng: random.Random, taken: Reservations, after:
     return changes, [PlannedEvent("peer_down", facts, is_absent, (), index)]
 
 
-def plan_late_peer_down(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """After the half hour in which the other events of a mixture happen."""
-    return plan_peer_down(world, rng, taken, after=2400)
+def plan_late_peer_down(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """As `plan_peer_down`, but after the half hour in which the other events of a mixture happen."""
+    return plan_peer_down(world, rng, reserved, after=2400)
 
 
-def _plan_origin_prepending(world: World, rng: random.Random, taken: Reservations, towards_one: bool) -> EventPlan:
+def _plan_origin_prepending(world: World, rng: random.Random, reserved: Reservations, towards_one: bool) -> EventPlan:
     net = world.topology
     for _ in range(ATTEMPTS):
-        asn = draw_victim(world, rng, taken, 4)[1]
+        asn = draw_victim(world, rng, reserved, 4)[1]
         extra = rng.randrange(2, 7)
         providers = net.find_providers(asn)
         towards = rng.choice(providers) if towards_one else None
@@ -166,10 +168,10 @@ def _plan_origin_prepending(world: World, rng: random.Random, taken: Reservation
             break
     else:
         raise build_error("prepending", world)
-    unused = list_free_prefixes(world, taken, 4) + list_free_prefixes(world, taken, 6)
+    unused = list_free_prefixes(world, reserved, 4) + list_free_prefixes(world, reserved, 6)
     prefixes = [prefix for prefix in unused if get_origin(world, prefix) == asn][:4]
-    taken.prefixes.update(prefixes)
-    taken.ases.add(asn)
+    reserved.prefixes.update(prefixes)
+    reserved.ases.add(asn)
     start = draw_start(rng)
     before = {prefix: world.plan[prefix] for prefix in prefixes}
     after = {prefix: (replace(each[0], origination=new),) for prefix, each in before.items()}
@@ -182,8 +184,8 @@ def _plan_origin_prepending(world: World, rng: random.Random, taken: Reservation
     ]
 
 
-def _plan_transit_prepending(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """A transit AS prepends towards a neighbour by which at least two feeds go on to reach something."""
+def _plan_transit_prepending(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """A transit AS prepends towards a neighbour, and at least two feeds keep using routes over that link."""
     links = [
         link for link, uses in sorted(count_link_uses(world).items()) if link[0] in world.topology.transit and uses > 5
     ]
@@ -199,7 +201,7 @@ def _plan_transit_prepending(world: World, rng: random.Random, taken: Reservatio
             break
     else:
         raise build_error("prepending", world)
-    taken.ases.update((asn, towards))
+    reserved.ases.update((asn, towards))
     start = draw_start(rng)
     changes: list[Change] = [
         SetPrepend(start, (asn, towards), extra),
@@ -210,17 +212,17 @@ def _plan_transit_prepending(world: World, rng: random.Random, taken: Reservatio
 
 
 def _choose_blackhole(
-    world: World, rng: random.Random, taken: Reservations, version: int
+    world: World, rng: random.Random, reserved: Reservations, version: int
 ) -> tuple[str, int, Announcement]:
-    """A host route that at least two feeds see: it goes two ASes beyond the providers it is announced to."""
+    """A host route that at least two feeds see: it spreads two ASes beyond the providers it is announced to."""
     net = world.topology
     for _ in range(ATTEMPTS):
-        covering, owner = draw_victim(world, rng, taken, version)
+        covering, owner = draw_victim(world, rng, reserved, version)
         providers = net.find_providers(owner)
         origination = Origination(owner, only_to=tuple(providers), scope=3)
         network = ipaddress.ip_network(covering)
         host = f"{network.network_address + rng.randrange(1, 250)}/{network.max_prefixlen}"
-        if len(find_feed_paths(world, version, (origination,))) < 2 or host in taken.prefixes:
+        if len(find_feed_paths(world, version, (origination,))) < 2 or host in reserved.prefixes:
             continue
         known = [asn for asn in providers if asn <= WELL_KNOWN]
         communities = ((WELL_KNOWN, 666), *((asn, 9999) for asn in known))

@@ -1,4 +1,4 @@
-"""A seed's Internet into second origins: hijacks of prefixes and of parts of them, and legitimate multiple origins."""
+"""Plans second origins of a prefix: hijacks of the prefix or of a part of it, and legitimate multiple origins."""
 
 import ipaddress
 import random
@@ -21,36 +21,36 @@ from testbed.internet.simulation import World
 from testbed.internet.truth import PlannedEvent, Truth, has_origin
 
 SOME = 0.2, 0.8
-"""Shares of the full feeds."""
+"""Least and greatest share of the full feeds that switch to a second origin."""
 
 
-def plan_prefix_hijack(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """Another AS announces a victim's prefix, and a part of the peers believes it."""
+def plan_prefix_hijack(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """Another AS announces a victim's prefix, and some of the peers switch to it."""
     for _ in range(ATTEMPTS):
-        prefix, owner = draw_victim(world, rng, taken, 4)
+        prefix, owner = draw_victim(world, rng, reserved, 4)
         attacker = draw_stranger(world, rng, owner)
         if is_seen_by_share(world, prefix, attacker, SOME):
             facts = {"victim": owner, "attacker": attacker}
-            return _plan_second_origin(world, rng, taken, "prefix_hijack", prefix, attacker, facts)
+            return _plan_second_origin(world, rng, reserved, "prefix_hijack", prefix, attacker, facts)
     raise build_error("prefix_hijack", world)
 
 
-def plan_moas(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """A second AS joins in the origination of a prefix and stays."""
+def plan_moas(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """A second AS begins to originate a prefix too, and goes on doing so."""
     for _ in range(ATTEMPTS):
-        prefix, owner = draw_victim(world, rng, taken, 4)
+        prefix, owner = draw_victim(world, rng, reserved, 4)
         other = draw_stranger(world, rng, owner)
         if is_seen_by_share(world, prefix, other, SOME):
             facts = {"origins": sorted((owner, other)), "new_origin": other}
-            changes, planned = _plan_second_origin(world, rng, taken, "moas", prefix, other, facts)
+            changes, planned = _plan_second_origin(world, rng, reserved, "moas", prefix, other, facts)
             return changes[:1], planned
     raise build_error("moas", world)
 
 
-def plan_subprefix_hijack(world: World, rng: random.Random, taken: Reservations, version: int = 4) -> EventPlan:
-    """Another AS announces a part of a victim's prefix, and every full feed of that IP version carries it."""
+def plan_subprefix_hijack(world: World, rng: random.Random, reserved: Reservations, version: int = 4) -> EventPlan:
+    """Another AS announces a part of a victim's prefix; it reaches every full feed of that IP version."""
     for _ in range(ATTEMPTS):
-        covering, owner = draw_victim(world, rng, taken, version)
+        covering, owner = draw_victim(world, rng, reserved, version)
         network, length = ipaddress.ip_network(covering), 24 if version == 4 else 48
         if length - 16 <= network.prefixlen <= length - 2:
             break
@@ -61,21 +61,21 @@ def plan_subprefix_hijack(world: World, rng: random.Random, taken: Reservations,
     piece = int(network.network_address) + step * rng.randrange(1 << (length - network.prefixlen))
     prefix = str(ipaddress.ip_network((piece, length)))
     if prefix in world.plan:
-        return plan_subprefix_hijack(world, rng, taken, version)
-    taken.prefixes.add(covering)
+        return plan_subprefix_hijack(world, rng, reserved, version)
+    reserved.prefixes.add(covering)
     facts = {"victim": owner, "attacker": attacker, "covering_prefix": covering}
-    return _plan_second_origin(world, rng, taken, "subprefix_hijack", prefix, attacker, facts)
+    return _plan_second_origin(world, rng, reserved, "subprefix_hijack", prefix, attacker, facts)
 
 
-def plan_subprefix_hijack_ipv6(world: World, rng: random.Random, taken: Reservations) -> EventPlan:
-    """A /48 of a victim's IPv6 block."""
-    return plan_subprefix_hijack(world, rng, taken, 6)
+def plan_subprefix_hijack_ipv6(world: World, rng: random.Random, reserved: Reservations) -> EventPlan:
+    """Another AS announces a /48 of a victim's IPv6 block."""
+    return plan_subprefix_hijack(world, rng, reserved, 6)
 
 
 def _plan_second_origin(
-    world: World, rng: random.Random, taken: Reservations, kind: str, prefix: str, asn: int, facts: Truth
+    world: World, rng: random.Random, reserved: Reservations, kind: str, prefix: str, asn: int, facts: Truth
 ) -> EventPlan:
-    taken.prefixes.add(prefix)
+    reserved.prefixes.add(prefix)
     start, own = draw_start(rng), world.plan.get(prefix, ())
     changes: list[Change] = [
         Announce(start, {prefix: (*own, Announcement(Origination(asn)))}),

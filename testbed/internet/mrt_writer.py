@@ -1,4 +1,4 @@
-"""BGP messages, session states and tables -> MRT records as bytes (RFC 6396), as route collectors dump them."""
+"""Encodes BGP messages, session states and tables as MRT records (RFC 6396), as route collectors dump them."""
 
 import ipaddress
 import struct
@@ -18,7 +18,7 @@ _AS4_PEER, _IPV6_PEER = 0x02, 0x01
 
 @dataclass(frozen=True)
 class BgpSession:
-    """A BGP session of a collector (local) with a peer; both addresses are of one family."""
+    """A BGP session between a collector (local) and a peer; both addresses belong to one family."""
 
     peer_asn: int
     peer_address: str
@@ -27,23 +27,23 @@ class BgpSession:
 
 
 def encode_message(time: float, session: BgpSession, message: bytes, extended: bool = False) -> bytes:
-    """BGP4MP_MESSAGE_AS4 (RFC 6396 section 4.4.3) of a message received at `time`, in Unix seconds.
+    """Encode a message received at `time` (Unix seconds) as BGP4MP_MESSAGE_AS4 (RFC 6396 section 4.4.3).
 
-    `extended` writes BGP4MP_ET, whose timestamp has microseconds (section 3).
+    With `extended` the record is a BGP4MP_ET, whose timestamp has microseconds (section 3).
     """
     return _encode_bgp4mp(time, _MESSAGE_AS4, _encode_session(session) + message, extended)
 
 
 def encode_state_change(time: float, session: BgpSession, old: int, new: int, extended: bool = False) -> bytes:
-    """BGP4MP_STATE_CHANGE_AS4 (RFC 6396 section 4.4.4) between two states of the session's FSM."""
+    """Encode a change of the session's FSM state as BGP4MP_STATE_CHANGE_AS4 (RFC 6396 section 4.4.4)."""
     return _encode_bgp4mp(time, _STATE_CHANGE_AS4, _encode_session(session) + struct.pack(">HH", old, new), extended)
 
 
 def encode_peer_index_table(time: int, collector_id: str, peers: Sequence[BgpSession], view: str = "") -> bytes:
-    """PEER_INDEX_TABLE (RFC 6396 section 4.3.1): the peers that RIB entries refer to by position.
+    """Encode a PEER_INDEX_TABLE (RFC 6396 section 4.3.1): the peers that RIB entries refer to by position.
 
-    `collector_id` is the collector's BGP identifier; a peer's own identifier, which the room does not model, is
-    its IPv4 address, or the last four octets of its IPv6 address.
+    `collector_id` is the collector's BGP identifier. Peers' BGP identifiers are not modelled: a peer gets its IPv4
+    address, or the last four octets of its IPv6 address.
     """
     name = view.encode()
     parts = [encode_address(collector_id), struct.pack(">H", len(name)), name, struct.pack(">H", len(peers))]
@@ -55,7 +55,7 @@ def encode_peer_index_table(time: int, collector_id: str, peers: Sequence[BgpSes
 
 
 def encode_rib(time: int, sequence: int, prefix: str, entries: Sequence[tuple[int, int, PathAttributes]]) -> bytes:
-    """RIB_IPV4_UNICAST or RIB_IPV6_UNICAST (RFC 6396 section 4.3.2): all peers' routes to one prefix.
+    """Encode all peers' routes to one prefix as RIB_IPV4_UNICAST or RIB_IPV6_UNICAST (RFC 6396 section 4.3.2).
 
     An entry is (index of the peer, time at which its route was received, attributes).
     """
@@ -70,7 +70,7 @@ def encode_rib(time: int, sequence: int, prefix: str, entries: Sequence[tuple[in
 def _encode_session(session: BgpSession) -> bytes:
     peer, local = encode_address(session.peer_address), encode_address(session.local_address)
     if len(peer) != len(local):
-        raise ValueError(f"one session, two address families: {session.peer_address} and {session.local_address}")
+        raise ValueError(f"session with two address families: {session.peer_address} and {session.local_address}")
     family = 1 if len(peer) == 4 else 2
     return struct.pack(">IIHH", session.peer_asn, session.local_asn, 0, family) + peer + local
 

@@ -1,7 +1,7 @@
-"""A topology and a seed into the address plan: which AS announces which prefix, with which attributes.
+"""Draws the address plan of a topology: which AS announces which prefix, with which attributes.
 
-The networks of the core announce prefixes that are theirs. The fictional ones live in 21.0.0.0/8, 22.0.0.0/8,
-28.0.0.0/8 and 30.0.0.0/8, allocated space that is hardly announced, and in 2d00::/8, which IANA keeps in reserve
+The real core networks announce prefixes that they hold. The fictional networks use 21.0.0.0/8, 22.0.0.0/8,
+28.0.0.0/8 and 30.0.0.0/8, which are allocated but hardly announced, and 2d00::/8, which IANA keeps in reserve
 (https://www.iana.org/assignments/ipv6-unicast-address-assignments).
 """
 
@@ -30,16 +30,17 @@ REAL_PREFIXES: dict[int, tuple[str, ...]] = {
     RIS_BEACON: ("84.205.64.0/24", "84.205.80.0/24", "2001:7fb:fe00::/48", "2001:7fb:ff00::/48"),
 }
 RIS_BEACONS = ("84.205.64.0/24", "2001:7fb:fe00::/48")
-"""Announced at 00, 04, 08 ... and withdrawn at 02, 06, 10 ... UTC (RIPE NCC's RIS beacons); the others are anchors."""
+"""RIPE NCC announces its RIS beacons at 00, 04, 08 ... and withdraws them at 02, 06, 10 ... UTC; AS12654's other
+prefixes are anchors, which stay up."""
 
 _TRANSIT_BLOCK, _ACCESS_BLOCK, _STUB_BLOCK = 21 << 24, 28 << 24, 22 << 24
 _IPV6_BLOCK = 0x2D00_0000  # the first 32 bits
-_HOLES = 0.3  # the share of blocks that nobody uses, so that the table is not one gapless run
+_HOLES = 0.3  # the share of blocks left unused, so that the table has gaps
 
 
 @dataclass(frozen=True)
 class Announcement:
-    """One AS's announcement of a prefix: how it spreads and what it carries."""
+    """How one AS announces a prefix: how the route spreads, and the attributes it carries."""
 
     origination: Origination
     origin: int = IGP
@@ -50,19 +51,19 @@ class Announcement:
 
 
 Announcements = dict[str, tuple[Announcement, ...]]
-"""Prefix -> who announces it: several where the prefix has multiple origins."""
+"""Prefix -> who announces it; a prefix with multiple origins has several announcements."""
 
 
 def make_sort_key(prefix: str) -> tuple[int, int, int]:
-    """The order of a RIB dump: IPv4 before IPv6, then by address, then the shorter prefix."""
+    """Sorts prefixes as a RIB dump does: IPv4 before IPv6, then by address, then shorter prefixes first."""
     network = ipaddress.ip_network(prefix)
     return network.version, int(network.network_address), network.prefixlen
 
 
 def plan_addresses(world: Topology, seed: int) -> tuple[Announcements, tuple[str, ...]]:
-    """All prefixes announced before anything happens, sorted, and the beacons among them.
+    """Plan all prefixes announced before anything happens, sorted; also return the beacons among them.
 
-    A RIS beacon is in the plan although it is down at first. Beside the RIS beacons one fictional AS has a pair.
+    RIS beacons are in the plan although they are down at first. One fictional AS has a pair of beacons of its own.
     """
     rng = random.Random(f"prefixes-{seed}")
     owners = _assign_real_prefixes() | _allocate_ipv4(world, rng) | _allocate_ipv6(world, rng)
@@ -89,7 +90,7 @@ def _draw_origin_code(asn: int, rng: random.Random) -> int:
 
 
 def _allocate_ipv4(world: Topology, rng: random.Random) -> dict[str, int]:
-    """Blocks by role, more-specifics of an AS's own block, and pieces of it that its customers announce."""
+    """Each AS gets a block by its role; some more-specifics are announced by the AS itself, some by its customers."""
     owners = {"30.0.0.0/8": world.transit[0]}
     free = {block: block for block in (_TRANSIT_BLOCK, _ACCESS_BLOCK, _STUB_BLOCK)}
 
@@ -139,13 +140,14 @@ def _format_ipv4(address: int, length: int) -> str:
 
 
 def _format_ipv6(first: int, second: int, length: int) -> str:
-    """A prefix of at most 48 bits from its first 32 and its next 16 bits, cut to `length`."""
+    """A prefix of at most 48 bits, given as its first 32 bits and the next 16, cut to `length`."""
     address = (first << 96) | (second << 80)
     return str(ipaddress.IPv6Network((address & (-1 << (128 - length)), length)))
 
 
 def _add_traffic_engineering(plan: Announcements, world: Topology, rng: random.Random) -> None:
-    """Every sixth fictional AS prepends towards a provider or leaves one out, and some mark what they announce."""
+    """About one prefix in six of multihomed fictional ASes is prepended towards a provider or withheld from it; some
+    prefixes get a large community."""
     for prefix, (announcement,) in plan.items():
         origination = announcement.origination
         providers = world.find_providers(origination.asn)
@@ -163,7 +165,7 @@ def _add_traffic_engineering(plan: Announcements, world: Topology, rng: random.R
 
 
 def _add_multiple_origins(plan: Announcements, world: Topology, rng: random.Random) -> None:
-    """Three IPv4 prefixes and one IPv6 prefix that a second AS announces too, for good."""
+    """A second AS permanently announces three of the IPv4 prefixes and one of the IPv6 prefixes."""
     own = {prefix: each[0].origination.asn for prefix, each in plan.items()}
     stubs = sorted(prefix for prefix, asn in own.items() if asn in world.stubs)
     of_version = {version: [prefix for prefix in stubs if (":" in prefix) == (version == 6)] for version in (4, 6)}
@@ -173,8 +175,8 @@ def _add_multiple_origins(plan: Announcements, world: Topology, rng: random.Rand
 
 
 def _add_aggregates(plan: Announcements, world: Topology, rng: random.Random) -> None:
-    """One access network aggregates two customers' routes: AS_SET, ATOMIC_AGGREGATE and AGGREGATOR; some more have
-    the latter two alone (RFC 4271, 5.1.6 and 5.1.7)."""
+    """One access network aggregates the routes of two customers, with AS_SET, ATOMIC_AGGREGATE and AGGREGATOR; some
+    other prefixes get AGGREGATOR, and half of these ATOMIC_AGGREGATE (RFC 4271, 5.1.6 and 5.1.7)."""
     candidates = [asn for asn in world.access if len(world.find_customers(asn)) >= 2]
     asn = rng.choice(candidates)
     members = tuple(sorted(rng.sample(world.find_customers(asn), 2)))

@@ -1,9 +1,9 @@
-"""Originations of a prefix into the route that each AS chooses (Gao and Rexford, IEEE/ACM ToN 9(6), 2001).
+"""Computes the route to a prefix that each AS chooses (Gao and Rexford, IEEE/ACM ToN 9(6), 2001).
 
-An AS prefers routes of customers to those of peers to those of providers, then the shorter AS path, then the lower
-neighbour AS number. It tells everything to its customers, and only its own and its customers' routes to peers and
-providers (valley-free). A route never gets better on its way under this order, so that choosing the best offer first,
-as Dijkstra's algorithm does, gives the state in which BGP comes to rest.
+An AS prefers routes from customers to routes from peers, and both to routes from providers; then the shorter AS path;
+then the lower neighbour AS number. It exports all routes to its customers, but only its own and its customers' routes
+to peers and providers (valley-free). Under these rules a route never gets better as it spreads. Taking the best offer
+first, as Dijkstra's algorithm does, therefore gives the state to which BGP converges.
 """
 
 import heapq
@@ -15,44 +15,50 @@ from testbed.internet.topology import CUSTOMER, PROVIDER, Neighbours
 
 OWN = -1
 Link = tuple[int, int]
-"""(AS that tells, AS that hears): a direction of a link."""
+"""One direction of a link: (AS that exports, AS that imports)."""
 NO_PREPENDS: Mapping[Link, int] = {}
 
 
 @dataclass(frozen=True)
 class Origination:
-    """One AS announces a prefix. All fields but `asn` deviate from telling every neighbour the plain path."""
+    """How one AS originates a prefix. By default it announces the plain path to every neighbour."""
 
     asn: int
     prepends: tuple[Link, ...] = ()
-    """(neighbour, how many more times its own number stands in the path told to it)."""
+    """(neighbour, how many extra copies of its own AS number the path announced to that neighbour has)."""
     only_to: tuple[int, ...] | None = None
+    """The neighbours it announces the prefix to; None: all."""
     scope: int | None = None
-    """How many ASes the route may pass on its way: 1 is what NO_EXPORT does at the neighbour (RFC 1997)."""
+    """How many ASes the route may travel: 1 has the effect of NO_EXPORT at the neighbour (RFC 1997). None: no limit."""
     as_set: tuple[int, ...] = ()
-    """Numbers of an AS_SET behind its own: it aggregates these ASes' routes (RFC 4271, 9.2.2.2)."""
+    """The AS_SET at the end of the path: the ASes whose routes it aggregates (RFC 4271, 9.2.2.2)."""
 
 
 class RouteLeak(NamedTuple):
-    """`leaker` tells `target`, a provider or peer, routes that it learned from other providers or peers (RFC 7908)."""
+    """`leaker` exports routes from providers or peers to `target`, another provider or peer (RFC 7908)."""
 
     leaker: int
     target: int
 
 
 class Route(NamedTuple):
-    """What an AS chose: from what kind of neighbour, path length, the path without itself, and whose origination."""
+    """The route that an AS chose."""
 
     relation: int
+    """What the neighbour it came from is to the AS; OWN for the origin."""
     length: int
+    """Length of `path`, prepending included."""
     path: tuple[int, ...]
+    """AS path without the AS itself."""
     hops: int
+    """How many ASes the route has travelled."""
     origination: int
+    """Index of the origination that the route leads to."""
 
 
 Routes = dict[int, Route]
 _Offer = tuple[int, int, int, int, tuple[int, ...], int, int]
-"""relation, length, neighbour (the three that rank), AS that hears it, path, hops, origination."""
+"""(relation, length, neighbour: these three rank the offers; AS it is offered to, path, hops, origination)."""
 
 
 def find_best_routes(
@@ -62,11 +68,12 @@ def find_best_routes(
     prepends: Mapping[Link, int] = NO_PREPENDS,
     leak: RouteLeak | None = None,
 ) -> Routes:
-    """AS number -> its route; an AS that hears of none is missing.
+    """AS number -> the route it chooses; ASes without a route are missing.
 
-    `down`: directions over which nothing is told. `prepends`: how many more times an AS puts its number into routes of
-    others that it passes on. A leak changes nothing on the leaked path itself, whose ASes find their own number in it:
-    so it is the leaker's route without the leak that its target hears.
+    `down`: directions over which no route is exported. `prepends`: how many extra copies of its AS number an AS adds
+    to other ASes' routes that it exports over a link. The ASes on the leaked path ignore the leaked route, because
+    they find their own number in it. So the leak cannot change the leaker's own route, and its target gets the route
+    that the leaker chooses without the leak.
     """
     offers: list[_Offer] = [(OWN, 0, 0, each.asn, (), 0, index) for index, each in enumerate(originations)]
     routes = _choose_routes(neighbours, originations, offers, down, prepends)
@@ -114,14 +121,14 @@ def _choose_routes(
 
 @dataclass(frozen=True, eq=False)
 class RoutingOutcome:
-    """The routes of one set of originations, and every direction of a link that one of them uses first."""
+    """The routes of one set of originations, and the links (by direction) over which ASes received their routes."""
 
     routes: Routes
     links: frozenset[Link]
 
 
 class RouteCache:
-    """Outcomes by what they depend on: a link that no chosen route uses may fail without any change."""
+    """Remembers outcomes by the links that matter: a link that no chosen route uses can fail without effect."""
 
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
@@ -134,7 +141,7 @@ class RouteCache:
         prepends: Mapping[Link, int] = NO_PREPENDS,
         leak: RouteLeak | None = None,
     ) -> RoutingOutcome:
-        """As `best_routes`; the outcome is the same object as before where only unused links changed."""
+        """As `find_best_routes`. If only unused links have changed, this returns the same object as before."""
         touched, matter = down.union(prepends), frozenset[Link]()
         while True:
             failed = down & matter

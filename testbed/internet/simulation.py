@@ -1,7 +1,7 @@
-"""Changes of a small Internet over an hour -> the messages that route collectors receive.
+"""Simulates changes of the small Internet over an hour, and the messages that route collectors receive.
 
-A change (an announcement, a failed link, a leak ...) takes effect everywhere at once; each peer reports what became of
-its own routes some seconds later, in messages that carry all prefixes with equal attributes.
+A change (an announcement, a failed link, a leak ...) takes effect everywhere at once. Some seconds later each peer
+reports how its own routes changed, in messages that each hold all prefixes with the same attributes.
 """
 
 import random
@@ -29,12 +29,13 @@ from testbed.internet.routing import Link, RouteCache, RouteLeak, RoutingOutcome
 from testbed.internet.topology import Topology, build_topology
 
 RoutingTable = dict[str, PathAttributes]
-"""Prefix -> what a peer last announced of it."""
+"""Prefix -> the attributes that a peer last announced for it."""
 
 
 @dataclass(frozen=True)
 class RecordedMessage:
-    """What a collector records of a feed at `time`: prefixes with attributes, withdrawn ones, or a change of state."""
+    """What a collector records of a feed at `time`: announced prefixes with their attributes, withdrawn prefixes, or a
+    change of state."""
 
     time: float
     feed: int
@@ -46,7 +47,7 @@ class RecordedMessage:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A seed's Internet at START: everything that its scenarios share."""
+    """A seed's Internet at START, which all its scenarios share."""
 
     seed: int
     topology: Topology
@@ -55,12 +56,12 @@ class World:
     feeds: tuple[Feed, ...]
     cache: RouteCache
     tables: tuple[RoutingTable, ...]
-    """What each feed announces at START: the RIB dumps."""
+    """What each feed announces at START: the content of the RIB dumps."""
 
 
 @lru_cache(maxsize=2)
 def build_world(seed: int) -> World:
-    """Built once for all scenarios of a seed (0.2 s)."""
+    """Build the world of a seed, once for all scenarios (0.2 s)."""
     net = build_topology(seed)
     plan, beacons = plan_addresses(net, seed)
     sources, cache = build_feeds(net, seed), RouteCache(net.neighbours)
@@ -77,7 +78,7 @@ def build_world(seed: int) -> World:
 
 
 def get_initial_announcements(prefix: str, plan: Announcements) -> tuple[Announcement, ...]:
-    """RIS beacons are down at START, to be announced at that very hour."""
+    """A prefix's announcements at START. RIS beacons are still down then: they come up on the hour."""
     return () if prefix in RIS_BEACONS else plan[prefix]
 
 
@@ -99,7 +100,7 @@ def _export_offer(
 
 
 class Simulation:
-    """Applies changes in the order of time; `messages` and `tables` (one a feed) are what comes of it."""
+    """Applies changes, which must come in order of time; `messages` and `tables` (one per feed) hold the results."""
 
     def __init__(self, start: World, rng: random.Random) -> None:
         self._world, self._rng = start, rng
@@ -150,7 +151,7 @@ class Simulation:
     def _report_changes(
         self, time: float, prefixes: Iterable[str], before: Mapping[str, RoutingOutcome] | None = None
     ) -> None:
-        """Every feed tells what is new in its routes to `prefixes`; `before` saves it a look at unchanged routes."""
+        """Let every feed report changes of its routes to `prefixes`. Routes equal to those in `before` are skipped."""
         of_version = {4: [p for p in prefixes if ":" not in p], 6: [p for p in prefixes if ":" in p]}
         for index, feed in enumerate(self._world.feeds):
             if index in self._lost:
@@ -174,7 +175,7 @@ class Simulation:
         return _export_offer(self._world.topology, feed, self._announcements[prefix], self._outcomes[prefix], med)
 
     def _send_updates(self, time: float, index: int, new: RoutingTable, gone: list[str], gap: float = 0.3) -> None:
-        """Withdrawals first, in one message; then one for each set of attributes."""
+        """Send withdrawals first, in one message; then one message for each set of attributes."""
         if gone:
             time = self._record_message(RecordedMessage(time, index, withdrawn=tuple(gone)))
         packed: dict[PathAttributes, list[str]] = {}
@@ -211,10 +212,10 @@ class Simulation:
         self._send_updates(time, index, table, [], gap=0.1)
 
     def _record_message(self, message: RecordedMessage) -> float:
-        """A feed's messages keep their order; RIS stamps whole seconds. Returns the exact time of the message."""
+        """Record a message, after all earlier messages of its feed. Returns its exact time."""
         time = self._last[message.feed] = max(message.time, self._last[message.feed] + 0.001)
         if not START < time < END:
-            raise ValueError(f"a message at {time}: not within the hour of the archive")
+            raise ValueError(f"a message at {time} lies outside the archive's hour")
         self.messages.append(replace(message, time=round(time, 6)))
         return time
 
@@ -222,7 +223,9 @@ class Simulation:
 def simulate_changes(
     start: World, changes: Iterable[Change], rng: random.Random
 ) -> tuple[list[RecordedMessage], list[RoutingTable]]:
-    """Messages in the order of time with the times that files hold (whole seconds at RIS), and the final tables."""
+    """Simulate the changes. Returns the messages ordered by time, with the times that the files hold (whole seconds at
+    RIS), and the final tables.
+    """
     simulation = Simulation(start, rng)
     for change in sorted(changes, key=lambda each: each.time):
         simulation.apply_change(change)

@@ -1,18 +1,18 @@
-"""A seed into a small Internet: who buys transit from whom, who peers, and how each AS treats communities.
+"""Builds a small Internet from a seed: who buys transit from whom, who peers, and how each AS treats communities.
 
-Every number of a large carrier, content or measurement network (AS3356, AS15169, AS3333 ...) stands for a well-behaved
-network in the core and for nothing else: how it is connected here is invented. All others are fictional, with AS
-numbers from 420000 to 429999, which IANA has assigned to nobody; whoever harms or is harmed is one of them.
+The AS numbers of real carriers, content and measurement networks (AS3356, AS15169, AS3333 ...) stand for well-behaved
+networks in the core; their links here are invented. All other ASes are fictional, with AS numbers from 420000 to
+429999, which IANA has not assigned; attackers and victims are always fictional.
 
-Relationships are those of L. Gao, "On Inferring Autonomous System Relationships in the Internet" (IEEE/ACM ToN 9(6),
-2001): a provider sells transit to its customer, peers exchange their customers' routes.
+The relationships follow L. Gao, "On Inferring Autonomous System Relationships in the Internet" (IEEE/ACM ToN 9(6),
+2001): a provider sells transit to its customer, and peers exchange their customers' routes.
 """
 
 import random
 from dataclasses import dataclass
 
 CUSTOMER, PEER, PROVIDER = 0, 1, 2
-"""What a neighbour is to an AS; `PROVIDER - x` is what the AS is to that neighbour."""
+"""What a neighbour is to an AS. If the neighbour is `x` to the AS, the AS is `PROVIDER - x` to the neighbour."""
 
 TIER1 = (174, 1299, 2914, 3257, 3356, 6453, 6461, 6762)
 BIG_PEER = 6939
@@ -26,7 +26,7 @@ Neighbours = dict[int, dict[int, int]]
 
 @dataclass(frozen=True, eq=False)
 class Topology:
-    """The ASes by role and the links between them. 16 transit, 9 access, 4 hosting, 30 stub ASes are fictional."""
+    """The ASes by role, and their links. 16 transit, 9 access, 4 hosting and 30 stub ASes are fictional."""
 
     neighbours: Neighbours
     transit: tuple[int, ...]
@@ -34,9 +34,9 @@ class Topology:
     hosting: tuple[int, ...]
     stubs: tuple[int, ...]
     tags: frozenset[int]
-    """ASes that mark what they learn with communities of their own."""
+    """ASes that tag the routes they learn with their own communities."""
     strips: frozenset[int]
-    """ASes that remove others' communities, well-known ones (65535:x) excepted."""
+    """ASes that remove other ASes' communities, except well-known ones (65535:x)."""
 
     @property
     def fictional(self) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ class Topology:
         return sorted(other for other, kind in self.neighbours[asn].items() if kind == relation)
 
     def list_relationships(self) -> list[tuple[int, int, str]]:
-        """(provider, customer, "p2c") and (lower, higher, "p2p"), each link once, sorted."""
+        """Each link once, sorted: (provider, customer, "p2c") or (lower AS, higher AS, "p2p")."""
         links = []
         for asn, others in self.neighbours.items():
             for other, relation in others.items():
@@ -64,7 +64,7 @@ class Topology:
 
 
 def build_topology(seed: int) -> Topology:
-    """73 ASes: a clique of eight, transit networks below it, access networks below those, and stubs."""
+    """73 ASes: a clique of eight at the top, transit networks below it, access networks below those, and stubs."""
     rng = random.Random(f"topology-{seed}")
     numbers = rng.sample(range(420_000, 430_000), 59)
     transit, access = tuple(numbers[:16]), tuple(numbers[16:25])
@@ -109,7 +109,7 @@ def _connect_core(neighbours: Neighbours, transit: tuple[int, ...], rng: random.
 
 
 def _connect_exchange_point(neighbours: Neighbours, members: list[int]) -> None:
-    """A mesh of peerings, as a route server makes it: everyone with everyone who is not linked yet."""
+    """Peer all members with each other, as a route server does, except those linked already."""
     for place, asn in enumerate(members):
         _add_peers(neighbours, asn, members[:place])
 

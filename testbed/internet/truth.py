@@ -1,6 +1,6 @@
-"""Recorded messages into what they show of a planned event: the ground truth that an analysis is held against.
+"""Measures how a planned event shows in the recorded messages: the ground truth that an analysis is compared with.
 
-Everything is measured in the records, and nothing is taken from the plan that a reader of the files could not find.
+All measurements come from the records. Nothing from the plan is included that could not be found in the files.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -12,25 +12,25 @@ from testbed.internet.bgp import AS_SEQUENCE, PathAttributes
 from testbed.internet.simulation import RecordedMessage, World
 
 Condition = Callable[[PathAttributes | None], bool]
-"""Whether an event shows in a route; None is the absence of a route."""
+"""Whether an event shows in a route; None stands for no route."""
 Truth = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PlannedEvent:
-    """An event as it was planned: how it shows, in routes to `prefixes` (None: any) or in the states of `session`."""
+    """An event as planned, and how it shows: in routes to `prefixes` (None: all), or in the states of `session`."""
 
     kind: str
     facts: Truth
     shows: Condition
     prefixes: tuple[str, ...] | None = None
     session: int | None = None
-    """The feed whose session breaks."""
+    """Index of the feed whose session breaks."""
 
 
 @dataclass(frozen=True)
 class Spell:
-    """While a feed's route to a prefix showed the event: from the element that began it to the one that ended it."""
+    """A time in which a feed's route to a prefix showed the event, from its first element to the one that ended it."""
 
     feed: int
     prefix: str
@@ -41,18 +41,18 @@ class Spell:
 
 
 def get_path(attributes: PathAttributes) -> tuple[int, ...]:
-    """The AS_SEQUENCE, the peer first and the origin last; an AS_SET behind it is left out."""
+    """The AS_SEQUENCE, from the peer to the origin; an AS_SET after it is left out."""
     return tuple(asn for kind, asns in attributes.as_path if kind == AS_SEQUENCE for asn in asns)
 
 
 def get_origins(attributes: PathAttributes) -> tuple[int, ...]:
-    """The last AS, or the members of the AS_SET that the path ends in."""
+    """The last AS of the path, or the members of the AS_SET at its end."""
     kind, asns = attributes.as_path[-1]
     return asns[-1:] if kind == AS_SEQUENCE else asns
 
 
 def count_longest_run(path: tuple[int, ...], asn: int) -> int:
-    """How many times `asn` stands in a row."""
+    """The greatest number of times that `asn` stands in a row."""
     return max((len(list(run)) for number, run in groupby(path) if number == asn), default=0)
 
 
@@ -69,7 +69,7 @@ def has_origin(asn: int) -> Condition:
 
 
 def has_triple(first: int, second: int, third: Collection[int]) -> Condition:
-    """The path has `first`, then `second`, then one of `third`; a prepended AS counts once."""
+    """Condition: the path has `first`, `second` and one of `third` in a row; a prepended AS counts once."""
 
     def shows(attributes: PathAttributes | None) -> bool:
         path = [asn for asn, _ in groupby(get_path(attributes))] if attributes else []
@@ -80,7 +80,10 @@ def has_triple(first: int, second: int, third: Collection[int]) -> Condition:
 
 
 def has_run(asn: int, copies: int, towards: int | None, by_origin: bool) -> Condition:
-    """`asn`, the origin or not, stands at least `copies` times in a row, after `towards` where that is given."""
+    """Condition: `asn` stands at least `copies` times in a row, directly after `towards` unless that is None.
+
+    With `by_origin`, `asn` must be the origin; otherwise it must not.
+    """
 
     def shows(attributes: PathAttributes | None) -> bool:
         path = get_path(attributes) if attributes else ()
@@ -92,7 +95,7 @@ def has_run(asn: int, copies: int, towards: int | None, by_origin: bool) -> Cond
 
 
 def iterate_elements(messages: list[RecordedMessage]) -> Iterator[tuple[float, int, str, PathAttributes | None]]:
-    """(time, feed, prefix, attributes) in the order of time; None for a withdrawal. States are left out."""
+    """(time, feed, prefix, attributes) ordered by time; None for a withdrawal. State changes are left out."""
     for message in messages:
         for prefix in message.withdrawn:
             yield message.time, message.feed, prefix, None
@@ -101,7 +104,7 @@ def iterate_elements(messages: list[RecordedMessage]) -> Iterator[tuple[float, i
 
 
 def find_spells(start: World, messages: list[RecordedMessage], event: PlannedEvent) -> list[Spell]:
-    """In the order of their beginning. A broken session ends none: an element does."""
+    """All spells of an event, ordered by start. Only elements end a spell; a broken session does not."""
     last: dict[tuple[int, str], PathAttributes | None] = {
         (index, prefix): attributes for index, table in enumerate(start.tables) for prefix, attributes in table.items()
     }
@@ -173,7 +176,7 @@ def _measure_leak(found: list[Spell]) -> Truth:
 
 
 def _count_flaps(start: World, messages: list[RecordedMessage], event: PlannedEvent, feed: int) -> dict[str, int]:
-    """Prefix -> announcements while it was withdrawn and withdrawals while it was announced."""
+    """Prefix -> how often it changed between announced and withdrawn."""
     assert event.prefixes is not None
     up = {prefix: prefix in start.tables[feed] for prefix in event.prefixes}
     count = dict.fromkeys(event.prefixes, 0)
@@ -185,7 +188,7 @@ def _count_flaps(start: World, messages: list[RecordedMessage], event: PlannedEv
 
 
 def _measure_session(start: World, messages: list[RecordedMessage], feed: int) -> Truth:
-    """The state changes, and the sizes of the table lost and of the table sent again within the next minute."""
+    """The state changes, the size of the table lost, and how many prefixes were announced again within a minute."""
     states = [[message.time, *message.states] for message in messages if message.feed == feed and message.states]
     broken, established = states[0][0], states[-1][0]
     table = set(start.tables[feed])

@@ -35,7 +35,7 @@ def test_another_seed_gives_other_events() -> None:
 
 
 def test_an_unknown_scenario_is_refused_with_the_known_names(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"no scenario 'hijack'; there are: everyday, prefix_hijack, .*mixed"):
+    with pytest.raises(StageError, match=r"unknown scenario 'hijack'; choose one of everyday, prefix_hijack, .*mixed"):
         write_archive("hijack", 1, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -48,7 +48,7 @@ class Ran:
 
     @cached_property
     def archive(self) -> Archive:
-        """The BGP scenario that was read: `.truth`, `.ribs`, `.updates`, `.list_elements(...)`, `.list_events(kind)`."""
+        """The BGP scenario that was read: `.truth`, `.ribs`, `.updates`, `.list_elements()`, `.list_events()`."""
         return Archive(self.network / "routing" / chosen(self.seed.scenario)[0])
 
     def capture(self, name: str = "") -> dict[str, Any]:
