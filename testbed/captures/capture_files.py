@@ -1,14 +1,14 @@
-"""A name and a seed into a packet capture and its ground truth: NAME.pcap and, beside it, NAME.json.
+"""Writes packet captures and their ground truth: NAME.pcap and, beside it, NAME.json.
 
-The truth is what an analysis should find, noted while the packets are made. Of every capture it says
+The ground truth is what an analysis should find; it is noted while the packets are made. For every capture it holds
 
     capture, seed
     packets, bytes      number of packets, and their octets on the wire
-    first, last         Unix time of the first and of the last packet
-    protocols           packets and bytes by IP protocol or IPv6 next header ("6", "17", ...), "non-IP" for the rest
+    first, last         Unix times of the first and the last packet
+    protocols           packets and bytes by IP protocol or IPv6 next header ("6", "17", ...); "non-IP" for the rest
 
-and then the facts of its kind, which the `record` function of its module in this room lists. Times are
-Unix seconds, durations and RTTs seconds, both to the microsecond.
+and the facts of its kind, which are listed at the `record_traffic` function of its module. Times are Unix seconds;
+durations and RTTs are seconds. Both are given to the microsecond.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ from testbed.captures.tap import Frame, Tap, to_unix_time, write_pcap
 Recorder = Callable[[Tap], dict[str, Any]]
 
 CAPTURES: dict[str, str] = {
-    "web": "HTTP and TLS connections of a LAN: handshakes, requests, FIN and RST endings, one refused, one unanswered",
+    "web": "HTTP and TLS connections from a LAN: handshakes, requests, FIN and RST endings, a refusal, unanswered SYNs",
     "loss": "TCP with retransmissions, duplicate ACKs, reordering, lost SYNs and a zero window",
-    "dns": "lookups over UDP and TCP: slow, repeated, unanswered, refused, truncated, and a tunnel in names",
+    "dns": "lookups over UDP and TCP: slow, repeated, unanswered, refused, truncated; and a DNS tunnel",
     "syn_flood": "a SYN flood from spoofed sources, the users it shuts out, and a port scan",
     "qos": "DSCP, ECN and VLAN marks: RTP voice and video with jitter and loss, bulk and default traffic",
     "gtpu": "GTP-U on N3: users' IPv4 and IPv6 packets by TEID and QFI, echoes, an end marker, error indications",
@@ -48,12 +48,12 @@ _RECORDERS: dict[str, Recorder] = {
 
 
 def write_capture(name: str, seed: int, folder: Path) -> None:
-    """Write folder/NAME.pcap (microseconds, little-endian, Ethernet) and folder/NAME.json; StageError: unknown name.
+    """Write folder/NAME.pcap (microseconds, little-endian, Ethernet) and folder/NAME.json.
 
-    The same name and seed give the same bytes on every machine.
+    The same name and seed give the same bytes on every machine. StageError for an unknown name.
     """
     if name not in _RECORDERS:
-        raise StageError(f"no capture is called {name!r}; choose one of {', '.join(CAPTURES)}")
+        raise StageError(f"unknown capture {name!r}; choose one of {', '.join(CAPTURES)}")
     tap = Tap(Random(f"{name}-{seed}"))
     facts = _RECORDERS[name](tap)
     frames = tap.sort_frames()
@@ -63,7 +63,7 @@ def write_capture(name: str, seed: int, folder: Path) -> None:
 
 
 def summarise_frames(frames: list[Frame]) -> dict[str, Any]:
-    """What the truth says of every capture; `frames` by time, at least one."""
+    """The facts that the ground truth has for every capture. `frames` must be ordered by time and not empty."""
     protocols: dict[str, dict[str, int]] = {}
     for frame in frames:
         key = "non-IP" if frame.protocol is None else str(frame.protocol)

@@ -1,4 +1,4 @@
-"""What a TCP connection is to be, the segments a tap sees of it, and what an analysis of them should find.
+"""Records for TCP connections: the plan of one, the segments a tap sees of it, and what an analysis should find.
 
 Times are microseconds after the start of the capture.
 """
@@ -10,7 +10,7 @@ from testbed.captures.tap import MILLI
 
 @dataclass(frozen=True)
 class Exchange:
-    """The client's request, the server's response `think` microseconds after it, and the `pause` before it."""
+    """After a `pause` the client sends its request; the server responds after `think`. Both in microseconds."""
 
     request: bytes
     response: bytes
@@ -20,7 +20,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class ConnectionPlan:
-    """A connection: its ends, when it starts, its path, what is exchanged and what goes wrong. Microseconds."""
+    """A connection: its ends, its start, its path, what is exchanged and what goes wrong. Times in microseconds."""
 
     client: str
     server: str
@@ -29,17 +29,17 @@ class ConnectionPlan:
     rtt: int
     exchanges: tuple[Exchange, ...] = ()
     jitter: int = 0
-    """Most that a one-way delay is longer than rtt / 2; order is kept."""
+    """The most by which a one-way delay exceeds rtt / 2; segments keep their order."""
     mss: int = 1460
     lost_syns: int = 0
     lost: frozenset[tuple[bool, int, int]] = frozenset()
-    """(sent by the client, number of the data segment from 0, its copy from 1): lost on the path."""
+    """Segments lost on the path: (whether the client sent it, number of the data segment from 0, its copy from 1)."""
     overtaken: frozenset[int] = frozenset()
-    """Numbers of the server's data segments that the next one overtakes."""
+    """Numbers of the server's data segments that are overtaken by the next one."""
     stall: tuple[int, int] | None = None
-    """(octets of the request after which the server stops reading, for how long): its window closes."""
+    """(octets of the request after which the server stops reading, for how long); its window closes meanwhile."""
     ending: str = "fin"
-    """fin | rst (by the client) | open | refused | unanswered"""
+    """fin, rst (by the client), open, refused or unanswered."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,22 @@ class TcpSegment:
 
 @dataclass(frozen=True)
 class ConnectionFacts:
-    """What an analysis of the tap should find. Times in microseconds, sequence numbers as on the wire."""
+    """What an analysis of the capture should find. Times in microseconds, sequence numbers as on the wire."""
 
     handshake_rtt: int | None
-    """SYN to SYN-ACK; None where the SYN was sent again or not answered (Karn)."""
+    """From SYN to SYN-ACK; None if the SYN was sent again (Karn's algorithm) or not answered."""
     syn_retransmissions: int
     retransmissions: list[tuple[int, int, str]]
-    """(time, seq, "fast" | "timeout") of the client's segments, whose first copy the tap has seen."""
+    """The client's retransmissions, whose first copies passed the tap: (time, seq, "fast" or "timeout")."""
     lost_before_tap: list[tuple[int, int]]
-    """(time, seq) of the server's segments that fill a hole: their first copy never reached the tap, later ones did."""
+    """The server's segments that fill a hole, because their first copies were lost before the tap: (time, seq)."""
     out_of_order: list[tuple[int, int]]
-    """(time, seq) of the server's segments that another overtook."""
+    """The server's segments that were overtaken by another: (time, seq)."""
     duplicate_acks: int
-    """As RFC 5681 section 2 defines them, of both ends."""
+    """Duplicate ACKs of both ends, as RFC 5681 section 2 defines them."""
     zero_windows: int
     rtt_samples: list[int]
-    """The client's data segments sent once, until the first ACK that covers them."""
+    """For each of the client's data segments that was sent only once: the time to the first ACK that covers it."""
     sent: int
     received: int
-    """Octets of the application's data delivered to the server and to the client."""
+    """Octets of application data delivered to the server (sent) and to the client (received)."""

@@ -1,4 +1,4 @@
-"""A planned TCP connection into frames at a tap and into its entry in the ground truth."""
+"""Records planned TCP connections at a tap, and describes them for the ground truth."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from testbed.captures.tcp_simulation import simulate_connection
 
 
 def encode_segment(plan: ConnectionPlan, segment: TcpSegment) -> tuple[str, str, bytes]:
-    """Source and destination address of a segment, and the segment as bytes."""
+    """A segment's source and destination address, and the segment as bytes."""
     source, target, ports = plan.client, plan.server, plan.ports
     if not segment.outbound:
         source, target, ports = target, source, ports[::-1]
@@ -17,19 +17,20 @@ def encode_segment(plan: ConnectionPlan, segment: TcpSegment) -> tuple[str, str,
     return source, target, frames.encode_tcp(source, target, ports, *fields)
 
 
-def record_connection(tap: Tap, plan: ConnectionPlan, **fields: Any) -> dict[str, Any]:
-    """Record the connection at the tap, `fields` of its IP packets as of Tap.ip; what should be found, as `truth`."""
+def record_connection(tap: Tap, plan: ConnectionPlan, tos: int = 0) -> dict[str, Any]:
+    """Record the connection at the tap; `tos` is the octet with DSCP and ECN. Returns its entry in the ground truth."""
     segments, facts = simulate_connection(plan, tap.draw)
     for segment in segments:
         source, target, data = encode_segment(plan, segment)
-        tap.record_ip(segment.time, source, target, frames.TCP, data, **fields)
+        tap.record_ip(segment.time, source, target, frames.TCP, data, tos=tos)
     return describe_connection(plan, segments, facts)
 
 
 def describe_connection(plan: ConnectionPlan, segments: list[TcpSegment], facts: ConnectionFacts) -> dict[str, Any]:
-    """The facts in seconds (RTTs, duration) and Unix time (start, end, events); throughput in bit/s.
+    """The connection's entry in the ground truth. RTTs and duration are seconds; start, end and events Unix times.
 
-    Throughput is the application's octets of both directions over the time from the first segment to the last.
+    The throughput, in bit/s, is the application data of both directions over the time from the first segment to the
+    last.
     """
     duration = segments[-1].time - segments[0].time
     return {

@@ -1,4 +1,4 @@
-"""DNS lookups (RFC 1035) of a LAN's hosts over UDP and TCP, answered, refused, late, repeated or never answered."""
+"""DNS lookups (RFC 1035) from a LAN over UDP and TCP: answered, refused, late, repeated or never answered."""
 
 from random import Random
 from typing import Any
@@ -32,15 +32,18 @@ NUMBERS = {
     "unanswered": 5,
     "truncated": 3,
 }
-"""Lookups of each kind in a full capture."""
+"""Kind -> number of lookups in a full capture."""
 TUNNEL_QUERIES = 60
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """`lookups`, one a transaction: client, client_port, resolver, id, name, type, `kind` (one of NUMBERS or "tunnel"),
+    """Record the capture. Ground truth:
+
+    `lookups`, one per transaction: client, client_port, resolver, id, name, type, `kind` (one of NUMBERS or "tunnel"),
     time of the first query, number of `queries` sent, edns, truncated, rcode and response_time in seconds from the
-    first query (both None where unanswered), and `tcp`, the connection of the same question asked again over TCP;
-    `tunnel`: client, domain and number of queries of the host whose data travels in names; `unanswered`: how many.
+    first query (both None if unanswered), and `tcp`, the connection over which a truncated answer was asked for again;
+    `tunnel`: client, domain and number of queries of the host that sends data in names;
+    `unanswered`: number of unanswered lookups.
     """
     lookups = [_record_lookup(tap, kind) for kind, number in NUMBERS.items() for _ in range(tap.scale_count(number))]
     lookups += [_record_tunnel_query(tap, number) for number in range(tap.scale_count(TUNNEL_QUERIES))]
@@ -70,7 +73,7 @@ def _record_lookup(tap: Tap, kind: str) -> dict[str, Any]:
 
 
 def _record_tunnel_query(tap: Tap, number: int) -> dict[str, Any]:
-    """Data in labels of 48 hexadecimal digits, TXT records back, four a second."""
+    """A query with data in labels of 48 hexadecimal digits, answered by a TXT record; four per second."""
     data = tap.draw.randbytes(48).hex()
     name = f"{data[:48]}.{data[48:]}.{number:x}.{TUNNEL_DOMAIN}"
     start = 5 * SECOND + number * 250 * MILLI + tap.draw.randrange(20 * MILLI)
@@ -99,7 +102,7 @@ def _record_transaction(
     if truncated:
         records = [(name, "TXT", "v=spf1 " + f"ip4:192.0.2.{part}/32 " * 8) for part in range(9)]
         asked = encode_message(number, name, qtype), encode_message(number, name, qtype, False, rcode, records)
-        # Over TCP a message follows its length (RFC 1035 section 4.2.2)
+        # Over TCP each message is preceded by its length (RFC 1035 section 4.2.2)
         request, response = (len(data).to_bytes(2, "big") + data for data in asked)
         exchange = Exchange(request, response, think=MILLI, pause=MILLI)
         plan = ConnectionPlan(client, resolver, (tap.take_port(), 53), answered + MILLI, wait, (exchange,), jitter=200)
@@ -123,7 +126,7 @@ def _record_transaction(
 
 
 def draw_answers(draw: Random, name: str, qtype: str, kind: str) -> list[tuple[str, str, str]]:
-    """Records (name, type, data) that answer a question, the first an alias for kind "cname"."""
+    """The records (name, type, data) that answer a question; for the kind "cname", the first one is an alias."""
     if qtype == "TXT":
         return [(name, "TXT", draw.randbytes(60).hex())]
     alias = f"edge.{name}" if kind == "cname" else name
@@ -143,7 +146,7 @@ def encode_message(
     records: list[tuple[str, str, str]] | None = None,
     truncated: bool = False,
 ) -> bytes:
-    """A query, or with `rcode` the response to it; NXDOMAIN carries the zone's SOA (RFC 2308), EDNS an OPT record."""
+    """Encode a query or, with `rcode`, a response. NXDOMAIN carries the zone's SOA (RFC 2308), EDNS an OPT record."""
     from scapy.layers.dns import DNS, DNSQR, DNSRR, DNSRROPT, DNSRRSOA
 
     zone = DNSRRSOA(

@@ -1,4 +1,4 @@
-"""GTP-U on N3 (3GPP TS 29.281) between gNBs and a UPF, with PDU Session Containers (TS 38.415) and users' packets."""
+"""GTP-U on N3 (3GPP TS 29.281) between gNBs and a UPF: users' packets with PDU Session Containers (TS 38.415)."""
 
 import struct
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ ECHO_REQUEST, ECHO_RESPONSE, ERROR_INDICATION, END_MARKER, G_PDU = 1, 2, 26, 254
 CONTAINER = 0x85
 UPF, GNBS = "10.100.0.1", ("10.100.1.11", "10.100.1.12")
 WEB, VOICE, SIGNALLING = 9, 1, 5
-"""QFIs of the flows: best effort, conversational voice, IMS signalling (default 5QIs of TS 23.501 table 5.7.4-1)."""
+"""QFIs, equal to 5QIs of TS 23.501 table 5.7.4-1: best effort, conversational voice, IMS signalling."""
 SERVERS = {4: ("203.0.113.110", "198.51.100.120"), 6: ("2001:db8:80::110", "2001:db8:80::120")}
 MSS = 1340
 SPAN, HANDOVER = 25 * SECOND, 12 * SECOND
@@ -23,7 +23,7 @@ SPAN, HANDOVER = 25 * SECOND, 12 * SECOND
 
 @dataclass(frozen=True)
 class PduSession:
-    """A PDU session: the user's address, and the TEIDs that the UPF (uplink) and the gNB (downlink) assigned."""
+    """A PDU session: its UE's and gNB's addresses, and the TEIDs of the UPF (for uplink) and the gNB (for downlink)."""
 
     ue: str
     gnb: str
@@ -32,7 +32,7 @@ class PduSession:
 
 
 def encode_message(kind: int, teid: int, payload: bytes, sequence: int | None = None, container: bytes = b"") -> bytes:
-    """A GTP-U message (TS 29.281 clause 5.1); `container` is an extension header of type 0x85 (clause 5.2.1)."""
+    """A GTP-U message (TS 29.281 clause 5.1); `container` is its extension header of type 0x85 (clause 5.2.1)."""
     flags = 0x30 | (4 if container else 0) | (0 if sequence is None else 2)
     optional = struct.pack("!HBB", sequence or 0, 0, CONTAINER if container else 0) if flags & 7 else b""
     body = optional + container + payload
@@ -40,46 +40,50 @@ def encode_message(kind: int, teid: int, payload: bytes, sequence: int | None = 
 
 
 def encode_session_container(uplink: bool, qfi: int) -> bytes:
-    """A PDU Session Container of 4 octets: its length, PDU type 1 up or 0 down, QFI, no next extension header."""
+    """A PDU Session Container of 4 octets: its length, PDU type (1 uplink, 0 downlink), QFI, no further extension."""
     return bytes((1, int(uplink) << 4, qfi, 0))
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """`sessions`: ue, gnb, uplink_teid (towards the UPF), downlink_teid (towards the gNB), one entry a gNB;
-    `tunnels`, one a tunnel and QFI: source, destination, teid, qfi, direction, ue, packets, bytes (users' IP packets);
-    `connections`: users' TCP with the facts of connections.truth, and qfi; `echoes`: source, destination, sequence,
-    time, response_time; `handover`: ue, and time, destination and teid of the end marker; `errors`: Error Indications
-    with time, source, destination and the teid that its sender did not know.
+    """Record the capture. Ground truth:
+
+    `sessions`: ue, gnb, uplink_teid (towards the UPF), downlink_teid (towards the gNB); one entry per gNB;
+    `tunnels`, one entry per tunnel and QFI: source, destination, teid, qfi, direction, ue, packets, bytes (of the
+    users' IP packets);
+    `connections`: the users' TCP connections, as connections.describe_connection, and qfi;
+    `echoes`: source, destination, sequence, time, response_time;
+    `handover`: ue; time, destination and teid of the End Marker;
+    `errors`: time, source and destination of Error Indications, and the teid that the sender did not know.
     """
-    run = _N3(tap)
+    n3 = _N3(tap)
     draw = tap.draw
     sessions = []
     for number in range(3 + tap.scale_count(4)):
         ue = f"2001:db8:45::{number + 1:x}" if number % 3 == 2 else f"10.45.0.{number + 2}"
         sessions.append(PduSession(ue, GNBS[number % 2], draw.getrandbits(32), draw.getrandbits(32)))
-    moved, handover = run.record_handover(sessions[0], HANDOVER)
+    moved, handover = n3.record_handover(sessions[0], HANDOVER)
     for session in [*sessions, moved]:
         first, last = (HANDOVER + SECOND, SPAN) if session is moved else (0, SPAN)
         if session is sessions[0]:
             last = HANDOVER - 4 * SECOND
-        run.record_browsing(session, first, last, tap.scale_count(4))
-        run.record_datagrams(
+        n3.record_browsing(session, first, last, tap.scale_count(4))
+        n3.record_datagrams(
             session, SIGNALLING, 5_060, [draw.randint(first, last) for _ in range(tap.scale_count(6))], 420
         )
     for session in sessions[1:3]:
         start = draw.randrange(SECOND)
-        run.record_datagrams(
+        n3.record_datagrams(
             session, VOICE, 49_170, [start + number * 20 * MILLI for number in range(tap.scale_count(150))], 172
         )
-    errors = [run.record_stray_packet(sessions[1], draw.randrange(SPAN)) for _ in range(tap.scale_count(2))]
-    echoes = [run.record_echo(pair, draw.randrange(SPAN)) for gnb in GNBS for pair in ((gnb, UPF), (UPF, gnb))]
+    errors = [n3.record_stray_packet(sessions[1], draw.randrange(SPAN)) for _ in range(tap.scale_count(2))]
+    echoes = [n3.record_echo(pair, draw.randrange(SPAN)) for gnb in GNBS for pair in ((gnb, UPF), (UPF, gnb))]
     return {
         "sessions": [
             {"ue": made.ue, "gnb": made.gnb, "uplink_teid": made.uplink, "downlink_teid": made.downlink}
             for made in [*sessions, moved]
         ],
-        "tunnels": run.list_tunnels(),
-        "connections": sorted(run.connections, key=lambda made: (made["start"], made["client_port"])),
+        "tunnels": n3.list_tunnels(),
+        "connections": sorted(n3.connections, key=lambda made: (made["start"], made["client_port"])),
         "echoes": sorted(echoes, key=lambda echo: echo["time"]),
         "handover": handover,
         "errors": sorted(errors, key=lambda error: error["time"]),
@@ -87,7 +91,7 @@ def record_traffic(tap: Tap) -> dict[str, Any]:
 
 
 class _N3:
-    """What is sent between the gNBs and the UPF, and how much of it through which tunnel."""
+    """Records what the gNBs and the UPF send each other, and counts it by tunnel."""
 
     def __init__(self, tap: Tap) -> None:
         self.tap, self.draw = tap, tap.draw
@@ -102,7 +106,7 @@ class _N3:
         self.tap.record_udp(time, *ends, (PORT, PORT), data)
 
     def carry_packet(self, time: int, session: PduSession, uplink: bool, qfi: int, packet: bytes) -> None:
-        """A user's IP packet as a G-PDU."""
+        """Send a user's IP packet as a G-PDU."""
         outer = (session.gnb, UPF) if uplink else (UPF, session.gnb)
         teid = session.uplink if uplink else session.downlink
         self.send_message(
@@ -120,7 +124,7 @@ class _N3:
         return self.draw.choice(SERVERS[6 if ":" in session.ue else 4])
 
     def record_browsing(self, session: PduSession, first: int, last: int, number: int) -> None:
-        """Downloads of the user over TCP in the default QoS flow."""
+        """The user's downloads over TCP, in the default QoS flow."""
         for _ in range(number):
             response = b"HTTP/1.1 200 OK\r\n\r\n" + b"m" * self.draw.choice((1_200, 9_000, 24_000))
             exchange = Exchange(b"GET /app HTTP/1.1\r\nHost: m.example.com\r\n\r\n", response)
@@ -147,7 +151,7 @@ class _N3:
             self.connections.append(describe_connection(plan, segments, facts) | {"qfi": WEB})
 
     def record_datagrams(self, session: PduSession, qfi: int, port: int, times: list[int], size: int) -> None:
-        """Datagrams of `size` octets at `times` from the user, and back a little later."""
+        """Datagrams of `size` octets from the user at `times`, and one back a little later each time."""
         server, own = self.draw_server(session), self.tap.take_port()
         for time in times:
             up = frames.encode_udp(session.ue, server, (own, port), bytes(size))
@@ -157,7 +161,7 @@ class _N3:
             self.carry_packet(back, session, False, qfi, self.encode_inner_packet(server, session.ue, frames.UDP, down))
 
     def record_handover(self, session: PduSession, time: int) -> tuple[PduSession, dict[str, Any]]:
-        """The session moves to the other gNB; an End Marker (clause 7.3.2) is the last in its old downlink tunnel."""
+        """Move the session to the other gNB; an End Marker (clause 7.3.2) closes its old downlink tunnel."""
         self.send_message(time, (UPF, session.gnb), encode_message(END_MARKER, session.downlink, b""))
         target = GNBS[1 - GNBS.index(session.gnb)]
         moved = replace(session, gnb=target, downlink=self.draw.getrandbits(32))
@@ -165,7 +169,7 @@ class _N3:
         return moved, marker
 
     def record_stray_packet(self, session: PduSession, time: int) -> dict[str, Any]:
-        """A G-PDU for a TEID its gNB no longer knows, and the Error Indication (clause 7.3.1) that answers it."""
+        """A G-PDU with a TEID that the gNB no longer knows, and the gNB's Error Indication (clause 7.3.1)."""
         stale, server = replace(session, downlink=self.draw.getrandbits(32)), self.draw_server(session)
         late = frames.encode_udp(server, session.ue, (443, self.tap.take_port()), bytes(90))
         self.carry_packet(time, stale, False, WEB, self.encode_inner_packet(server, session.ue, frames.UDP, late))
@@ -176,7 +180,7 @@ class _N3:
         return {"time": to_unix_time(answered), "source": session.gnb, "destination": UPF, "teid": stale.downlink}
 
     def record_echo(self, pair: tuple[str, str], time: int) -> dict[str, Any]:
-        """An Echo Request and its Response with the Recovery element (clause 7.2), at most one a path in 60 s."""
+        """An Echo Request and the Response with a Recovery element (clause 7.2); at most one per path in 60 s."""
         sequence, wait = self.draw.getrandbits(16), self.draw.randint(300, 4_000)
         self.send_message(time, pair, encode_message(ECHO_REQUEST, 0, b"", sequence))
         self.send_message(time + wait, pair[::-1], encode_message(ECHO_RESPONSE, 0, bytes((14, 0)), sequence))

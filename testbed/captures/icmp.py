@@ -23,13 +23,15 @@ SPAN = 30 * SECOND
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """`pings`: source, target, id, sent, received, loss (share), rtts in seconds by sequence number (None: lost);
-    `traceroutes`: target and hops, each ttl, router (None: silent) and rtts in seconds of its answered probes;
-    `fragmented`: source, target, identification, fragments and octets of the IP payload put together;
-    `path_mtu`: source, target, size, router and the mtu it told, of IPv4 and of IPv6;
-    `arp`: requests, replies, gratuitous, and `conflict`: the address, the macs that claimed it, the attacker's,
-    time of the first false claim and number of them;
-    `neighbours`: numbers of ICMPv6 messages of neighbour discovery by type.
+    """Record the capture. Ground truth:
+
+    `pings`: source, target, id, sent, received, loss (share), rtts in seconds by sequence number (None: lost);
+    `traceroutes`: target and hops, each with ttl, router (None: silent) and the rtts in seconds of answered probes;
+    `fragmented`: source, target, identification, number of fragments, and octets of the reassembled IP payload;
+    `path_mtu`, for IPv4 and IPv6: source, target, size, router, and the mtu that the router reported;
+    `arp`: requests, replies, gratuitous, and `conflict`: the address, the macs that claimed it, the attacker's mac, the
+    time of the first false claim, and the number of false claims;
+    `neighbours`: numbers of ICMPv6 neighbour discovery messages by type.
     """
     arp, neighbours = _record_arp(tap), _record_neighbour_discovery(tap)
     pings = [_record_ping(tap, HOST, target, ms) for target, ms in TARGETS]
@@ -47,7 +49,7 @@ def record_traffic(tap: Tap) -> dict[str, Any]:
 
 
 def encode_echo(source: str, target: str, reply: bool, number: int, sequence: int, payload: bytes) -> bytes:
-    """An ICMP or ICMPv6 echo message, by the family of its addresses."""
+    """An ICMP or ICMPv6 echo message, depending on the family of its addresses."""
     rest = struct.pack("!HH", number, sequence)
     if ":" not in source:
         return frames.encode_icmp(ECHO_REPLY if reply else ECHO_REQUEST, 0, rest, payload)
@@ -55,13 +57,13 @@ def encode_echo(source: str, target: str, reply: bool, number: int, sequence: in
 
 
 def encode_icmp6(source: str, target: str, kind: int, body: bytes) -> bytes:
-    """An ICMPv6 message (RFC 4443) of code 0; its checksum covers a pseudo-header."""
+    """An ICMPv6 message (RFC 4443) with code 0; its checksum covers a pseudo-header."""
     data = bytes((kind, 0, 0, 0)) + body
     return data[:2] + struct.pack("!H", frames.compute_transport_checksum(source, target, frames.ICMPV6, data)) + body
 
 
 def _record_ping(tap: Tap, source: str, target: str, milliseconds: int) -> dict[str, Any]:
-    """One echo request a second with 56 octets; a tenth of the answers is lost."""
+    """One echo request per second, with 56 octets; a tenth of the replies is lost."""
     draw, number, start = tap.draw, tap.draw.getrandbits(16), tap.draw.randrange(4 * SECOND)
     protocol = frames.ICMPV6 if ":" in source else frames.ICMP
     payload = bytes(range(8, 64))
@@ -83,7 +85,7 @@ def _record_ping(tap: Tap, source: str, target: str, milliseconds: int) -> dict[
 
 
 def _record_traceroute(tap: Tap, target: str, number: int) -> dict[str, Any]:
-    """Three UDP probes a TTL; routers answer Time Exceeded, the target Port Unreachable, the third hop nothing."""
+    """Three UDP probes per TTL: routers answer Time Exceeded, the target Port Unreachable; the third hop is silent."""
     draw, port, time = tap.draw, tap.take_port(), (2 + 12 * number) * SECOND
     hops: list[dict[str, Any]] = []
     last = 6 + number
@@ -93,14 +95,16 @@ def _record_traceroute(tap: Tap, target: str, number: int) -> dict[str, Any]:
         for probe in range(3):
             ports = (port, FIRST_PROBE_PORT + 3 * (ttl - 1) + probe)
             datagram = frames.encode_udp(HOST, target, ports, bytes(32))
-            number_of_packet = tap.take_identification(HOST)
-            asked = {"identification": number_of_packet, "fragment": 0}
-            tap.record_ip(time, HOST, target, frames.UDP, datagram, ttl=ttl, **asked)
+            identification = tap.take_identification(HOST)
+            tap.record_ip(time, HOST, target, frames.UDP, datagram, ttl=ttl, identification=identification, fragment=0)
             if ttl != 3:
                 wait = ttl * 3 * MILLI + draw.randrange(2 * MILLI)
-                quoted = frames.encode_ip(HOST, target, frames.UDP, datagram, ttl=1, **asked)[:28]
+                packet = frames.encode_ip(
+                    HOST, target, frames.UDP, datagram, ttl=1, identification=identification, fragment=0
+                )
                 kind, code = (UNREACHABLE, PORT_UNREACHABLE) if ttl == last else (TIME_EXCEEDED, 0)
-                tap.record_ip(time + wait, router, HOST, frames.ICMP, frames.encode_icmp(kind, code, bytes(4), quoted))
+                answer = frames.encode_icmp(kind, code, bytes(4), packet[:28])
+                tap.record_ip(time + wait, router, HOST, frames.ICMP, answer)
                 rtts.append(to_seconds(wait))
             time += 60 * MILLI
         hops.append({"ttl": ttl, "router": router if rtts else None, "rtts": rtts})
@@ -108,7 +112,7 @@ def _record_traceroute(tap: Tap, target: str, number: int) -> dict[str, Any]:
 
 
 def _record_large_ping(tap: Tap, number: int) -> list[dict[str, Any]]:
-    """Echo messages larger than the MTU, there and back, in fragments of 1,480 octets (RFC 791 section 2.3)."""
+    """Echo messages larger than the MTU, both ways, in fragments of 1,480 octets (RFC 791 section 2.3)."""
     target, time = TARGETS[0][0], 3 * SECOND + number * 2 * SECOND
     octets = tap.draw.choice((2_000, 4_000, 8_000))
     payload = tap.draw.randbytes(octets)
@@ -135,7 +139,7 @@ def _record_large_ping(tap: Tap, number: int) -> list[dict[str, Any]]:
 
 
 def _record_path_mtu(tap: Tap) -> dict[str, Any]:
-    """RFC 1191: a packet that must not be fragmented is too large for a router, which tells the MTU of its link."""
+    """RFC 1191: a packet with DF is too large for a router, which reports the MTU of its link."""
     target, router, time = "198.51.100.7", "192.0.2.99", tap.draw.randrange(SPAN)
     for size in (MTU, SMALL_MTU):
         datagram = frames.encode_udp(HOST, target, DISCARD_PORTS, bytes(size - 28))
@@ -151,7 +155,7 @@ def _record_path_mtu(tap: Tap) -> dict[str, Any]:
 
 
 def _record_path_mtu6(tap: Tap) -> dict[str, Any]:
-    """RFC 8201: Packet Too Big quotes as much of the packet as fits into 1,280 octets."""
+    """RFC 8201: the router's Packet Too Big quotes as much of the packet as fits into 1,280 octets."""
     target, router, time = "2001:db8:80::7", "2001:db8:ff::99", tap.draw.randrange(SPAN)
     datagram = frames.encode_udp(HOST6, target, DISCARD_PORTS, bytes(MTU - 48))
     tap.record_ip(time, HOST6, target, frames.UDP, datagram)
@@ -162,7 +166,7 @@ def _record_path_mtu6(tap: Tap) -> dict[str, Any]:
 
 
 def _record_arp(tap: Tap) -> dict[str, Any]:
-    """Requests and replies (RFC 826), an announcement (RFC 5227), and a stranger who claims the gateway's address."""
+    """Requests and replies (RFC 826), an announcement (RFC 5227), and an attacker that claims the gateway's address."""
 
     def send(time: int, operation: int, sender: tuple[str, str], target: tuple[str, str], to: str) -> None:
         body = struct.pack("!HHBBH", 1, frames.IPV4, 6, 4, operation)
@@ -188,7 +192,7 @@ def _record_arp(tap: Tap) -> dict[str, Any]:
 
 
 def _record_neighbour_discovery(tap: Tap) -> dict[str, int]:
-    """Router and neighbour discovery (RFC 4861) with duplicate address detection (RFC 4862), by Scapy's layers."""
+    """Router and neighbour discovery (RFC 4861) with duplicate address detection (RFC 4862), encoded by Scapy."""
     from scapy.layers.inet6 import (
         ICMPv6ND_NA,
         ICMPv6ND_NS,

@@ -1,4 +1,4 @@
-"""A bit of every kind in one capture, with frames that are not IP, malformed and truncated packets."""
+"""Some traffic of every kind in one capture, with non-IP frames, malformed packets and truncated packets."""
 
 import struct
 from typing import Any
@@ -16,7 +16,7 @@ KINDS = {
     "n2": (n2.record_traffic, 0.15),
     "icmp": (icmp.record_traffic, 0.15),
 }
-"""How each kind is recorded, and how much of it."""
+"""Kind -> how it is recorded, and which share of a full capture."""
 SNAPLEN = 96
 SENDER, TARGET, DISCARD = "192.168.10.95", "203.0.113.9", 9
 SWITCH_MAC, BRIDGES, NEIGHBOURS = "02:00:5e:00:00:5a", "01:80:c2:00:00:00", "01:80:c2:00:00:0e"
@@ -24,9 +24,12 @@ LLDP = 0x88CC
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """For each of KINDS its facts under its name; `non_ip`: numbers of spanning tree and LLDP frames (ARP is counted in
-    `icmp`); `malformed`: time and fault of packets whose headers contradict themselves; `truncated`: source, target,
-    packets, snaplen, and bytes captured and on the wire of a flow whose packets were cut.
+    """Record the capture. Ground truth:
+
+    for each of KINDS, its facts under its name;
+    `non_ip`: numbers of spanning tree and LLDP frames (ARP is counted in `icmp`);
+    `malformed`: time and fault of packets with contradictory headers;
+    `truncated`: source, target, packets, snaplen, and bytes captured and on the wire of a flow whose packets were cut.
     """
     facts: dict[str, Any] = {}
     for name, (kind, share) in KINDS.items():
@@ -56,7 +59,7 @@ def _record_switch(tap: Tap) -> dict[str, int]:
 
 
 def _record_malformed(tap: Tap) -> list[dict[str, Any]]:
-    """Packets whose headers claim what is not there; their IP checksums are right."""
+    """Packets with wrong lengths or checksums; their IP checksums are right."""
     ports = (tap.take_port(), 80)
     whole = frames.encode_tcp(SENDER, TARGET, ports, 1, 1, frames.ACK, 512, b"malformed")
     short = frames.encode_udp(SENDER, TARGET, (ports[0], DISCARD), b"malformed")

@@ -1,4 +1,4 @@
-"""The control plane around gNBs: NGAP over SCTP to the AMF (N2) and PFCP between SMF and UPF (N4)."""
+"""The control plane around gNBs: NGAP over SCTP to the AMF (N2), and PFCP between SMF and UPF (N4)."""
 
 from collections import Counter
 from typing import Any
@@ -13,15 +13,18 @@ GNBS, AMF = ("10.100.1.11", "10.100.1.12", "10.100.1.13"), "10.100.2.1"
 STREAMS = 8
 SPAN, HEARTBEATS = 20 * SECOND, 30 * SECOND
 HANDED_OVER = 4_096
-"""What the target's identifier of a UE is higher by than the source's."""
+"""A UE's RAN identifier at the target gNB is its identifier at the source gNB plus this."""
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """`associations`: client (gNB), client_port, server, client_tag and server_tag (those they chose), start,
-    handshake_rtt (INIT to INIT-ACK), data_chunks without those sent again, retransmissions (time, tsn),
-    heartbeats (time, outbound, rtt), ended and ending (shutdown | abort | None); `messages`: count of NGAP messages by
-    client, stream, procedure, code and kind (initiating | successful | unsuccessful), retransmitted ones counted once;
-    `procedures` with an answer: procedure, code, client, ran_ue_id, time, response_time, outcome;
+    """Record the capture. Ground truth:
+
+    `associations`: client (gNB), client_port, server, client_tag and server_tag (chosen by each), start, handshake_rtt
+    (INIT to INIT-ACK), data_chunks (without retransmissions), retransmissions (time, tsn), heartbeats (time, outbound,
+    rtt), ended and ending (shutdown, abort or None);
+    `messages`: count of NGAP messages by client, stream, procedure, code and kind (initiating, successful or
+    unsuccessful); retransmitted messages count once;
+    `procedures` that have an answer: procedure, code, client, ran_ue_id, time, response_time, outcome;
     `pfcp`: message, sequence, time, response_time, cause (1 accepted, 64 and above refused, None for heartbeats).
     """
     core = _Core(tap)
@@ -44,7 +47,7 @@ def record_traffic(tap: Tap) -> dict[str, Any]:
 
 
 class _Core:
-    """What gNBs, AMF, SMF and UPF tell each other about the UEs."""
+    """Records what gNBs, AMF, SMF and UPF tell each other about the UEs."""
 
     def __init__(self, tap: Tap) -> None:
         self.tap, self.draw, self.n4 = tap, tap.draw, N4(tap)
@@ -74,7 +77,7 @@ class _Core:
     def send_messages(
         self, time: int, link: SctpAssociation, outbound: bool, ue: int | None, *said: tuple[int, str, list[bytes]]
     ) -> int:
-        """NGAP messages in one packet, large ones in two DATA chunks; a while later, when the other end may go on."""
+        """Send NGAP messages in one packet, large ones in two DATA chunks each. Returns when the other end answers."""
         stream = 0 if ue is None else 1 + ue % (STREAMS - 1)
         made = [ngap.encode_message(*message) for message in said]
         for kind, procedure, _ in said:
@@ -84,7 +87,7 @@ class _Core:
         return time + self.draw_wait(link, outbound)
 
     def draw_wait(self, link: SctpAssociation, outbound: bool) -> int:
-        """Until the answer passes the tap: the path to the AMF and its work, or the gNB's and the UE's."""
+        """Time until the answer passes the tap: outbound, the path to the AMF and its work; else the gNB's and UE's."""
         low, high = (link.rtt + MILLI, link.rtt + 8 * MILLI) if outbound else (8 * MILLI, 45 * MILLI)
         return self.draw.randint(low, high)
 
@@ -99,7 +102,10 @@ class _Core:
         outcome: int = SUCCESSFUL,
         answered: int | None = None,
     ) -> int:
-        """A procedure with an answer, at `answered` where other procedures come between; when one may go on."""
+        """Run a procedure that has an answer. Returns when the next one may begin.
+
+        `answered`: when the answer is sent, if other procedures come before it.
+        """
         at = self.send_messages(time, link, outbound, ue, (INITIATING, procedure, elements[0]))
         at = at if answered is None else answered
         self.procedures.append(
@@ -116,10 +122,10 @@ class _Core:
         return self.send_messages(at, link, not outbound, ue, (outcome, procedure, elements[1]))
 
     def record_ue(self, number: int) -> None:
-        """A UE registers, sets up a PDU session and is released; every fifth is handed over before that.
+        """A UE registers, sets up a PDU session and is released; the first and every fifth UE are handed over between.
 
-        The third is refused its context, the fifth's handover fails at the target, the UPF has no room for the fourth
-        and does not know the sixth's session any more.
+        The third UE is refused its context, the UPF has no resources for the fourth, the fifth's handover fails at the
+        target, and the UPF no longer knows the sixth's session.
         """
         link = self.links[number % len(self.links)]
         ran, amf = 256 + number, 512 + 7 * number
@@ -144,7 +150,7 @@ class _Core:
         self.release_ue(time + SECOND, link, ran, amf, seids, known=number != 5)
 
     def register_ue(self, time: int, link: SctpAssociation, ran: int, amf: int, refused: bool) -> int:
-        """Registration (TS 23.502 clause 4.2.2.2) up to the request of a PDU session, bundled with its last message."""
+        """Registration (TS 23.502 clause 4.2.2.2); its last message is bundled with the request for a PDU session."""
 
         def nas(procedure: str, octets: int) -> tuple[int, str, list[bytes]]:
             return INITIATING, procedure, ngap.encode_ue_elements(self.draw, amf, ran, octets)
@@ -197,7 +203,7 @@ class _Core:
     def release_ue(
         self, time: int, link: SctpAssociation, ran: int, amf: int, seids: tuple[int, int], known: bool
     ) -> None:
-        """The PDU session goes first, then the UE's context, which the gNB asks to have released."""
+        """Release the PDU session, then the UE's context, as the gNB requests."""
         identity = ngap.encode_ue_elements(self.draw, amf, ran)
         given_up = [*identity, self._draw_element(79, 10)], [*identity, self._draw_element(70, 6)]
         time = self.run_procedure(time, link, False, ran, "PDUSessionResourceRelease", given_up)

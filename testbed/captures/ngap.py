@@ -1,7 +1,7 @@
-"""NGAP messages (3GPP TS 38.413) as the bytes an analysis without a decoder reads: kind, procedure code, lengths, IEs.
+"""Encodes NGAP messages (3GPP TS 38.413) as far as an analysis without a decoder reads them.
 
-Aligned PER as far as the outermost PDU, the list of information elements and the UE's two identifiers; what stands in
-for other elements is random.
+The outermost PDU (kind, procedure code, lengths), the list of information elements and the UE's two identifiers are
+in aligned PER; other elements have random values.
 """
 
 import struct
@@ -31,7 +31,7 @@ REJECT, IGNORE = 0x00, 0x40
 
 
 def encode_length(octets: int) -> bytes:
-    """A length determinant of aligned PER (X.691 clause 11.9) below 16,384."""
+    """A length determinant of aligned PER (X.691 clause 11.9), for less than 16,384 octets."""
     return bytes((octets,)) if octets < 128 else struct.pack("!H", 0x8000 | octets)
 
 
@@ -47,7 +47,7 @@ def encode_message(kind: int, procedure: str, elements: list[bytes]) -> bytes:
 
 
 def encode_ue_elements(draw: Random, amf_id: int | None, ran_id: int, nas: int = 0) -> list[bytes]:
-    """The UE's identifiers (256 to 65535; the first message has no AMF's) and, of `nas` octets, a ciphered NAS PDU."""
+    """The UE's identifiers (256 to 65535; the first message has no `amf_id`) and a ciphered NAS PDU of `nas` octets."""
     made = [] if amf_id is None else [encode_element(AMF_UE_ID, b"\x20" + amf_id.to_bytes(2, "big"))]
     made.append(encode_element(RAN_UE_ID, b"\x40" + ran_id.to_bytes(2, "big")))
     if nas:

@@ -12,10 +12,12 @@ SERVERS = ("203.0.113.70", "198.51.100.71", "203.0.113.72")
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """`connections` with the facts of connections.truth and `kind`, and `totals` over all of them.
+    """Record the capture. Ground truth:
 
-    kind: clean | fast (uploads with single losses) | timeout (the last segments of an upload lost) | download (losses
-    before the tap and reordering) | lost_syn | stall (a server that stops reading: zero windows).
+    `connections`, as connections.describe_connection, and `kind`: clean, fast (uploads with single losses), timeout
+    (the last segment of an upload is lost), download (losses before the tap, and reordering), lost_syn, or stall (the
+    server stops reading: zero windows);
+    `totals` over all connections.
     """
     kinds = ("clean", "fast", "timeout", "download", "lost_syn", "stall")
     made = []

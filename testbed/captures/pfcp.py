@@ -9,7 +9,7 @@ from testbed.captures.tap import MILLI, START, Tap, to_seconds, to_unix_time
 PORT = 8805
 SMF, UPF = "10.100.3.1", "10.100.0.1"
 MESSAGES = {"heartbeat": 1, "association_setup": 5, "establishment": 50, "modification": 52, "deletion": 54}
-"""Types of the requests (clause 7.3); a response has the next number."""
+"""Types of the requests (clause 7.3); a response has the following type."""
 CAUSES = {"accepted": 1, "no_resources": 75, "session_not_found": 65}
 CAUSE, NODE_ID, F_SEID, RECOVERY_TIME = 19, 60, 57, 96
 CREATE_PDR, PDI, CREATE_FAR, UPDATE_FAR, UPDATE_FORWARDING = 1, 2, 3, 10, 11
@@ -21,7 +21,7 @@ def encode_element(kind: int, value: bytes) -> bytes:
 
 
 def encode_message(kind: int, sequence: int, elements: bytes, seid: int | None = None) -> bytes:
-    """A PFCP message (clause 7.2.2); with `seid` it belongs to a session."""
+    """A PFCP message (clause 7.2.2); a message with a `seid` belongs to a session."""
     body = (b"" if seid is None else struct.pack("!Q", seid)) + sequence.to_bytes(3, "big") + b"\0" + elements
     return struct.pack("!BBH", 0x20 | (seid is not None), kind, len(body)) + body
 
@@ -35,7 +35,7 @@ def encode_f_seid(seid: int, address: str) -> bytes:
 
 
 class N4:
-    """The SMF's dialogue with the UPF, recorded at a tap beside the SMF."""
+    """Records the SMF's dialogue with the UPF at a tap beside the SMF."""
 
     def __init__(self, tap: Tap) -> None:
         self.tap, self.transactions = tap, list[dict[str, Any]]()
@@ -50,7 +50,10 @@ class N4:
         cause: str | None = "accepted",
         seids: tuple[int, int] | None = None,
     ) -> int:
-        """A request and its response; when that is there. `seids`: of the UPF, asked for, and of the SMF, answered."""
+        """A request and its response. Returns when the response arrives.
+
+        `seids`: the UPF's, in the request's header, and the SMF's, in the response's.
+        """
         self._sequence += 1
         wait = self.tap.draw.randint(800, 6 * MILLI)
         reply = (encode_element(CAUSE, bytes((CAUSES[cause],))) if cause else b"") + answered
@@ -82,7 +85,7 @@ class N4:
         return self.run_transaction(time, "heartbeat", stamp, stamp, cause=None)
 
     def establish_session(self, time: int, seids: tuple[int, int], teid: int, cause: str = "accepted") -> int:
-        """A session with an uplink rule: packets of the tunnel `teid` are forwarded. The request has SEID 0."""
+        """Establish a session with one uplink rule: forward the packets of tunnel `teid`. The request has SEID 0."""
         tunnel = encode_element(F_TEID, struct.pack("!BI", 1, teid) + frames.pack_address(UPF))
         match = encode_element(PDI, encode_element(SOURCE_INTERFACE, b"\0") + tunnel)
         rule = encode_element(PDR_ID, b"\0\1") + encode_element(PRECEDENCE, struct.pack("!I", 255)) + match
@@ -97,7 +100,7 @@ class N4:
         return self.run_transaction(time, "establishment", asked, made, cause, (0, seids[1]))
 
     def modify_session(self, time: int, seids: tuple[int, int], teid: int, gnb: str, cause: str = "accepted") -> int:
-        """Downlink packets go into the tunnel `teid` of a gNB from now on."""
+        """From now on, send downlink packets into tunnel `teid` of a gNB."""
         tunnel = encode_element(OUTER_HEADER_CREATION, struct.pack("!HI", 0x0100, teid) + frames.pack_address(gnb))
         asked = encode_element(
             UPDATE_FAR, encode_element(FAR_ID, struct.pack("!I", 2)) + encode_element(UPDATE_FORWARDING, tunnel)
@@ -110,5 +113,5 @@ class N4:
 
 
 def get_recovery_time() -> int:
-    """When both ends last started, an hour before the capture, in seconds since 1900 (clause 8.2.65)."""
+    """When both ends last started: an hour before the capture, in seconds since 1900 (clause 8.2.65)."""
     return START - 3_600 + 2_208_988_800

@@ -1,4 +1,4 @@
-"""Marked traffic: voice in EF, video in AF41, a bulk transfer in CS1 and the rest unmarked, partly on tagged VLANs."""
+"""Marked traffic: voice in EF, video in AF41, a bulk transfer in CS1, the rest unmarked; partly on tagged VLANs."""
 
 import struct
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from testbed.captures.tap import MILLI, SECOND, Tap, to_unix_time
 DSCP = {"EF": 46, "AF41": 34, "CS1": 8, "DF": 0}
 ECT0, CE = 2, 3
 VLANS = {"EF": (100, 5), "AF41": (200, 4)}
-"""VLAN id and 802.1p priority of a class; the others are untagged."""
+"""VLAN id and 802.1p priority of each tagged class."""
 CALLS = (("192.168.10.71", "203.0.113.171"), ("192.168.10.72", "198.51.100.172"))
 CAMERA, VIEWER = "198.51.100.180", "192.168.10.81"
 SLICE, LAST_SLICE = 1_100, 640
-"""Octets of payload of a video frame's packets."""
+"""Payload octets of a video frame's packets, and of the last of them."""
 
 
 @dataclass(frozen=True)
 class RtpStream:
-    """An RTP stream of one class (RFC 3550): who sends it, and its clock."""
+    """An RTP stream (RFC 3550) of one traffic class: who sends it, and its clock."""
 
     name: str
     source: str
@@ -30,15 +30,20 @@ class RtpStream:
     payload_type: int
     rate: int
     frame: int
-    """Microseconds from one voice or video frame to the next."""
+    """Microseconds between voice or video frames."""
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """`dscp`: value, packets and bytes (whole frames) by name of the class; `ecn`: packets by ECN field, "0" to "3";
-    `vlans`: id, 802.1p priority, packets; `connections` of CS1 and DF with the facts of connections.truth;
-    `rtp`, one a stream: class, source, source_port, target, target_port, ssrc, payload_type, clock_rate, first, last,
-    packets, lost (gaps of the sequence numbers), loss (share of those sent), ce (packets marked on the way),
-    jitter (RFC 3550 section 6.4.1 after the last packet, in timestamp units, unrounded arithmetic) and jitter_seconds.
+    """Record the capture. Ground truth:
+
+    `dscp`: value, packets and bytes (whole frames) by traffic class;
+    `ecn`: packets by ECN field, "0" to "3";
+    `vlans`: id, 802.1p priority, packets;
+    `connections` of CS1 and DF, as connections.describe_connection;
+    `rtp`, one entry per stream: class, source, source_port, target, target_port, ssrc, payload_type, clock_rate, first,
+    last, packets, lost (gaps in the sequence numbers), loss (share of the packets sent), ce (packets marked on the
+    way), jitter (RFC 3550 section 6.4.1, after the last packet, in timestamp units, from unrounded arithmetic) and
+    jitter_seconds.
     """
     classes, vlans = {}, []
     streams: list[dict[str, Any]] = []
@@ -63,7 +68,7 @@ def record_traffic(tap: Tap) -> dict[str, Any]:
 
 
 def _record_voice(tap: Tap) -> list[dict[str, Any]]:
-    """Two calls of G.711 (RFC 3551: type 0, 160 octets every 20 ms), both ways."""
+    """Two G.711 calls (RFC 3551: payload type 0, 160 octets every 20 ms), both ways."""
     made = []
     for near, far in CALLS:
         ports = (16_384 + 2 * tap.draw.randrange(4_000), 20_000 + 2 * tap.draw.randrange(4_000))
@@ -80,7 +85,7 @@ def _record_voice(tap: Tap) -> list[dict[str, Any]]:
 
 
 def _record_video(tap: Tap) -> list[dict[str, Any]]:
-    """A camera's 25 frames a second in packets 400 us apart (dynamic type 96, 90 kHz), ECN-capable."""
+    """A camera's 25 frames per second in packets 400 us apart (dynamic payload type 96, 90 kHz), ECN-capable."""
     stream = RtpStream("AF41", CAMERA, VIEWER, (5_004, 5_006), tap.draw.getrandbits(32), 96, 90_000, 40 * MILLI)
     start = tap.draw.randrange(3 * SECOND)
     packets = []
@@ -95,28 +100,30 @@ def _record_video(tap: Tap) -> list[dict[str, Any]]:
 def _record_stream(
     tap: Tap, stream: RtpStream, packets: list[tuple[int, int, bool]], delay: int, loss: int
 ) -> dict[str, Any]:
-    """Record a stream's `packets`, each (time sent, octets, marker bit). The path holds one up by 0 to 2 `delay`
-    microseconds, at times longer, and loses `loss` %; in the middle fifth it marks a third of the ECN-capable ones.
+    """Record a stream's `packets`, each given as (time sent, octets, marker bit). Returns its ground truth.
+
+    The path delays packets by 0 to 2 * `delay` microseconds, sometimes longer, and loses `loss` % of them. In the
+    middle fifth of the stream it marks a third of the ECN-capable packets.
     """
     draw, size = tap.draw, len(packets)
     sequence, base = draw.getrandbits(16), draw.getrandbits(31)
     arrivals: list[int] = []
     marked, jitter, transit = 0, 0.0, 0.0
     for number, (time, octets, marker) in enumerate(packets):
-        if 0 < number < size - 1 and draw.randrange(100) < loss:  # a loss at an end would leave no gap to be seen
+        if 0 < number < size - 1 and draw.randrange(100) < loss:  # a loss at either end would leave no visible gap
             continue
         held = draw.randint(0, delay) + draw.randint(0, delay) + (4 * delay if draw.randrange(40) == 0 else 0)
         arrival = max(time + held, arrivals[-1] + 20 if arrivals else 0)
         congested = 2 * size // 5 <= number < 3 * size // 5
         ecn = 0 if stream.name == "EF" else CE if congested and draw.randrange(3) == 0 else ECT0
         marked += ecn == CE
-        # All packets of one video frame carry the time of its first
+        # All packets of a video frame carry the time of its first packet
         elapsed = (time - packets[0][0]) // stream.frame * stream.frame
         timestamp = base + elapsed * stream.rate // SECOND
         kind = marker << 7 | stream.payload_type
         header = struct.pack("!BBHII", 0x80, kind, (sequence + number) % 2**16, timestamp, stream.ssrc)
-        fields: dict[str, Any] = {"tos": DSCP[stream.name] << 2 | ecn, "vlan": VLANS[stream.name]}
-        tap.record_udp(arrival, stream.source, stream.target, stream.ports, header + b"\xd5" * octets, **fields)
+        payload, tos = header + b"\xd5" * octets, DSCP[stream.name] << 2 | ecn
+        tap.record_udp(arrival, stream.source, stream.target, stream.ports, payload, tos=tos, vlan=VLANS[stream.name])
         relative = arrival * stream.rate / SECOND - timestamp
         if arrivals:
             jitter += (abs(relative - transit) - jitter) / 16

@@ -1,4 +1,4 @@
-"""SCTP packets (RFC 9260) and an association between two hosts that messages are sent over."""
+"""Encodes SCTP packets (RFC 9260), and records an association between two hosts with the messages sent over it."""
 
 import struct
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ FIRST_TIMEOUT = SECOND
 
 
 def encode_chunk(kind: int, flags: int, value: bytes) -> bytes:
-    """A chunk padded to 4 octets; its length leaves the padding out (section 3.2)."""
+    """A chunk, padded to 4 octets; its length field does not count the padding (section 3.2)."""
     data = struct.pack("!BBH", kind, flags, 4 + len(value)) + value
     return data + bytes(-len(data) % 4)
 
 
 def encode_packet(ports: tuple[int, int], tag: int, *chunks: bytes) -> bytes:
-    """Common header with CRC32c, and chunks."""
+    """The common header with its CRC32c checksum, and chunks."""
     from scapy.layers.sctp import crc32c
 
     head, body = struct.pack("!HHI", *ports, tag), b"".join(chunks)
@@ -33,7 +33,7 @@ def encode_packet(ports: tuple[int, int], tag: int, *chunks: bytes) -> bytes:
 
 @dataclass
 class _SctpEnd:
-    """One end: its address and port, the tag that packets to it carry, its next TSN and the next number a stream."""
+    """One end: its address and port, the tag of packets to it, its next TSN, and each stream's next sequence number."""
 
     address: str
     port: int
@@ -43,7 +43,7 @@ class _SctpEnd:
 
 
 class SctpAssociation:
-    """An association recorded at a tap beside the client: what is planned over it, and what is recorded."""
+    """Records an association at a tap beside the client: first messages are planned, then sent in order of time."""
 
     def __init__(self, tap: Tap, client: str, server: str, rtt: int, streams: int = 8) -> None:
         self.tap, self.rtt, self.streams = tap, rtt, streams
@@ -70,7 +70,7 @@ class SctpAssociation:
         self.tap.record_ip(time, source.address, target.address, frames.SCTP, data)
 
     def open(self, time: int) -> int:
-        """The four-way handshake (section 5.1); when it is over. INIT goes out under tag 0."""
+        """The four-way handshake (section 5.1); INIT has tag 0. Returns when it is over."""
         wait = self.rtt + self.tap.draw.randrange(MILLI)
         cookie = self.tap.draw.randbytes(64)
         init = encode_chunk(INIT, 0, self._encode_init(self.client))
@@ -86,7 +86,7 @@ class SctpAssociation:
         return struct.pack("!IIHHI", end.tag, CREDIT, self.streams, self.streams, end.tsn)
 
     def _encode_data(self, sender: _SctpEnd, stream: int, message: bytes, parts: int = 1) -> list[bytes]:
-        """A message as DATA chunks, split over `parts` of them; all but the first and last have neither B nor E."""
+        """Encode a message as DATA chunks, `parts` of them. The first has flag B, the last flag E."""
         number = sender.numbers.get(stream, 0)
         sender.numbers[stream] = (number + 1) % 2**16
         size = -(-len(message) // parts)
@@ -100,11 +100,11 @@ class SctpAssociation:
         return made
 
     def plan_messages(self, time: int, outbound: bool, stream: int, *messages: bytes, parts: int = 1) -> None:
-        """Messages to be sent in one packet at `time`, each split over `parts` DATA chunks."""
+        """Plan messages that go out in one packet at `time`, each in `parts` DATA chunks."""
         self._planned.append((time, len(self._planned), outbound, stream, messages, parts))
 
     def send_planned(self, lose_last: bool = False) -> int:
-        """Send what was planned, in order of time, each answered by a SACK; when the last is there.
+        """Send the planned messages in order of time, each answered by a SACK. Returns when the last SACK arrives.
 
         `lose_last`: the client's last message is lost behind the tap and sent again after a timeout (section 6.3.3).
         """
@@ -136,7 +136,7 @@ class SctpAssociation:
         self.truth["heartbeats"].append({"time": to_unix_time(time), "outbound": outbound, "rtt": to_seconds(wait)})
 
     def shut_down(self, time: int) -> None:
-        """The client ends the association (section 9.2)."""
+        """The client shuts the association down (section 9.2)."""
         acknowledged = struct.pack("!I", (self.server.tsn - 1) % 2**32)
         self._send_chunks(time, True, encode_chunk(SHUTDOWN, 0, acknowledged))
         self._send_chunks(time + self.rtt, False, encode_chunk(SHUTDOWN_ACK, 0, b""))
@@ -144,6 +144,6 @@ class SctpAssociation:
         self.truth |= {"ended": to_unix_time(time), "ending": "shutdown"}
 
     def abort(self, time: int) -> None:
-        """The server ends it at once."""
+        """The server aborts the association."""
         self._send_chunks(time, False, encode_chunk(ABORT, 0, b""))
         self.truth |= {"ended": to_unix_time(time), "ending": "abort"}

@@ -1,4 +1,4 @@
-"""A server farm under a SYN flood from spoofed sources (RFC 4987), with its users' connections and a port scan."""
+"""A server farm under a SYN flood from spoofed sources (RFC 4987), with users' connections and a port scan."""
 
 import heapq
 from typing import Any
@@ -13,18 +13,20 @@ VICTIM, PORT = "10.0.80.80", 80
 SCANNER, SCANNED = "192.168.10.66", "10.0.80.90"
 OPEN, FILTERED = frozenset((22, 80, 443)), frozenset((25, 110, 139))
 BACKLOG = 128
-"""Half-open connections the victim holds; a SYN beyond them is dropped."""
+"""Half-open connections that the victim can hold; it drops further SYNs."""
 SYN_ACKS = (0, SECOND, 3 * SECOND)
-"""When the victim answers a SYN and answers it again; it gives up at 7 s."""
+"""Times after a SYN at which the victim answers it; it gives up at 7 s."""
 GIVES_UP = 7 * SECOND
 RESPONSE = 90
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """`flood`: target, port, start, end (first and last spoofed SYN), syns, rate in SYNs/s, distinct sources, syn_acks,
-    syn_ack_retransmissions, dropped (SYNs that found the backlog full), full (spans of time in which it was);
-    `scan`: scanner, target, start, end, ports probed, and which were open and filtered (the rest answered RST);
-    `connections` of the users with the facts of connections.truth: those that meet the full backlog stay unanswered.
+    """Record the capture. Ground truth:
+
+    `flood`: target, port, start, end (first and last spoofed SYN), syns, rate in SYNs/s, distinct sources, syn_acks,
+    syn_ack_retransmissions, dropped (SYNs that met a full backlog), full (spans of time in which it was full);
+    `scan`: scanner, target, start, end, ports probed, and which were open and filtered (the others answered RST);
+    `connections` of the users, as connections.describe_connection; those that meet a full backlog stay unanswered.
     """
     flood, full = _record_flood(tap)
     made = [_record_visit(tap, full) for _ in range(tap.scale_count(36))]
@@ -83,7 +85,7 @@ def _record_flood(tap: Tap) -> tuple[dict[str, Any], list[tuple[int, int]]]:
 
 
 def _record_visit(tap: Tap, full: list[tuple[int, int]]) -> dict[str, Any]:
-    """A user's connection; the victim's backlog has no room for it while it is full."""
+    """A user's connection; it stays unanswered if the victim's backlog is full."""
     draw = tap.draw
     server = draw.choice((VICTIM, VICTIM, SCANNED))
     start = draw.randrange(30 * SECOND)
@@ -105,7 +107,7 @@ def _record_visit(tap: Tap, full: list[tuple[int, int]]) -> dict[str, Any]:
 
 
 def _record_scan(tap: Tap) -> dict[str, Any]:
-    """One SYN a port from one source port; an open one is reset after its SYN-ACK."""
+    """One SYN to each port, from one source port; the scanner resets connections to open ports after the SYN-ACK."""
     draw, source_port = tap.draw, tap.take_port()
     ports = sorted({*OPEN, *FILTERED, *draw.sample(range(1, 1_024), tap.scale_count(150))})
     draw.shuffle(ports)

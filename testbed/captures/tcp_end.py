@@ -1,4 +1,4 @@
-"""What one end of a TCP connection keeps as sender and receiver, and how it changes (RFC 5681, RFC 6582)."""
+"""The state of one end of a TCP connection, as sender and receiver, and how it changes (RFC 5681, RFC 6582)."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ FIRST_FLIGHT = 10
 
 @dataclass
 class TcpEnd:
-    """Offsets count octets of one direction: 0 is the SYN, 1 the first of data."""
+    """One end of a connection. Offsets count the octets of one direction: 0 is the SYN, 1 the first octet of data."""
 
     client: bool
     first: int
@@ -22,54 +22,63 @@ class TcpEnd:
     congestion: int
     """Congestion window in octets."""
     stream: bytes = b""
-    """All that the application has written."""
+    """Everything that the application has written."""
     closing: bool = False
     alive: bool = True
     next: int = 1
+    """The offset to send next."""
     acked: int = 1
+    """All offsets below this are acknowledged."""
     peer_window: int = WINDOW
     threshold: int = WINDOW
     recover: int = 0
-    """Where `next` was when a loss was noticed; 0: no recovery."""
+    """The value of `next` when a loss was noticed; 0: not in recovery."""
     cause: str = ""
     duplicates: int = 0
     backoff: int = 1
     timer: int = 0
-    """Which timer counts; 0: none."""
+    """The number of the running timer; 0: none."""
     sent_at: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """When an unacknowledged segment was last sent, and the offset after it, by its own."""
+    """Offset of each unacknowledged segment -> (when it was last sent, the offset after it)."""
     copies: Counter[int] = field(default_factory=Counter)
-    """How often the segment at an offset was sent."""
+    """Offset of a segment -> how often it was sent."""
     expected: int = 0
-    """The first offset that was not received."""
+    """The first offset not yet received."""
     early: dict[int, int] = field(default_factory=dict)
-    """Received beyond a hole: the offset after a segment by its own."""
+    """Offset of each segment received beyond a hole -> the offset after it."""
     held: int = 0
     """Segments received since the last acknowledgement."""
     unread: int = 0
+    """Octets received that the application has not read."""
     free_at: int = 0
+    """When the last segment was sent; the next one follows a gap later."""
     last_arrival: int = 0
+    """When the last segment sent arrives at the other end."""
     overtaken: tuple[int, TcpSegment] | None = None
+    """(offset, segment) of a segment that waits to be overtaken by the next one."""
 
     def find_sendable_data(self) -> tuple[bytes, bool] | None:
-        """The data that the windows allow to be sent next, and whether none can follow it at once."""
+        """The data that the windows allow to be sent now, and whether it is the last that they allow. None: no data."""
         left = len(self.stream) + 1 - self.next
         size = min(self.mss, left)
         room = min(self.congestion, self.peer_window) - (self.next - self.acked)
-        if size <= 0 or size > room:  # below 0 after the FIN
+        if size <= 0 or size > room:  # size is negative after the FIN
             return None
         last = size == left or room - size < min(self.mss, left - size)
         return self.stream[self.next - 1 : self.next - 1 + size], last
 
     def begin_recovery(self, cause: str) -> None:
-        """Begin recovery: half of what is in flight, or one segment after a timeout."""
+        """Begin recovery: the congestion window shrinks to half of the data in flight; on a timeout, to one segment."""
         self.threshold = max((self.next - self.acked) // 2, 2 * self.mss)
         self.congestion = self.mss if cause == "timeout" else self.threshold
         self.recover, self.cause = self.next, cause
 
     def acknowledge_data(self, ack: int) -> tuple[list[int], bool]:
-        """New data is acknowledged: when the segments it covers were sent (those sent once: Karn), and whether the next
-        hole of a recovery is to be filled."""
+        """Process the acknowledgement of new data.
+
+        Returns when the segments that it covers were sent (without retransmitted ones: Karn's algorithm), and whether
+        the sender must now fill the next hole of a recovery.
+        """
         covered = sorted((offset, sent) for offset, (sent, stop) in self.sent_at.items() if stop <= ack)
         for offset, _ in covered:
             del self.sent_at[offset]
@@ -83,7 +92,7 @@ class TcpEnd:
         return [sent for offset, sent in covered if self.copies[offset] == 1], partial
 
     def receive_data(self, offset: int, size: int) -> int:
-        """Receive a segment; how many octets more are in order now (0: it came early)."""
+        """Receive a segment. Returns how many more octets are now in order (0: the segment came early)."""
         before = self.expected
         if offset > before:
             self.early[offset] = offset + size

@@ -1,8 +1,8 @@
-"""A TCP connection played event by event, as a tap beside the client sees it, with what happened in it.
+"""Simulates a TCP connection event by event, as a tap beside the client sees it, and notes what happens in it.
 
-Two ends exchange requests and responses over a path with a delay; segments named by the plan are lost or overtaken,
-and the senders recover as NewReno does (RFC 5681, RFC 6582, RFC 6298): three duplicate ACKs or a timeout, so that a
-retransmission stands in the capture because of what came before it. Neither SACK nor window scaling is offered.
+Two ends exchange requests and responses over a path with a delay. The plan names segments that are lost or overtaken,
+and the senders recover as NewReno does (RFC 5681, RFC 6582, RFC 6298), after three duplicate ACKs or a timeout. So
+every retransmission in the capture has its cause in the packets before it. SACK and window scaling are not offered.
 """
 
 import heapq
@@ -18,13 +18,13 @@ from testbed.captures.tap import MILLI, SECOND
 from testbed.captures.tcp_end import FIRST_FLIGHT, WINDOW, TcpEnd
 
 GAP = 12
-"""Microseconds between two segments of one sender: 1,500 octets at 1 Gbit/s."""
+"""Microseconds between two segments from one sender: 1,500 octets at 1 Gbit/s."""
 LEAST_TIMEOUT = 200 * MILLI
 FIRST_TIMEOUT = SECOND
 
 
 class _ConnectionSimulation:
-    """The events of one connection, earliest first."""
+    """One connection: a queue of events, which may cause further events, and what a tap beside the client saw."""
 
     def __init__(self, plan: ConnectionPlan, draw: Random) -> None:
         self.plan, self.draw, self.now = plan, draw, plan.start
@@ -107,7 +107,10 @@ class _ConnectionSimulation:
         return self.plan.rtt // 2 + self.draw.randint(0, self.plan.jitter)
 
     def send_segment(self, end: TcpEnd, offset: int, flags: int, payload: bytes = b"") -> None:
-        """Send a segment now; it arrives if the plan does not lose it. A client's SYN does not: `accept` follows it."""
+        """Send a segment now; it arrives unless the plan loses it.
+
+        A client's SYN never arrives here: `start_handshake` schedules what follows it.
+        """
         other = self.server if end.client else self.client
         ack = (other.first + end.expected) % 2**32 if flags & ACK else 0
         window = 0 if flags & RST else WINDOW - end.unread
@@ -135,7 +138,7 @@ class _ConnectionSimulation:
             self.schedule(arrival + GAP - self.now, lambda: self.receive_segment(other, *late))
 
     def send_data(self, end: TcpEnd) -> None:
-        """Send what the windows allow."""
+        """Send all data that the windows allow, and the FIN after the last data of a closing end."""
         while piece := end.find_sendable_data():
             payload, last = piece
             self.send_segment(end, end.next, ACK | (PSH if last else 0), payload)
@@ -144,7 +147,7 @@ class _ConnectionSimulation:
                 self.restart_timer(end)
         length = len(end.stream) + 1
         if end.acked == end.next < length and end.timer == 0:
-            self.restart_timer(end)  # a closed window is probed
+            self.restart_timer(end)  # to probe the closed window
         if end.closing and end.next == length:
             end.next += 1
             self.send_segment(end, length, FIN | ACK)
@@ -157,7 +160,7 @@ class _ConnectionSimulation:
         if end.timer != mark:
             return
         end.backoff *= 2
-        if end.acked == end.next:  # nothing in flight: ask a closed window with an old octet's number
+        if end.acked == end.next:  # nothing in flight: probe the closed window with an old sequence number
             self.send_segment(end, end.next - 1, ACK)
         else:
             end.begin_recovery("timeout")
@@ -189,7 +192,7 @@ class _ConnectionSimulation:
         if segment.payload or segment.flags & FIN:
             self.process_data(end, offset, len(segment.payload) or 1, segment.flags)
         elif (segment.seq - (self.server if end.client else self.client).first) % 2**32 < end.expected:
-            self.send_segment(end, end.next, ACK)  # a probe
+            self.send_segment(end, end.next, ACK)  # answer a probe
 
     def process_ack(self, end: TcpEnd, segment: TcpSegment) -> None:
         ack = (segment.ack - end.first) % 2**32
@@ -218,7 +221,7 @@ class _ConnectionSimulation:
             self.restart_timer(end)
 
     def process_data(self, end: TcpEnd, offset: int, size: int, flags: int) -> None:
-        """Every second segment is acknowledged, at once the last of a flight and all around a hole."""
+        """Acknowledge every second segment; and at once the last of a flight, and those that open or fill a hole."""
         before = end.expected
         gained = end.receive_data(offset, size)
         self._stall_reading(end, gained)
@@ -229,7 +232,7 @@ class _ConnectionSimulation:
         self._notify_application(end, before)
 
     def _stall_reading(self, end: TcpEnd, size: int) -> None:
-        """The server's application stops reading once, for a time: what arrives fills its buffer."""
+        """The server's application stops reading once, for a time; arriving data fills its buffer."""
         if size and self.plan.stall and not end.client and not self.read_on and end.expected > self.plan.stall[0]:
             if end.unread == 0:
                 self.schedule(self.plan.stall[1], self._resume_reading)
@@ -248,20 +251,22 @@ class _ConnectionSimulation:
 
 
 def simulate_connection(plan: ConnectionPlan, draw: Random) -> tuple[list[TcpSegment], ConnectionFacts]:
-    """The segments of the planned connection that a tap beside the client sees, by time, and what happened."""
-    run = _ConnectionSimulation(plan, draw)
-    run.run()
-    seen = sorted(run.seen, key=lambda segment: segment.time)
+    """Simulate the planned connection. Returns the segments that a tap beside the client sees, ordered by time, and
+    the facts that an analysis should find.
+    """
+    simulation = _ConnectionSimulation(plan, draw)
+    simulation.run()
+    seen = sorted(simulation.seen, key=lambda segment: segment.time)
     facts = ConnectionFacts(
-        handshake_rtt=run.handshake,
-        syn_retransmissions=run.syns - 1,
-        retransmissions=run.retransmissions,
-        lost_before_tap=run.holes,
-        out_of_order=run.reordered,
-        duplicate_acks=run.duplicates,
+        handshake_rtt=simulation.handshake,
+        syn_retransmissions=simulation.syns - 1,
+        retransmissions=simulation.retransmissions,
+        lost_before_tap=simulation.holes,
+        out_of_order=simulation.reordered,
+        duplicate_acks=simulation.duplicates,
         zero_windows=sum(segment.window == 0 and not segment.flags & RST for segment in seen),
-        rtt_samples=run.samples,
-        sent=max(0, min(run.server.expected, len(run.client.stream) + 1) - 1),
-        received=max(0, min(run.client.expected, len(run.server.stream) + 1) - 1),
+        rtt_samples=simulation.samples,
+        sent=max(0, min(simulation.server.expected, len(simulation.client.stream) + 1) - 1),
+        received=max(0, min(simulation.client.expected, len(simulation.server.stream) + 1) - 1),
     )
     return seen, facts

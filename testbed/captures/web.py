@@ -1,4 +1,4 @@
-"""Browsing: HTTP/1.1 and TLS connections of the hosts of a LAN, at a tap in front of their gateway."""
+"""Browsing: HTTP/1.1 and TLS connections from hosts of a LAN, at a tap in front of their gateway."""
 
 import struct
 from random import Random
@@ -25,8 +25,11 @@ SPAN = 40 * SECOND
 
 
 def record_traffic(tap: Tap) -> dict[str, Any]:
-    """`connections` with the facts of connections.truth, `application` (http | tls), `host` and, for HTTP,
-    `requests` of method, path and status; and one connection refused and one never answered.
+    """Record the capture. Ground truth:
+
+    `connections`, as connections.describe_connection, and `application` (http or tls), `host` and, for HTTP,
+    `requests` with method, path and status. One more connection is refused and one is never answered; these two have
+    none of the additional facts.
     """
     made = [_record_visit(tap, tap.draw.randrange(SPAN)) for _ in range(tap.scale_count(60))]
     for ending, server in (("refused", "203.0.113.10"), ("unanswered", "203.0.113.99")):
@@ -69,7 +72,7 @@ def _record_visit(tap: Tap, start: int) -> dict[str, Any]:
 
 
 def draw_http_exchange(draw: Random, host: str) -> tuple[dict[str, Any], Exchange]:
-    """A GET and its response (RFC 9112), and its method, path and status."""
+    """An HTTP GET with its response (RFC 9112); also returns its method, path and status."""
     path, (status, reason) = draw.choice(PATHS), draw.choice(STATUS)
     size = draw.choice((0, 500, 2_000, 8_000, 20_000, 45_000)) if status == 200 else 0 if status == 304 else 300
     head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: example/1.0\r\nAccept: */*\r\n\r\n"
@@ -85,7 +88,7 @@ def draw_http_exchange(draw: Random, host: str) -> tuple[dict[str, Any], Exchang
 
 
 def draw_tls_exchanges(draw: Random, host: str) -> list[Exchange]:
-    """A TLS 1.3 handshake and one request: records of the right types and lengths, their contents random."""
+    """A TLS 1.3 handshake and one request: records with the right types and lengths and random contents."""
     finished = encode_tls_record(0x14, b"\1") + encode_tls_record(0x17, draw.randbytes(53))
     hello = encode_tls_record(0x16, b"\2" + (118).to_bytes(3, "big") + b"\3\3" + draw.randbytes(116))
     sealed = encode_tls_record(0x17, draw.randbytes(draw.randint(1_800, 3_600)))
@@ -104,7 +107,7 @@ def draw_tls_exchanges(draw: Random, host: str) -> list[Exchange]:
 
 
 def encode_tls_record(kind: int, content: bytes) -> bytes:
-    """A record of at most 2^14 octets (RFC 8446 section 5.1)."""
+    """A TLS record of at most 2^14 octets (RFC 8446 section 5.1)."""
     return struct.pack("!BHH", kind, 0x0303, len(content)) + content
 
 

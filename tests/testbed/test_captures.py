@@ -79,7 +79,7 @@ def test_a_capture_written_twice_is_the_same_and_another_seed_is_another(folder:
 
 
 def test_an_unknown_capture_is_one_line_that_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="no capture is called 'wifi'; choose one of web, loss, dns"):
+    with pytest.raises(StageError, match="unknown capture 'wifi'; choose one of web, loss, dns"):
         write_capture("wifi", 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
