@@ -15,7 +15,7 @@ from testbed.measurements.tables import TableRow
 
 
 def draw_noise(rng: Random, deviation: float) -> float:
-    """A bell-shaped value of this standard deviation, within three of them: the sum of three uniform ones."""
+    """A bell-shaped random value, the sum of three uniform ones: at most three standard `deviation`s from 0."""
     return (rng.random() + rng.random() + rng.random() - 1.5) * 2 * deviation
 
 
@@ -24,7 +24,7 @@ def clamp(value: float, low: float, high: float) -> float:
 
 
 def interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
-    """Linear interpolation between (x, y) `points` sorted by x; the ends go on level."""
+    """Interpolate linearly between (x, y) `points` sorted by x; beyond the ends the value stays constant."""
     if x <= points[0][0]:
         return points[0][1]
     for (left, low), (right, high) in itertools.pairwise(points):
@@ -34,7 +34,7 @@ def interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
 
 
 def list_present(rows: Iterable[TableRow], column: str) -> list[float]:
-    """The column's values that are there."""
+    """The column's values, without missing ones."""
     return [row[column] for row in rows if row[column] is not None]
 
 
@@ -43,12 +43,12 @@ def compute_total(values: Iterable[float], decimals: int = 6) -> float:
 
 
 def compute_mean(values: Sequence[float], decimals: int = 6) -> float | None:
-    """None for no values."""
+    """The mean; None without values."""
     return round(math.fsum(values) / len(values), decimals) if values else None
 
 
 def compute_percentile(values: Sequence[float], share: float, decimals: int = 6) -> float | None:
-    """With linear interpolation between the ranks, the default of pandas and NumPy; None for no values."""
+    """The percentile, interpolated linearly between ranks as by default in pandas and NumPy; None without values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -59,5 +59,5 @@ def compute_percentile(values: Sequence[float], share: float, decimals: int = 6)
 
 
 def compute_percent(part: float, whole: float) -> float | None:
-    """100 part / whole; None for nothing at all."""
+    """100 * part / whole; None if `whole` is 0."""
     return round(100 * part / whole, 6) if whole else None

@@ -1,24 +1,24 @@
-"""What a cell counts in an undisturbed week: the rows of `kpi.csv`, one a cell and 15-minute period, from a Monday on.
+"""Simulates the counters of a cell in an undisturbed week, from Monday on: the rows of `kpi.csv`, one per 15 minutes.
 
-15 minutes are a usual granularity period (TS 32.401). The columns follow the NR cell measurements of TS 28.552, 5.1.1:
+15 minutes is a common granularity period (TS 32.401). The columns follow the NR cell measurements of TS 28.552, 5.1.1:
     timestamp             start of the period, UTC
-    site, cell            `A` and `A1`
+    site, cell            like `A` and `A1`
     availability_pct      share of the period in which the cell was in service, %
     dl_throughput_mbps    downlink traffic carried, averaged over the period, Mbit/s
     ul_throughput_mbps    uplink, Mbit/s
-    throughput_mbps       both together, Mbit/s
+    throughput_mbps       sum of the two, Mbit/s
     dl_volume_mb          downlink traffic of the period, megabytes (10^6); ul_volume_mb uplink
     dl_prb_util_pct       downlink physical resource blocks in use, %
     connected_users       mean number of UEs in RRC_CONNECTED, rounded
-    latency_ms            mean round trip of the cell's test probes, ms; jitter_ms their mean variation
+    latency_ms            mean round-trip time of the cell's test probes, ms; jitter_ms their mean variation, ms
     packet_loss_pct       lost test packets, %
-    cqi                   mean wideband CQI of the reports, 0 to 15 (TS 38.214, 5.2.2.1)
-    rrc_attempts          RRC connection establishments tried; rrc_successes those that succeeded
-    ho_attempts           handovers out of the cell tried; ho_successes those that succeeded
+    cqi                   mean reported wideband CQI, 0 to 15 (TS 38.214, 5.2.2.1)
+    rrc_attempts          attempted RRC connection establishments; rrc_successes the successful ones
+    ho_attempts           attempted handovers out of the cell; ho_successes the successful ones
     drops                 connections released abnormally
-    energy_kwh            energy of the period, kWh
+    energy_kwh            energy used in the period, kWh
 
-Without traffic nothing is probed or reported: latency, jitter, loss and CQI are empty there.
+A cell without traffic has no probes and reports: its latency, jitter, loss and CQI are empty.
 """
 
 from datetime import datetime, timedelta
@@ -52,7 +52,7 @@ COLUMNS = {
 }
 PERIOD = timedelta(minutes=15)
 PERIODS = 7 * 96
-# Share of the busiest hour's traffic, by the clock: offices are busy before noon, homes in the evening.
+# (Hour of the day, share of the busiest hour's traffic): offices are busy before noon, homes in the evening.
 OFFICE = (
     (0, 0.07),
     (4, 0.04),
@@ -70,7 +70,7 @@ WEEKEND = 0.65
 
 
 def simulate_week(rng: Random, cell: str) -> list[TableRow]:
-    """The cell's week, one row a period."""
+    """The cell's week, one row per period."""
     profile = OFFICE if rng.random() < 0.5 else HOME
     peak, quality = rng.uniform(45, 95), rng.uniform(10, 11.5)
     rows = []

@@ -1,17 +1,18 @@
-"""A seed into `cost.csv`: what the network costs and earns, one row a postcode and month, half a year.
+"""Builds `cost.csv`: what the network costs and earns, one row per postcode and month, over half a year.
 
-    postcode         text: five digits, some with a leading zero, and four digits across the border
-    area             `North` ...
+    postcode         text: five digits, some with a leading zero; four digits across the border
+    area             North, East, South or West
     month            2023-09 to 2024-02
     sites            radio sites in the postcode
     capex_eur        the month's share of the investment (straight line), EUR; opex_eur operation, EUR
-    cost_eur         both together, EUR
+    cost_eur         sum of the two, EUR
     traffic_gb       gigabytes (10^9)
     subscribers      subscribers who live there
     revenue_eur      EUR as text, thousands separated by commas ("12,345"): read_csv needs thousands=","
-    coverage_share   share of the households with 5G coverage, 0 to 1
+    coverage_share   share of households with 5G coverage, 0 to 1
 
-`01067` and `1067` are two places, on either side of the border: read as numbers they become one.
+`01067` and `1067` are different places, on two sides of the border. A reader that takes postcodes for numbers merges
+them.
 """
 
 from collections.abc import Sequence
@@ -27,12 +28,12 @@ AREAS = ("North", "East", "South", "West")
 POSTCODES, OUTLIERS, COLLIDING = 60, 3, 2
 OUTLIER_FACTOR = 15
 OUTLIER_EUR = 30
-"""Cost of a subscriber and month that only the outliers exceed."""
+"""Cost per subscriber and month that only the outliers exceed."""
 
 
 def build_cost(seed: int) -> MeasurementTable:
     rng = Random(f"cost-{seed}")
-    # Five digits from 01001 on; the first few have their twin of four digits.
+    # Five digits, from 01001 on; COLLIDING of them have a twin of four digits.
     numbers = sorted(rng.sample(range(1001, 9999), POSTCODES // 2))
     twins = rng.sample(numbers, COLLIDING)
     postcodes = [f"{number:05d}" for number in numbers] + [f"{number}" for number in twins]

@@ -1,9 +1,9 @@
-"""The hour of a measurement car, second by second: where it is, which cell serves it and how well.
+"""Simulates the hour of a measurement car, second by second: where it is, which cell serves it and how well.
 
-The car goes round a block of streets between four sites of three sectors. Levels fall with distance, antenna
-direction and shadowing that is fixed in place, so that every round meets the same coverage hole, the same
-interference and the same ping-pong at a cell border. Levels come from curves, not from a logarithm: see
-tables.py. The files made of it stand in radio.py.
+The car drives around a block of streets between four sites with three sectors each. Levels depend on distance, antenna
+direction and shadowing that is fixed in place, so every lap meets the same coverage hole, the same interference and the
+same ping-pong at a cell border. Levels are interpolated, not computed with a logarithm: arithmetic.py says why. The
+files are built from it in radio.py.
 """
 
 import math
@@ -19,35 +19,35 @@ SECONDS = 3600
 CORNERS = ((-300.0, -200.0), (1900.0, -150.0), (1850.0, 1900.0), (-250.0, 1800.0))
 SITE_AT = ((0.0, 0.0), (1600.0, 200.0), (1500.0, 1700.0), (-100.0, 1500.0))
 SECTOR = ((1.0, 0.0), (-0.5, 0.866), (-0.5, -0.866))
-"""Where the three antennas of a site point."""
+"""Directions (east, north) of a site's three antennas."""
 RSRP = ((10.0, -55.0), (50.0, -64.0), (100.0, -71.0), (200.0, -79.0), (400.0, -88.0), (800.0, -97.0), (1600.0, -108.0))
-"""Metres -> dBm in front of the antenna: about 9 dB a doubling, street canyons of a town."""
+"""(Metres, dBm in front of the antenna): about 9 dB less per doubling, as in the street canyons of a town."""
 HYSTERESIS_DB, DWELL = 3.0, 15
-"""A neighbour takes over when it is this much stronger; not before so many seconds in a cell."""
+"""A neighbour takes over when it is this much stronger, but not before the car has spent so many seconds in a cell."""
 WEAKEST_STREET = -105.0
 HOLE_METRES, HOLE_LOSS_DB, HOLE_AT_MOST = 120.0, 25.0, -116.0
 NOISE_DBM = -119.0
-"""In a subcarrier of 30 kHz: -174 dBm/Hz + 45 dB, and 10 dB of the receiver and of far cells."""
+"""Noise in a subcarrier of 30 kHz: -174 dBm/Hz + 45 dB, plus 10 dB for the receiver and distant cells."""
 INTERFERED_METRES, INTERFERED_FROM, INTERFERED_SINR = 150.0, -86.0, -4.0
 APART_METRES = 700.0
 
 
 @dataclass(frozen=True)
 class DriveSecond:
-    """The car at one second of the hour; levels without a phone's own noise."""
+    """The car at one second of the hour. The levels do not yet contain a phone's measurement noise."""
 
     x: float
     y: float
-    """Metres east and north of the origin."""
+    """Metres east (x) and north (y) of the origin."""
     speed: float
     """m/s."""
     cell: str
     rsrp: float
-    """dBm of the serving cell."""
+    """Level of the serving cell, dBm."""
     sinr: float
     """dB."""
     fault: str | None
-    """`coverage_hole` or `interference` where one is planted."""
+    """The planted fault, `coverage_hole` or `interference`; None: no fault."""
 
 
 def simulate_drive(seed: int) -> list[DriveSecond]:
@@ -82,7 +82,9 @@ def simulate_drive(seed: int) -> list[DriveSecond]:
 
 
 def _compute_signal(level: Sequence[float], cell: int, fault: str | None) -> tuple[float, float]:
-    """(dBm, SINR in dB) of the serving cell. The neighbours carry little: a cell border costs SINR, not the service."""
+    """(level in dBm, SINR in dB) of the serving cell. The neighbours have little traffic, so the SINR stays usable at a
+    cell border.
+    """
     rsrp = max(level[cell], WEAKEST_STREET)
     if fault == "coverage_hole":
         rsrp = min(rsrp - HOLE_LOSS_DB, HOLE_AT_MOST)
@@ -99,7 +101,7 @@ def _get_side_length(corner: int) -> float:
 
 
 def _simulate_movement(rng: Random, length: float) -> tuple[list[float], list[float]]:
-    """Metres along the round and m/s, at each second: up to 14 m/s, standing at a red light now and then."""
+    """Metres along the lap, and m/s, at each second. The car drives at up to 14 m/s and stops at some red lights."""
     way, speed, red = 0.0, 8.0, 0
     ways, speeds = [], []
     for _ in range(SECONDS):
@@ -124,7 +126,7 @@ def _locate_point(way: float) -> tuple[float, float]:
 
 
 def _compute_level(point: tuple[float, float], sites: Sequence[tuple[float, float]], number: int) -> float:
-    """dBm of cell `number`: 0 dB in front of the antenna, -14 dB behind it."""
+    """Level of cell `number` in dBm; the antenna gain is 0 dB in front and -14 dB behind."""
     (x, y), (east, north) = point, SECTOR[number % 3]
     x, y = x - sites[number // 3][0], y - sites[number // 3][1]
     distance = max(math.sqrt(x * x + y * y), 1.0)
@@ -148,7 +150,7 @@ def _choose_serving_cells(levels: Sequence[Sequence[float]]) -> list[int]:
 
 
 def _plant_ping_pong(rng: Random, serving: Sequence[int]) -> list[int]:
-    """At the border that is crossed most often the phone falls back after 2 s and comes again 2 s later."""
+    """At the cell border crossed most often, the phone returns to the old cell after 2 s and comes back 2 s later."""
     crossed = [(second, (serving[second - 1], serving[second])) for second in range(1, SECONDS - DWELL)
                if serving[second - 1] != serving[second]]  # fmt: skip
     counts = Counter(pair for _, pair in crossed)
@@ -161,5 +163,5 @@ def _plant_ping_pong(rng: Random, serving: Sequence[int]) -> list[int]:
 
 
 def _compute_distance(way: float, other: float, length: float) -> float:
-    """Metres along the round, the shorter way."""
+    """Metres between two places along the lap, the shorter way round."""
     return min((way - other) % length, (other - way) % length)

@@ -1,12 +1,12 @@
-"""A seed into `handovers.csv`: the handovers of 40 UEs in one hour, in the order of time.
+"""Builds `handovers.csv`: the handovers of 40 UEs in one hour, ordered by time.
 
 timestamp      UTC, milliseconds
-ue             `u01` ...
-source, target the cell left and the cell aimed at
+ue             `u01` to `u40`
+source, target cell that the UE leaves, and cell that it is handed over to
 cause          NGAP/XnAP radio network cause (TS 38.413, 9.3.1.2): handover-desirable-for-radio-reason,
                time-critical-handover, reduce-load-in-serving-cell
-result         success | too_late | too_early: the failures of TS 38.300, 15.5.2; after a too late handover the UE
-               re-establishes its connection in the target, after a too early one in the source
+result         success, too_late or too_early: the failures of TS 38.300, 15.5.2. After a handover that is too late the
+               UE re-establishes its connection in the target, after one that is too early in the source
 duration_ms    from the command to the completion or the re-establishment, ms
 """
 
@@ -19,14 +19,14 @@ from testbed.measurements.tables import CELLS, HOUR, MeasurementTable, TableRow,
 COLUMNS = {"timestamp": 0, "ue": 0, "source": 0, "target": 0, "cause": 0, "result": 0, "duration_ms": 1}
 SECONDS = 3600.0
 UES = [f"u{number:02d}" for number in range(1, 41)]
-# Sectors of a site are neighbours, and so are these of facing sites.
+# Sectors of one site are neighbours of each other, and so are these sectors of facing sites.
 FACING = (("A1", "B2"), ("A2", "D3"), ("B3", "C1"), ("C2", "D1"), ("A1", "D3"), ("B2", "C3"))
 CAUSES = (
     ("handover-desirable-for-radio-reason",) * 7 + ("time-critical-handover",) * 2 + ("reduce-load-in-serving-cell",)
 )
 RESULTS = ("success", "too_late", "too_early")
 LEAST_STAY = 12.0
-"""Seconds: nobody but a planted ping-pong leaves a cell sooner."""
+"""Seconds that a UE stays in a cell at least, except in a planted ping-pong."""
 PING_PONG_SHARE, TOO_LATE_SHARE, FAILURE_SHARE = 0.6, 0.5, 0.02
 PING_PONG_RULE = "The UE returns within 5 s to the cell it has just left (its previous row is the opposite handover)."
 TOO_LATE_RULE = "Of the relation's handovers (at least 10) 20 % or more are too_late."
@@ -65,7 +65,7 @@ def build_handovers(seed: int) -> MeasurementTable:
 
 
 def list_neighbours(cell: str) -> list[str]:
-    """Sorted names of the cells that `cell` may hand over to."""
+    """The cells that `cell` may hand over to, sorted."""
     facing = [pair[1 - pair.index(cell)] for pair in FACING if cell in pair]
     return sorted([other for other in CELLS if other[0] == cell[0] and other != cell] + facing)
 
@@ -73,7 +73,7 @@ def list_neighbours(cell: str) -> list[str]:
 def _simulate_journey(
     rng: Random, ue: str, ping_pong: CellPair, too_late: CellPair, failed: set[CellPair]
 ) -> list[TableRow]:
-    """The UE's handovers; `failed` holds the relations that have had their one chance failure."""
+    """The UE's handovers. Each pair of cells may have one random failure: `failed` holds the pairs that had it."""
     cell, second, rows = rng.choice(CELLS), rng.uniform(0, 60), []
     while second < SECONDS - 10:
         target, result = rng.choice(list_neighbours(cell)), "success"

@@ -1,11 +1,11 @@
-"""A seed into `jitter.csv`: each packet of a voice and a video flow, in the order it was sent.
+"""Builds `jitter.csv`: the packets of a voice and a video flow, each flow in the order it was sent.
 
     flow           voice (a packet every 20 ms) or video (every 12.5 ms)
-    sequence       0, 1, ... of the flow
-    send_time      UTC, microseconds; receive_time the same clock's, empty for a lost packet
-    size_bytes     IP packet, bytes
+    sequence       0, 1, ... in each flow
+    send_time      UTC, microseconds; receive_time by the same clock, empty for a lost packet
+    size_bytes     size of the IP packet, bytes
 
-All times are whole microseconds, so that delays are exact.
+All times are whole microseconds, so delays are exact.
 """
 
 import itertools
@@ -32,14 +32,15 @@ REORDERED_RULE = "Received packets whose sequence is smaller than the largest on
 
 @dataclass(frozen=True)
 class PacketFlow:
-    """Microseconds and bytes."""
+    """A flow's packets. Times in microseconds."""
 
     interval: int
     base: int
-    """Least delay."""
+    """Minimum delay."""
     spread: int
-    """What queues add: up to 3 times this."""
+    """Queues add up to 3 times this."""
     size: tuple[int, int]
+    """Range of the packet sizes in bytes, end excluded."""
 
 
 FLOWS = {"voice": PacketFlow(20_000, 18_000, 1_500, (72, 73)), "video": PacketFlow(12_500, 25_000, 1_000, (900, 1400))}
@@ -73,19 +74,19 @@ def build_jitter(seed: int) -> MeasurementTable:
 
 
 def _simulate_packets(rng: Random, name: str, lost: range, late: Sequence[int], raised: range) -> list[TableRow]:
-    """The flow's packets, `send` and `arrival` in microseconds; a late one arrives after the one that follows."""
+    """The flow's packets; `send` and `arrival` are microseconds. A `late` packet arrives after the packet behind it."""
     flow, rows, latest = FLOWS[name], [], 0
     for number in range(PACKETS):
         delay = flow.base + sum(rng.randrange(flow.spread) for _ in range(3))
         delay += STEP_US if number in raised else 0
-        # One interval more than the widest gap of delays: behind the next packet, before the one after it.
+        # One interval more than delays can differ: after the next packet, before the one after that.
         delay += flow.interval + 3 * flow.spread if number in late else 0
         chance = rng.random() < LOSS_SHARE and not any(abs(number - other) < 3 for other in late)
         gone = number in lost or (chance and number not in raised)
         send = number * flow.interval
         arrival = send + delay
         if number not in late and not gone:
-            # A queue that empties does not let the next packets pass: they follow closely.
+            # Packets cannot overtake each other in an emptying queue; they follow closely.
             arrival = latest = max(arrival, latest + CLOSELY_US)
         row: dict[str, Any] = {
             "flow": name,

@@ -1,8 +1,8 @@
-"""A seed into `kpi.csv`: the week of 12 cells (columns: cell_counters.py) with what goes wrong in it.
+"""Builds `kpi.csv`: a week of 12 cells (columns: cell_counters.py) with planted events.
 
-Six cells have an event each: a degraded radio channel, a sleeping cell (in service, without traffic), an outage (out
-of service, which a search for sleeping cells must not report), a spike of one period, throughput written in kbit/s,
-rows that are missing. Single rows of all other times lack a value, are written twice or are left out.
+Six cells have one event each: a degraded radio channel; a sleeping cell (in service, but without traffic); an outage
+(out of service, which a search for sleeping cells must not report); a latency spike of one period; throughput in
+kbit/s; missing rows. At all other times, some single rows lack a value, are duplicated or are left out.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ UNMEASURED = ("latency_ms", "jitter_ms", "packet_loss_pct", "cqi")
 TRAFFIC = (*THROUGHPUT, "dl_volume_mb", "ul_volume_mb", "dl_prb_util_pct")
 COUNTS = ("connected_users", "rrc_attempts", "rrc_successes", "ho_attempts", "ho_successes", "drops")
 IMPOSSIBLE_MBPS = 1000
-"""More than any cell of this network carries: a throughput above it is in kbit/s."""
+"""More than any cell of this network can carry: a greater throughput is in kbit/s."""
 SINGLE_ROWS = {"missing_latency": 40, "missing_throughput": 12, "duplicates": 20, "left_out": 5}
-# kind: its first day and the days it may begin on, first period of the day and how many it may begin in, periods,
-# metric, rule. Workdays and daytime where an event shows best.
+# Kind -> first day it may begin on, number of such days, first period of the day it may begin in, number of such
+# periods, length in periods, metric, rule. Events that show best in traffic begin on workdays, in daytime.
 EVENTS = {
     "degraded": (1, 3, 36, 12, 24, "cqi", "cqi < 6"),
     "sleeping": (0, 5, 32, 24, 32, "dl_volume_mb", "dl_volume_mb == 0 and availability_pct == 100"),
@@ -80,7 +80,7 @@ def build_kpi(seed: int) -> MeasurementTable:
 
 
 def _plant_event(rng: Random, kind: str, cell: str, rows: Sequence[TableRow]) -> TableRow:
-    """Disturb the cell's rows; the event as the truth holds it, with the metric's median before and during it."""
+    """Disturb the cell's rows. Returns the event for the ground truth, with the metric's median with and without it."""
     day, days, slot, slots, periods, metric, rule = EVENTS[kind]
     start = MONDAY + ((day + rng.randrange(days)) * 96 + slot + rng.randrange(slots)) * PERIOD
     event: TableRow = {
@@ -127,7 +127,7 @@ def _get_key(row: TableRow) -> tuple[str, str]:
 
 
 def _clean_rows(rows: Sequence[TableRow]) -> list[TableRow]:
-    """By the rule `CLEAN`."""
+    """The rows, cleaned by the rule in CLEAN."""
     clean = [dict(row) for row in {_get_key(row): row for row in rows}.values()]
     for row in clean:
         if (row["throughput_mbps"] or 0) > IMPOSSIBLE_MBPS:
@@ -140,7 +140,7 @@ def _compute_cell_figures(rows: Sequence[TableRow]) -> dict[str, TableRow]:
 
 
 def _compute_figures(rows: Sequence[TableRow]) -> TableRow:
-    """Percentages are of the sums, not means of ratios."""
+    """A cell's figures. Percentages are ratios of sums, not means of ratios."""
     sums = {name: sum(list_present(rows, name)) for name in COUNTS[1:]}
     latency = list_present(rows, "latency_ms")
     return {
@@ -162,7 +162,7 @@ def _compute_figures(rows: Sequence[TableRow]) -> TableRow:
 
 
 def _compute_network_figures(rows: Sequence[TableRow]) -> TableRow:
-    """Busy hours, the network's quiet hours and what the weekend takes away."""
+    """The cells' busy hours, the network's quiet hours, and the throughput at the weekend and on workdays."""
     hours: dict[str, list[float]] = {}
     volumes: dict[tuple[str, str], list[float]] = {}
     for row in rows:

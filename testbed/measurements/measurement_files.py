@@ -1,9 +1,10 @@
-"""A name and a seed into a CSV file of 5G measurements and, beside it, what a correct analysis of it finds.
+"""Writes CSV files of 5G measurements and, beside each, its ground truth: what a correct analysis of it finds.
 
-The files and their columns stand in the modules beside this one. Common to all: UTF-8, LF, a header row, fixed
-decimals, times in UTC, an empty field where there is no value. NAME.json holds `measurements`, `seed`, `rows` (data
-rows of the file), `planted` (each anomaly: kind, where, when, what, size, and the rule that finds it and nothing
-else) and figures with the rule they were computed by. Periods are half open: `end` is the first moment after.
+The modules beside this one build the files and document their columns. All files are UTF-8 with LF line ends and have a
+header row, a fixed number of decimals per column, times in UTC, and empty fields for missing values. NAME.json holds
+`measurements`, `seed`, `rows` (number of data rows), `planted` (each anomaly: kind, place, time, metric, size, and a
+rule that finds it and nothing else), and figures with the rules by which they were computed. Periods are half-open:
+`end` is the first moment after the period.
 """
 
 from collections.abc import Callable
@@ -36,9 +37,12 @@ MEASUREMENTS: dict[str, str] = {name: line for name, (line, _) in _FILES.items()
 
 
 def write_measurements(name: str, seed: int, folder: Path) -> None:
-    """Write folder/NAME.csv and its ground truth folder/NAME.json: the same bytes for the same name and seed."""
+    """Write folder/NAME.csv and its ground truth folder/NAME.json. The same name and seed give the same bytes.
+
+    StageError for an unknown name.
+    """
     if name not in _FILES:
-        raise StageError(f"measurements: there is no {name!r}; known are {', '.join(_FILES)}")
+        raise StageError(f"unknown measurements {name!r}; choose one of {', '.join(_FILES)}")
     table = _FILES[name][1](seed)
     write_csv(folder / f"{name}.csv", [_format_row(table.columns, row) for row in table.rows])
     truth = {"measurements": name, "seed": seed, "rows": len(table.rows), **table.facts}
@@ -46,7 +50,7 @@ def write_measurements(name: str, seed: int, folder: Path) -> None:
 
 
 def _format_row(columns: dict[str, int], row: Row) -> Row:
-    """The row's fields as text: floats with the column's decimals, None as nothing."""
+    """The row as the file holds it: floats with their column's number of decimals, an empty text for None."""
     return {
         name: "" if row[name] is None else f"{row[name]:.{decimals}f}" if decimals else row[name]
         for name, decimals in columns.items()

@@ -1,16 +1,16 @@
-"""The hour of the measurement car into `drive_test.csv`, `gps.csv` and `radio.csv`.
+"""Builds `drive_test.csv`, `gps.csv` and `radio.csv` from the hour of the measurement car.
 
-drive_test.csv, one row a second of phone `ue01`:
+drive_test.csv, one row per second of phone `ue01`:
     timestamp         UTC
     lat, lon          degrees (WGS 84)
     speed_kmh         km/h
     cell              serving cell
     ss_rsrp_dbm       SS-RSRP, dBm, in steps of 1 dB from -156 to -31 (TS 38.133, 10.1.6)
     ss_sinr_db        SS-SINR, dB, in steps of 0.5 dB from -23 to 40 (TS 38.133, 10.1.16)
-    handover          1 where the serving cell is not that of the row before, else 0
-gps.csv, one row a second of a clock that ticks at 0.4 s and finds no satellites in a tunnel:
+    handover          1 if the serving cell differs from that of the previous row, else 0
+gps.csv, one row per second from a clock that ticks at 0.4 s, except in a tunnel without reception:
     timestamp (UTC, milliseconds), lat, lon
-radio.csv, each of six phones every three seconds, in the order of time:
+radio.csv, every three seconds one row of each of six phones, ordered by time:
     timestamp         UTC, milliseconds
     ue, cell          phone and its serving cell
     ss_rsrp_dbm, ss_sinr_db   as above
@@ -32,7 +32,7 @@ from testbed.measurements.drive import SECONDS, DriveSecond, simulate_drive
 from testbed.measurements.tables import HOUR, MeasurementTable, TableRow, add_seconds, format_time, round_rows
 
 LAT, LON = 48.2, 16.35
-"""Of the origin of the metres east and north."""
+"""Position of the origin of drive.py's metres east and north."""
 METRES_PER_LAT, METRES_PER_LON = 111_200.0, 74_100.0
 POSITION = {"lat": 6, "lon": 6}
 DRIVE_TEST = {"timestamp": 0, **POSITION, "speed_kmh": 1, "cell": 0, "ss_rsrp_dbm": 0, "ss_sinr_db": 1, "handover": 0}
@@ -42,18 +42,18 @@ RADIO = {"timestamp": 0, "ue": 0, "cell": 0, "ss_rsrp_dbm": 0, "ss_rsrq_db": 1, 
 RULES = {"coverage_hole": "ss_rsrp_dbm < -110", "interference": "ss_rsrp_dbm >= -95 and ss_sinr_db < 0"}
 PING_PONG_RULE = "The phone returns within 5 s to the cell it has just left."
 GPS_LATE, TUNNEL = 0.4, (30, 60)
-"""Seconds: of the clock's tick, and of the shortest and the longest time without a position."""
+"""Seconds: the clock's tick after the full second; the shortest and the longest time without a position."""
 PHONES = [f"ue{number:02d}" for number in range(1, 7)]
-# SINR -> RSRQ of a fully loaded carrier: -10.8 dB - 10 lg(1 + 10^(-SINR/10)), from their definitions in TS 38.215.
+# (SINR, RSRQ) of a fully loaded carrier: -10.8 dB - 10 lg(1 + 10^(-SINR/10)), from their definitions in TS 38.215.
 RSRQ = ((-20.0, -30.8), (-10.0, -21.2), (-5.0, -17.0), (0.0, -13.8), (5.0, -12.0), (10.0, -11.2), (20.0, -10.8))
-# 3GPP defines CQI by a block error rate of 10 %, not by SINR: the SINR from which CQI 1 to 15 hold is this model's.
+# 3GPP defines CQI by a block error rate of 10 %, not by SINR: these least SINRs of CQI 1 to 15 are this model's own.
 CQI_FROM = (-7.0, -5.0, -2.5, 0.5, 2.5, 4.5, 6.5, 8.5, 10.5, 12.5, 14.5, 16.5, 18.5, 20.5, 22.5)
-# Bit per resource element of CQI 0 to 15, and the MCS of the same efficiency (CQI 1: of the lowest).
+# Bits per resource element for CQI 0 to 15, and the MCS with the same efficiency (CQI 1: the lowest MCS).
 EFFICIENCY = (0.0, 0.1523, 0.2344, 0.377, 0.6016, 0.877, 1.1758, 1.4766, 1.9141, 2.4063, 2.7305, 3.3223, 3.9023,
               4.5234, 5.1152, 5.5547)  # fmt: skip
 MCS = (0, 0, 0, 2, 4, 6, 8, 11, 13, 15, 18, 20, 22, 24, 26, 28)
-# 40 MHz of 30 kHz subcarriers: 106 resource blocks of 12 subcarriers, 14 symbols in each of 2000 slots a second, less
-# 14 % overhead (TS 38.306, 4.1.2), three quarters of the slots downlink, two layers. Mbit/s for each bit per element.
+# Mbit/s for each bit per resource element, at 40 MHz with 30 kHz subcarriers: 106 resource blocks of 12 subcarriers,
+# 2000 slots per second of 14 symbols, 14 % overhead (TS 38.306, 4.1.2), three quarters of slots downlink, two layers.
 CARRIER_MBPS = 106 * 12 * 14 * 2000 * 0.86 * 0.75 * 2 / 1e6
 
 
@@ -122,7 +122,7 @@ def build_radio(seed: int) -> MeasurementTable:
         for place, phone in enumerate(PHONES):
             if number % 3 != place % 3:
                 continue
-            # No phone's clock is a whole number of seconds from that of the positions.
+            # No phone's clock is a whole number of seconds off the clock of the positions.
             late = (30 + 130 * place) / 1000
             rsrp, sinr = _measure_levels(rng, second.rsrp + offsets[phone], second.sinr)
             cqi = sum(sinr >= least for least in CQI_FROM)
@@ -167,8 +167,8 @@ def _list_cells(rows: Sequence[TableRow]) -> list[str]:
 
 
 def _summarise_levels(rows: Sequence[TableRow]) -> TableRow:
-    """Samples, the mean power (averaged in milliwatts, then in dBm) and medians."""
-    # The one figure that needs pow and log10; three decimals are far from where two C libraries differ.
+    """Number of samples, mean power (averaged in milliwatts, then converted to dBm) and medians."""
+    # The only figure that needs pow and log10: C libraries differ far beyond its three decimals.
     powers = [10 ** (row["ss_rsrp_dbm"] / 10) for row in rows]
     return {
         "samples": len(rows),
@@ -180,7 +180,9 @@ def _summarise_levels(rows: Sequence[TableRow]) -> TableRow:
 
 
 def _describe_faults(rows: Sequence[TableRow], seconds: Sequence[DriveSecond]) -> list[TableRow]:
-    """The planted faults; `seconds` of the same length says where the car was. Start and end: first and last sample."""
+    """The planted faults, for the ground truth. `seconds` says where the car was at each row. Start and end are the
+    times of the first and the last sample.
+    """
     planted = []
     for kind, rule in RULES.items():
         hit = [number for number, second in enumerate(seconds) if second.fault == kind]
@@ -198,7 +200,7 @@ def _describe_faults(rows: Sequence[TableRow], seconds: Sequence[DriveSecond]) -
 
 
 def _find_ping_pongs(rows: Sequence[TableRow]) -> list[TableRow]:
-    """Each return: when, from which cell, back to which."""
+    """Each return to the cell just left: its time, and the cells it leads from and to."""
     moves = [
         (number, rows[number - 1]["cell"], rows[number]["cell"])
         for number in range(len(rows))
@@ -212,7 +214,7 @@ def _find_ping_pongs(rows: Sequence[TableRow]) -> list[TableRow]:
 
 
 def _draw_tunnel(seed: int) -> tuple[int, int]:
-    """First second without a position, and the first with one again."""
+    """The first second without a position, and the first second with one again."""
     rng = Random(f"gps-{seed}")
     start = rng.randrange(600, SECONDS - 600)
     return start, start + rng.randrange(*TUNNEL)

@@ -1,18 +1,18 @@
-"""A seed into `sessions.csv`: what 40 UEs do in two hours, one row an event, in the order of time.
+"""Builds `sessions.csv`: what 40 UEs do in two hours, one row per event, ordered by time.
 
 timestamp       UTC, milliseconds
 ue              `phone01`, `robot01`, `meter01` ...
-event           RM-REGISTERED, RM-DEREGISTERED, CM-CONNECTED, CM-IDLE: the state entered (TS 23.501, 5.3.2 and
-                5.3.3); PDU-SESSION-ESTABLISHED, PDU-SESSION-REJECTED, PDU-SESSION-RELEASED (TS 23.502, 4.3)
+event           the state entered: RM-REGISTERED, RM-DEREGISTERED, CM-CONNECTED, CM-IDLE (TS 23.501, 5.3.2 and
+                5.3.3); or PDU-SESSION-ESTABLISHED, PDU-SESSION-REJECTED, PDU-SESSION-RELEASED (TS 23.502, 4.3)
 cell            serving cell
-pdu_session_id  1 to 15; of PDU session events, like all columns below
+pdu_session_id  1 to 15; this and all further columns are empty except for PDU session events
 snssai          S-NSSAI as SST-SD; SST 1 eMBB, 2 URLLC, 3 MIoT (TS 23.501, table 5.15.2.2-1)
 dnn             data network name
 five_qi         5QI of the session's main QoS flow (TS 23.501, table 5.7.4-1)
-setup_ms        from request to answer, ms; of sessions established or rejected
+setup_ms        time from request to answer, ms; when a session is established or rejected
 cause           5GSM cause of a rejection: 69, insufficient resources for specific slice (TS 24.501, 9.11.4.2)
-duration_s      of sessions released, s
-dl_bytes, ul_bytes   of sessions released
+duration_s      duration of a released session, s
+dl_bytes, ul_bytes   traffic of a released session
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,19 +33,19 @@ FLAPS, FLAP_SECONDS = 24, (30.0, 45.0)
 
 @dataclass(frozen=True)
 class QosFlow:
-    """What a session is for, by its main QoS flow."""
+    """The main QoS flow of a session, which says what the session is used for."""
 
     dnn: str
     five_qi: int
     rate: tuple[float, float]
-    """Range of the downlink bytes a second."""
+    """Range of the downlink bytes per second."""
     ul_share: float
-    """Uplink bytes to one downlink byte."""
+    """Uplink bytes per downlink byte."""
 
 
 @dataclass(frozen=True)
 class UeKind:
-    """How many UEs of a kind there are, their slice, and the flows that they choose from."""
+    """A kind of UE: how many there are, their slice, and the flows that they choose from."""
 
     count: int
     snssai: str
@@ -63,11 +63,14 @@ KINDS = {
 
 @dataclass(frozen=True)
 class PlantedEvents:
-    """What is planted: whose sessions, and when (seconds)."""
+    """What is planted. Times are seconds after the start of the file."""
 
     slow: float
+    """When phones begin to get slow setups."""
     rejected: float
+    """When meters' sessions begin to be rejected."""
     flapping: str
+    """The phone that registers and deregisters again and again."""
     flaps_from: float
 
 
@@ -86,25 +89,25 @@ def build_sessions(seed: int) -> MeasurementTable:
 
 
 def _simulate_ue(rng: Random, ue: str, kind: UeKind, plan: PlantedEvents) -> list[TableRow]:
-    """The UE's events in order; times are seconds, whole milliseconds apart or equal."""
+    """The UE's events, ordered by time (seconds)."""
     cell, second = rng.choice(CELLS), rng.uniform(1, 300)
     events: list[TableRow] = []
 
-    def happens(event: str, **values: Any) -> None:
+    def add_event(event: str, **values: Any) -> None:
         events.append({"second": second, "ue": ue, "event": event, "cell": cell, **values})
 
-    happens("RM-REGISTERED")
+    add_event("RM-REGISTERED")
     flaps = FLAPS if ue == plan.flapping else 0
     leaves = rng.random() < 0.3
     while second < SECONDS - 400:
         if flaps and second > plan.flaps_from:
             for _ in range(flaps):
-                happens("RM-DEREGISTERED")
+                add_event("RM-DEREGISTERED")
                 second += rng.uniform(3, 8)
-                happens("RM-REGISTERED")
+                add_event("RM-REGISTERED")
                 second += rng.uniform(*FLAP_SECONDS)
             flaps = 0
-        happens("CM-CONNECTED")
+        add_event("CM-CONNECTED")
         second += 0.05
         flow, setup = rng.choice(kind.flows), rng.uniform(*_get_setup_range(kind, second, plan))
         session = {
@@ -115,20 +118,20 @@ def _simulate_ue(rng: Random, ue: str, kind: UeKind, plan: PlantedEvents) -> lis
         }
         second += setup / 1000
         if _is_short_of_resources(kind, second, plan) and rng.random() < REJECTED_SHARE:
-            happens("PDU-SESSION-REJECTED", **session, setup_ms=setup, cause=NO_RESOURCES)
+            add_event("PDU-SESSION-REJECTED", **session, setup_ms=setup, cause=NO_RESOURCES)
             second += 1
         else:
-            happens("PDU-SESSION-ESTABLISHED", **session, setup_ms=setup)
+            add_event("PDU-SESSION-ESTABLISHED", **session, setup_ms=setup)
             duration, rate = rng.uniform(15, 90), rng.uniform(*flow.rate)
             second += duration
             used = {"dl_bytes": round(duration * rate), "ul_bytes": round(duration * rate * flow.ul_share)}
-            happens("PDU-SESSION-RELEASED", **session, duration_s=duration, **used)
+            add_event("PDU-SESSION-RELEASED", **session, duration_s=duration, **used)
             second += 0.5
-        happens("CM-IDLE")
+        add_event("CM-IDLE")
         second += rng.uniform(20, 250)
         cell = rng.choice(CELLS) if ue.startswith("phone") else cell
     if leaves:
-        happens("RM-DEREGISTERED")
+        add_event("RM-DEREGISTERED")
     return events
 
 
@@ -161,7 +164,7 @@ def _describe_planted(rows: Sequence[TableRow], plan: PlantedEvents) -> list[Tab
 
 
 def _describe_event(kind: str, rows: Sequence[TableRow], rule: str, **where: str) -> TableRow:
-    """Start and end: the first and the last row."""
+    """A planted event for the ground truth; it starts at the first row and ends at the last."""
     return {
         "kind": kind,
         "start": rows[0]["timestamp"],
@@ -193,7 +196,7 @@ def _group_by(column: str, rows: Sequence[TableRow]) -> dict[str, TableRow]:
 
 
 def _compute_figures(rows: Iterable[TableRow]) -> TableRow:
-    """Setup times are those of established sessions, the percentile with linear interpolation."""
+    """Figures of a group of rows. Setup times are those of established sessions; the percentile is interpolated."""
     rows = list(rows)
     established = [row for row in rows if row["event"] == "PDU-SESSION-ESTABLISHED"]
     rejected = sum(row["event"] == "PDU-SESSION-REJECTED" for row in rows)

@@ -1,12 +1,12 @@
-"""A seed into `slices.csv`: what three network slices promise and what they did, one row a slice and hour, a week.
+"""Builds `slices.csv`: SLA targets and measurements of three network slices, one row per slice and hour, for a week.
 
 timestamp        start of the hour, UTC
 slice, snssai    eMBB 1-000001, URLLC 2-000001, mMTC 3-000001 (SST of TS 23.501, table 5.15.2.2-1: 3 is MIoT)
 ues              registered UEs
-latency_ms, sla_latency_ms                     95th percentile of the hour, at most the target; ms
-packet_loss_pct, sla_packet_loss_pct           at most the target; %
-dl_throughput_mbps, sla_dl_throughput_mbps     of a UE, at least the target; Mbit/s
-availability_pct, sla_availability_pct         at least the target; %
+latency_ms, sla_latency_ms                     95th percentile in the hour, ms; the target is a maximum
+packet_loss_pct, sla_packet_loss_pct           %; the target is a maximum
+dl_throughput_mbps, sla_dl_throughput_mbps     per UE, Mbit/s; the target is a minimum
+availability_pct, sla_availability_pct         %; the target is a minimum
 """
 
 from collections.abc import Sequence
@@ -31,14 +31,17 @@ RULE = "latency_ms or packet_loss_pct above, or dl_throughput_mbps or availabili
 
 @dataclass(frozen=True)
 class NetworkSlice:
-    """Targets of the agreement, and what is planted: a metric, its value, for how many hours."""
+    """A slice's targets, and its planted violation."""
 
     snssai: str
     ues: int
     targets: dict[str, float]
     metric: str
+    """The metric that violates its target."""
     violated: tuple[float, float]
+    """Range of the metric's values during the violation."""
     hours: int
+    """Length of the violation."""
 
 
 SLICES = {
@@ -78,7 +81,7 @@ def build_slices(seed: int) -> MeasurementTable:
 
 
 def _simulate_hour(rng: Random, name: str, one: NetworkSlice, hour: int) -> TableRow:
-    """An hour within the agreement: load takes up to two thirds of the room there is."""
+    """An hour within the SLA. Load uses up to about two thirds of the margin that the targets leave."""
     load = clamp(interpolate(DAY, hour % 24) + draw_noise(rng, 0.04), 0.05, 1.0)
     row: TableRow = {
         "timestamp": _format_hour(hour),
