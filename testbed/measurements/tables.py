@@ -29,7 +29,7 @@ class MeasurementTable:
 
 
 def format_time(moment: datetime, timespec: str = "seconds") -> str:
-    """UTC like `2024-03-04 00:00:00`: ISO 8601 with a space (RFC 3339, 5.6) and no zone, so pandas reads naive times."""
+    """UTC like `2024-03-04 00:00:00`: ISO 8601 with a space (RFC 3339, 5.6), no zone: pandas reads naive times."""
     return moment.isoformat(" ", timespec)
 
 

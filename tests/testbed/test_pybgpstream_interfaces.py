@@ -415,7 +415,7 @@ def test_ipv6_rib_entries_may_carry_the_full_attribute_and_a_link_local_next_hop
     decoder = decoding.AttributeDecoder(filters.ElementFilter(filters.StreamFilters()))
     for data in (short, plain + full):
         found = decoder.decode_attributes(data, 4, True)
-        assert (found.routes.as_path, found.reach[:2]) == ("65551", (6, "2001:db8::1"))
+        assert (found.route.as_path, found.reach[:2]) == ("65551", (6, "2001:db8::1"))
 
 
 def test_many_attributes_and_prefixes_do_not_fill_the_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

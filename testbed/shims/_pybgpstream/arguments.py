@@ -1,6 +1,6 @@
-"""Arguments of the low-level methods, checked and refused as CPython's PyArg_ParseTuple does.
+"""Checks the arguments of the low-level methods, as CPython's PyArg_ParseTuple does.
 
-Format units (Python/C API, "Parsing arguments"): s a str, I an unsigned int that wraps at 2**32, i a C int.
+Format units (Python/C API, "Parsing arguments"): s is a str, I an unsigned int that wraps at 2**32, i a C int.
 """
 
 import operator
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def parse_arguments(arguments: tuple[Any, ...], units: str) -> tuple[Any, ...]:
-    """The arguments, converted; TypeError, ValueError or OverflowError in CPython's words."""
+    """Convert the arguments. TypeError, ValueError or OverflowError with CPython's messages."""
     if len(arguments) != len(units):
         plural = "" if len(units) == 1 else "s"
         raise TypeError(f"function takes exactly {len(units)} argument{plural} ({len(arguments)} given)")

@@ -1,14 +1,14 @@
-"""Cisco regular expressions over AS paths -> Python's (libbgpstream's FILTERING, "aspath").
+"""Translates Cisco regular expressions over AS paths to Python's (libbgpstream's FILTERING, "aspath").
 
-The path is matched as text with `_` between hops: "3356_1299_{64500,64501}". `|()[].^$*+?\\` mean what they mean in
-POSIX extended expressions (glibc's), braces stand for themselves, `_` is an end of the path, a blank, a brace, a comma
-or an underscore, and a leading `!` negates.
+An expression is matched against the path as text, with `_` between hops: "3356_1299_{64500,64501}". `|()[].^$*+?\\`
+have their meaning in glibc's POSIX extended expressions; braces stand for themselves; `_` matches either end of the
+path, a blank, a brace, a comma or an underscore; a leading `!` negates the expression.
 """
 
 import re
 
 _BOUNDARY = "(^|$|[ {},_])"
-_LONGEST = 241  # characters of the POSIX form beyond which the library refuses an expression
+_LONGEST = 241  # characters: the library refuses an expression whose POSIX form is longer
 _GNU_ESCAPES = {"w": r"\w", "W": r"\W", "s": r"\s", "S": r"\S", "b": r"\b", "B": r"\B", "<": r"\b(?=\w)"}
 _GNU_ESCAPES |= {">": r"\b(?<=\w)", "`": r"\A", "'": r"\Z"}
 _CLASSES = {"digit": "0-9", "alpha": "A-Za-z", "alnum": "A-Za-z0-9", "space": r"\s", "upper": "A-Z", "lower": "a-z"}
@@ -16,7 +16,7 @@ _CLASSES |= {"xdigit": "0-9A-Fa-f", "punct": r"!-/:-@\[-`{-~", "blank": r" \t"}
 
 
 def compile_expression(text: str) -> tuple["re.Pattern[str]", bool]:
-    """(expression, negated). ValueError with the library's words for an expression that it refuses."""
+    """(expression, negated). ValueError with the library's message if it refuses the expression."""
     negated = text.startswith("!")
     try:
         return re.compile(_translate_to_python(_translate_to_posix(text[1:] if negated else text)), re.ASCII), negated
@@ -27,7 +27,7 @@ def compile_expression(text: str) -> tuple["re.Pattern[str]", bool]:
 
 
 def _translate_to_posix(cisco: str) -> str:
-    """The POSIX form: boundaries written out as groups, back references counted past them, braces escaped."""
+    """The POSIX form: boundaries become groups, back references are renumbered for them, and braces are escaped."""
     out: list[str] = []
     groups: list[int] = []  # Cisco's groups by their number in the POSIX form
     opened = position = 0
@@ -58,7 +58,7 @@ def _translate_to_posix(cisco: str) -> str:
 
 
 def _translate_to_python(posix: str) -> str:
-    """The same language in Python's notation."""
+    """An equivalent expression in Python's notation."""
     out: list[str] = []
     depth = position = 0
     while position < len(posix):
@@ -85,7 +85,9 @@ def _translate_to_python(posix: str) -> str:
 
 
 def _translate_bracket(posix: str, position: int) -> tuple[str, int]:
-    """The bracket expression that begins at `position`, in which a backslash is a character like any other."""
+    """The bracket expression that begins at `position`, and the position after it. A backslash in it is a plain
+    character.
+    """
     start = position
     if posix[position : position + 1] == "^":
         position += 1
@@ -105,7 +107,7 @@ def _translate_bracket(posix: str, position: int) -> tuple[str, int]:
 
 
 def _translate_error(message: str) -> str:
-    """What glibc's regcomp says where Python's re says `message`."""
+    """The message of glibc's regcomp for the error that Python's re reports as `message`."""
     for part, words in (
         ("unterminated character set", "Unmatched [, [^, [:, [., or [="),
         ("missing ), unterminated subpattern", "Unmatched ( or \\("),

@@ -1,6 +1,6 @@
-"""Path attributes and NLRI of BGP messages -> text and verdicts (RFC 4271 section 4.3, RFC 4760, RFC 6793, RFC 1997).
+"""Decodes and filters path attributes and NLRI of BGP messages (RFC 4271 section 4.3, RFC 4760, RFC 6793, RFC 1997).
 
-What repeats in a stream (attributes, prefixes, peers) is decoded and filtered once and kept, up to a bound.
+Attributes and prefixes repeat in a stream, so each is decoded and filtered only once and kept in a bounded cache.
 """
 
 import struct
@@ -15,7 +15,7 @@ _BRACKETS = {AS_SET: ("{", ",", "}"), AS_CONFED_SEQUENCE: ("(", " ", ")"), AS_CO
 _AS_PATH, _NEXT_HOP, _COMMUNITIES, _MP_REACH, _MP_UNREACH, _AS4_PATH = 2, 3, 8, 14, 15, 17
 _EXTENDED_LENGTH = 0x10
 _UNICAST = 1
-_KEPT = 1 << 15  # entries of a cache before it is emptied: some MB, whatever the length of the stream
+_KEPT = 1 << 15  # a cache with so many entries is emptied: it takes some MB, however long the stream
 
 AsSegment = tuple[int, tuple[int, ...]]
 
@@ -24,29 +24,29 @@ Value = TypeVar("Value")
 
 
 class MalformedMessage(ValueError):
-    """Octets that are no BGP."""
+    """Octets that are not valid BGP."""
 
 
 class DecodedRoute(NamedTuple):
-    """What the announcements of one set of path attributes share."""
+    """What all announcements with the same path attributes share."""
 
     as_path: str
     communities: frozenset[str]
     wanted: bool
-    """Whether the filters on origin, AS path and communities let it pass."""
+    """Whether it passes the filters for origin, AS path and communities."""
 
 
 class DecodedAttributes(NamedTuple):
-    routes: DecodedRoute
+    route: DecodedRoute
     next_hop: str
-    """Of the IPv4 NLRI (attribute NEXT_HOP); empty if there is none."""
+    """Next hop of the IPv4 NLRI (attribute NEXT_HOP); empty if there is none."""
     reach: tuple[int, str, bytes] | None
     """Address family, next hop and NLRI of MP_REACH_NLRI."""
     unreach: tuple[int, bytes] | None
 
 
 class AttributeDecoder:
-    """Decodes for one stream; `wanted` verdicts are those of the stream's element filter."""
+    """Decodes for one stream; the stream's element filter decides what is `wanted`."""
 
     def __init__(self, element_filter: ElementFilter) -> None:
         self.filter = element_filter
@@ -55,7 +55,7 @@ class AttributeDecoder:
         self._prefixes: dict[int, dict[bytes, tuple[str, bool]]] = {4: {}, 6: {}}
 
     def decode_attributes(self, data: bytes, asn_size: int, abbreviated: bool = False) -> DecodedAttributes:
-        """`abbreviated`: MP_REACH_NLRI may hold the next hop only, as in RIB entries (RFC 6396 section 4.3.4)."""
+        """`abbreviated`: MP_REACH_NLRI may hold only the next hop, as in RIB entries (RFC 6396 section 4.3.4)."""
         key = (data, asn_size, abbreviated)
         found = self._attributes.get(key)
         if found is None:
@@ -65,7 +65,7 @@ class AttributeDecoder:
         return found
 
     def decode_prefixes(self, family: int, data: bytes) -> list[tuple[str, bool]]:
-        """(text, wanted) of each prefix of an NLRI field. Malformed on a length that its family does not have."""
+        """(text, wanted) for each prefix of an NLRI field. MalformedMessage if a prefix is too long for its family."""
         kept = self._prefixes[family]
         found = []
         position, end = 0, len(data)
@@ -144,7 +144,7 @@ class AttributeDecoder:
 
 
 def decode_segments(data: bytes, asn_size: int) -> list[AsSegment]:
-    """The segments of an AS_PATH attribute of two- or four-octet AS numbers. Malformed where they run over it."""
+    """The segments of an AS_PATH with two- or four-octet AS numbers. MalformedMessage if they exceed the attribute."""
     found = []
     position = 0
     while position < len(data):
@@ -160,10 +160,10 @@ def decode_segments(data: bytes, asn_size: int) -> list[AsSegment]:
 
 
 def merge_as4_path(path: list[AsSegment], path4: list[AsSegment]) -> list[AsSegment]:
-    """AS_PATH of a two-octet speaker with its AS4_PATH: RFC 6793 section 4.2.3.
+    """Merge the AS_PATH of a two-octet speaker with its AS4_PATH (RFC 6793 section 4.2.3).
 
-    As many ASes as AS_PATH has more than AS4_PATH are kept in front of AS4_PATH; a set counts as one, a
-    confederation segment as none. An AS4_PATH longer than AS_PATH is ignored.
+    The ASes that AS_PATH has more than AS4_PATH are kept in front of AS4_PATH. A set counts as one AS, a confederation
+    segment as none. An AS4_PATH longer than AS_PATH is ignored.
     """
     surplus = sum(map(_count_hops, path)) - sum(map(_count_hops, path4))
     if path and surplus < 0:
@@ -179,7 +179,7 @@ def merge_as4_path(path: list[AsSegment], path4: list[AsSegment]) -> list[AsSegm
 
 
 def format_hops(path: list[AsSegment]) -> list[str]:
-    """One text a hop: 65001, a set {1,2}, a confederation's sequence (1 2) and set [1,2], other kinds <1 2>."""
+    """One text per hop: 65001; a set {1,2}; a confederation's sequence (1 2) or set [1,2]; other kinds <1 2>."""
     hops: list[str] = []
     for kind, asns in path:
         if kind == AS_SEQUENCE:
@@ -200,7 +200,9 @@ def _count_hops(segment: AsSegment) -> int:
 
 
 def _decode_reach(value: bytes, abbreviated: bool) -> tuple[int, str, bytes] | None:
-    """RFC 4760 section 3. Dumps exist with the full form in RIB entries: only there the first octet is zero."""
+    """Decode MP_REACH_NLRI (RFC 4760 section 3). Some dumps have the full form in RIB entries; only then is the first
+    octet zero.
+    """
     if abbreviated and value[:1] != b"\0":
         return 6, _decode_mp_next_hop(value[1 : 1 + value[0]]) if value else "", b""
     if len(value) < 5:
@@ -221,7 +223,7 @@ def _decode_unreach(value: bytes) -> tuple[int, bytes] | None:
 
 
 def _decode_mp_next_hop(value: bytes) -> str:
-    """The global address; a link-local one may follow it (RFC 2545 section 3)."""
+    """The global address; a link-local address may follow it (RFC 2545 section 3)."""
     if len(value) not in (4, 16, 32):
         raise MalformedMessage("the next hop of MP_REACH_NLRI")
     return format_address(value[:16])

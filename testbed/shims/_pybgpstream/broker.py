@@ -1,4 +1,4 @@
-"""The virtual broker: a question about any project, collector and time -> dumps of one local archive, relabelled."""
+"""The virtual broker: answers queries for any project, collector and time with relabelled dumps of a local archive."""
 
 import zlib
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from .dump_reader import Resource
 from .filters import StreamFilters
 from .interfaces import has_wanted_type, note_unknown_names, read_csv_rows
 
-_RIS_NONE = (2, 8, 9, 17)  # closed, or never opened (https://ris.ripe.net/docs/route-collectors)
+_RIS_NONE = (2, 8, 9, 17)  # closed or never opened (https://ris.ripe.net/docs/route-collectors)
 RIS = frozenset(f"rrc{number:02d}" for number in range(27) if number not in _RIS_NONE)
 _EXCHANGES = (
     "amsix bdix bknix chicago chile eqix flix fortaleza gixa gorex isc jinx kixp linx mwix napafrica nwax ny paix "
@@ -21,7 +21,7 @@ ROUTE_VIEWS = frozenset(  # https://www.routeviews.org/routeviews/collectors, as
 )
 COLLECTORS = {"ris": RIS, "routeviews": ROUTE_VIEWS}
 FEEDS = {"ris-live": "ris", "routeviews-stream": "routeviews"}
-"""Live projects and the archive's project whose updates they replay."""
+"""Live project -> the project of the archive whose updates it replays."""
 PROJECTS = frozenset([*COLLECTORS, *FEEDS, "caida-bmp"])
 
 
@@ -29,14 +29,15 @@ PROJECTS = frozenset([*COLLECTORS, *FEEDS, "caida-bmp"])
 class BrokerAnswer:
     dumps: list[Resource]
     feeds: list[list[Resource]]
-    """The update files of each collector of a live project, in time order."""
+    """The update files of each collector of a live project, ordered by time."""
     collectors: dict[str, str]
-    """Names asked for -> names in the archive."""
+    """Name asked for -> name in the archive."""
     shift: int
+    """Seconds to add to the archive's times."""
 
 
 def find_dumps(archive: Path, filters: StreamFilters) -> BrokerAnswer:
-    """Dumps for the filters. InterfaceError where the archive's index cannot be read."""
+    """Find the dumps that the filters ask for. InterfaceError if the archive's index cannot be read."""
     rows = [replace(row, path=archive / row.path) for row in read_csv_rows(archive / "index.csv")]
     own = {row.project: sorted({other.collector for other in rows if other.project == row.project}) for row in rows}
     begin, end = filters.interval or (0, 0)
@@ -68,13 +69,14 @@ def find_dumps(archive: Path, filters: StreamFilters) -> BrokerAnswer:
 
 
 _shifts: dict[Path, int] = {}
-"""Archive -> the shift of this script's first stream with updates."""
+"""Archive -> the shift that the script's first stream with updates has set."""
 
 
 def _choose_shift(archive: Path, rows: list[Resource], begin: int, filters: StreamFilters) -> int:
-    """Seconds from the archive's times to those asked for. Windows of one script that follow one another stay in step.
+    """Seconds from the archive's times to those asked for. Consecutive windows of one script get the same shift.
 
-    A table alone decides nothing for later streams: it is often asked for some minutes before the updates.
+    A stream with nothing but tables does not set the shift: scripts often ask for a table some minutes before the
+    updates.
     """
     first, last = min(row.initial_time for row in rows), max(row.initial_time + row.duration for row in rows)
     kept = _shifts.get(archive)
@@ -86,7 +88,10 @@ def _choose_shift(archive: Path, rows: list[Resource], begin: int, filters: Stre
 
 
 def _match_collectors(project: str, own: list[str], asked: list[str]) -> list[tuple[str, str]]:
-    """(name to report, name in the archive); a real collector that the archive lacks is always the same one of it."""
+    """Pairs of (name to report, name in the archive).
+
+    A real collector that the archive lacks is replaced by one of the archive's, always the same.
+    """
     if not asked or not own:
         return [(name, name) for name in own]
     found = []

@@ -1,8 +1,8 @@
-"""Many dumps -> one stream of records in time order, opening a dump no earlier than it is needed.
+"""Merges many dumps into one stream of records, ordered by time. A dump is opened only when it is needed.
 
-The order is the library's: by the second of the next record; at equal seconds RIBs before updates, and among those
-the dump that came to this second last. Dumps whose spans overlap are opened together, so that a record from before its
-dump's nominal start still finds its place. Words about a dump without records come first.
+The order is the library's: by the second of the next record; within a second, RIBs before updates, and among these the
+dump first that was last to reach this second. Dumps with overlapping time spans are opened together, so that a record
+from before its dump's nominal start still comes in order. Reports on dumps without records come first.
 """
 
 import heapq
@@ -14,9 +14,9 @@ from .elements import BGPRecord
 
 
 def merge_dumps(
-    resources: Sequence[Resource], opened: Callable[[Resource], Iterator[BGPRecord]]
+    resources: Sequence[Resource], read_dump: Callable[[Resource], Iterator[BGPRecord]]
 ) -> Iterator[BGPRecord]:
-    """The records of all resources. Exceptions of `opened` pass through."""
+    """The records of all resources. Exceptions of `read_dump` are passed on."""
     waiting = sorted(resources, key=lambda resource: resource.initial_time)
     heap: list[tuple[int, int, int, LookaheadReader]] = []
     count = 0
@@ -24,7 +24,7 @@ def merge_dumps(
         if waiting and (not heap or waiting[0].initial_time <= heap[0][0]):
             batch = _select_overlapping(waiting)
             waiting = waiting[len(batch) :]
-            readers = [(resource, LookaheadReader(opened(resource))) for resource in batch]
+            readers = [(resource, LookaheadReader(read_dump(resource))) for resource in batch]
             on_time = [pair for pair in readers if pair[1].next_time == pair[0].initial_time]
             others = [pair for pair in readers if pair[1].next_time != pair[0].initial_time]
             for resource, reader in on_time + others[::-1]:

@@ -1,14 +1,13 @@
-"""A dump file -> its records in file order, and what is said of a dump that has none.
+"""Reads the records of a dump file in file order, and reports on dumps without records.
 
-Every dump ends in at most one record that is no message: status empty-source, filtered-source (all of it lies
-outside the interval), corrupted-record or corrupted-source (cut short or damaged), or unknown (what the Python layer
-calls the library's word for the first record after the interval, where reading stops).
+Every dump ends in at most one record that is not a message. Its status is empty-source, filtered-source (everything
+lies outside the interval), corrupted-record or corrupted-source (the file is cut short or damaged), or unknown (the
+Python layer's name for the library's status of the first record after the interval, where reading stops).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from . import mrt_reader
 from .attribute_decoder import MalformedMessage
@@ -19,7 +18,7 @@ from .log import print_complaint
 
 @dataclass(frozen=True)
 class Resource:
-    """A dump and how its records are labelled. Times are those that the script sees."""
+    """A dump, and how its records are labelled. Times are as the script sees them."""
 
     path: Path
     project: str
@@ -29,18 +28,18 @@ class Resource:
     initial_time: int
     duration: int
     shift: int = 0
-    """Seconds added to the times in the file."""
+    """Seconds to add to the times in the file."""
     router: str | None = None
     live: bool = False
-    """A message stream: no positions, no dump time, no records about files."""
+    """A message stream: its records have no positions and no dump time, and none of them report on files."""
 
 
 class DumpOpenError(Exception):
-    """The library gives up the whole stream at a dump that it cannot open."""
+    """A dump cannot be opened. The library then gives up the whole stream."""
 
 
 class LookaheadReader:
-    """Reads one record ahead, so that the last record of a dump is known for the last when it is handed out."""
+    """Reads one record ahead, so that a dump's last record is known to be the last when it is returned."""
 
     def __init__(self, records: Iterator[BGPRecord]) -> None:
         self._records = records
@@ -57,25 +56,25 @@ class LookaheadReader:
         return record
 
 
-def read_resource(resource: Resource, bodies: ElementDecoder, interval: tuple[int, int] | None) -> Iterator[BGPRecord]:
-    """The records of a resource. CannotOpen at once where the file cannot be opened."""
+def read_resource(resource: Resource, decoder: ElementDecoder, interval: tuple[int, int] | None) -> Iterator[BGPRecord]:
+    """The records of a resource. If the file cannot be opened, DumpOpenError at once."""
     try:
         file = mrt_reader.open_dump(resource.path)
     except OSError:
         print_complaint(f"Could not open ({resource.path}). Attempt 1 of 1", "WARNING")
         print_complaint(f"Could not open dumpfile ({resource.path}) after 1 attempts. Giving up.")
         raise DumpOpenError(str(resource.path)) from None
-    return _read_records(file, resource, bodies, interval)
+    return _read_records(file, resource, decoder, interval)
 
 
 def _read_records(
-    file: Any, resource: Resource, bodies: ElementDecoder, interval: tuple[int, int] | None
+    file: mrt_reader.DumpFile, resource: Resource, decoder: ElementDecoder, interval: tuple[int, int] | None
 ) -> Iterator[BGPRecord]:
     begin, end = interval or (0, 0)
     shift, live = resource.shift, resource.live
     read = valid = skipped = 0
     last: BGPRecord | None = None
-    elems_of = _FileDecoder(bodies, shift)
+    elems_of = _FileDecoder(decoder, shift)
     with file:
         try:
             for seconds, microseconds, kind, subtype, body in mrt_reader.read_records(file):
@@ -118,21 +117,21 @@ def _read_records(
 
 
 class _FileDecoder:
-    """Body -> elements, with the peer table of the file."""
+    """Decodes record bodies into elements, with the file's peer table."""
 
-    def __init__(self, bodies: ElementDecoder, shift: int) -> None:
-        self.bodies, self.shift = bodies, shift
+    def __init__(self, decoder: ElementDecoder, shift: int) -> None:
+        self.decoder, self.shift = decoder, shift
         self.peers: list[Peer] | None = None
 
     def __call__(self, kind: int, subtype: int, body: bytes) -> list[BGPElem]:
         if kind == mrt_reader.BGP4MP:
-            elems = self.bodies.decode_bgp4mp(subtype, body)
+            elems = self.decoder.decode_bgp4mp(subtype, body)
         elif kind == mrt_reader.TABLE_DUMP_V2:
-            elems = self.bodies.decode_rib(subtype, body, self.peers, self.shift)
+            elems = self.decoder.decode_rib(subtype, body, self.peers, self.shift)
         else:
             print_complaint(f"Skipping unknown MRT record type {kind}", "WARNING")
             elems = []
-        self.bodies.counts.made += len(elems)
+        self.decoder.counts.made += len(elems)
         return elems
 
 
@@ -148,10 +147,10 @@ def _make_record(resource: Resource, status: str, position: str, seconds: int = 
     return record
 
 
-def read_feed(resources: list[Resource], opened: Callable[[Resource], Iterator[BGPRecord]]) -> Iterator[BGPRecord]:
-    """The files of one collector one after the other, as its live feed: messages only."""
+def read_feed(resources: list[Resource], read_dump: Callable[[Resource], Iterator[BGPRecord]]) -> Iterator[BGPRecord]:
+    """The files of one collector one after the other, as its live feed: only messages."""
     for resource in resources:
-        for record in opened(resource):
+        for record in read_dump(resource):
             if record.status == "unknown":
                 return
             if record.status == "valid":
@@ -160,7 +159,7 @@ def read_feed(resources: list[Resource], opened: Callable[[Resource], Iterator[B
 
 
 def _simplify_state(elem: BGPElem) -> BGPElem:
-    """A live feed knows the new state alone, and of those: down (IDLE), connected (CONNECT), up (ESTABLISHED)."""
+    """A live feed has only the new state: down (IDLE), connected (CONNECT) or up (ESTABLISHED)."""
     if elem._states is not None:
         new = elem._states[1]
         known = new if new in ("IDLE", "ESTABLISHED") else PEER_STATES[2]

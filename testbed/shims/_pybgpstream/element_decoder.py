@@ -1,6 +1,6 @@
-"""The body of an MRT record -> its elements: BGP4MP (RFC 6396 section 4.4) and TABLE_DUMP_V2 (section 4.3).
+"""Decodes the bodies of MRT records into elements: BGP4MP (RFC 6396 section 4.4) and TABLE_DUMP_V2 (section 4.3).
 
-Elements that a filter rejects are not made. A body that is no such record raises Malformed.
+Elements that a filter rejects are not created. A body that is not such a record raises MalformedMessage.
 """
 
 import struct
@@ -19,11 +19,11 @@ _FOUR_OCTET_ASNS = (4, 5, 7)
 _UPDATE = 2
 
 Peer = tuple[int, str]
-"""AS number and address."""
+"""(AS number, address)."""
 
 
 def decode_peer_table(body: bytes) -> list[Peer]:
-    """PEER_INDEX_TABLE: peers in the order in which RIB entries count them."""
+    """Decode a PEER_INDEX_TABLE: the peers, in the order in which RIB entries number them."""
     try:
         (name_length,) = struct.unpack_from(">H", body, 4)
         position = 6 + name_length
@@ -46,14 +46,16 @@ def decode_peer_table(body: bytes) -> list[Peer]:
 
 @dataclass
 class ElementCounts:
-    """Elements of a stream: read from the dumps, and of these let pass by its filters."""
+    """Numbers of elements of a stream."""
 
     looked_at: int = 0
+    """Elements read from the dumps."""
     made: int = 0
+    """Elements that passed the filters."""
 
 
 class ElementDecoder:
-    """Makes the elements of one stream, and counts them."""
+    """Decodes the elements of one stream, and counts them."""
 
     def __init__(self, decoder: AttributeDecoder, counts: ElementCounts) -> None:
         self.decoder, self.counts = decoder, counts
@@ -78,7 +80,7 @@ class ElementDecoder:
         return self._decode_update(peer, wanted, body, start, asn_size)
 
     def decode_rib(self, subtype: int, body: bytes, peers: list[Peer] | None, shift: int) -> list[BGPElem]:
-        """RIB_IPV4_UNICAST or RIB_IPV6_UNICAST; `shift` is added to the times at which routes were received."""
+        """Decode RIB_IPV4_UNICAST or RIB_IPV6_UNICAST; `shift` is added to the times at which routes were received."""
         family = _RIB_FAMILIES.get(subtype)
         if family is None:
             return []
@@ -115,9 +117,9 @@ class ElementDecoder:
             if not wants_peer(peer[0]):
                 continue
             found = attributes_of(body[position - length : position], 4, True)
-            if found.routes.wanted:
+            if found.route.wanted:
                 next_hop = found.reach[1] if family == 6 and found.reach else found.next_hop
-                elems.append(make_route_elem("R", peer, float(originated + shift), prefix, next_hop, found.routes))
+                elems.append(make_route_elem("R", peer, float(originated + shift), prefix, next_hop, found.route))
         return elems
 
     def _decode_session(self, head: bytes, asn_size: int) -> tuple[Peer, bool]:
@@ -162,14 +164,14 @@ class ElementDecoder:
         self.counts.looked_at += len(withdrawn) + sum(len(prefixes) for _, prefixes in announced)
         if not wanted:
             return []
-        kinds, routes = decoder.filter.kinds, found.routes
+        kinds, route = decoder.filter.kinds, found.route
         elems = []
         if withdrawn and "W" in kinds:
             elems += [make_route_elem("W", peer, 0.0, prefix, "", None) for prefix, passes in withdrawn if passes]
-        if routes.wanted and "A" in kinds:
+        if route.wanted and "A" in kinds:
             for next_hop, prefixes in announced:
                 elems += [
-                    make_route_elem("A", peer, 0.0, prefix, next_hop, routes) for prefix, passes in prefixes if passes
+                    make_route_elem("A", peer, 0.0, prefix, next_hop, route) for prefix, passes in prefixes if passes
                 ]
         return elems
 

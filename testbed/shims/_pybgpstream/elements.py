@@ -1,10 +1,13 @@
 """The record and element objects of the low-level module, and the dictionary of an element's fields."""
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .attribute_decoder import DecodedRoute
 from .log import note_misuse
+
+if TYPE_CHECKING:
+    from .stream_start import Consumption
 
 # RFC 6396 section 4.4.1; CLEARING and DELETED are Quagga's
 PEER_STATES = ("", "IDLE", "CONNECT", "ACTIVE", "OPENSENT", "OPENCONFIRM", "ESTABLISHED", "CLEARING", "DELETED")
@@ -15,30 +18,36 @@ _KINDS = {"R": "RIB entries", "A": "announcements", "W": "withdrawals", "S": "pe
 
 
 def report_missing_attribute(owner: str, name: str, kind: str, thing: object) -> NoReturn:
-    """Note and raise that an extension type lacks an attribute; Python's own questions (__deepcopy__) are no misuse."""
+    """Note the use of an attribute that an extension type lacks, and raise AttributeError.
+
+    Python's own lookups (__deepcopy__ and the like) do not count as misuse.
+    """
     if not name.startswith("_"):
         field = _FIELDS.get(name, "") if owner == "elem" else ""
         note_misuse(
-            "unknown-attribute", f"{owner} has no attribute {name!r}" + (f': elem.fields["{field}"]' if field else "")
+            "unknown-attribute",
+            f"{owner} has no attribute {name!r}" + (f'; use elem.fields["{field}"]' if field else ""),
         )
     raise AttributeError(f"'{kind}' object has no attribute '{name}'", name=name, obj=thing)
 
 
 def refuse_pickling(thing: object) -> NoReturn:
-    """The library's objects are C structures: they can be neither pickled nor copied."""
+    """Raise TypeError: the library's objects are C structures, which can be neither pickled nor copied."""
     kind = type(thing)
     raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__name__}' object")
 
 
 class Fields(dict[str, Any]):
-    """A plain dict to a script; a key that the element's type lacks is noted before the ordinary KeyError."""
+    """A plain dict to the script. If a script asks for a field that the element's type lacks, this notes a misuse
+    before the ordinary KeyError.
+    """
 
     __slots__ = ()
 
     def __missing__(self, key: object) -> NoReturn:
         kind = "S" if "old-state" in self else "A" if "as-path" in self else "W"
-        of = "RIB entries and announcements" if kind == "A" else _KINDS[kind]
-        note_misuse("missing-field", f"no field {key!r} on {of}: they have {', '.join(self)}")
+        owner = "RIB entries and announcements" if kind == "A" else _KINDS[kind]
+        note_misuse("missing-field", f"{owner} have no field {key!r}; their fields are {', '.join(self)}")
         raise KeyError(key)
 
 
@@ -50,7 +59,7 @@ class BGPElem:
         "_fields",
         "_next_hop",
         "_prefix",
-        "_routes",
+        "_route",
         "_states",
         "orig_time",
         "peer_address",
@@ -64,26 +73,26 @@ class BGPElem:
     orig_time: float
     _prefix: str
     _next_hop: str
-    _routes: DecodedRoute | None
+    _route: DecodedRoute | None
     _states: tuple[str, str] | None
     _fields: Fields | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPElem":
-        note_misuse("removed-api", "BGPElem() is version 1's: record.get_next_elem() returns the element")
+        note_misuse("removed-api", "BGPElem() is from version 1; record.get_next_elem() now returns the element")
         raise TypeError("cannot create '_pybgpstream.BGPElem' instances")
 
     @property
     def fields(self) -> Fields:
-        """Built when first asked for; the same dictionary every time."""
+        """The element's fields, built on first use; always the same dictionary."""
         found = self._fields
         if found is None:
-            routes = self._routes
-            if routes is not None:
+            route = self._route
+            if route is not None:
                 found = Fields(
                     {
                         "next-hop": self._next_hop,
-                        "as-path": routes.as_path,
-                        "communities": set(routes.communities),
+                        "as-path": route.as_path,
+                        "communities": set(route.communities),
                         "prefix": self._prefix,
                     }
                 )
@@ -105,14 +114,14 @@ _blank_elem = object.__new__
 
 
 def make_route_elem(
-    kind: str, peer: tuple[int, str], orig_time: float, prefix: str, next_hop: str, routes: DecodedRoute | None
+    kind: str, peer: tuple[int, str], orig_time: float, prefix: str, next_hop: str, route: DecodedRoute | None
 ) -> BGPElem:
-    """An R or A with its routes, or a W without."""
+    """An R or A element with its route, or a W element without one."""
     elem = _blank_elem(BGPElem)
     elem.type = kind
     elem.peer_asn, elem.peer_address = peer
     elem.orig_time = orig_time
-    elem._prefix, elem._next_hop, elem._routes = prefix, next_hop, routes
+    elem._prefix, elem._next_hop, elem._route = prefix, next_hop, route
     elem._states = elem._fields = None
     return elem
 
@@ -124,13 +133,13 @@ def make_state_elem(peer: tuple[int, str], old: str, new: str) -> BGPElem:
 
 
 class BGPRecord:
-    """One MRT record, or a word about a dump that has none (status)."""
+    """One MRT record, or a report (status) on a dump without records."""
 
     __module__ = "_pybgpstream"
     __slots__ = (
+        "_consumption",
         "_elems",
         "_seconds",
-        "_taken",
         "collector",
         "dump_position",
         "dump_time",
@@ -153,17 +162,17 @@ class BGPRecord:
     dump_position: str
     _elems: Iterator[BGPElem]
     _seconds: int
-    _taken: Any
+    _consumption: "Consumption | None"
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPRecord":
-        note_misuse("removed-api", "BGPRecord() is version 1's: stream.get_next_record() returns the record")
+        note_misuse("removed-api", "BGPRecord() is from version 1; stream.get_next_record() now returns the record")
         raise TypeError("cannot create '_pybgpstream.BGPRecord' instances")
 
     def get_next_elem(self) -> BGPElem | None:
         for elem in self._elems:
-            taken = self._taken
-            if taken is not None:
-                taken.elems += 1
+            consumption = self._consumption
+            if consumption is not None:
+                consumption.elems += 1
             return elem
         return None
 
@@ -175,7 +184,7 @@ class BGPRecord:
 
 
 def make_record() -> BGPRecord:
-    """A record whose attributes the caller sets."""
+    """A blank record, whose attributes the caller sets."""
     record = _blank_elem(BGPRecord)
-    record.router = record.router_ip = record._taken = None
+    record.router = record.router_ip = record._consumption = None
     return record

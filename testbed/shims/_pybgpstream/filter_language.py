@@ -1,6 +1,6 @@
-"""The filter language -> filters: clauses `term value...` joined by `and` (libbgpstream's FILTERING).
+"""Parses the filter language: clauses `term value...` joined by `and` (libbgpstream's FILTERING).
 
-Filters before the place of an error stay added, as they do in the library.
+As in the library, filters that precede an error stay added.
 """
 
 from .filters import StreamFilters
@@ -37,11 +37,11 @@ _BLANKS = " \t\n\v\f\r"
 
 
 class FilterSyntaxError(ValueError):
-    """The library's complaint about a filter string."""
+    """An invalid filter string; the text is the library's complaint."""
 
 
 def parse_filter_string(text: str, filters: StreamFilters) -> None:
-    """Add the filters of a filter string. Refused, after the complaint was printed, where it is invalid."""
+    """Add the filters of a filter string. If it is invalid: print the complaint and raise FilterSyntaxError."""
     try:
         _FilterParser(text, filters).run()
     except FilterSyntaxError as refusal:
@@ -96,7 +96,7 @@ class _FilterParser:
         return term
 
     def _peek_token(self) -> str:
-        """The next token, not consumed; tokens end at spaces only."""
+        """The next token, without consuming it. Only a space ends a token."""
         while self.position < len(self.text) and self.text[self.position] in _BLANKS:
             self.position += 1
         return self.text[self.position :].split(" ", 1)[0]

@@ -1,7 +1,7 @@
-"""Filters of a stream: what each type accepts, and which elements they let pass.
+"""Filters of a stream: the values that each type accepts, and the elements that it lets pass.
 
-Which filters look at which elements is the library's: an origin, AS path or community filter rejects withdrawals and
-peer states, a prefix or IP version filter rejects peer states; a peer filter looks at every element.
+As in the library, origin, AS path and community filters reject all withdrawals and peer states, and prefix and IP
+version filters reject all peer states. Peer filters apply to every element.
 """
 
 import re
@@ -24,7 +24,7 @@ NAMES = {
 ADD_FILTER_TYPES = frozenset(
     ["project", "collector", "record-type", "peer-asn", "not-peer-asn", "community", "aspath", "ipversion", "elemtype"]
 ) | set(PREFIX_TYPES)
-"""What add_filter() knows; the filter language has origin, router and resource-type beyond them."""
+"""The types that add_filter() knows. The filter language also has origin, router and resource-type."""
 
 Community = tuple[int | None, int | None]
 """None stands for `*`."""
@@ -32,7 +32,7 @@ Community = tuple[int | None, int | None]
 
 @dataclass
 class StreamFilters:
-    """What a script asked for, in the order in which it did."""
+    """The filters that a script has set, in the order in which it set them."""
 
     projects: list[str] = field(default_factory=list)
     collectors: list[str] = field(default_factory=list)
@@ -43,18 +43,18 @@ class StreamFilters:
     not_peers: list[int] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
     prefixes: dict[tuple[int, int, int], str] = field(default_factory=dict)
-    """(family, address, length) -> more, less, exact or any; the first that is given for a prefix holds."""
+    """(family, address, length) -> more, less, exact or any. The first mode given for a prefix holds."""
     prefix_texts: list[str] = field(default_factory=list)
     aspaths: list[str] = field(default_factory=list)
     communities: list[str] = field(default_factory=list)
     element_types: list[str] = field(default_factory=list)
     ip_version: int | None = None
     interval: tuple[int, int] | None = None
-    """Inclusive, Unix seconds; an end of 0 is no end. A second interval replaces the first."""
+    """Inclusive, Unix seconds; an end of 0 means no end. A second interval replaces the first."""
     rib_period: int = 0
 
     def add(self, kind: str, value: str) -> str:
-        """Add one value; the library's complaint where it refuses it, else an empty text."""
+        """Add one value. Returns the library's complaint if it refuses the value, else an empty text."""
         if kind in NAMES:
             getattr(self, NAMES[kind]).append(value)
         elif kind in ("peer-asn", "not-peer-asn", "origin-asn"):
@@ -89,7 +89,7 @@ class StreamFilters:
         return ""
 
     def list_criteria(self) -> dict[str, object]:
-        """What is set, for the log."""
+        """The filters that are set, for the log."""
         found = {name: value for name, value in vars(self).items() if value and name not in ("interval", "prefixes")}
         if "prefix_texts" in found:
             found["prefixes"] = found.pop("prefix_texts")
@@ -97,7 +97,7 @@ class StreamFilters:
 
 
 class ElementFilter:
-    """The compiled form: cheap questions that a decoder asks once for what repeats."""
+    """The compiled filters. Decoders call these cheap tests once for each distinct peer, prefix and route."""
 
     def __init__(self, filters: StreamFilters) -> None:
         kinds = {ELEMENT_TYPES[name] for name in filters.element_types} or set("RAWS")
@@ -135,7 +135,7 @@ class ElementFilter:
         )
 
     def wants_route(self, origin: int | None, hops: list[str], communities: tuple[tuple[int, int], ...]) -> bool:
-        """`hops` as routes.path_hops gives them; all AS path expressions must hold, and any community."""
+        """Whether all AS path expressions match, and any of the communities. `hops`: attribute_decoder.format_hops."""
         if not self.on_routes:
             return True
         if self._origins and origin not in self._origins:
@@ -151,7 +151,10 @@ class ElementFilter:
 
 
 def parse_unsigned(text: str, limit: int) -> int | None:
-    """C's strtoul over the whole text, where it gives at most `limit`: blanks and a plus may lead; "" is 0."""
+    """Parse the whole text as C's strtoul does: blanks and a plus may precede the digits; "" is 0.
+
+    None if the text is not a number or the number exceeds `limit`.
+    """
     match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
     if match is None:
         return 0 if text == "" else None
@@ -160,7 +163,7 @@ def parse_unsigned(text: str, limit: int) -> int | None:
 
 
 def parse_prefix(text: str) -> tuple[int, int, int] | None:
-    """(family, address without host bits, length); None for what the library refuses, e.g. no length at all."""
+    """(family, address without host bits, length). None if the library refuses the text, e.g. without a length."""
     address, slash, length_text = text.partition("/")
     family, bits = (AF_INET6, 128) if ":" in address else (AF_INET, 32)
     length = parse_unsigned(length_text, bits)
@@ -176,7 +179,7 @@ def parse_prefix(text: str) -> tuple[int, int, int] | None:
 
 
 def parse_community(text: str) -> Community | None:
-    """asn:value, either of them `*`."""
+    """Parse asn:value; each half may be `*`. None if the library refuses the text."""
     asn, colon, value = text.partition(":")
     if not colon:
         return None

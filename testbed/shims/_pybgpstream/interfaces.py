@@ -1,4 +1,4 @@
-"""Data interfaces: their names, options and, for those that read local files, the dumps they find."""
+"""Data interfaces: their names and options, and the dumps that those with local files find."""
 
 import csv
 import zlib
@@ -14,7 +14,7 @@ BROKER_URL = "https://broker.bgpstream.caida.org/v2"
 
 
 class InterfaceError(Exception):
-    """The interface cannot be read; what the library says is on stderr already."""
+    """The interface cannot be read. The library's message has already been printed to stderr."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class DataInterface:
     description: str
     options: tuple[tuple[str, str], ...]
     required: tuple[str, ...] = ()
-    """Of these options one must be set before the start."""
+    """At least one of these options must be set before the start."""
     refusal: str = ""
-    """What the library says where none is."""
+    """The library's message if none is set."""
     remote: str = ""
-    """Why it cannot be started here, if it cannot."""
+    """Why the interface cannot be started here; empty if it can."""
 
 
 INTERFACES = (
@@ -92,19 +92,19 @@ INTERFACES = (
 )
 BY_NAME = {interface.name: interface for interface in INTERFACES}
 
-_RIB_SPAN, _UPDATES_SPAN = 1800, 120  # seconds that the singlefile interface takes its two dumps to cover
+_RIB_SPAN, _UPDATES_SPAN = 1800, 120  # seconds that the singlefile interface assumes its two dumps to cover
 _EARLY = 15 * 60 + 120  # a dump may begin this many seconds before the interval
 
 
 def find_refusal(interface: DataInterface, options: dict[str, str]) -> str:
-    """What the library says at the start of an interface that cannot start; empty for one that can."""
+    """Why the interface cannot start, in the library's words; empty if it can."""
     if interface.required and not any(option in options for option in interface.required):
         return interface.refusal
     return interface.remote
 
 
 def find_single_file_dumps(options: dict[str, str], now: int) -> list[Resource]:
-    """The named dumps; one that is missing or empty is complained of, or silently passed over, as the library does."""
+    """The dumps of a singlefile stream. As in the library, a missing file is reported and an empty one is skipped."""
     found = []
     for option, kind, span in (("rib-file", "rib", _RIB_SPAN), ("upd-file", "update", _UPDATES_SPAN)):
         if option not in options:
@@ -126,9 +126,9 @@ def find_single_file_dumps(options: dict[str, str], now: int) -> list[Resource]:
 
 
 def read_csv_rows(path: Path, now: int | None = None) -> list[Resource]:
-    """The rows of a CSV file as resources, relative paths as they stand; with `now`, those stamped before it.
+    """The rows of a CSV file as resources, with their paths as written; with `now`, only rows stamped before it.
 
-    InterfaceError where the file cannot be read.
+    InterfaceError if the file cannot be read.
     """
     found = []
     number = 0
@@ -154,7 +154,7 @@ def read_csv_rows(path: Path, now: int | None = None) -> list[Resource]:
 
 
 def find_csv_file_dumps(options: dict[str, str], filters: StreamFilters, now: int) -> list[Resource]:
-    """The rows that pass the filters on project, collector, type and interval (by the start of the dump)."""
+    """The rows that pass the filters for project, collector, type and interval (by the start of the dump)."""
     rows = read_csv_rows(Path(options["csv-file"]), now)
     note_unknown_names(filters, {row.project for row in rows}, {row.collector for row in rows})
     return [
@@ -172,7 +172,7 @@ def has_wanted_type(resource: Resource, filters: StreamFilters) -> bool:
 
 
 def accept_rib(resource: Resource, seen: dict[tuple[str, str], int], period: int) -> bool:
-    """The RIB period filter: of one collector's RIBs, none within `period` seconds after the one taken before."""
+    """The RIB period filter: skips RIBs less than `period` seconds after the last accepted RIB of their collector."""
     if resource.kind != "rib" or not period:
         return True
     key = (resource.project, resource.collector)
@@ -183,22 +183,22 @@ def accept_rib(resource: Resource, seen: dict[tuple[str, str], int], period: int
 
 
 def note_unknown_names(filters: StreamFilters, projects: set[str], collectors: set[str]) -> None:
-    """Note names asked for that are none: they match nothing and raise nothing."""
+    """Note unknown names as misuse: in the library they match nothing and raise nothing."""
     for name in filters.projects:
         if name not in projects:
-            note_misuse("unknown-project", f"no project {name!r}: {', '.join(sorted(projects))}")
+            note_misuse("unknown-project", f"unknown project {name!r}; known are {', '.join(sorted(projects))}")
     for name in filters.collectors:
         if name not in collectors:
             hint = f" (names are lower case: {name.lower()!r})" if name.lower() in collectors else ""
-            note_misuse("unknown-collector", f"no collector {name!r}{hint}")
+            note_misuse("unknown-collector", f"unknown collector {name!r}{hint}")
     for name in filters.record_types:
         if name not in ("ribs", "updates"):
-            note_misuse("record-type", f"no record type {name!r}: ribs or updates")
+            note_misuse("record-type", f"unknown record type {name!r}; use 'ribs' or 'updates'")
 
 
 def _is_in_interval(resource: Resource, filters: StreamFilters) -> bool:
     if filters.interval is None:
         return True
     begin, end = filters.interval
-    # unsigned arithmetic: a begin within the first minutes of 1970 wraps around, and matches nothing
+    # Unsigned arithmetic: a begin within the first minutes of 1970 wraps around and matches nothing
     return resource.initial_time >= (begin - _EARLY) & 0xFFFFFFFF and (not end or resource.initial_time <= end)

@@ -1,4 +1,4 @@
-"""Where a replay is configured (PYBGPSTREAM_REPLAY), what it writes down, and what the library says on stderr."""
+"""The configuration of a replay (PYBGPSTREAM_REPLAY), its log, and the library's messages on stderr."""
 
 import contextlib
 import json
@@ -23,11 +23,11 @@ class ReplaySettings:
     log: str | None = None
     now: float | None = None
     problem: str = ""
-    """Why there is no archive, in words for stderr."""
+    """Why there is no archive; a message for stderr."""
 
 
 def load_settings() -> ReplaySettings:
-    """The configuration that the environment names; never an exception."""
+    """The configuration that the environment names. Never raises: see `problem`."""
     return _load_settings(os.environ.get(VARIABLE))
 
 
@@ -35,7 +35,7 @@ def load_settings() -> ReplaySettings:
 def _load_settings(path: str | None) -> ReplaySettings:
     if not path:
         return ReplaySettings(
-            problem=f"the environment variable {VARIABLE} is not set: it names the replay's JSON file"
+            problem=f"the environment variable {VARIABLE} is not set; it must name the replay's JSON file"
         )
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -51,14 +51,14 @@ def get_now() -> float:
 
 
 def print_complaint(message: str, level: str = "ERROR") -> None:
-    """One line on stderr, in the form of the library's own log."""
+    """Print one line to stderr, in the format of the library's log."""
     moment = time.strftime("%Y-%m-%d %H:%M:%S")
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"{moment} {os.getpid()}: bgpstream: {level}: {message}", file=sys.stderr, flush=True)
 
 
 def write_event(event: dict[str, Any]) -> None:
-    """Append one event to the log, if there is one. A log that cannot be written is given up silently."""
+    """Append one event to the log, if there is one. A log that cannot be written is silently abandoned."""
     path = load_settings().log
     if path is None:
         return
@@ -73,7 +73,7 @@ def write_event(event: dict[str, Any]) -> None:
 
 
 def note_misuse(what: str, detail: str, event: str = "misuse") -> None:
-    """Note a misuse at the script's line; the same one in a loop is written once."""
+    """Note a misuse with the script's line. A misuse that repeats in a loop is written only once."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGES) and frame.f_back is not None:
         frame = frame.f_back
@@ -85,5 +85,5 @@ def note_misuse(what: str, detail: str, event: str = "misuse") -> None:
 
 
 def note_remark(what: str, detail: str) -> None:
-    """Note what is no misuse, but worth a word: a stream that gave nothing."""
+    """Note something that is not a misuse but worth mentioning: a stream that gave nothing."""
     note_misuse(what, detail, "note")

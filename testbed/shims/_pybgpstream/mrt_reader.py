@@ -1,23 +1,24 @@
-"""A dump file (plain, gzip or bzip2) -> its MRT records, streaming: RFC 6396 sections 2 and 3.
+"""Reads the MRT records of a dump file (plain, gzip or bzip2) as a stream: RFC 6396 sections 2 and 3.
 
-Compression is told by the first bytes, not by the name. At most one chunk and one record are held in memory.
+The first bytes tell the compression, not the name. At most one chunk and one record are held in memory.
 """
 
 import bz2
 import gzip
+import io
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 TABLE_DUMP_V2, BGP4MP, BGP4MP_ET = 13, 16, 17
 
+DumpFile = gzip.GzipFile | bz2.BZ2File | io.BufferedReader
 MrtRecord = tuple[int, int, int, int, bytes]
-"""Seconds, microseconds, type, subtype, body (without the microseconds of an extended timestamp)."""
+"""(seconds, microseconds, type, subtype, body without the microseconds of an extended timestamp)."""
 
 LONGEST = 1 << 20
-"""Octets of a record beyond which the library's buffer, too, takes the file for corrupted."""
+"""Octets of the longest record: like the library, whose buffer is limited, treat a longer one as corruption."""
 
 _CHUNK = 1 << 18
 _header = struct.Struct(">IHHI")
@@ -31,8 +32,8 @@ class DumpError(Exception):
         self.level, self.status = level, status
 
 
-def open_dump(path: str | Path) -> Any:
-    """A binary file with `read1`; OSError where it cannot be opened."""
+def open_dump(path: str | Path) -> DumpFile:
+    """Open a dump for reading. OSError if it cannot be opened."""
     file = open(path, "rb")  # noqa: SIM115
     try:
         magic = file.peek(3)[:3]
@@ -46,8 +47,8 @@ def open_dump(path: str | Path) -> Any:
     return file
 
 
-def read_records(file: Any) -> Iterator[MrtRecord]:
-    """The records of an open dump. DumpError after the last good one where the file is cut short or damaged."""
+def read_records(file: DumpFile) -> Iterator[MrtRecord]:
+    """The records of an open dump. If the file is cut short or damaged, DumpError after the last good record."""
     pending = b""
     unpack = _header.unpack_from
     while chunk := _read_chunk(file):
@@ -73,10 +74,9 @@ def read_records(file: Any) -> Iterator[MrtRecord]:
         raise DumpError("Unexpected EOF. Input file potentially truncated or corrupted.", "WARNING")
 
 
-def _read_chunk(file: Any) -> bytes:
+def _read_chunk(file: DumpFile) -> bytes:
     try:
-        chunk: bytes = file.read1(_CHUNK)
-        return chunk
+        return file.read1(_CHUNK)
     except EOFError:
         raise DumpError("Unexpected EOF. Input file potentially truncated or corrupted.", "WARNING") from None
     except (OSError, zlib.error):

@@ -1,4 +1,4 @@
-"""BGPStream, the low-level stream object: its methods, which collect what is asked for and then hand out records."""
+"""BGPStream, the low-level stream object: its methods first collect what the script asks for, then return records."""
 
 import re
 from typing import Any, NoReturn
@@ -26,7 +26,7 @@ class BGPStream:
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Takes anything and looks at nothing, as the library's does."""
+        """Accepts and ignores all arguments, as the library does."""
 
     def parse_filter_string(self, *args: Any, **kwargs: Any) -> None:
         """Parse a string to add filters to an un-started stream."""
@@ -45,7 +45,8 @@ class BGPStream:
         refuse_keywords(kwargs, "add_filter")
         kind, value = parse_arguments(args, "ss")
         if kind not in ADD_FILTER_TYPES:
-            log.note_misuse("filter-type", f"no filter type {kind!r}: {', '.join(sorted(ADD_FILTER_TYPES))}")
+            known = ", ".join(sorted(ADD_FILTER_TYPES))
+            log.note_misuse("filter-type", f"unknown filter type {kind!r}; known are {known}")
             raise ValueError(f"Invalid filter type: {kind}")
         if self._ignore_after_start("add_filter"):
             return
@@ -79,7 +80,7 @@ class BGPStream:
         if match is None:
             log.print_complaint("Failed to determine suitable time interval")
             log.note_misuse(
-                "filter-value", f"recent interval {text!r} is ignored: a number and s, m, h or d, as in '2 h'"
+                "filter-value", f"recent interval {text!r} is ignored; write a number and s, m, h or d, as in '2 h'"
             )
             return
         now = int(log.get_now())
@@ -112,7 +113,7 @@ class BGPStream:
         name, option, value = parse_arguments(args, "sss")
         known = [known for known, _ in self._find_interface(name).options]
         if option not in known:
-            log.note_misuse("interface-option", f"{name} has no option {option!r}: {', '.join(known)}")
+            log.note_misuse("interface-option", f"{name} has no option {option!r}; its options are {', '.join(known)}")
             raise ValueError(f"Invalid data interface option: {option}")
         if not self._ignore_after_start("set_data_interface_option"):
             self._state.options.setdefault(name, {})[option] = value
@@ -156,19 +157,19 @@ class BGPStream:
             raise RuntimeError(_NO_RECORD) from None
         if record is not None:
             state.consumed.records += 1
-            record._taken = state.consumed
+            record._consumption = state.consumed
         elif not state.consumed.written:
             stream_start.end_stream(state, state.consumed)
         return record
 
     def _find_interface(self, name: str) -> interfaces.DataInterface:
         if name not in interfaces.BY_NAME:
-            log.note_misuse("interface", f"no data interface {name!r}: {', '.join(interfaces.BY_NAME)}")
+            log.note_misuse("interface", f"unknown data interface {name!r}; known are {', '.join(interfaces.BY_NAME)}")
             raise ValueError(f"Invalid data interface: {name}")
         return interfaces.BY_NAME[name]
 
     def _ignore_after_start(self, method: str) -> bool:
-        """Whether the stream runs already: then nothing of it can be changed."""
+        """Whether the stream has already started. If so, note that the call has no effect."""
         late = self._state.records is not None
         if late:
             log.print_complaint(f"{method}() after the start of the stream has no effect", "WARNING")

@@ -1,4 +1,4 @@
-"""A stream that starts: what was asked for -> its records, and what is written down of it."""
+"""Starts a stream: finds the dumps that a script asked for, returns their records, and logs what it took."""
 
 import atexit
 import heapq
@@ -16,7 +16,7 @@ from .filters import ElementFilter, StreamFilters
 
 
 class Consumption:
-    """How much a script took from one stream: written at its end, or at exit."""
+    """How much a script took from one stream; logged at the end of the stream, or at exit."""
 
     def __init__(self) -> None:
         self.records = self.elems = 0
@@ -26,7 +26,7 @@ class Consumption:
         atexit.register(self.write, False)
 
     def write(self, complete: bool) -> None:
-        if self.written or self.process != os.getpid():  # a fork's copy took nothing of its own
+        if self.written or self.process != os.getpid():  # a forked process must not log its parent's counts
             return
         self.written = True
         atexit.unregister(self.write)
@@ -35,7 +35,7 @@ class Consumption:
 
 
 class StreamRequest:
-    """What a script has asked for so far, and its records once it has started the stream."""
+    """What a script has asked for so far, and the records once it has started the stream."""
 
     def __init__(self) -> None:
         self.filters = StreamFilters()
@@ -47,7 +47,7 @@ class StreamRequest:
 
 
 def start_stream(request: StreamRequest, counts: ElementCounts) -> Iterator[BGPRecord]:
-    """The records of a stream that starts. What keeps the dumps from being found is raised with the first record."""
+    """Start a stream and return its records. If the dumps cannot be found, the first record raises InterfaceError."""
     filters = request.filters
     begin, until = filters.interval or (0, 0)
     event: dict[str, Any] = {"event": "stream", "interface": request.interface.name, "filters": filters.list_criteria()}
@@ -58,22 +58,22 @@ def start_stream(request: StreamRequest, counts: ElementCounts) -> Iterator[BGPR
         log.write_event(event)
         return _fail_when_read(error)
     log.write_event(event | {"shift": answer.shift, "collectors": answer.collectors})
-    bodies = ElementDecoder(AttributeDecoder(ElementFilter(filters)), counts)
+    decoder = ElementDecoder(AttributeDecoder(ElementFilter(filters)), counts)
 
-    def opened(resource: Resource) -> Iterator[BGPRecord]:
-        return read_resource(resource, bodies, filters.interval)
+    def read_dump(resource: Resource) -> Iterator[BGPRecord]:
+        return read_resource(resource, decoder, filters.interval)
 
     seen: dict[tuple[str, str], int] = {}
     dumps = [dump for dump in answer.dumps if interfaces.accept_rib(dump, seen, filters.rib_period)]
-    records = merge_dumps(dumps, opened)
+    records = merge_dumps(dumps, read_dump)
     if not answer.feeds:
         return records
-    return heapq.merge(records, *(read_feed(feed, opened) for feed in answer.feeds), key=lambda record: record.time)
+    return heapq.merge(records, *(read_feed(feed, read_dump) for feed in answer.feeds), key=lambda record: record.time)
 
 
 def _fail_when_read(error: interfaces.InterfaceError) -> Iterator[BGPRecord]:
     raise error
-    yield  # makes it a generator, which raises when a record is asked for
+    yield  # makes this a generator, which raises when the first record is asked for
 
 
 def _find_resources(request: StreamRequest) -> broker.BrokerAnswer:
@@ -86,13 +86,13 @@ def _find_resources(request: StreamRequest) -> broker.BrokerAnswer:
     settings = log.load_settings()
     if settings.archive is None:
         log.print_complaint(f"Could not open {options.get('url', interfaces.BROKER_URL)}/data for reading")
-        log.print_complaint(f"there is no network here but a replay, and {settings.problem}")
+        log.print_complaint(f"this is a replay without network access, and {settings.problem}")
         raise interfaces.InterfaceError(settings.problem)
     return broker.find_dumps(settings.archive, request.filters)
 
 
 def end_stream(request: StreamRequest, consumed: Consumption) -> None:
-    """What is worth a word at the end of a stream, and the counts."""
+    """Log the end of a stream: its counts, and a note if it gave nothing."""
     filters, counts = request.filters, consumed.counts
     if not counts.looked_at:
         begin, until = filters.interval or (0, 0)

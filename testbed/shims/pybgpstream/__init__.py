@@ -1,4 +1,4 @@
-"""A replay of PyBGPStream's high-level module: see _pybgpstream for what is replayed and how it is configured."""
+"""A replay of PyBGPStream's high-level module; _pybgpstream documents what is replayed and how it is configured."""
 
 from .pybgpstream import BGPElem, BGPRecord, BGPStream
 

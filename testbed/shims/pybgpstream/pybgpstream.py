@@ -1,7 +1,7 @@
-"""BGPStream, BGPRecord and BGPElem of pybgpstream 2.0.4 on top of the low-level module.
+"""BGPStream, BGPRecord and BGPElem of pybgpstream 2.0.4, on top of the low-level module.
 
-The classes delegate what they lack: an element to its low-level element and then to its record, a record and a stream
-to their low-level objects, so that an attribute that does not exist is reported by the last of them.
+The classes delegate attributes that they lack: an element to its low-level element and then to its record, a record and
+a stream to their low-level objects. The last of these reports an attribute that does not exist.
 """
 
 import datetime
@@ -21,17 +21,18 @@ _RECORD_ATTRIBUTES = frozenset(
 
 
 class BGPStream:
-    """A stream of records, or by iteration of their elements.
+    """A stream: iteration gives elements, records() gives records.
 
-    Times are Unix seconds, digits or any date that dateutil reads, zones ignored; `projects`, `collectors` and
-    `record_types` are lists; `filter` is a filter string. What it lacks is asked of the low-level stream.
+    Times are Unix seconds (numbers or digits) or any date that dateutil can parse, ignoring time zones. `projects`,
+    `collectors` and `record_types` are lists; `filter` is a filter string. Other attributes are the low-level stream's.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPStream":
         parameters = inspect.signature(BGPStream.__init__).parameters
         for name in kwargs:
             if cls.__init__ is BGPStream.__init__ and name not in parameters:
-                note_misuse("unknown-argument", f"BGPStream() takes no {name!r}: {', '.join([*parameters][1:])}")
+                known = ", ".join([*parameters][1:])
+                note_misuse("unknown-argument", f"BGPStream() has no argument {name!r}; it takes {known}")
         return object.__new__(cls)
 
     def __init__(
@@ -67,7 +68,7 @@ class BGPStream:
             yield from record
 
     def __getattr__(self, attr: str) -> Any:
-        if attr == "stream":  # not there yet: the constructor failed
+        if attr == "stream":  # missing because the constructor failed
             raise AttributeError(attr)
         return getattr(self.stream, attr)
 
@@ -90,7 +91,7 @@ class BGPStream:
         if several is None:
             several = []
         elif isinstance(several, str):
-            note_misuse("not-a-list", f"{name}s={several!r} is a str, read letter by letter: give a list")
+            note_misuse("not-a-list", f"{name}s={several!r} is a str, which is read letter by letter; pass a list")
         if single is not None:
             several.append(single)
         for value in several:
@@ -105,20 +106,20 @@ class BGPStream:
         if isinstance(moment, float):
             return int(moment)
         if not isinstance(moment, str):
-            note_misuse("not-a-time", f"{type(moment).__name__} as a time: give Unix seconds or a str")
+            note_misuse("not-a-time", f"a {type(moment).__name__} is not a valid time; pass Unix seconds or a str")
         assert isinstance(moment, str)
         if moment.isdigit():
             return int(moment)
         try:
             parsed = dateutil.parser.parse(moment, ignoretz=True)
         except (ValueError, OverflowError):
-            note_misuse("not-a-time", f"{moment!r} is no time")
+            note_misuse("not-a-time", f"{moment!r} cannot be parsed as a time; pass Unix seconds or a date")
             raise
         return int((parsed - datetime.datetime(1970, 1, 1)).total_seconds())
 
 
 class BGPRecord:
-    """A record; iteration gives its elements, once."""
+    """A record. Its elements can be iterated over once."""
 
     def __init__(self, rec: Any) -> None:
         self.rec = rec
@@ -144,7 +145,7 @@ class BGPRecord:
 
 
 class BGPElem:
-    """An element; what it lacks is asked of its record."""
+    """An element. Attributes that it lacks are looked up in its record."""
 
     def __init__(self, rec: Any, elem: Any) -> None:
         self.record = rec
