@@ -1,4 +1,4 @@
-"""Test support: MRT files read by mrtparse, a reader that is not ours, as flat lists of elements."""
+"""Reads MRT files with mrtparse, an independent reader, into flat lists of elements."""
 
 import csv
 import importlib
@@ -14,7 +14,7 @@ from testbed.internet.archive import write_archive
 
 
 def _import_mrtparse() -> Any:
-    """mrtparse lets SIGPIPE end the process that imports it: one write to a closed socket would end all tests."""
+    """Import mrtparse without its SIGPIPE handler, which would end all tests at the first write to a closed socket."""
     handler = signal.getsignal(signal.SIGPIPE)
     try:
         return importlib.import_module("mrtparse")
@@ -29,16 +29,16 @@ _SEGMENTS = {1: ("{", ",", "}"), 2: ("", " ", ""), 3: ("(", " ", ")"), 4: ("[", 
 
 @dataclass(frozen=True)
 class Element:
-    """One prefix of one peer in one record, or a change of state; text as mrtparse gives it."""
+    """One prefix of one peer in one record, or a state change; texts as mrtparse gives them."""
 
     kind: str
-    """R (a table's entry), A (announcement), W (withdrawal) or S (state)."""
+    """R (table entry), A (announcement), W (withdrawal) or S (state change)."""
     time: float
     asn: int
     peer: str
     prefix: str = ""
     path: str = ""
-    """As libbgpstream writes it: numbers with blanks between them, {1,2} a set, (1 2) and [1,2] in a confederation."""
+    """As libbgpstream writes it: numbers separated by blanks; a set {1,2}; in a confederation (1 2) or [1,2]."""
     origin: str = ""
     next_hop: str = ""
     med: int | None = None
@@ -58,7 +58,7 @@ class Element:
 
 
 def read_elements(path: Path) -> list[Element]:
-    """All elements in the order of the file. AssertionError for a record that mrtparse does not read to its end."""
+    """All elements in file order. AssertionError if mrtparse cannot read a record to its end."""
     peers: list[dict[str, Any]] = []
     elements = []
     for record in mrtparse.Reader(str(path)):
@@ -124,7 +124,7 @@ def _read_attributes(attributes: list[dict[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Archive:
-    """A scenario on disk, and what mrtparse finds in it."""
+    """A scenario on disk, as mrtparse reads it."""
 
     folder: Path
 
@@ -140,7 +140,7 @@ class Archive:
 
     @cached_property
     def files(self) -> dict[str, list[Element]]:
-        """Path -> elements, in the order of the index: a collector's table, then its updates."""
+        """Path -> elements, ordered as in the index: a collector's table, then its updates."""
         return {row[0]: _read_once((self.folder / row[0]).read_bytes(), self.folder / row[0]) for row in self.index}
 
     def list_elements(self, collector: str, kind: str) -> list[Element]:
@@ -161,7 +161,7 @@ class Archive:
 
     @cached_property
     def histories(self) -> dict[tuple[str, str], list[Element]]:
-        """(peer, prefix) -> its table entry, where it has one, and its announcements and withdrawals."""
+        """(peer, prefix) -> its table entry, if there is one, then its announcements and withdrawals."""
         histories: dict[tuple[str, str], list[Element]] = {}
         for element in self.ribs + self.updates:
             if element.kind != "S":
@@ -173,7 +173,7 @@ _READ: dict[bytes, list[Element]] = {}
 
 
 def _read_once(content: bytes, path: Path) -> list[Element]:
-    """All scenarios of a seed have the same tables: they are read once."""
+    """The elements of a file. All scenarios of a seed have the same tables, so each content is read only once."""
     if content not in _READ:
         _READ[content] = read_elements(path)
     return _READ[content]
@@ -183,7 +183,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="archives-")
 
 
 def load_archive(name: str, seed: int = 1) -> Archive:
-    """Written and read once for all tests of a process."""
+    """A scenario, written and read once for all tests of a process."""
     return _load_archive(name, seed)
 
 

@@ -1,4 +1,4 @@
-"""A reader of Ethernet pcaps that shares nothing with the writer: `struct` over the bytes, as the RFCs draw them."""
+"""Reads Ethernet pcaps with `struct`, as the RFCs specify the headers; shares no code with the writer."""
 
 import struct
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class Ip:
     identification: int
     fragment: int
     data: bytes
-    """The payload, without Ethernet's padding."""
+    """The payload, without Ethernet padding."""
     whole: bytes
 
     @property

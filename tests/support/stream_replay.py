@@ -1,4 +1,4 @@
-"""Small MRT archives, and the replay module run over them: in this process or in a script of its own."""
+"""Writes small MRT archives, and runs the pybgpstream replay over them, in this process or in a script of its own."""
 
 import bz2
 import csv
@@ -29,11 +29,11 @@ LON = BgpSession(65551, "2001:db8::1", 12654, "2001:db8::fe")
 SIN = BgpSession(18106, "198.51.100.1", 6447, "198.51.100.254")
 
 Row = tuple[str, str, str, str, int, int]
-"""path, project, type, collector, filetime, timespan"""
+"""(path, project, type, collector, filetime, timespan)."""
 
 
 def import_shim(name: str) -> Any:
-    """A module of the replay, imported here without leaving its folder on sys.path."""
+    """Import a module of the replay without leaving its folder on sys.path."""
     sys.path.insert(0, str(SHIMS))
     try:
         return importlib.import_module(name)
@@ -74,7 +74,7 @@ SINGAPORE = [
 
 
 def write_dump(path: Path, records: Sequence[bytes]) -> Path:
-    """The records in one file, compressed as its name says."""
+    """Write the records to one file, compressed according to its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = b"".join(records)
     if path.suffix == ".gz":
@@ -92,7 +92,10 @@ def write_index(folder: Path, rows: Sequence[Row]) -> Path:
 
 
 def write_small_archive(folder: Path) -> Path:
-    """Two collectors, rrc00 (a RIB and two dumps of updates) and route-views.sg (updates): ten elements in all."""
+    """Write an archive of two collectors, rrc00 (a RIB and two update dumps) and route-views.sg (one update dump).
+
+    It has ten elements in all.
+    """
     rows: list[Row] = [
         ("mrt/rrc00/bview.gz", "ris", "ribs", "rrc00", START, 120),
         ("mrt/rrc00/updates.0800.gz", "ris", "updates", "rrc00", START, 300),
@@ -105,7 +108,7 @@ def write_small_archive(folder: Path) -> Path:
 
 
 def write_config(folder: Path, archive: Path | None, now: int | None = START + 10**6) -> Path:
-    """The JSON file of a replay; its log is folder/log.jsonl."""
+    """Write the JSON file that configures a replay; its log is folder/log.jsonl."""
     path = folder / "replay.json"
     values = {"archive": str(archive) if archive else None, "log": str(folder / "log.jsonl"), "now": now}
     path.write_text(json.dumps(values), encoding="utf-8")
@@ -119,12 +122,12 @@ def read_events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
 
 
 def list_misuses(folder: Path) -> list[str]:
-    """What the log holds against the script, notes included."""
+    """The kinds of misuse and notes in the log."""
     return [event["what"] for event in read_events(folder, "misuse", "note")]
 
 
 def run_script(script: str, folder: Path, config: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """A script as a user runs it: from a file, with the replay on PYTHONPATH and nothing else of the project."""
+    """Run a script as a user would: from a file, with the replay but nothing else of the project on PYTHONPATH."""
     file = folder / "script.py"
     file.write_text(script, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "PYBGPSTREAM_REPLAY"}

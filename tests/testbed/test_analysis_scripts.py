@@ -1,8 +1,8 @@
-"""Scripts as users of PyBGPStream write them (scripts/) find in the replay network what was planted in it.
+"""Scripts like those of PyBGPStream users (scripts/) find what was planted in the replay network.
 
-They are written for the library and know nothing of the network: what they look for, they take from the data, or from
-a file that an operator would have (a watched prefix, CAIDA's AS relationships). Their times are compared as seconds
-since the beginning of the window that they ask for: the replay shows its one hour in any past window.
+They are written for the library and know nothing of the network: they take what they look for from the data, or from a
+file that an operator would have (a watched prefix, CAIDA's AS relationships). Times are compared in seconds since the
+beginning of a script's window, because the replay shows its hour in any past window.
 """
 
 import json
@@ -36,7 +36,7 @@ class Found(NamedTuple):
         return self.archive.list_events(kind)
 
     def since(self, time: float) -> Any:
-        """A time of the truth in seconds since the beginning; equal to the microsecond."""
+        """A time of the ground truth, in seconds since the beginning; compares equal to the microsecond."""
         return pytest.approx(time - self.truth["start"], abs=2e-6)
 
 
@@ -137,7 +137,7 @@ def test_paths_are_as_much_longer_than_the_shortest_ones_as_a_slow_search_says(a
 
 
 def find_shortest(source: int, edges: set[tuple[int, ...]]) -> dict[int, int]:
-    """ASes on the shortest way from `source`, by going over all edges until nothing gets shorter (Bellman, Ford)."""
+    """AS -> ASes on the shortest path from `source`, by relaxing all edges until nothing changes (Bellman, Ford)."""
     length = {source: 1}
     while True:
         before = dict(length)
@@ -178,7 +178,7 @@ def test_the_live_stream_has_every_element_of_ris_and_no_other(analyse: Analyse,
 
 @pytest.mark.parametrize("script", ["communities", "peer_sessions"])
 def test_a_filter_that_rightly_selects_nothing_is_no_misuse(analyse: Analyse, script: str) -> None:
-    """No host is blackholed and no session breaks in ordinary churn."""
+    """Ordinary churn neither blackholes a host nor breaks a session."""
     assert analyse(script, "everyday", selects_nothing=True).result == {}
 
 
@@ -211,7 +211,7 @@ def test_withdrawals_are_counted_by_peer_prefix_and_collector(analyse: Analyse, 
 
 @pytest.mark.parametrize("scenario", ["prefix_hijack", "mixed", "everyday"])
 def test_a_hijack_is_told_peer_by_peer(analyse: Analyse, network: Path, scenario: str) -> None:
-    """In a scenario without a hijack, the prefix of another scenario's is watched: nothing happens to it."""
+    """In a scenario without a hijack, the script watches a prefix that another scenario hijacks: nothing happens."""
     hijacked = "prefix_hijack" if scenario == "everyday" else scenario
     [event] = [each for each in load_truth(network, hijacked)["events"] if each["kind"] == "prefix_hijack"]
     watch = json.dumps({"prefix": event["prefix"], "origin": event["victim"]})
@@ -233,7 +233,7 @@ def test_a_hijack_is_told_peer_by_peer(analyse: Analyse, network: Path, scenario
 
 @pytest.mark.parametrize("scenario", ["subprefix_hijack", "ipv6", "mixed", "everyday"])
 def test_a_foreign_part_of_a_watched_block_raises_an_alarm(analyse: Analyse, network: Path, scenario: str) -> None:
-    """The blocks hijacked in any of the scenarios are watched all at once. Local dumps keep their times."""
+    """The script watches the blocks hijacked in any of the scenarios. Local dumps keep their times."""
     events = {
         name: [each for each in load_truth(network, name)["events"] if each["kind"] == "subprefix_hijack"]
         for name in ("subprefix_hijack", "ipv6", "mixed")

@@ -1,4 +1,4 @@
-"""Routing archives: the same bytes everywhere, read to the end by mrtparse and bgpdump; index and counts as in them."""
+"""Routing archives: the same bytes everywhere, readable by mrtparse and bgpdump, with a true index and true counts."""
 
 import shutil
 import subprocess

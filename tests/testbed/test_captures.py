@@ -1,6 +1,6 @@
-"""Packet captures: the same bytes everywhere, and in them exactly what their ground truth says.
+"""Packet captures: the same bytes everywhere, which hold exactly what the ground truth says.
 
-What the truth says is looked for in the bytes again, by analyses that share no code with the writer.
+The tests find the facts of the ground truth in the bytes again, with analyses that share no code with the writer.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ def load_capture(path: Path) -> Capture:
 
 
 def load_part(folder: Path, kind: str, where: str) -> Capture:
-    """The packets of a capture, and the facts of `kind` in it: all of its own, or those in `mixed`."""
+    """The packets of a capture, and the facts of `kind`: all facts of its own capture, or its part of `mixed`."""
     packets, facts = load_capture(folder / f"{where}.pcap")
     return packets, facts[kind] if where == "mixed" else facts
 
@@ -104,7 +104,7 @@ def test_packets_are_in_order_and_the_truth_counts_them(folder: Path, name: str)
 
 
 def compute_word_sum(data: bytes) -> int:
-    """One's complement sum, word by word (RFC 1071); 0xFFFF where the checksum in it is right."""
+    """One's complement sum, word by word (RFC 1071); 0xFFFF if the checksum in the data is right."""
     total = 0
     for (word,) in struct.iter_unpack("!H", data + bytes(len(data) % 2)):
         total += word
@@ -113,7 +113,7 @@ def compute_word_sum(data: bytes) -> int:
 
 
 def compute_crc32c(data: bytes) -> int:
-    """Castagnoli's CRC, bit by bit."""
+    """Castagnoli's CRC, computed bit by bit."""
     value = 0xFFFFFFFF
     for octet in data:
         value ^= octet
@@ -238,7 +238,7 @@ def test_headers_are_those_that_scapy_builds() -> None:
 
 
 def group_conversations(packets: Iterable[tuple[int, Ip]]) -> dict[Any, list[tuple[int, bool, Tcp]]]:
-    """Segments (time, from the side of the first, segment) by client, its port, server, its port."""
+    """(client, port, server, port) -> segments: (time, whether the client sent it, segment)."""
     made: dict[Any, list[tuple[int, bool, Tcp]]] = {}
     for time, ip in packets:
         if (tcp := ip.tcp) is None:
@@ -251,7 +251,7 @@ def group_conversations(packets: Iterable[tuple[int, Ip]]) -> dict[Any, list[tup
 
 
 def analyse_segments(segments: list[tuple[int, bool, Tcp]]) -> Facts:
-    """What a connection's segments show of it, from sequence numbers and times alone."""
+    """What a connection's segments show, from sequence numbers and times alone."""
     first = segments[0][2].seq
     syns = [time for time, outbound, tcp in segments if outbound and tcp.flags & (SYN | ACK) == SYN]
     answers = [time for time, outbound, tcp in segments if not outbound and tcp.flags & (SYN | ACK) == SYN | ACK]
@@ -340,7 +340,7 @@ def assert_ending(segments: list[tuple[int, bool, Tcp]], ending: str) -> None:
 
 
 def list_ip_packets(packets: Iterable[Packet], without: Facts | None = None) -> list[tuple[int, Ip]]:
-    """Time and IP packet; those that `mixed` plants as broken left out."""
+    """(time, IP packet), without the packets that `mixed` plants as malformed."""
     broken = {to_micros(fault["time"]) for fault in (without or {}).get("malformed", [])}
     return [(packet.time, packet.ip) for packet in packets if packet.ip and packet.time not in broken]
 
@@ -434,7 +434,7 @@ def list_record_types(data: bytes) -> list[int]:
 
 
 def read_dns_message(data: bytes) -> Facts:
-    """Header, question and whether an OPT record is there, read as RFC 1035 section 4.1 draws them."""
+    """Header, question and whether there is an OPT record, as RFC 1035 section 4.1 specifies."""
     number, flags, questions, answered, authority, additional = struct.unpack("!6H", data[:12])
     labels, at = [], 12
     while data[at]:
@@ -670,7 +670,7 @@ def test_tunnels_carry_what_a_walk_over_the_gtp_headers_counts(folder: Path, whe
 
 
 def assert_gtp_signalling(others: list[Any], facts: Facts) -> None:
-    """Echoes by sequence number, Error Indications by the TEID they tell, End Markers by their own."""
+    """Match echoes by sequence number, Error Indications by the TEID they report, End Markers by their own TEID."""
     requests, echoes, errors, markers = {}, [], [], []
     for time, source, target, kind, teid, body in others:
         number = int.from_bytes(body[:2], "big")
@@ -736,7 +736,7 @@ KINDS = {0x00: "initiating", 0x20: "successful", 0x40: "unsuccessful"}
 
 
 def read_ngap_fields(message: bytes) -> tuple[str, int, int | None]:
-    """Kind, procedure code and RAN UE NGAP ID of an NGAP PDU whose lengths add up."""
+    """Kind, procedure code and RAN UE NGAP ID of an NGAP PDU; its lengths must add up."""
 
     def length(at: int) -> tuple[int, int]:
         first = message[at]
@@ -816,7 +816,7 @@ def test_associations_and_ngap_messages_are_those_of_a_walk_over_the_chunks(fold
 
 
 def assert_procedures(said: dict[str, list[Any]], procedures: list[Facts]) -> None:
-    """An outcome answers the last initiating message of its procedure and UE."""
+    """Match each outcome with the last initiating message of its procedure and UE."""
     found = []
     for client, messages in said.items():
         waiting: dict[Any, int] = {}

@@ -1,6 +1,6 @@
-"""Measurement files: the same bytes each time, values within their ranges, and what is planted is found, and only that.
+"""Measurement files: the same bytes each time, values in range, and analyses that find what is planted and only that.
 
-pandas reads the files here as an analyst would; no figure of the truth is computed by the code that wrote it.
+pandas reads the files as an analyst would. No code of the writer is used to check a figure of the ground truth.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 @pytest.fixture(params=SEEDS)
 def read(request: pytest.FixtureRequest, folders: dict[int, Path]) -> Callable[[str], tuple[pd.DataFrame, Truth]]:
-    """A name into the file as pandas reads it and its truth."""
+    """`read("kpi")` returns the file as pandas reads it, and its ground truth."""
 
     def read_one(name: str) -> tuple[pd.DataFrame, Truth]:
         folder = folders[request.param]
@@ -122,7 +122,7 @@ def clean_kpi(kpi: pd.DataFrame) -> pd.DataFrame:
 
 
 def assert_only(kpi: pd.DataFrame, event: Truth) -> None:
-    """These are all rows of the event, and no other."""
+    """Assert that these are all the event's rows, and no others."""
     assert set(kpi["cell"]) == {event["cell"]}
     assert kpi["timestamp"].min() == pd.Timestamp(event["start"])
     assert kpi["timestamp"].max() == pd.Timestamp(event["end"]) - pd.Timedelta("15min")
@@ -315,7 +315,7 @@ def test_the_car_goes_as_fast_as_it_says_and_its_ping_pongs_are_those_planted(re
 
 
 def find_ping_pongs(moves: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Returns to the cell left no more than five seconds before, in the order of time."""
+    """Returns to a cell left at most five seconds before, ordered by time."""
     moves = moves.sort_values(["ue", "timestamp"])
     before = moves.groupby("ue")[["timestamp", "source", "target"]].shift()
     back = (moves["source"] == before["target"]) & (moves["target"] == before["source"])

@@ -1,4 +1,4 @@
-"""The replay module behaves as PyBGPStream 2.0.4: streams, records, elements, errors, and what it writes down."""
+"""The replay behaves like PyBGPStream 2.0.4: streams, records, elements, errors; and its log."""
 
 import ast
 import copy
@@ -50,7 +50,7 @@ ELEMENT_KEYS = {
 
 @pytest.fixture
 def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a small archive, which the broker answers from; the log is in it."""
+    """A folder with the log, and a small archive from which the broker answers."""
     config = write_config(tmp_path, write_small_archive(tmp_path / "archive"))
     monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(config))
     return tmp_path

@@ -1,4 +1,4 @@
-"""The filter language and add_filter(): what each filter lets pass, and what the library says of a malformed one."""
+"""The filter language and add_filter(): what each filter lets pass, and how the library complains about bad filters."""
 
 import ipaddress
 import random
@@ -229,7 +229,7 @@ def test_a_type_that_add_filter_does_not_know_is_a_value_error(replay: Path, kin
 
 
 def _draw_networks(rng: random.Random, count: int) -> list[Any]:
-    """Networks of both families that often contain one another."""
+    """Networks of both families; many of them contain each other."""
     made = []
     for _ in range(count):
         if rng.random() < 0.5:
@@ -269,7 +269,7 @@ def test_prefix_filters_agree_with_the_ipaddress_module() -> None:
 
 
 def _has_hops(pattern: list[str], anchored: tuple[bool, bool], path: list[str]) -> bool:
-    """Whether the hops of a pattern (`.` is any one) follow one another in the path, at its ends where anchored."""
+    """Whether the hops of a pattern (`.` matches any) stand in a row in the path, and at its ends where anchored."""
     for start in range(len(path) - len(pattern) + 1):
         at_ends = (start == 0, start + len(pattern) == len(path))
         if any(needed and not there for needed, there in zip(anchored, at_ends, strict=True)):

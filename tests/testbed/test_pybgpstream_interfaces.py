@@ -1,4 +1,4 @@
-"""Data interfaces, dump files whole and damaged, the MRT reader, merging, speed and memory of the replay module."""
+"""The replay's data interfaces, intact and damaged dump files, MRT reader, merging, speed and memory."""
 
 import gzip
 import ipaddress
@@ -349,7 +349,7 @@ def _encode_two_octet_path(segments: Sequence[tuple[int, Sequence[int]]]) -> byt
 
 
 def _encode_old_message(as_path: bytes, as4_path: bytes) -> bytes:
-    """BGP4MP_MESSAGE with two-octet AS numbers, and AS4_PATH where it is given (RFC 6793)."""
+    """A BGP4MP_MESSAGE with two-octet AS numbers, and with AS4_PATH (RFC 6793) unless that is empty."""
     attributes = b"\x40\x01\x01\x00" + b"\x40\x02" + bytes([len(as_path)]) + as_path + b"\x40\x03\x04\xc0\x00\x02\x01"
     if as4_path:
         attributes += b"\xc0\x11" + bytes([len(as4_path)]) + as4_path
@@ -435,7 +435,7 @@ def test_many_attributes_and_prefixes_do_not_fill_the_caches(monkeypatch: pytest
 
 
 def _draw_messages(count: int) -> list[bytes]:
-    """`count` announcements, two a message, of many peers, prefixes and paths."""
+    """`count` announcements, two per message, from many peers, for many prefixes and paths."""
     rng = random.Random("many")
     peers = [BgpSession(3000 + n, f"192.0.2.{n}", 12654, "192.0.2.254") for n in range(1, 30)]
     found = []
@@ -530,7 +530,7 @@ def test_what_the_encoders_write_is_what_a_script_reads(tmp_path: Path) -> None:
 
 
 def _draw_address(rng: random.Random, family: int) -> Any:
-    """Random, of the family; of IPv6 often with runs of zeros."""
+    """A random address; IPv6 addresses often have runs of zeros."""
     if family == 4:
         return ipaddress.IPv4Address(rng.getrandbits(32))
     groups = [rng.choice((0, rng.getrandbits(16))) for _ in range(8)]

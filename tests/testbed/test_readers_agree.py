@@ -1,6 +1,6 @@
-"""What the encoders wrote, mrtparse and the pybgpstream replay read alike, element by element.
+"""mrtparse and the pybgpstream replay read what the encoders wrote, and agree on every element.
 
-mrtparse is the independent reader; the replay's stream is the one that analysis code sees.
+mrtparse is an independent reader; the replay's stream is what analysis code sees.
 """
 
 import gzip
@@ -87,7 +87,7 @@ def draw_session(version: int) -> st.SearchStrategy[BgpSession]:
 
 @st.composite
 def draw_update(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, BgpSession, PathAttributes | None]], float]:
-    """(MRT record, what is in it: (A or W, prefix, session, attributes), time)."""
+    """(MRT record, its elements as (A or W, prefix, session, attributes), time)."""
     version = draw(st.sampled_from([4, 6]))
     session, routes = draw(draw_session(version)), draw(draw_attributes(version))
     announced = draw(st.lists(draw_prefix(version), max_size=4, unique=True))
@@ -107,7 +107,7 @@ def replay_file(path: Path, kind: str) -> list[Any]:
 
 
 def format_path(path: tuple[tuple[int, tuple[int, ...]], ...]) -> str:
-    """The text of libbgpstream's bgpstream_as_path_snprintf for these segments."""
+    """The text that libbgpstream's bgpstream_as_path_snprintf gives for these segments."""
     marks = {AS_SET: "{,}", AS_SEQUENCE: " ", AS_CONFED_SEQUENCE: "( )", AS_CONFED_SET: "[,]"}
     texts = []
     for kind, members in path:
@@ -118,7 +118,7 @@ def format_path(path: tuple[tuple[int, tuple[int, ...]], ...]) -> str:
 
 
 def show_element(element: Element) -> tuple[Any, ...]:
-    """What a stream shows of an element that mrtparse read."""
+    """What a stream should show of an element that mrtparse read."""
     who = (element.kind, element.time, element.asn, ipaddress.ip_address(element.peer))
     if element.kind == "S":
         return (*who, *(STATES[state] for state in element.states))
@@ -129,7 +129,7 @@ def show_element(element: Element) -> tuple[Any, ...]:
 
 
 def show_stream_element(element: Any) -> tuple[Any, ...]:
-    """The same of an element of the stream."""
+    """The same for an element of the stream."""
     fields = element.fields
     who = (element.type, element.time, element.peer_asn, ipaddress.ip_address(element.peer_address))
     if element.type == "S":
@@ -143,7 +143,7 @@ def show_stream_element(element: Any) -> tuple[Any, ...]:
 def show_encoded(
     kind: str, time: float, session: BgpSession, prefix: str, routes: PathAttributes | None
 ) -> tuple[Any, ...]:
-    """The same of what went into the encoder."""
+    """The same for what went into the encoder."""
     who = (kind, time, session.peer_asn, ipaddress.ip_address(session.peer_address), ipaddress.ip_network(prefix))
     if routes is None:
         return who

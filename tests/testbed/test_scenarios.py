@@ -1,4 +1,4 @@
-"""Each scenario's ground truth, worked out again from the files by mrtparse and plain loops."""
+"""Each scenario's ground truth, computed again from the files with mrtparse and plain loops."""
 
 import ipaddress
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from tests.support.mrt_elements import Archive, Element, load_archive
 
 START = 1709625600
 Spell = tuple[str, str, float, float | None, Element | None, Element]
-"""peer, prefix, start, end, the element before and the one that began it."""
+"""(peer, prefix, start, end, the element before the spell, the element that started it)."""
 SEEDS = (1, 2)
 
 
@@ -23,7 +23,7 @@ def has_no_route(element: Element | None) -> bool:
 def find_spells(
     archive: Archive, shows: Callable[[Element | None], bool], prefixes: list[str] | None = None
 ) -> list[Spell]:
-    """The stretches of every peer's routes that show something; what the tables show already begins none."""
+    """The spells in which a peer's route shows something. What the tables already show does not start a spell."""
     found = []
     for (peer, prefix), history in archive.histories.items():
         if prefixes is not None and prefix not in prefixes:
@@ -45,7 +45,7 @@ def find_spells(
 
 
 def check_span(event: dict[str, Any], found: list[Spell]) -> None:
-    """Start, end and the peers, which each kind of event has."""
+    """Check start, end and peers, which all kinds of events have."""
     assert found
     assert event["start"] == min(start for _, _, start, *_ in found)
     ends = [end for *_, end, _, _ in found]
@@ -58,7 +58,7 @@ def find_first_seen(found: list[Spell]) -> dict[str, float]:
 
 
 def collapse_path(element: Element) -> list[int]:
-    """The AS path, prepending counted once."""
+    """The AS path without prepending."""
     return [asn for asn, _ in groupby(element.sequence)]
 
 
@@ -81,7 +81,7 @@ def collect_origins(archive: Archive) -> dict[str, set[int]]:
 
 
 def iterate_planted(*kinds: str) -> Iterator[tuple[Archive, dict[str, Any]]]:
-    """The events of these kinds in all scenarios of a seed, and of another where most kinds are together."""
+    """The events of these kinds in all scenarios of one seed, and in three scenarios of another."""
     for seed, names in ((1, tuple(ROUTING)), (2, ("route_leak", "prepending", "mixed"))):
         for name in names:
             if name in (*kinds, "mixed") or (name == "ipv6" and "subprefix_hijack" in kinds):

@@ -1,4 +1,4 @@
-"""The small Internet: who is in it, and routes against BGP simulated step by step until nothing changes."""
+"""The small Internet: who is in it, and its routes, compared with BGP simulated step by step until it converges."""
 
 import ipaddress
 import random
@@ -13,7 +13,7 @@ from testbed.internet.simulation import build_world
 from testbed.internet.topology import CUSTOMER, PEER, PROVIDER, REAL, TIER1, Neighbours, build_topology
 
 Chosen = dict[int, tuple[tuple[int, ...], int, int]]
-"""AS -> path with itself in front, ASes on the way, and which origination."""
+"""AS -> (path with the AS itself in front, ASes travelled, index of the origination)."""
 FICTIONAL = [ipaddress.ip_network(f"{first}.0.0.0/8") for first in (21, 22, 28, 29, 30)]
 RESERVED = ipaddress.ip_network("2d00::/8")
 
@@ -27,7 +27,7 @@ def simulate_bgp(
     chosen: Chosen | None = None,
     order: random.Random | None = None,
 ) -> Chosen:
-    """BGP: one AS after the other looks at what its neighbours tell it, until a whole round changes nothing."""
+    """Simulate BGP: the ASes look in turn at what their neighbours announce, until a whole round changes nothing."""
     prepends, chosen = prepends or {}, dict(chosen or {})
     ases = list(neighbours)
     for _ in range(100):
@@ -62,16 +62,16 @@ def simulate_bgp(
                 chosen.pop(asn, None)
         if chosen == before:
             return chosen
-    raise AssertionError("BGP did not come to rest")
+    raise AssertionError("BGP did not converge")
 
 
 def get_second_as(path: tuple[int, ...]) -> int:
-    """The AS from which the first one of a path learned it."""
+    """The AS from which the first AS of a path learned the route."""
     return next(asn for asn in path if asn != path[0])
 
 
 def draw_internet(rng: random.Random) -> Neighbours:
-    """6 to 11 ASes; providers have lower numbers than customers, so that nobody is its own provider's provider."""
+    """6 to 11 ASes. Providers have lower numbers than their customers, so no AS is its own provider's provider."""
     ases = range(1, rng.randrange(7, 13))
     neighbours: Neighbours = {asn: {} for asn in ases}
     for asn in ases:
@@ -110,7 +110,7 @@ def compute_chosen(neighbours: Neighbours, originations: tuple[Origination, ...]
     return {asn: ((asn, *route.path), route.hops, route.origination) for asn, route in routes.items()}
 
 
-def test_routes_are_those_at_which_simulated_bgp_comes_to_rest() -> None:
+def test_routes_are_those_to_which_simulated_bgp_converges() -> None:
     for case in range(400):
         rng = random.Random(f"routes-{case}")
         neighbours = draw_internet(rng)
@@ -121,7 +121,7 @@ def test_routes_are_those_at_which_simulated_bgp_comes_to_rest() -> None:
         assert compute_chosen(neighbours, originations, down=down, prepends=prepends) == expected, case
 
 
-def test_a_leak_spreads_as_in_simulated_bgp_that_was_at_rest_before() -> None:
+def test_a_leak_spreads_as_in_simulated_bgp_that_had_converged_before() -> None:
     leaked = 0
     for case in range(600):
         rng = random.Random(f"leak-{case}")
@@ -135,10 +135,10 @@ def test_a_leak_spreads_as_in_simulated_bgp_that_was_at_rest_before() -> None:
         expected = simulate_bgp(neighbours, originations, leak=leak, chosen=rest, order=rng)
         assert compute_chosen(neighbours, originations, leak=leak) == expected, case
         leaked += expected != rest
-    assert leaked > 50, "the cases are worth something"
+    assert leaked > 50, "too few cases in which the leak has an effect"
 
 
-def test_remembered_outcomes_are_the_routes_of_the_moment() -> None:
+def test_remembered_outcomes_are_the_current_routes() -> None:
     for case in range(60):
         rng = random.Random(f"cache-{case}")
         neighbours = draw_internet(rng)

@@ -1,4 +1,4 @@
-"""Blackholing: which prefixes were announced with a blackhole community (RFC 7999), by whom, seen where, how long."""
+"""Blackholing: which prefixes had a blackhole community (RFC 7999), who announced them, who saw them, and how long."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ for elem in pybgpstream.BGPStream(filter="community *:666 and elemtype announcem
     hole["communities"].update(elem.fields["communities"])
 
 if holes:
-    # A withdrawal has no communities, so that a second look is needed for the end.
+    # Withdrawals have no communities, so finding the end takes a second pass.
     exact = " ".join(f"exact {prefix}" for prefix in holes)
     stream = pybgpstream.BGPStream(filter=f"elemtype withdrawals and prefix {exact}", **WINDOW)
     for elem in stream:

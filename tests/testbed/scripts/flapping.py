@@ -1,4 +1,4 @@
-"""Flapping prefixes in a folder of update dumps: how often each peer's route went down or up, and with which period."""
+"""Flapping prefixes in a folder of update dumps: how often each peer's route went down or up, and the period."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Timeline of a hijack: which peers took a watched prefix from a wrong origin, when, and when they left it again.
+"""Timeline of a hijack: which peers switched to a wrong origin of a watched prefix, when, and when they switched back.
 
 watch.json: {"prefix": "192.0.2.0/24", "origin": 64500}
 """

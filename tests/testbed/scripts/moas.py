@@ -1,4 +1,4 @@
-"""Prefixes with several origins (MOAS) in the tables of four collectors, and those that get a new origin afterwards."""
+"""Prefixes with several origins (MOAS) in the tables of four collectors, and prefixes that get a new origin later."""
 
 import json
 from collections import defaultdict

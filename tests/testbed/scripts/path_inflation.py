@@ -1,4 +1,4 @@
-"""How much longer BGP's paths are than the shortest ones in the AS graph that they draw (per peer AS and origin)."""
+"""How much longer BGP's paths are than the shortest paths in the AS graph (per peer AS and origin)."""
 
 import json
 from collections import defaultdict, deque
@@ -29,7 +29,7 @@ for rec in stream.records():
         in_bgp[ends] = min(len(hops), in_bgp.get(ends, len(hops)))
 
 
-def ases_on_the_way(source: str) -> dict[str, int]:
+def count_ases(source: str) -> dict[str, int]:
     length = {source: 1}
     queue = deque([source])
     while queue:
@@ -43,7 +43,7 @@ def ases_on_the_way(source: str) -> dict[str, int]:
 
 inflation: dict[str, list[int]] = {}
 for source in sorted({peer for peer, _ in in_bgp}):
-    shortest = ases_on_the_way(source)
+    shortest = count_ases(source)
     for (peer, origin), hops_in_bgp in in_bgp.items():
         if peer == source:
             inflation[f"{peer} {origin}"] = [hops_in_bgp, shortest[origin]]

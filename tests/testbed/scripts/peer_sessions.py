@@ -20,7 +20,7 @@ for elem in stream:
         session["up"] = elem.time
 
 
-def clock(time: float) -> str:
+def format_clock(time: float) -> str:
     return datetime.fromtimestamp(time, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -30,7 +30,7 @@ for key, session in sessions.items():
     table, again = set(), set()
     stream = pybgpstream.BGPStream(
         from_time=FROM,
-        until_time=clock(session["up"] + 60),
+        until_time=format_clock(session["up"] + 60),
         collector=collector,
         record_types=["ribs", "updates"],
         filter=f"peer {session['asn']}",
@@ -46,7 +46,7 @@ for key, session in sessions.items():
         else:
             table.add(prefix)
     session["lost"], session["announced_again"] = len(table), len(again)
-    print(f"{collector} AS{session['asn']} {address}: {clock(session['down'])} to {clock(session['up'])}, ", end="")
+    print(f"{collector} AS{session['asn']} {address}: {format_clock(session['down'])} to {format_clock(session['up'])}, ", end="")
     print(f"lost {len(table)} prefixes, {len(again)} again within a minute")
 
 with open("result.json", "w") as file:

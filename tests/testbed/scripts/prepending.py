@@ -14,8 +14,8 @@ stream = pybgpstream.BGPStream(
 )
 
 
-def repeated(path: str) -> set[tuple[str, str, int]]:
-    """(AS, the one it told, how many times it stands in a row), for each run of more than one."""
+def find_runs(path: str) -> set[tuple[str, str, int]]:
+    """(AS, the neighbour it announced to, how many times it stands in a row), for each run of more than one."""
     runs = [(asn, len(list(run))) for asn, run in groupby(path.split())]
     return {(asn, told[0], copies) for told, (asn, copies) in pairwise(runs) if copies > 1}
 
@@ -23,7 +23,7 @@ def repeated(path: str) -> set[tuple[str, str, int]]:
 in_tables, found = set(), {}
 for elem in stream:
     path = elem.fields["as-path"]
-    for run in repeated(path):
+    for run in find_runs(path):
         if elem.type == "R":
             in_tables.add(run)
         elif run not in in_tables:

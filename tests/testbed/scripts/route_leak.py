@@ -1,4 +1,4 @@
-"""Route leaks (RFC 7908): paths that go up again after having gone down or across, by CAIDA's AS relationships.
+"""Route leaks (RFC 7908): paths that go up again after going down or across, according to CAIDA's AS relationships.
 
 as-rel.txt: lines `provider|customer|-1` and `peer|peer|0`
 """
@@ -22,8 +22,8 @@ with open("as-rel.txt") as file:
             PEERS[right].add(left)
 
 
-def leaks(path: list[int]) -> list[tuple[int, int]]:
-    """(leaker, who it leaked to): it told a provider or peer what it had from another provider or peer."""
+def find_leaks(path: list[int]) -> list[tuple[int, int]]:
+    """(leaker, target): the leaker announced to a provider or peer what it learned from another provider or peer."""
     hops = [asn for asn, _ in groupby(path)]
     above = {asn: PROVIDERS[asn] | PEERS[asn] for asn in hops}
     triples = zip(hops, hops[1:], hops[2:], strict=False)
@@ -44,8 +44,8 @@ for elem in stream:
         continue
     path = [int(asn) for asn in elem.fields["as-path"].split() if not asn.startswith("{")]
     before, table[route] = table.get(route), path
-    for leak in leaks(path):
-        if before and leak in leaks(before):
+    for leak in find_leaks(path):
+        if before and leak in find_leaks(before):
             continue  # seen already
         new = {"time": elem.time, "peers": set(), "prefixes": set(), "before": [], "leaked": []}
         entry = found.setdefault(f"{leak[0]} {leak[1]}", new)

@@ -1,4 +1,4 @@
-"""Which peers withdraw most, and what: local dumps by a CSV index, counted per peer and per prefix."""
+"""Which peers withdraw most, and what: withdrawals in local dumps, listed in a CSV index, by peer and by prefix."""
 
 import json
 from collections import Counter
