@@ -46,7 +46,8 @@ for key, session in sessions.items():
         else:
             table.add(prefix)
     session["lost"], session["announced_again"] = len(table), len(again)
-    print(f"{collector} AS{session['asn']} {address}: {format_clock(session['down'])} to {format_clock(session['up'])}, ", end="")
+    down, up = format_clock(session["down"]), format_clock(session["up"])
+    print(f"{collector} AS{session['asn']} {address}: {down} to {up}, ", end="")
     print(f"lost {len(table)} prefixes, {len(again)} again within a minute")
 
 with open("result.json", "w") as file:

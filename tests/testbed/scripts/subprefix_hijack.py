@@ -17,8 +17,8 @@ for block in blocks:
     stream.add_filter("prefix-more", block)
 
 
-def find_covering(prefix: str) -> set[int]:
-    """The watched blocks that cover the prefix."""
+def find_owners(prefix: str) -> set[int]:
+    """The owners of the watched blocks that cover the prefix."""
     network = ip_network(prefix)
     above = {str(network.supernet(new_prefix=length)) for length in range(network.prefixlen)} | {prefix}
     return {owner for block, owner in blocks.items() if block in above}
@@ -34,7 +34,7 @@ for rec in stream.records():
             known.add(prefix)
         elif elem.type == "A" and prefix not in known:
             origin = int(elem.fields["as-path"].split()[-1])
-            if origin in find_covering(prefix):
+            if origin in find_owners(prefix):
                 continue
             alarm = alarms.setdefault(prefix, {"origin": origin, "first_seen": {}, "last_withdrawal": 0})
             alarm["first_seen"].setdefault(elem.peer_address, rec.time)
