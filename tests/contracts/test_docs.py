@@ -252,5 +252,14 @@ def test_every_filter_and_every_reason_before_it_is_documented_in_order() -> Non
     assert [row[0].strip("`") for row in filters[1:]] == list(FILTERS)
 
 
+def test_the_messages_of_a_stopped_run_are_those_of_the_code() -> None:
+    rooms = [*(ROOT / "netllama/training").glob("*.py"), ROOT / "stages/train.py"]
+    code = "".join(path.read_text(encoding="utf-8") for path in rooms)
+    (_, *rows), *_ = list_tables(read_section(ROOT / "docs" / "training.md", "A run that stopped by itself"))
+    for row in rows:
+        for message in re.findall(r"`([^`]+)`", row[0]):
+            assert re.sub(r"(nan|inf|0|\.\.\.)$", "", message) in code, message
+
+
 def test_the_readme_is_short() -> None:
     assert len(read_page(README).splitlines()) <= 150
