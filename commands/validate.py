@@ -82,7 +82,7 @@ def find_malformed_questions(questions: Sequence[Question], families: Sequence[s
         if not question.answer.strip():
             yield f"{question.id}: answer is empty; write one"
         if clusters[question.cluster] == 1:
-            yield f"{question.id}: is alone in cluster {question.cluster}; name the cluster of a related question, or none"
+            yield f"{question.id}: is alone in cluster {question.cluster}; remove it or name another cluster"
         if question.family not in families:
             yield f"{question.id}: family {question.family} is missing from `families` in params.yaml"
         if len({option.casefold().strip() for option in question.options}) != len(question.options):
