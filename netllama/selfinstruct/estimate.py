@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from netllama.selfinstruct.rounds import Family
 from netllama.teacher.budget import Budget, Prices
-from netllama.teacher.limits import estimated_tokens
+from netllama.teacher.rate_limiter import estimated_tokens
 from netllama.teacher.store import Request, ResponseStore
 
 

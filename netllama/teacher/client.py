@@ -14,12 +14,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
+from netllama.teacher.api_format import PATHS, body_of, response_of, withheld
 from netllama.teacher.budget import Budget
 from netllama.teacher.connection import connect, post
-from netllama.teacher.faults import LimitRenamed, Passing, Patience, Withheld, judge
-from netllama.teacher.limits import RateLimiter, estimated_tokens
+from netllama.teacher.rate_limiter import RateLimiter, estimated_tokens
+from netllama.teacher.retries import LimitRenamed, Passing, Patience, Withheld, judge
 from netllama.teacher.store import EMBEDDED, Request, Response, ResponseStore
-from netllama.teacher.wire import PATHS, body_of, response_of, withheld
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -10,8 +10,8 @@ from netllama.core.params import Params, read_params
 from netllama.core.records import SeedTask, load_seeds
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.selfinstruct.task_pool import Questions
+from netllama.teacher.api_format import PATHS, body_of
 from netllama.teacher.store import Request, Response, ResponseStore
-from netllama.teacher.wire import PATHS, body_of
 from tests.support.clones import ROOT
 from tests.support.openai_server import Answer, Asked, new_tasks, strict_answer
 

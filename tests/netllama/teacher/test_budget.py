@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
-from netllama.teacher import faults
+from netllama.teacher import retries
 from netllama.teacher.budget import Budget, BudgetReached, Prices, most_prompt_tokens
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Response, ResponseStore
@@ -36,7 +36,7 @@ BOUND = DEAR.at_most(request(""))
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_without_keys(workdir: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
 
 
 def answered(tokens: tuple[int, int], batch: bool = False) -> Response:

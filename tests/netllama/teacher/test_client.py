@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.teacher import faults
+from netllama.teacher import retries
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.clones import ROOT
@@ -47,7 +47,7 @@ def _in_a_folder_without_keys(workdir: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
 
 
 @pytest.mark.parametrize(("api", "path"), [("completions", "/v1/completions"), ("chat", "/v1/chat/completions")])
@@ -238,20 +238,20 @@ def test_six_retries_are_the_default() -> None:
     ],
 )
 def test_the_wait_that_a_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
-    assert faults.retry_after(headers) == seconds
+    assert retries.retry_after(headers) == seconds
 
 
 def test_retry_after_as_a_date_is_the_time_until_then() -> None:
     date = email.utils.formatdate(time.time() + 90, usegmt=True)
-    assert faults.retry_after({"retry-after": date}) == pytest.approx(90, abs=2)
+    assert retries.retry_after({"retry-after": date}) == pytest.approx(90, abs=2)
 
 
 def test_waits_double_with_jitter_up_to_a_minute_and_retry_after_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.5)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.5)
     runs = []
     for _ in range(20):
-        patience = faults.Patience(10)
-        runs.append([patience.wait(faults.Passing("")) for _ in range(11)])
+        patience = retries.Patience(10)
+        runs.append([patience.wait(retries.Passing("")) for _ in range(11)])
     for number, waits in enumerate(zip(*runs, strict=True)):
         if number == 10:
             assert set(waits) == {None}, "ten retries were allowed"
@@ -259,22 +259,22 @@ def test_waits_double_with_jitter_up_to_a_minute_and_retry_after_wins(monkeypatc
         backoff = min(0.5 * 2**number, 60)
         assert all(wait is not None and backoff / 2 <= wait <= backoff for wait in waits)
         assert len(set(waits)) > 1
-    waited = faults.Patience(10).wait(faults.Passing("", retry_after=7.0))
+    waited = retries.Patience(10).wait(retries.Passing("", retry_after=7.0))
     assert waited is not None
     assert 7 <= waited <= 7.7
 
 
 def test_a_429_is_no_failure_while_others_are_answered() -> None:
-    limited = faults.Passing("", rate_limited=True)
-    patience = faults.Patience(2)
+    limited = retries.Passing("", rate_limited=True)
+    patience = retries.Patience(2)
     assert all(patience.wait(limited, answers) is not None for answers in range(50))
     assert [patience.wait(limited, 49) is None for _ in range(2)] == [False, True]
 
 
 def test_other_faults_count_whoever_was_answered_meanwhile() -> None:
-    patience = faults.Patience(2)
-    patience.wait(faults.Passing("", rate_limited=True), 1)
-    assert [patience.wait(faults.Passing(""), answers) is None for answers in (2, 3)] == [False, True]
+    patience = retries.Patience(2)
+    patience.wait(retries.Passing("", rate_limited=True), 1)
+    assert [patience.wait(retries.Passing(""), answers) is None for answers in (2, 3)] == [False, True]
 
 
 def test_retry_after_is_waited_for() -> None:
@@ -306,7 +306,7 @@ def test_one_request_is_alone_under_way_until_the_server_has_answered() -> None:
 
 
 def test_a_failure_calls_off_those_that_wait_for_their_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 60)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 60)
 
     def refuse_in_the_end(asked: Asked) -> Reply:
         if asked.prompt == "task 2":

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
-from netllama.teacher import faults
-from netllama.teacher.limits import BURST_SECONDS, FEWEST_REQUESTS, RateLimiter, estimated_tokens
+from netllama.teacher import retries
+from netllama.teacher.rate_limiter import BURST_SECONDS, FEWEST_REQUESTS, RateLimiter, estimated_tokens
 from netllama.teacher.store import ResponseStore
 from tests.support.openai_server import Answer, Asked, OpenAIServer, Refusal, Reply
 from tests.support.teacher_requests import LIVE, ask, request
@@ -228,7 +228,7 @@ def test_the_estimate_is_a_quarter_of_the_characters_and_all_of_the_answer() -> 
 
 @pytest.fixture
 def _workplace(workdir: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
 
 
 def limited(per_second: int, retry_after: float | None) -> Callable[[Asked], Reply]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from netllama.core.credentials import secret
 from netllama.core.errors import StageError
-from netllama.teacher.wire import CONTENT_CODES, NotAnAnswer
+from netllama.teacher.api_format import CONTENT_CODES, NotAnAnswer
 
 NO_OPENAI_API = "{}: not an answer of the OpenAI API; does teacher.base_url end in /v1?"
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached"}

@@ -3,7 +3,7 @@
 `BatchTeacher` has the face of `client.Teacher`. What is not stored goes up as one JSONL file, and its results
 come down into the store. The provider is the memory of it: each batch carries metadata by which it is found
 again, so a process that is killed at any moment, even between creating a batch and noting it, pays for nothing
-twice. What a batch is asked and how its lines are read: batch_files.py; what is there: batch_ledger.py.
+twice. What a batch is asked and how its lines are read: batch_api_files.py; what is there: batch_api_ledger.py.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from netllama.core.errors import StageError
-from netllama.teacher.batch_api import BatchApi
-from netllama.teacher.batch_files import limit_name, uploads
-from netllama.teacher.batch_ledger import FINISHED, Batch, Ledger
+from netllama.teacher.batch_api_client import BatchApi
+from netllama.teacher.batch_api_files import limit_name, uploads
+from netllama.teacher.batch_api_ledger import FINISHED, Batch, Ledger
 from netllama.teacher.budget import Budget, BudgetReached
-from netllama.teacher.faults import KEPT, LimitRenamed, Passing, Patience, shown
+from netllama.teacher.retries import KEPT, LimitRenamed, Passing, Patience, shown
 from netllama.teacher.store import Request, Response, ResponseStore
 
 QUEUE_FULL = "token_limit_exceeded"

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from netllama.core.errors import StageError
-from netllama.teacher.faults import KEPT, LimitRenamed, Passing, Withheld, judge, shown
+from netllama.teacher.api_format import CONTENT_CODES, PATHS, body_of, response_of, withheld
+from netllama.teacher.retries import KEPT, LimitRenamed, Passing, Withheld, judge, shown
 from netllama.teacher.store import Request, Response
-from netllama.teacher.wire import CONTENT_CODES, PATHS, body_of, response_of, withheld
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200_000_000

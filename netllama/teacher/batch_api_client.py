@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netllama.core.errors import StageError
+from netllama.teacher.api_format import NotAnAnswer
 from netllama.teacher.connection import connect
-from netllama.teacher.faults import Passing, Patience, judge
-from netllama.teacher.wire import NotAnAnswer
+from netllama.teacher.retries import Passing, Patience, judge
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -17,8 +17,8 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.selfinstruct.rounds import grow
-from netllama.teacher import batch_api, batch_files, faults
-from netllama.teacher.batch import BatchTeacher
+from netllama.teacher import batch_api_client, batch_api_files, retries
+from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.budget import Budget, BudgetReached, Prices
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Request, Response, ResponseStore
@@ -37,8 +37,8 @@ BOUND = DEAR.at_most(request(""), batch=True)
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_without_keys_and_short_waits(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
-    monkeypatch.setattr(batch_api, "LISTED_AFTER", 0.0)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(batch_api_client, "LISTED_AFTER", 0.0)
 
 
 def echo(asked: Asked) -> Reply:
@@ -150,7 +150,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 from tests.support.teacher_requests import request
-from netllama.teacher.batch import BatchTeacher
+from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.store import ResponseStore
 
 url, moment = sys.argv[1:]
@@ -216,8 +216,7 @@ def test_a_run_that_ends_at_any_call_is_gone_on_with_and_nothing_is_asked_twice(
 
 BATCH = """
 import asyncio
-from netllama.teacher import batch_api
-from netllama.teacher.batch import BatchTeacher
+from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.store import ResponseStore
 from tests.support.teacher_requests import LIVE, request
 
@@ -325,7 +324,7 @@ def test_a_batch_that_fails_without_a_reason_is_one_line(errors: Any) -> None:
 def test_a_batch_too_many_for_the_providers_queue_is_made_again_when_others_have_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch_files, "MAX_REQUESTS", 2)
+    monkeypatch.setattr(batch_api_files, "MAX_REQUESTS", 2)
     full = End("failed", error={"code": "token_limit_exceeded", "message": "Enqueued token limit reached"})
     with BatchServer(echo, end=lambda number: full if number == 1 else End()) as server:
         assert texts(batch(server, slots(4))) == [f"task {slot}" for slot in range(4)]
@@ -414,7 +413,7 @@ def test_only_batches_of_ours_are_touched_on_however_many_pages() -> None:
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_REQUESTS", 2), ("MAX_BYTES", 600)])
 def test_more_than_one_batch_can_hold_is_split(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_files, limit, value)
+    monkeypatch.setattr(batch_api_files, limit, value)
     with BatchServer(echo) as server:
         assert texts(batch(server, slots(5))) == [f"task {slot}" for slot in range(5)]
         assert [len(made.keys) for made in server.batches] == [2, 2, 1]

@@ -1,6 +1,6 @@
 """A `Request` as the body that an OpenAI-compatible server takes, and its answer as a `Response`.
 
-Shared by the calls one at a time (client.py) and the Batch API (batch.py): the same request has the same
+Shared by the calls one at a time (client.py) and the Batch API (batch_api_teacher.py): the same request has the same
 body, and the same answer is stored as the same row, whichever way it went.
 """
 

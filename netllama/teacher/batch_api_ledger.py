@@ -15,9 +15,9 @@ from typing import Any
 from netllama.core.errors import StageError
 from netllama.core.files import write_json
 from netllama.core.locks import hold_lock_async
-from netllama.teacher.batch_api import About, BatchApi, Gone
-from netllama.teacher.batch_files import NEW_LIMIT, Results, Upload, digest, limits_of, read_results
-from netllama.teacher.faults import shown
+from netllama.teacher.batch_api_client import About, BatchApi, Gone
+from netllama.teacher.batch_api_files import NEW_LIMIT, Results, Upload, digest, limits_of, read_results
+from netllama.teacher.retries import shown
 from netllama.teacher.store import Request
 
 PROJECT = "netllama"
