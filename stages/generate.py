@@ -135,7 +135,7 @@ def print_estimate(families: list[Family], params: TeacherParams, store: Respons
     for family in families:
         asked: list[Request | Response] = [*family.responses, *replay(family, store)]
         for one in asked:
-            budget.count(store.bought(one))
+            budget.count_bought(store.bought(one))
     print(table(rows, budget, params.mode == "batch"))
 
 

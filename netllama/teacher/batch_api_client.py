@@ -1,39 +1,51 @@
-"""A provider's Batch API over HTTP: list, create, look at and download, each call retried like a live one.
+"""A provider's Batch API over HTTP: list, look up and create batches, download files. Calls are retried like live ones.
 
-Facts (https://platform.openai.com/docs/guides/batch): a batch is created from an uploaded JSONL file and ends
-`completed`, `expired`, `cancelled` or `failed`, with one file of results and one of errors. The provider's JSON
-is used as it came, past the SDK's models, which guess at what is missing.
+A batch is created from an uploaded JSONL file and ends as `completed`, `expired`, `cancelled` or `failed`, with one
+file of results and one of errors (https://platform.openai.com/docs/guides/batch). This client reads the provider's
+JSON directly, because the SDK's models guess at missing fields.
 """
 
 import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar, cast
 
 from netllama.core.errors import StageError
 from netllama.teacher.api_format import NotAnAnswer
 from netllama.teacher.connection import connect
-from netllama.teacher.retries import Passing, Patience, judge
+from netllama.teacher.retries import Backoff, Retryable, classify_error
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 T = TypeVar("T")
 PAGE = 100
-"""Batches of one listing: the most that OpenAI gives."""
+"""Batches per page of a listing: OpenAI's maximum."""
 LISTED_AFTER = 5.0
-"""Seconds until a batch whose creation was not acknowledged is surely listed."""
-About = dict[str, Any]
-"""A batch as the provider describes it."""
+"""Seconds until a batch whose creation was not acknowledged must appear in the listing."""
 
 
-class Gone(StageError):
-    """404."""
+class BatchObject(TypedDict, total=False):
+    """A batch as the provider describes it: https://platform.openai.com/docs/api-reference/batch/object"""
+
+    id: Required[str]
+    status: str
+    metadata: dict[str, str] | None
+    input_file_id: str
+    output_file_id: str | None
+    error_file_id: str | None
+    request_counts: dict[str, int] | None
+    errors: Any
+    """Its form differs between providers."""
+
+
+class NotFoundAtProvider(StageError):
+    """The provider answered 404."""
 
 
 class BatchApi:
-    """Use as `async with BatchApi(...) as api`. The key is needed from the first call on."""
+    """Use as `async with BatchApi(...) as api`. The API key is needed for the first call, not before."""
 
     def __init__(self, base_url: str, max_retries: int, request_timeout: float) -> None:
         self.name = self.base_url = base_url
@@ -49,86 +61,94 @@ class BatchApi:
         await self._cleanup.aclose()
         self._client = None
 
-    async def batches(self) -> list[About]:
-        """All batches of the account, other people's included."""
-        return await self._call(self._listing)
+    async def list_batches(self) -> list[BatchObject]:
+        """All batches of the account, including those of other people and projects."""
+        return await self._call(self._read_listing)
 
-    async def batch(self, batch: str, pause: float) -> About:
-        """One batch as it is now. `pause`: the fewest seconds between attempts, so that a long poll is patient."""
+    async def get_batch(self, batch_id: str, pause: float) -> BatchObject:
+        """One batch as it is now. `pause`: the least number of seconds between two attempts."""
 
-        async def look(client: "AsyncOpenAI") -> About:
-            return _checked(await client.get(f"/batches/{batch}", cast_to=object))
+        async def get(client: "AsyncOpenAI") -> BatchObject:
+            return _require_id(await client.get(f"/batches/{batch_id}", cast_to=object))
 
         try:
-            return await self._call(look, pause=pause)
-        except Gone:
-            raise StageError(f"{self.name}: batch {batch} is gone (404)") from None
+            return await self._call(get, pause=pause)
+        except NotFoundAtProvider:
+            raise StageError(
+                f"{self.name}: batch {batch_id} no longer exists there (404); run again to create a new one"
+            ) from None
 
-    async def create(self, content: bytes, path: str, metadata: dict[str, str]) -> About:
-        """Upload and create. An upload that no batch refers to costs nothing; of batches there is never a second."""
+    async def create_batch(self, content: bytes, path: str, metadata: dict[str, str]) -> BatchObject:
+        """Upload `content` and create a batch from it, only once even if the provider's answers are lost.
+
+        An upload that no batch refers to costs nothing, so uploads are simply repeated.
+        """
         tried = False
 
         async def upload(client: "AsyncOpenAI") -> str:
             file = await client.files.create(file=("requests.jsonl", content), purpose="batch")
-            return str(_checked({"id": getattr(file, "id", None)})["id"])
+            return str(_require_id({"id": getattr(file, "id", None)})["id"])
 
-        async def create(client: "AsyncOpenAI") -> About:
+        async def create(client: "AsyncOpenAI") -> BatchObject:
             nonlocal tried
-            # A fault of the first attempt does not say whether the batch was made.
-            made = (
-                [about for about in await self._listing(client) if about.get("input_file_id") == file] if tried else []
-            )
+            if tried:  # an earlier attempt failed, but perhaps only after the batch was created
+                for batch in await self._read_listing(client):
+                    if batch.get("input_file_id") == file:
+                        return batch
             tried = True
             body = {"input_file_id": file, "endpoint": f"/v1{path}", "completion_window": "24h", "metadata": metadata}
-            return made[0] if made else _checked(await client.post("/batches", cast_to=object, body=body))
+            return _require_id(await client.post("/batches", cast_to=object, body=body))
 
-        file = await self._call(upload, in_all=False)
+        file = await self._call(upload, limit_total=False)
         return await self._call(create, pause=LISTED_AFTER)
 
     async def download(self, file: str) -> bytes:
-        """A file's content; `Gone` when the provider has it no more."""
+        """The content of a file; raises `NotFoundAtProvider` if the provider has deleted it."""
 
         async def fetch(client: "AsyncOpenAI") -> bytes:
             return (await client.files.content(file)).content
 
-        return await self._call(fetch, in_all=False)
+        return await self._call(fetch, limit_total=False)
 
-    async def _listing(self, client: "AsyncOpenAI") -> list[About]:
-        found: dict[str, About] = {}
+    async def _read_listing(self, client: "AsyncOpenAI") -> list[BatchObject]:
+        found: dict[str, BatchObject] = {}
         query: dict[str, Any] = {"limit": PAGE}
         while True:
             page: Any = await client.get("/batches", cast_to=object, options={"params": query})
             if not isinstance(page, dict) or not isinstance(page.get("data"), list):
                 raise NotAnAnswer
-            new = {about["id"]: about for about in map(_checked, page["data"]) if about["id"] not in found}
+            new = {batch["id"]: batch for batch in map(_require_id, page["data"]) if batch["id"] not in found}
             found |= new
             if not page.get("has_more") or not new:
                 return list(found.values())
             query["after"] = page["data"][-1]["id"]
 
-    async def _call(self, send: Callable[["AsyncOpenAI"], Awaitable[T]], in_all: bool = True, pause: float = 0.0) -> T:
-        """`send` until it goes well; at most `max_retries` faults in a row. What no retry mends is raised.
+    async def _call(
+        self, send: Callable[["AsyncOpenAI"], Awaitable[T]], limit_total: bool = True, pause: float = 0.0
+    ) -> T:
+        """Repeat `send` until it succeeds, with at most `max_retries` retries. Raises errors that retrying cannot fix.
 
-        `in_all`: request_timeout is for the whole call. A file may take longer, as long as its bytes keep coming.
+        `limit_total`: request_timeout limits the whole call. Without it, it limits silence: a file may take longer as
+        long as its bytes keep coming.
         """
         import openai
 
-        patience = Patience(self.max_retries)
+        backoff = Backoff(self.max_retries)
         while True:
             client = await self._connect()
             try:
-                async with asyncio.timeout(self.request_timeout if in_all else None):
+                async with asyncio.timeout(self.request_timeout if limit_total else None):
                     return await send(client)
             except openai.NotFoundError:
-                raise Gone(f"{self.name}: no Batch API there (404); use teacher.mode: live") from None
+                raise NotFoundAtProvider(f"{self.name}: has no Batch API (404); use teacher.mode: live") from None
             except Exception as error:
-                verdict = judge(error, self.name, "the Batch API")
+                verdict = classify_error(error, self.name, "the Batch API")
             if isinstance(verdict, StageError):
                 raise verdict
-            if not isinstance(verdict, Passing):  # about one prompt, in the place of an answer about a batch
-                raise StageError(f"{self.name}: refused a call of its Batch API")
-            if (seconds := patience.wait(verdict)) is None:
-                raise StageError(verdict.line)
+            if not isinstance(verdict, Retryable):  # an error code about a prompt, which a call about a batch can't get
+                raise StageError(f"{self.name}: rejected a call to its Batch API; use teacher.mode: live")
+            if (seconds := backoff.next_wait(verdict)) is None:
+                raise StageError(verdict.message)
             await asyncio.sleep(max(seconds, pause))
 
     async def _connect(self) -> "AsyncOpenAI":
@@ -137,8 +157,8 @@ class BatchApi:
         return self._client
 
 
-def _checked(about: Any) -> About:
-    """With an id that can stand in an address and in a file's name."""
-    if not isinstance(about, dict) or not re.fullmatch(r"[\w.-]+", str(about.get("id") or "")):
+def _require_id(answer: Any) -> BatchObject:
+    """The provider's answer; raises `NotAnAnswer` unless it has an id that is safe in a URL and in a file name."""
+    if not isinstance(answer, dict) or not re.fullmatch(r"[\w.-]+", str(answer.get("id") or "")):
         raise NotAnAnswer
-    return about
+    return cast(BatchObject, answer)

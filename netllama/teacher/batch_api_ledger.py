@@ -1,7 +1,7 @@
-"""Our batches at a provider, which remembers them for us: what each was asked, and what became of it.
+"""Keeps track of this project's batches at a provider: what each was asked, and what became of it.
 
-A batch is ours by its metadata, so one whose creator was killed before it heard of it is found as well. A note
-of its keys, one file a batch, saves the download of its input file; where it is lost, the provider has it.
+The provider holds the state. A batch is ours by its metadata, so we also find a batch whose creator was killed before
+the provider's answer arrived. A note of its keys, one file per batch, saves downloading its input file again.
 """
 
 import contextlib
@@ -15,50 +15,51 @@ from typing import Any
 from netllama.core.errors import StageError
 from netllama.core.files import write_json
 from netllama.core.locks import hold_lock_async
-from netllama.teacher.batch_api_client import About, BatchApi, Gone
-from netllama.teacher.batch_api_files import NEW_LIMIT, Results, Upload, digest, limits_of, read_results
-from netllama.teacher.retries import shown
+from netllama.teacher.api_format import MAX_COMPLETION_TOKENS
+from netllama.teacher.batch_api_client import BatchApi, BatchObject, NotFoundAtProvider
+from netllama.teacher.batch_api_files import Results, Upload, hash_keys, read_limits, read_results
+from netllama.teacher.retries import redact_text
 from netllama.teacher.store import Request
 
 PROJECT = "netllama"
 FINISHED = {"completed", "expired", "cancelled"}
-"""With results, partial ones included; `failed` has none, and everything else is still open."""
+"""Statuses of batches with results, perhaps partial ones. `failed` has none; every other status is still open."""
 
 
 @dataclass
-class Batch:
-    """A batch of ours at the provider."""
+class ProviderBatch:
+    """One of our batches at the provider."""
 
-    about: About
-    """The provider's last word on it."""
+    latest: BatchObject
+    """What the provider last said about it."""
     limits: dict[str, int]
     """max_tokens of each request in it, by key."""
     unanswered: set[str] = field(default_factory=set)
-    """Keys that it ended without an answer for."""
+    """Keys to which it ended without an answer."""
     reserved: dict[str, Decimal] = field(default_factory=dict)
     watched: bool = False
-    """This process saw it open, so its errors are news."""
+    """This process has seen it open, so its errors are new."""
 
     @property
     def id(self) -> str:
-        return str(self.about["id"])
+        return str(self.latest["id"])
 
     @property
     def status(self) -> str:
-        return str(self.about.get("status"))
+        return str(self.latest.get("status"))
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return self.about.get("metadata") or {}
+        return self.latest.get("metadata") or {}
 
     @property
     def completed(self) -> int:
-        return int((self.about.get("request_counts") or {}).get("completed") or 0)
+        return int((self.latest.get("request_counts") or {}).get("completed") or 0)
 
     @property
     def failure(self) -> tuple[str, str]:
-        """Code and message of the first error of a batch that failed."""
-        errors = self.about.get("errors") or []
+        """Code and message of a failed batch's first error."""
+        errors = self.latest.get("errors") or []
         first: Any = next(iter((errors.get("data") or []) if isinstance(errors, dict) else errors), {})
         return (str(first.get("code")), str(first.get("message"))) if isinstance(first, dict) else ("", str(first))
 
@@ -67,82 +68,85 @@ class Batch:
         return str(self.metadata.get("model"))
 
     @property
-    def new_limit(self) -> bool:
-        return self.metadata.get("limit") == NEW_LIMIT
+    def has_renamed_limit(self) -> bool:
+        return self.metadata.get("limit") == MAX_COMPLETION_TOKENS
 
 
-class Ledger:
-    """`batches` are those that are known, by id; `folder` holds the notes."""
+class BatchLedger:
+    """`batches` holds the known batches by id, `folder` their notes."""
 
     def __init__(self, api: BatchApi, folder: Path) -> None:
-        self.batches: dict[str, Batch] = {}
+        self.batches: dict[str, ProviderBatch] = {}
         self._api = api
         self._folder = folder
 
-    def alone(self) -> AbstractAsyncContextManager[None]:
-        """Lock out other processes from the survey until new batches are created: they would create the same ones."""
+    def lock_out_others(self) -> AbstractAsyncContextManager[None]:
+        """Let no other process survey and create batches meanwhile: it would create the same ones."""
         return hold_lock_async(self._folder.with_name("batches.lock"), "creates batches")
 
     async def survey(self, models: set[str]) -> None:
-        """Find all batches of ours for these models: by metadata, or by a note where a server keeps no metadata."""
-        for about in await self._api.batches():
-            batch = self.batches.get(about["id"]) or Batch(about, {})
-            batch.about = about
+        """Find all our batches for these models: by metadata, or by a note if the server keeps no metadata."""
+        for listed in await self._api.list_batches():
+            batch = self.batches.get(listed["id"]) or ProviderBatch(listed, {})
+            batch.latest = listed
             ours = batch.metadata.get("project") == PROJECT and batch.model in models
-            if batch.status != "failed" and (ours or self._note(batch).exists()):
-                batch.limits = batch.limits or await self._limits(batch)
+            if batch.status != "failed" and (ours or self._note_path(batch).exists()):
+                batch.limits = batch.limits or await self._find_limits(batch)
                 self.batches[batch.id] = batch
 
-    async def create(self, upload: Upload, limit: str) -> Batch:
-        """`limit`: the name that the answer's limit has in the upload."""
-        metadata = {"project": PROJECT, "keys": digest(upload.requests), "model": upload.model, "limit": limit}
-        about = await self._api.create(b"".join(upload.lines), upload.path, metadata)
-        batch = Batch(about, {key: request.max_tokens for key, request in upload.requests.items()})
+    async def create(self, upload: Upload, limit_name: str) -> ProviderBatch:
+        """Create a batch from `upload`, in which the limit of an answer is called `limit_name`."""
+        metadata = {"project": PROJECT, "keys": hash_keys(upload.requests), "model": upload.model, "limit": limit_name}
+        created = await self._api.create_batch(b"".join(upload.lines), upload.path, metadata)
+        batch = ProviderBatch(created, {key: request.max_tokens for key, request in upload.requests.items()})
         self.batches[batch.id] = batch
-        write_json(self._note(batch), batch.limits)
+        write_json(self._note_path(batch), batch.limits)
         return batch
 
-    def forget(self, batch: Batch) -> None:
-        """It failed, so it holds nothing."""
+    def forget(self, batch: ProviderBatch) -> None:
+        """Drop a failed batch: it holds no answers."""
         del self.batches[batch.id]
 
-    async def results(self, batch: Batch, wanted: dict[str, Request]) -> Results:
-        """Both files of a batch that has ended. One that the provider has no more has no answers."""
+    async def fetch_results(self, batch: ProviderBatch, wanted: dict[str, Request]) -> Results:
+        """Read both files of a batch that has ended. A file that the provider has deleted counts as empty."""
         results, gone = Results(), False
-        for file in filter(None, (batch.about.get("output_file_id"), batch.about.get("error_file_id"))):
+        for file in filter(None, (batch.latest.get("output_file_id"), batch.latest.get("error_file_id"))):
             try:
                 content = await self._api.download(file)
-            except Gone:
-                print(shown(f"batch {batch.id}: its file {file} is gone; what was in it is asked again"), flush=True)
+            except NotFoundAtProvider:
+                print(
+                    redact_text(f"batch {batch.id}: its file {file} is gone; its requests are asked again"), flush=True
+                )
                 gone = True
                 continue
-            results.add(read_results(content, file, wanted, self._api.name))
+            results.merge(read_results(content, file, wanted, self._api.name))
         lost = batch.status == "completed" and len(results.outcomes) < len(wanted)
         if not gone and (lost or results.lines < batch.completed):
-            results.unreadable = results.unreadable or f"the end of file {batch.about.get('output_file_id')}"
+            results.unreadable = results.unreadable or f"the end of file {batch.latest.get('output_file_id')}"
         return results
 
-    async def _limits(self, batch: Batch) -> dict[str, int]:
-        """max_tokens by key: from our note, or where it is lost or another server's, from the batch's input file."""
-        note, keys = self._note(batch), batch.metadata.get("keys")
+    async def _find_limits(self, batch: ProviderBatch) -> dict[str, int]:
+        """max_tokens by key, from our note; from the batch's input file if the note is lost or about another server."""
+        note, keys = self._note_path(batch), batch.metadata.get("keys")
         with contextlib.suppress(OSError, ValueError, AttributeError):
             limits: dict[str, int] = json.loads(note.read_bytes())
-            if keys in (None, digest(limits)):
+            if keys in (None, hash_keys(limits)):
                 return limits
         for _ in range(2):
             with contextlib.suppress(ValueError):
                 try:
-                    limits = limits_of(await self._api.download(str(batch.about.get("input_file_id"))))
-                except Gone:
-                    if batch.status in FINISHED:  # files expire together: so are its results
+                    limits = read_limits(await self._api.download(str(batch.latest.get("input_file_id"))))
+                except NotFoundAtProvider:
+                    if batch.status in FINISHED:  # files expire together, so its results are gone too
                         return {}
                     break
-                if keys in (None, digest(limits)):
+                if keys in (None, hash_keys(limits)):
                     write_json(note, limits)
                     return limits
         raise StageError(
-            f"{self._api.name}: batch {batch.id}: its input file can't be read, so not what it asks; cancel it there?"
+            f"{self._api.name}: batch {batch.id}: cannot read its input file, so its requests are unknown; "
+            "cancel the batch at the provider"
         )
 
-    def _note(self, batch: Batch) -> Path:
+    def _note_path(self, batch: ProviderBatch) -> Path:
         return self._folder / f"{batch.id}.json"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.teacher import retries
-from netllama.teacher.rate_limiter import BURST_SECONDS, FEWEST_REQUESTS, RateLimiter, estimated_tokens
+from netllama.teacher.rate_limiter import BURST_SECONDS, FEWEST_REQUESTS, RateLimiter, estimate_tokens
 from netllama.teacher.store import ResponseStore
 from tests.support.openai_server import Answer, Asked, OpenAIServer, Refusal, Reply
 from tests.support.teacher_requests import LIVE, ask, request
@@ -222,8 +222,8 @@ def test_without_limits_nobody_waits() -> None:
 
 
 def test_the_estimate_is_a_quarter_of_the_characters_and_all_of_the_answer() -> None:
-    assert estimated_tokens(request("", 7)) == len("task 7") / 4 + 64
-    assert estimated_tokens(request("", 7, "chat")) >= len("task 7") / 4 + 64
+    assert estimate_tokens(request("", 7)) == len("task 7") / 4 + 64
+    assert estimate_tokens(request("", 7, "chat")) >= len("task 7") / 4 + 64
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_a_long_rate_limit_is_one_line_for_all_that_wait(
 
     with OpenAIServer(refuse_the_first_of_each) as server:
         ask(server.url, [request(server.url, slot) for slot in range(6)], max_concurrency=4)
-    assert capfd.readouterr().out == f"{server.url}: rate-limited (429), going on in 1 s\n"
+    assert capfd.readouterr().out == f"{server.url}: rate-limited (429), continues in 1 s\n"
 
 
 @pytest.mark.usefixtures("_workplace")
