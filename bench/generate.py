@@ -30,7 +30,7 @@ from typing import Any
 from bench.hardware import hardware
 from bench.limited_server import LATENCY
 from netllama.teacher.client import Teacher
-from netllama.teacher.limits import RateLimiter
+from netllama.teacher.rate_limiter import RateLimiter
 from netllama.teacher.store import Request, Response, ResponseStore
 
 REQUESTS_PER_MINUTE = 3_000

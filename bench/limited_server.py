@@ -18,7 +18,7 @@ LATENCY = 0.3
 
 
 class Allowance:
-    """One second of a limit, filled evenly. Written apart from netllama/teacher/limits.py, which it judges."""
+    """One second of a limit, filled evenly. Written apart from netllama/teacher/rate_limiter.py, which it judges."""
 
     def __init__(self, per_minute: int) -> None:
         self.rate = per_minute / 60

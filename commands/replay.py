@@ -1,13 +1,13 @@
 """Run analysis code against the replay network: try what a model wrote, without collectors, captures or a 5G core.
 
-Reads  a script (.py), or an answer of a model (any other text: its fenced Python blocks)
+Reads  a script (.py), or a model's answer (any other text: its fenced Python blocks)
 Writes .scratch/replay/NAME-HASH/cwd/   the script's working directory, with everything it wrote
 Run    python -m commands.replay script.py
        python -m commands.replay answer.md --scenario route_leak --seed 7
        python -m commands.replay --list
 
-The script finds `pybgpstream` on its path (data interfaces broker, singlefile and csvfile over the chosen scenario)
-and, in its working directory, mrt/, index.csv, capture.pcap, a .pcap per capture and a .csv per set of measurements.
+The script can import `pybgpstream` (data interfaces broker, singlefile and csvfile over the chosen scenario) and finds
+mrt/, index.csv, capture.pcap, a .pcap per capture and a .csv per set of measurements in its working directory.
 
 The code runs with your rights: no sandbox keeps it from your files or the network. Read it first.
 """
@@ -34,8 +34,8 @@ TIMED_OUT = 124  # the exit status of coreutils' timeout
 INTERRUPTED = 130
 
 
-def catalogue() -> str:
-    """The names to choose from, a line each."""
+def format_catalogue() -> str:
+    """All scenarios, captures and measurements, one line each."""
     lines = []
     for title, known in (
         ("--scenario: what the BGP collectors saw", ROUTING),
@@ -46,92 +46,95 @@ def catalogue() -> str:
     return "\n".join(lines).rstrip()
 
 
-def code_of(answer: Path) -> str:
-    """The fenced Python blocks of a model's answer, one after the other; where no block is labelled, all of them."""
+def extract_code(answer: Path) -> str:
+    """The fenced Python blocks of a model's answer, joined; if it has none, its blocks without a language."""
     text = read_text(answer)
     code = python_blocks(text) or [textwrap.dedent(code) for language, code in FENCE.findall(text) if not language]
     if code:
         return "\n\n".join(code)
-    problem = "its last code block is not closed" if text.count("```") % 2 else "no ```python block in it"
-    raise StageError(f"{answer}: {problem}; give a file that ends in .py to run it as it is")
+    problem = "its last code block has no closing ```" if text.count("```") % 2 else "has no ```python block"
+    raise StageError(f"{answer}: {problem}; to run the file itself, rename it to end in .py")
 
 
-def status(exit_code: int | None) -> int:
-    """What this command exits with: as a shell reports it."""
+def convert_exit_code(exit_code: int | None) -> int:
+    """The exit status by which a shell reports how the script ended; `exit_code` None: it timed out."""
     if exit_code is None:
         return TIMED_OUT
     return 128 - exit_code if exit_code < 0 else exit_code
 
 
-def summary(run: Run, script: Path, work: Path) -> str:
-    """How the script ended, what it read from the streams, what it misused and what it wrote."""
+def summarise_run(run: Run, script: Path, work: Path) -> str:
+    """How the script ended, what it read from streams, which API calls it misused, and which files it changed."""
     lines = [f"{ending(run.exit_code)} after {run.seconds:.1f} s"]
     if run.events("stream"):
-        lines += _streams(run)
+        lines += _describe_streams(run)
     for title, events in (("misuse", run.misuses()), ("noted", run.events("note") + run.handled())):
         if events:
-            lines += [f"{title}:", *(f"  {_place(event, script)}: {event['detail']}" for event in events)]
+            lines += [f"{title}:", *(f"  {_locate_event(event, script)}: {event['detail']}" for event in events)]
     if run.files:
         lines.append(f"written in {work}:")
-        lines += [f"  {_name(path, work)} ({path.lstat().st_size:,} bytes)" for path in run.files]
+        lines += [f"  {_quote_path(path, work)} ({path.lstat().st_size:,} bytes)" for path in run.files]
     if run.removed:
-        lines += ["removed:", *(f"  {_name(path, work)}" for path in run.removed)]
+        lines += ["removed:", *(f"  {_quote_path(path, work)}" for path in run.removed)]
     return "\n".join(lines)
 
 
-def _streams(run: Run) -> list[str]:
+def _describe_streams(run: Run) -> list[str]:
     streams, (records, elems) = run.events("stream"), run.consumed()
     lines = [f"pybgpstream: streams: {len(streams)}, records read: {records:,}, elements read: {elems:,}"]
     uncounted = len(streams) - len(run.events("consumed"))
     if uncounted > 0:
-        lines.append(f"  without what was read of {uncounted}, which the script was stopped in")
+        lines.append(f"  streams not counted, still open when the script was stopped: {uncounted}")
     for shift, collectors in dict.fromkeys((each["shift"], tuple(each["collectors"].items())) for each in streams):
-        replaced = [f"{asked} is answered by {own}" for asked, own in collectors if asked != own]
-        facts = [f"times are those of the truth {shift:+d} s"] * (shift != 0) + replaced
+        replaced = [f"{own} stands in for {asked}" for asked, own in collectors if asked != own]
+        facts = [f"times are shifted by {shift:+d} s against truth.json"] * (shift != 0) + replaced
         if facts:
             lines.append(f"  {'; '.join(facts)}")
     return lines
 
 
-def _place(event: dict[str, Any], script: Path) -> str:
+def _locate_event(event: dict[str, Any], script: Path) -> str:
     return f"line {event['line']}" if event["file"] == script.name else f"{event['file']}:{event['line']}"
 
 
-def _name(path: Path, work: Path) -> str:
-    """A name that the script chose, without what would steer the terminal."""
+def _quote_path(path: Path, work: Path) -> str:
+    """The path within `work`, escaped if it could send control characters to the terminal."""
     name = str(path.relative_to(work))
     return name if name.isprintable() else ascii(name)
 
 
-def seconds(text: str) -> float:
-    value = float(text)
+def parse_seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return value
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m commands.replay"
     )
-    parser.add_argument("script", nargs="?", type=Path, help="a .py file, or a text with fenced Python blocks")
-    parser.add_argument("--list", action="store_true", help="what there is to run against")
+    parser.add_argument("script", nargs="?", type=Path, help="a .py file, or any text with fenced Python blocks")
+    parser.add_argument("--list", action="store_true", help="list all scenarios, captures and measurements")
     parser.add_argument("--scenario", default=SCENARIO, choices=ROUTING, metavar="NAME", help="default: %(default)s")
     parser.add_argument("--capture", default=CAPTURE, choices=CAPTURES, metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--seed", default=1, type=int, help="another network of the same kind (default: %(default)s)")
-    parser.add_argument("--timeout", default=120.0, type=seconds, metavar="SECONDS", help="default: %(default)g")
+    parser.add_argument("--seed", default=1, type=int, help="of the network (default: %(default)s)")
+    parser.add_argument("--timeout", default=120.0, type=parse_seconds, metavar="SECONDS", help="default: %(default)g")
     given = parser.parse_args()
     if given.script is None and not given.list:
-        parser.error("which script? (--list says what there is to run it against)")
+        parser.error("name a script, or use --list to see what it can run against")
     return given
 
 
 def main() -> None:
-    given = arguments()
+    given = parse_arguments()
     if given.list:
-        return print(catalogue())
+        return print(format_catalogue())
     script: Path = given.script
-    code = read_text(script) if script.suffix == ".py" else code_of(script)
+    code = read_text(script) if script.suffix == ".py" else extract_code(script)
     network = ensure_network(scratch("network"), given.seed)
     # A folder of its own for every script: two of one name do not delete each other's results.
     place = scratch("replay") / f"{script.stem}-{hashlib.sha256(str(script.resolve()).encode()).hexdigest()[:8]}"
@@ -145,12 +148,12 @@ def main() -> None:
     try:
         run = run_script(script, work, place, given.timeout, show=True)
     except KeyboardInterrupt:
-        print(f"--\nstopped; what it wrote is in {work}")
+        print(f"--\nstopped; its files are in {work}")
         sys.exit(INTERRUPTED)
-    print(f"--\n{summary(run, script, work)}")
-    print(f"what there was to find: {network / 'routing' / given.scenario / 'truth.json'}")
+    print(f"--\n{summarise_run(run, script, work)}")
+    print(f"ground truth: {network / 'routing' / given.scenario / 'truth.json'}")
     print(f"  captures, measurements: {network}/{{captures,measurements}}/NAME.json")
-    sys.exit(status(run.exit_code))
+    sys.exit(convert_exit_code(run.exit_code))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Check the hand-written content: seed tasks and questions, by themselves and against each other.
+"""Check the hand-written content: seed tasks and questions, each by itself and against the others.
 
 Reads  data/seeds/, data/questions/, data/prompts/, params `families`, `filters`, `contamination`
-Run    python -m commands.validate            # forms, duplicates, overlap, references, what guessing gets
-       python -m commands.validate --run      # and every script in them, against two replay networks
+Run    python -m commands.validate            # form, duplicates, overlap, references, guessing
+       python -m commands.validate --run      # and run every script in them against two replay networks
 
-Prints counts and, for each suite of closed questions, what rules get that know nothing. Exit code 1 and every problem
-where there is one. With --run, code in data/ runs with your rights: read what others wrote first.
+Prints counts and, for each suite of closed questions, how well rules without any knowledge guess the answers. If
+anything is wrong, lists every problem and ends with exit code 1. With --run, the code in data/ runs with your rights:
+read what others wrote before you run it.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from netllama.selfinstruct.candidate_filters import python_blocks
 from netllama.selfinstruct.contract import Candidate
 from netllama.selfinstruct.task_pool import Pool, Questions
 from netllama.validation import overlap
-from netllama.validation.references import problems
+from netllama.validation.references import list_reference_problems
 from netllama.validation.shortcuts import Suite, learned, suites
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
@@ -41,11 +42,11 @@ SEEDS = Path("data/seeds")
 QUESTIONS = Path("data/questions")
 PROMPTS = Path("data/prompts")
 PER_SUITE = ("majority", "first", "longest", "shortest", "most overlap")
-"""Rules that may not beat chance in any suite. The others are held to that in all families together."""
+"""Rules that may not beat chance in any suite. The other rules may not beat it over all families together."""
 MARGIN = 0.03
-"""By how much they may, or by one question where that is more: it proves nothing."""
+"""A rule may beat chance by this much, or by one question if that is more: neither proves anything."""
 SIGNIFICANCE = 0.05
-"""Of chi-square, the p-value below which answers are not evenly spread."""
+"""Answers are unevenly spread if the p-value of the chi-square test is below this."""
 
 Seeds = dict[str, list[SeedTask]]
 
@@ -58,8 +59,8 @@ class Needs(View):
     contamination: ContaminationParams
 
 
-def of_seeds(seeds: Seeds, questions: Sequence[Question], needs: Needs) -> Iterator[str]:
-    """What generate would reject, were the seeds its candidates; the nearness of texts is `overlap`'s."""
+def find_rejected_seeds(seeds: Seeds, questions: Sequence[Question], needs: Needs) -> Iterator[str]:
+    """Seeds that generate would reject if they were its candidates. Similar texts are `overlap`'s to find."""
     asked = Questions(questions)
     for family, own in seeds.items():
         directive = read_text(PROMPTS / f"{family}.txt")
@@ -71,55 +72,58 @@ def of_seeds(seeds: Seeds, questions: Sequence[Question], needs: Needs) -> Itera
             pool.add(seed)
 
 
-def of_questions(questions: Sequence[Question], families: Sequence[str]) -> Iterator[str]:
-    """What each kind needs, and nothing of another: options that differ, something to fill in, key facts, a script."""
+def find_malformed_questions(questions: Sequence[Question], families: Sequence[str]) -> Iterator[str]:
+    """Questions that lack what their kind needs, have what only another kind has, or stand alone in their cluster."""
     clusters = Counter(question.cluster for question in questions if question.cluster)
     for question in questions:
         for key, kind in (("options", "choice"), ("aliases", "blank"), ("key_facts", "open"), ("scenario", "code")):
             if getattr(question, key) and question.kind != kind:
-                yield f"{question.id}: {key} are for {kind} questions"
+                yield f"{question.id}: {key}: only {kind} questions have it; remove it or change the kind"
         if not question.answer.strip():
-            yield f"{question.id}: no answer"
+            yield f"{question.id}: answer is empty; write one"
         if clusters[question.cluster] == 1:
-            yield f"{question.id}: nothing else is in its cluster {question.cluster}"
+            yield f"{question.id}: is alone in cluster {question.cluster}; remove it or name another cluster"
         if question.family not in families:
-            yield f"{question.id}: params.yaml: families does not list {question.family}"
+            yield f"{question.id}: family {question.family} is missing from `families` in params.yaml"
         if len({option.casefold().strip() for option in question.options}) != len(question.options):
-            yield f"{question.id}: two options are the same"
+            yield f"{question.id}: two options are equal; change one"
         if question.kind == "blank" and question.question.count("____") != 1:
-            yield f"{question.id}: a blank is written ____, once"
+            yield f"{question.id}: write the blank as ____, exactly once"
         if question.kind == "open" and not question.key_facts:
-            yield f"{question.id}: no key facts, so nothing to mark an answer by"
+            yield f"{question.id}: key_facts is empty; list the facts that a right answer states"
 
 
-def of_rows(rows: Sequence[SeedTask | Question]) -> Iterator[str]:
-    """References that name a place, and scenarios that exist."""
+def find_bad_references(rows: Sequence[SeedTask | Question]) -> Iterator[str]:
+    """References that do not name a place in a source, and scenarios that do not exist."""
     for row in rows:
-        yield from (f"{row.id}: reference {problem}" for problem in problems(row.reference))
+        yield from (f"{row.id}: reference {problem}" for problem in list_reference_problems(row.reference))
         if row.scenario and row.scenario not in ROUTING | CAPTURES:
-            yield f"{row.id}: no scenario or capture {row.scenario!r}; python -m commands.replay --list"
+            yield f"{row.id}: unknown scenario {row.scenario!r}; `python -m commands.replay --list` names all"
 
 
-def of_suites(measured: Sequence[Suite], rules: Sequence[str]) -> Iterator[str]:
-    """Suites in which one of the `rules` beats chance, or whose answers are not evenly spread."""
+def find_guessable_suites(measured: Sequence[Suite], rules: Sequence[str]) -> Iterator[str]:
+    """Suites in which one of the `rules` beats chance, or whose right answers are unevenly spread."""
     for suite in measured:
         where = f"{suite.family}, {suite.kind}"
         for rule, accuracy in suite.rules.items():
             if rule in rules and accuracy - suite.chance > max(MARGIN, 1 / suite.questions):
-                yield f"{where}: the rule {rule!r} gets {accuracy:.3f}, chance {suite.chance:.3f}"
+                yield (
+                    f"{where}: the rule {rule!r} scores {accuracy:.3f}, chance {suite.chance:.3f}; "
+                    "rewrite questions that it guesses"
+                )
         if suite.p_even < SIGNIFICANCE:
-            yield f"{where}: answers are not evenly spread (chi-square, p = {suite.p_even:.3f})"
+            yield f"{where}: right answers are unevenly spread (chi-square, p = {suite.p_even:.3f}); move some"
 
 
-def of_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterator[str]:
-    """Scripts that do not end well or misuse a library, and code questions with one result for every network."""
+def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterator[str]:
+    """Scripts that fail or misuse a library, and code questions with the same result on every network."""
     networks = {variant: ensure_network(scratch("network"), variant) for variant in VARIANTS}
     rows: list[SeedTask | Question] = [seed for own in seeds.values() for seed in own if python_blocks(seed.output)]
     rows += [question for question in questions if question.kind == "code"]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count_cores()) as pool:
 
-        def ended(number: int, row: SeedTask | Question, variant: int) -> tuple[str, Any]:
-            """What is wrong (empty: nothing), and a question's result."""
+        def run_row(number: int, row: SeedTask | Question, variant: int) -> tuple[str, Any]:
+            """(problem, result): the problem is empty if there is none; only questions have a result."""
             place = Path(folder) / f"{number}-{variant}"
             if isinstance(row, SeedTask):
                 run = execute("\n\n".join(python_blocks(row.output)), row.scenario, networks[variant], place)
@@ -132,20 +136,20 @@ def of_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterator[str]:
             return problem or "".join(misused[:1]), value
 
         try:
-            jobs = [[pool.submit(ended, number, row, each) for each in VARIANTS] for number, row in enumerate(rows)]
+            jobs = [[pool.submit(run_row, number, row, each) for each in VARIANTS] for number, row in enumerate(rows)]
             for row, futures in zip(tqdm(rows, desc="scripts", unit="script"), jobs, strict=True):
                 results = [future.result() for future in futures]
-                problems_of = zip(VARIANTS, (problem for problem, _ in results), strict=True)
-                failed = [f"{row.id} on network {each}: {problem}" for each, problem in problems_of if problem]
+                endings = zip(VARIANTS, results, strict=True)
+                failed = [f"{row.id} on network {each}: {problem}" for each, (problem, _) in endings if problem]
                 yield from failed
                 if isinstance(row, Question) and not failed and not [*differences(results[0][1], results[1][1])]:
-                    yield f"{row.id}: one result for both networks: a constant would be right"
+                    yield f"{row.id}: same result on both networks, so a constant passes; ask for what differs"
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def table(seeds: Seeds, questions: Sequence[Question], measured: Sequence[Suite]) -> str:
-    """How many there are of what, and what guessing gets."""
+def format_summary(seeds: Seeds, questions: Sequence[Question], measured: Sequence[Suite]) -> str:
+    """A format_summary of counts by family and kind, and one of what guessing scores by suite."""
     kinds = list(dict.fromkeys(question.kind for question in questions))
     counts = Counter((question.family, question.kind) for question in questions)
     width = max(24, *(len(family) + 1 for family in seeds))
@@ -164,7 +168,7 @@ def table(seeds: Seeds, questions: Sequence[Question], measured: Sequence[Suite]
         name = f"{suite.family} {suite.kind}"
         lines.append(f"{name:36}{suite.questions:5}{suite.chance:8.3f}{values}  {rule} ({excess:+.3f})")
     for kind, accuracy in learned(questions).items():
-        lines.append(f"{'all ' + kind + ', a bag of words that learns':49}{accuracy:14.3f}")
+        lines.append(f"{'all ' + kind + ', learned from a bag of words':49}{accuracy:14.3f}")
     return "\n".join(lines)
 
 
@@ -173,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m commands.validate"
     )
-    parser.add_argument("--run", action="store_true", help="run every script on two networks, too (two minutes)")
+    parser.add_argument("--run", action="store_true", help="also run every script on two networks (two minutes)")
     given = parser.parse_args(arguments)
     needs = Needs.load()
     seeds = {family: load_seeds(SEEDS, family) for family in needs.families}
@@ -183,19 +187,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     each = suites(questions)
     together = suites([question.model_copy(update={"family": "all"}) for question in questions])
     found = [
-        *of_rows(rows),
-        *of_seeds(seeds, questions, needs),
-        *of_questions(questions, needs.families),
+        *find_bad_references(rows),
+        *find_rejected_seeds(seeds, questions, needs),
+        *find_malformed_questions(questions, needs.families),
         *overlap.near_seeds(seeds, needs.filters.rouge_threshold),
         *overlap.near_questions(questions, needs.filters.rouge_threshold),
         *overlap.seeds_near_questions(seeds, questions, needs.contamination.similarity_threshold),
         *overlap.shared_runs(seeds, questions),
-        *of_suites(each, PER_SUITE),
-        *of_suites(together, [rule for suite in together for rule in suite.rules]),
+        *find_guessable_suites(each, PER_SUITE),
+        *find_guessable_suites(together, [rule for suite in together for rule in suite.rules]),
     ]
-    print(table(seeds, questions, [*each, *together]), flush=True)
+    print(format_summary(seeds, questions, [*each, *together]), flush=True)
     if given.run:
-        found += of_scripts(seeds, questions)
+        found += find_failing_scripts(seeds, questions)
     if found:
         number = f"{len(found)} problem{'s' * (len(found) > 1)}"
         raise StageError("\n".join([f"{number} in {SEEDS}/, {QUESTIONS}/ and {PROMPTS}/", *found]))

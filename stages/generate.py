@@ -28,10 +28,10 @@ from netllama.selfinstruct.estimate import estimate, replay, table
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.selfinstruct.task_pool import Questions
 from netllama.selfinstruct.yield_report import funnel, yield_report
-from netllama.teacher.batch import BatchTeacher
+from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.budget import Budget, Prices
 from netllama.teacher.client import Teacher
-from netllama.teacher.limits import RateLimiter
+from netllama.teacher.rate_limiter import RateLimiter
 from netllama.teacher.store import Request, Response, ResponseStore
 
 PROMPTS = Path("data/prompts")
@@ -135,7 +135,7 @@ def print_estimate(families: list[Family], params: TeacherParams, store: Respons
     for family in families:
         asked: list[Request | Response] = [*family.responses, *replay(family, store)]
         for one in asked:
-            budget.count(store.bought(one))
+            budget.count_bought(store.bought(one))
     print(table(rows, budget, params.mode == "batch"))
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from netllama.selfinstruct.rounds import Family
 from netllama.teacher.budget import Budget, Prices
-from netllama.teacher.limits import estimated_tokens
+from netllama.teacher.rate_limiter import estimate_tokens
 from netllama.teacher.store import Request, ResponseStore
 
 
@@ -34,8 +34,12 @@ class Estimate:
 
     def usd(self, prices: Prices, batch: bool) -> tuple[Decimal, Decimal]:
         """(likely, at most)"""
-        likely = prices.usd(self.likely_prompt_tokens, self.likely_completion_tokens, batch) * self.likely_requests
-        return likely, prices.usd(self.most_prompt_tokens, self.most_completion_tokens, batch) * self.most_requests
+        likely = (
+            prices.price_tokens(self.likely_prompt_tokens, self.likely_completion_tokens, batch) * self.likely_requests
+        )
+        return likely, prices.price_tokens(
+            self.most_prompt_tokens, self.most_completion_tokens, batch
+        ) * self.most_requests
 
 
 def replay(family: Family, store: ResponseStore) -> list[Request]:
@@ -58,7 +62,7 @@ def estimate(family: Family, store: ResponseStore) -> Estimate:
     rate = len(family.kept) / asked if family.kept else 1.0
     rounds = math.ceil(missing / rate / params.requests_per_round) if requests else 0
     lengths = [response.completion_tokens for response in family.responses]
-    prompts = [estimated_tokens(request) - request.max_tokens for request in requests]
+    prompts = [estimate_tokens(request) - request.max_tokens for request in requests]
     return Estimate(
         family.name,
         len(family.kept),

@@ -44,7 +44,7 @@ def _numbers(
         "similarity_of_kept": _spread([row.nearest_score for row in kept]),  # type: ignore[attr-defined]
     }
     if prices:
-        usd = sum(map(prices.of, responses), start=prices.usd(0, 0))
+        usd = sum(map(prices.price_answer, responses), start=prices.price_tokens(0, 0))
         numbers |= {"usd": float(round(usd, 6)), "usd_per_kept_row": _share(float(usd), len(kept))}
     return numbers
 

@@ -1,10 +1,10 @@
-"""Asking the teacher: any OpenAI-compatible server, or the embedded one, behind the response store.
+"""Asks the teacher, which is any OpenAI-compatible server or the embedded one, for answers that are not stored yet.
 
-`Teacher.ask_all` returns what is stored and asks only for what is not; an answer is stored before it is used.
-A request waits, in the order of the list, for its slot (max_concurrency), for its money (budget) and for its
-pace (limiter), and keeps slot and money until it is answered: so the requests that a budget pays for are the
-same at every concurrency. The server (and the need for a key) begins with the first that was not stored, and
-that one is alone under way until a remote server has answered: a wrong key is refused once, not 64 times.
+`Teacher.ask_all` returns stored answers and sends only the other requests; an answer is stored before it is used.
+Requests wait, in the order of the list, for a slot (max_concurrency), for money (budget) and for their pace (limiter),
+and keep slot and money until they are answered. So the requests that a budget pays for are the same at every
+concurrency. Neither server nor key is needed until the first request is sent. That one stays alone in flight until a
+remote server has answered: a wrong key is rejected once, not 64 times.
 """
 
 import asyncio
@@ -14,12 +14,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
+from netllama.teacher.api_format import (
+    MAX_COMPLETION_TOKENS,
+    MAX_TOKENS,
+    PATHS,
+    build_body,
+    make_filtered_answer,
+    parse_answer,
+)
 from netllama.teacher.budget import Budget
 from netllama.teacher.connection import connect, post
-from netllama.teacher.faults import LimitRenamed, Passing, Patience, Withheld, judge
-from netllama.teacher.limits import RateLimiter, estimated_tokens
+from netllama.teacher.rate_limiter import RateLimiter, estimate_tokens
+from netllama.teacher.retries import Backoff, LimitRenamed, PromptFiltered, Retryable, classify_error
 from netllama.teacher.store import EMBEDDED, Request, Response, ResponseStore
-from netllama.teacher.wire import PATHS, body_of, response_of, withheld
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -31,7 +38,10 @@ CLAIM_POLL = 0.1
 
 
 class Teacher:
-    """Use as `async with Teacher(...) as teacher`; leaving it closes the client and stops the embedded server."""
+    """Use as `async with Teacher(...) as teacher`; leaving it closes the client and stops the embedded server.
+
+    `asked` counts answers from the server and `replayed` those from the store; `on_answer` is called after each answer.
+    """
 
     def __init__(
         self,
@@ -59,7 +69,7 @@ class Teacher:
         self._open = asyncio.Event()
         self._open.set()
         self._answers = 0
-        self._limit_name = "max_tokens"
+        self._limit_name = MAX_TOKENS
         self._counted: set[str] = set()
         self._waiting: set[asyncio.Task[Any]] = set()
         self._failure: Exception | None = None
@@ -76,19 +86,19 @@ class Teacher:
     async def ask_all(self, requests: list[Request]) -> list[Response]:
         """The answers in the order of the requests.
 
-        After a failure (or `BudgetReached`) nothing more is sent; what is under way is paid for, so it is
+        After a failure (or `BudgetReached`) nothing more is sent. Requests in flight are paid for, so their answers are
         awaited and stored before the failure is raised.
         """
         for request in requests:
             if request.key not in self._counted:
                 self._counted.add(request.key)
-                self.budget.count(self.store.bought(request))
+                self.budget.count_bought(self.store.bought(request))
         stored = [self.store.find(request) for request in requests]
         self.replayed += len(requests) - stored.count(None)
         tasks: dict[tuple[str, int], asyncio.Task[Response]] = {}
         for request, found in zip(requests, stored, strict=True):
-            if not found and _same(request) not in tasks:
-                tasks[_same(request)] = asyncio.create_task(self._ask(request))
+            if not found and _identify(request) not in tasks:
+                tasks[_identify(request)] = asyncio.create_task(self._ask(request))
         try:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
         finally:
@@ -97,11 +107,11 @@ class Teacher:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
         if self._failure:
             raise self._failure
-        return [found or tasks[_same(request)].result() for request, found in zip(requests, stored, strict=True)]
+        return [found or tasks[_identify(request)].result() for request, found in zip(requests, stored, strict=True)]
 
     async def _ask(self, request: Request) -> Response:
-        """One request from its turn to its stored answer. Its failure is everybody's: who still waits is called off."""
-        task = _this_task()
+        """Take one request from its turn to its stored answer. If it fails, it cancels all that still wait."""
+        task = _get_task()
         self._waiting.add(task)
         try:
             async with contextlib.AsyncExitStack() as held:
@@ -111,18 +121,18 @@ class Teacher:
                     await self._claim(request)
                     held.callback(self.store.claims.drop, request.claim)
                     if answered := self.store.find(request):  # another process has asked for it meanwhile
-                        self.budget.count([answered])
+                        self.budget.count_bought([answered])
                         self.replayed += 1
                         return answered
                     await self._open.wait()
                     await self._slots.acquire()
                     held.callback(self._slots.release)
                     client = await self._connect()
-                    await self.limiter.acquire(estimated_tokens(request))
+                    await self.limiter.acquire(estimate_tokens(request))
                     reserved = await self.budget.reserve(request)
                     if self.base_url and not self._answers:
                         self._open.clear()
-                response = await self._answer(client, request, reserved)
+                response = await self._fetch_answer(client, request, reserved)
         except Exception as error:
             if not self._failure:
                 self._failure = error
@@ -149,23 +159,23 @@ class Teacher:
             self._client = await self._cleanup.enter_async_context(connect(self.base_url, self.request_timeout))
         return self._client
 
-    async def _answer(self, client: "AsyncOpenAI", request: Request, reserved: Decimal) -> Response:
-        """Attempts until one is answered, and the answer stored. The first attempt has had its turn already."""
-        patience, spent = Patience(self.max_retries), Decimal(0)
+    async def _fetch_answer(self, client: "AsyncOpenAI", request: Request, reserved: Decimal) -> Response:
+        """Try until the request is answered, and store the answer. The first attempt has had its turn already."""
+        backoff, spent = Backoff(self.max_retries), Decimal(0)
         try:
-            while isinstance(outcome := await self._attempt(client, request), Passing):
+            while isinstance(outcome := await self._attempt(client, request), Retryable):
                 if outcome.maybe_billed:
                     await self.budget.settle(reserved, reserved)
                     reserved = Decimal(0)
-                seconds = patience.wait(outcome, self._answers)
+                seconds = backoff.next_wait(outcome, self._answers)
                 if self._failure or seconds is None:
-                    raise self._failure or StageError(outcome.line)
-                self._waiting.add(_this_task())
+                    raise self._failure or StageError(outcome.message)
+                self._waiting.add(_get_task())
                 if outcome.maybe_billed:
                     reserved = await self.budget.reserve(request)
                 await self._sleep(seconds, outcome.rate_limited)
-                await self.limiter.acquire(estimated_tokens(request))
-            spent = self.budget.cost(outcome, reserved)
+                await self.limiter.acquire(estimate_tokens(request))
+            spent = self.budget.price_answer(outcome, reserved)
             self.store.add(outcome)
             self._answers += 1
             self._open.set()
@@ -173,49 +183,48 @@ class Teacher:
         finally:
             await self.budget.settle(reserved, spent)
 
-    async def _attempt(self, client: "AsyncOpenAI", request: Request) -> Response | Passing:
-        """Send once. What no retry mends is raised; the tokens that were not used go back to the limiter."""
-        body, estimate = body_of(request), estimated_tokens(request)
-        body[self._limit_name] = body.pop("max_tokens")
-        self._waiting.discard(_this_task())  # under way, and perhaps paid for: not called off any more
+    async def _attempt(self, client: "AsyncOpenAI", request: Request) -> Response | Retryable:
+        """Send once and refund unused tokens to the limiter. Raises errors that retrying cannot fix."""
+        body, estimate = build_body(request, self._limit_name), estimate_tokens(request)
+        self._waiting.discard(_get_task())  # in flight and perhaps paid for: no longer cancelled
         try:
-            # httpx's own timeout is one of silence, which a body that trickles never trips.
+            # httpx times out after silence only, so a body that trickles in never trips its timeout.
             async with asyncio.timeout(self.request_timeout):
-                response = response_of(request, await post(client, PATHS[request.api], body))
+                response = parse_answer(request, await post(client, PATHS[request.api], body))
         except Exception as error:
-            verdict = judge(error, self.name, request.model)
+            verdict = classify_error(error, self.name, request.model)
         else:
             self.limiter.refund(estimate - (response.prompt_tokens + response.completion_tokens or estimate))
             return response
-        if isinstance(verdict, Passing):
+        if isinstance(verdict, Retryable):
             self.limiter.refund(0 if verdict.maybe_billed else estimate)
             return verdict
         self.limiter.refund(estimate)
-        if isinstance(verdict, Withheld):
-            return withheld(request)
-        if isinstance(verdict, LimitRenamed) and request.api == "chat" and "max_tokens" in body:
-            self._limit_name = "max_completion_tokens"  # for the rest of the run
+        if isinstance(verdict, PromptFiltered):
+            return make_filtered_answer(request)
+        if isinstance(verdict, LimitRenamed) and request.api == "chat" and MAX_TOKENS in body:
+            self._limit_name = MAX_COMPLETION_TOKENS  # for the rest of the run
             await self.limiter.acquire(estimate)
             return await self._attempt(client, request)
-        raise verdict if isinstance(verdict, StageError) else StageError(verdict.line) from None
+        raise verdict if isinstance(verdict, StageError) else StageError(verdict.message) from None
 
     async def _sleep(self, seconds: float, rate_limited: bool) -> None:
-        """Until this request's next attempt; a rate limit holds all the others as well."""
+        """Wait for this request's next attempt; a rate limit also pauses all other requests."""
         if rate_limited:
             self.limiter.pause(seconds)
             now = asyncio.get_running_loop().time()
             if seconds >= WORTH_A_LINE and now > self._quiet_until:
-                print(f"{self.name}: rate-limited (429), going on in {seconds:.0f} s", flush=True)
+                print(f"{self.name}: rate-limited (429), continues in {seconds:.0f} s", flush=True)
                 self._quiet_until = now + seconds
         await asyncio.sleep(seconds)
 
 
-def _same(request: Request) -> tuple[str, int]:
-    """Equal requests are asked once."""
+def _identify(request: Request) -> tuple[str, int]:
+    """What equal requests have in common; they are sent once."""
     return request.key, request.max_tokens
 
 
-def _this_task() -> "asyncio.Task[Any]":
+def _get_task() -> "asyncio.Task[Any]":
     task = asyncio.current_task()
     assert task is not None, "called from a coroutine that no task runs"
     return task

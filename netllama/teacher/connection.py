@@ -49,7 +49,7 @@ async def post(client: "AsyncOpenAI", path: str, body: dict[str, Any]) -> Any:
     """The server's JSON as it came, past the SDK's models, which guess at what is missing.
 
     A body that is no JSON by its Content-Type is a string. Raises ValueError when the JSON is cut, else what
-    `faults.judge` takes.
+    `retries.classify_error` takes.
     """
     return await client.post(path, cast_to=object, body=body)
 

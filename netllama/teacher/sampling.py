@@ -1,7 +1,7 @@
-"""Sampling of a batch in which each row has its own random numbers.
+"""Sampling of rows that are decoded together, each with its own random numbers.
 
-One number a row and step, from a generator seeded by the row: what a prompt is answered does not depend on
-the rows beside it (but for rounding). transformers draws all rows from one global generator.
+Each step draws one number per row from a generator seeded for this row. So the answer to a prompt does not depend on
+the rows beside it (except for rounding). transformers draws all rows from one global generator.
 """
 
 import random
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FEW = 256
-"""Tokens that nearly always hold top_p: to find them among 49,152 takes 3 ms for 16 rows, to sort all 90 ms."""
+"""So many of the likeliest tokens nearly always cover top_p. Finding them among 49,152 takes 3 ms for 16 rows, sorting
+all tokens 90 ms."""
 
 
 class Sampler(LogitsProcessor):
-    """Leaves one token a row possible, drawn by temperature and top-p, so that greedy decoding takes it.
+    """Draws one token per row by temperature and top-p, and masks all others, so that greedy decoding picks it.
 
-    Penalties as the OpenAI API defines them: each token's logit less `frequency_penalty` times its count in the
-    answer so far and `presence_penalty` if it is there at all. Temperature 0 takes the likeliest.
+    Penalties follow the OpenAI API: a token's logit is lowered by `frequency_penalty` times its count in the answer so
+    far, and by `presence_penalty` if it occurs at all. Temperature 0 picks the likeliest token.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Sampler(LogitsProcessor):
         frequency_penalty: float,
         presence_penalty: float,
     ) -> None:
-        self.draws = [random.Random(seed) for seed in seeds]
+        self.generators = [random.Random(seed) for seed in seeds]
         self.prompt_width = prompt_width
         self.temperature = temperature
         self.top_p = top_p
@@ -52,18 +53,17 @@ class Sampler(LogitsProcessor):
         if self.temperature == 0:
             chosen = scores.argmax(dim=-1, keepdim=True)
         else:
-            likely, order, mass = self._likeliest((scores / self.temperature).softmax(dim=-1))
-            # Tokens are kept while the mass before them is below top_p: the likeliest always is.
+            likely, order, mass = self._find_likeliest((scores / self.temperature).softmax(dim=-1))
+            # A token is kept if the mass before it is below top_p, so the likeliest always is.
             kept = (mass - likely < self.top_p).sum(dim=-1, keepdim=True)
-            drawn = torch.tensor([[draw.random()] for draw in self.draws], device=mass.device) * mass.gather(
-                1, kept - 1
-            )
+            uniform = torch.tensor([[generator.random()] for generator in self.generators], device=mass.device)
+            drawn = uniform * mass.gather(1, kept - 1)
             place = torch.minimum(torch.searchsorted(mass, drawn, right=True), kept - 1)
             chosen = order.gather(1, place)
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 
-    def _likeliest(self, chances: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
-        """The tokens that top-p may keep, the likeliest first: (chances, tokens, running sums), [rows, number] each."""
+    def _find_likeliest(self, chances: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
+        """The tokens that top-p may keep, likeliest first: (chances, tokens, running sums), each [rows, number]."""
         for number in (FEW, chances.shape[-1]):
             likely, order = chances.topk(min(number, chances.shape[-1]), dim=-1)
             mass = likely.cumsum(dim=-1)

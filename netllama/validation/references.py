@@ -1,13 +1,13 @@
-"""Are the references well formed? One or more sources, separated by `; `, each with the place in it.
+"""Check the form of references: one or more sources, separated by `; `, each with the place in it.
 
     RFC 4271 section 4.3             RFC 4271 sections 4.2 and 4.4      RFC 3357, Title      RFC 2544 appendix C.2.2
     3GPP TS 23.501 clause 5.7.4      3GPP TS 38.133 table 10.1.6.1-1    ITU-T Y.1541 table 1
     NAME documentation: place        NAME API: place                    NAME source: file symbol
-    Author, Title, venue             what a report, a paper or a web page is found by
+    Author, Title, venue             a report, a paper or a web page
 
-    arithmetic on the given numbers  run with pandas 3.1                how the answer was found otherwise
+    arithmetic on the given numbers  run with pandas 3.1                answers that need no source
 
-A standard is named with its section, clause, table, annex or appendix, or with the title of a part that has no number.
+A standard needs a section, clause, table, annex or appendix, or the title of a part without a number.
 """
 
 import re
@@ -20,25 +20,25 @@ _DOCUMENT = (
     r"(?:RFC [1-9]\d{0,4}|3GPP T[SR] \d\d\.\d{3}(?:-\d+)?|ITU-T [A-Z]\.\d+(?:\.\d+)*|IEEE \d+(?:\.\d+\w*)?(?:-\d{4})?)"
 )
 _STANDARD = re.compile(rf"{_DOCUMENT}(?: {_PLACES}|, .+)")
-_OF_STANDARDS = re.compile(r"(?:RFC|TS|TR|3GPP|ITU-T|IEEE)\b(?!/)")
+_STANDARD_PREFIX = re.compile(r"(?:RFC|TS|TR|3GPP|ITU-T|IEEE)\b(?!/)")
 _OTHER = re.compile(r"[^,:]+(?:, |: ).+|arithmetic on .+|run with \w+ \d+(?:\.\d+)*")
 
 
-def problems(reference: str) -> list[str]:
-    """What is wrong with each source; empty: nothing."""
+def list_reference_problems(reference: str) -> list[str]:
+    """What is wrong with the sources of a reference and how to fix it; empty if all are well formed."""
     found = []
     for source in reference.split("; "):
         if not source.strip() or source != source.strip() or source.endswith((".", ";", ",")):
-            found.append(f"{source!r}: empty, or with a stray separator at an end")
+            found.append(f"{source!r}: empty, or begins or ends with a stray separator; remove it")
         elif "://" in source or "www." in source:
-            found.append(f"{source!r}: an address; name the document, which outlives it")
+            found.append(f"{source!r}: is an address; name the document instead, which outlives it")
         elif source.count("(") != source.count(")"):
-            found.append(f"{source!r}: a bracket is not closed")
-        elif _OF_STANDARDS.match(source):
+            found.append(f"{source!r}: has unbalanced brackets")
+        elif _STANDARD_PREFIX.match(source):
             if not _STANDARD.fullmatch(source):
                 found.append(
                     f"{source!r}: name the place, as in `RFC 4271 section 4.3` or `3GPP TS 23.501 clause 5.7.4`"
                 )
         elif not _OTHER.fullmatch(source):
-            found.append(f"{source!r}: say where in it: `source: place` or `author, title`")
+            found.append(f"{source!r}: name the place in it, as in `source: place`, or write `author, title`")
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.replay import code_of, status, summary
+from commands.replay import convert_exit_code, extract_code, summarise_run
 from netllama.core.errors import StageError
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
@@ -157,7 +157,9 @@ def test_misuse_is_reported_with_its_line(network: Path, tmp_path: Path) -> None
     assert "ValueError" in result.stderr
     (misuse,) = result.misuses()
     assert (misuse["what"], misuse["line"]) == ("filter-string", 2)
-    assert "misuse:\n  line 2: 'ipversion 5 or peer 1'" in summary(result, tmp_path / "script.py", tmp_path / "work")
+    assert "misuse:\n  line 2: 'ipversion 5 or peer 1'" in summarise_run(
+        result, tmp_path / "script.py", tmp_path / "work"
+    )
 
 
 def test_a_script_without_end_is_stopped_with_all_that_it_started(network: Path, tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def test_a_script_without_end_is_stopped_with_all_that_it_started(network: Path,
     )
     result = run(network, tmp_path, code, timeout=2)
     assert result.exit_code is None
-    assert "time is up" in summary(result, tmp_path / "script.py", tmp_path / "work")
+    assert "time is up" in summarise_run(result, tmp_path / "script.py", tmp_path / "work")
     assert not alive(int(result.stdout))
 
 
@@ -240,15 +242,15 @@ def test_an_unknown_scenario_or_capture_names_the_known_ones(network: Path, tmp_
 def test_the_python_blocks_of_an_answer_are_run_one_after_the_other(tmp_path: Path) -> None:
     answer = tmp_path / "answer.md"
     answer.write_text("First\n```python\nx = 1\n```\nthen\n```bash\nls\n```\n```py\nprint(x)\n```\n", encoding="utf-8")
-    assert code_of(answer) == "x = 1\n\n\nprint(x)\n"
+    assert extract_code(answer) == "x = 1\n\n\nprint(x)\n"
     answer.write_text("1. So:\n   ```\n   if x:\n       print(x)\n   ```\n", encoding="utf-8")
-    assert code_of(answer) == "if x:\n    print(x)\n"
+    assert extract_code(answer) == "if x:\n    print(x)\n"
     answer.write_text("No code.", encoding="utf-8")
-    with pytest.raises(StageError, match=r"answer\.md: no ```python block in it"):
-        code_of(answer)
+    with pytest.raises(StageError, match=r"answer\.md: has no ```python block"):
+        extract_code(answer)
     answer.write_text("Cut off:\n```python\nx = 1\n", encoding="utf-8")
-    with pytest.raises(StageError, match=r"answer\.md: its last code block is not closed"):
-        code_of(answer)
+    with pytest.raises(StageError, match=r"answer\.md: its last code block has no closing ```"):
+        extract_code(answer)
 
 
 def test_a_killed_script_ends_as_a_shell_says_it_and_what_it_had_read_is_not_counted(
@@ -258,9 +260,11 @@ def test_a_killed_script_ends_as_a_shell_says_it_and_what_it_had_read_is_not_cou
         "import os, pybgpstream\nfor elem in pybgpstream.BGPStream(project='ris-live'):\n    os.kill(os.getpid(), 9)\n"
     )
     result = run(network, tmp_path, code)
-    assert (ending(result.exit_code), status(result.exit_code)) == ("killed by SIGKILL", 137)
-    assert (status(None), status(3)) == (124, 3)
-    assert "without what was read of 1" in summary(result, tmp_path / "script.py", tmp_path / "work")
+    assert (ending(result.exit_code), convert_exit_code(result.exit_code)) == ("killed by SIGKILL", 137)
+    assert (convert_exit_code(None), convert_exit_code(3)) == (124, 3)
+    assert "still open when the script was stopped: 1" in summarise_run(
+        result, tmp_path / "script.py", tmp_path / "work"
+    )
 
 
 def test_ctrl_c_ends_a_script_even_below_a_parent_that_ignores_it(network: Path, tmp_path: Path) -> None:
@@ -314,7 +318,7 @@ def test_windows_that_follow_one_another_are_those_of_one_hour(network: Path, tm
 def test_what_was_removed_is_listed_and_odd_names_do_not_steer_the_terminal(network: Path, tmp_path: Path) -> None:
     code = "import os\nos.remove('kpi.csv')\nopen('\\x1b[2J', 'w').write('')\nos.symlink('/etc/passwd', 'p')"
     result = run(network, tmp_path, code)
-    lines = summary(result, tmp_path / "script.py", tmp_path / "work").splitlines()
+    lines = summarise_run(result, tmp_path / "script.py", tmp_path / "work").splitlines()
     assert "  '\\x1b[2J' (0 bytes)" in lines
     assert "  p (11 bytes)" in lines
     assert lines[-2:] == ["removed:", "  kpi.csv"]
@@ -330,11 +334,12 @@ def test_what_gave_nothing_and_what_was_handled_is_noted_not_held_against_the_sc
         "    getattr(elem, 'prefix', None)\n"
     )
     result = run(network, tmp_path, code)
-    text = summary(result, tmp_path / "script.py", tmp_path / "work")
+    text = summarise_run(result, tmp_path / "script.py", tmp_path / "work")
     assert "misuse" not in text
     assert "noted:\n  line 2: " in text
     assert "  line 4: elem has no attribute 'prefix'" in text
-    assert "times are those of the truth -95040000 s; rrc21 is answered by rrc0" in text
+    assert "times are shifted by -95040000 s against truth.json; rrc0" in text
+    assert "stands in for rrc21" in text
 
 
 def test_the_command_shows_output_files_and_what_there_was_to_find(network: Path, tmp_path: Path) -> None:
@@ -349,19 +354,20 @@ def test_the_command_shows_output_files_and_what_there_was_to_find(network: Path
     assert lines[1] == "--"
     assert lines[2].startswith("exit 3 after")
     assert "  out.txt (4 bytes)" in lines
-    truth = next(line.split(": ")[1] for line in lines if line.startswith("what there was to find"))
+    truth = next(line.split(": ")[1] for line in lines if line.startswith("ground truth"))
     assert json.loads((tmp_path / truth).read_text())["scenario"] == "moas"
 
 
 def test_the_command_without_script_with_a_missing_one_and_with_an_unknown_scenario(tmp_path: Path) -> None:
-    assert "which script?" in command(cwd=tmp_path).stderr
+    assert "name a script" in command(cwd=tmp_path).stderr
     missing = command("nothing.py", cwd=tmp_path)
     assert (missing.returncode, missing.stderr.strip()) == (1, "error: nothing.py: no such file")
     unknown = command("x.py", "--scenario", "hijack", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "prefix_hijack" in unknown.stderr
     for timeout in ("nan", "0", "-1", "soon"):
-        assert "argument --timeout: invalid seconds value" in command("x.py", "--timeout", timeout, cwd=tmp_path).stderr
+        stderr = command("x.py", "--timeout", timeout, cwd=tmp_path).stderr
+        assert f"argument --timeout: '{timeout}' is not a positive number of seconds" in stderr
 
 
 def test_the_list_names_everything_there_is(tmp_path: Path) -> None:
@@ -391,5 +397,5 @@ def test_ctrl_c_ends_the_script_with_the_command(network: Path, tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in stderr) == (130, False)
-    assert "stopped; what it wrote is in" in stdout
+    assert "stopped; its files are in" in stdout
     assert not alive(pid)

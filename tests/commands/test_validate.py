@@ -1,4 +1,4 @@
-"""`python -m commands.validate`: what it finds where a fault was planted, and what rules get that know nothing."""
+"""`python -m commands.validate`: which planted faults it finds, and how well rules without knowledge guess."""
 
 import json
 import os
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands.validate import PER_SUITE, main, of_questions
+from commands.validate import PER_SUITE, find_malformed_questions, main
 from netllama.core.errors import StageError
 from netllama.core.files import write_jsonl
 from netllama.core.records import Question, SeedTask, load_questions
 from netllama.validation.overlap import near_questions, seeds_near_questions, shared_runs
-from netllama.validation.references import problems
+from netllama.validation.references import list_reference_problems
 from netllama.validation.shortcuts import learned, suites
 from tests.support.clones import ROOT
 
@@ -120,14 +120,14 @@ def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: An
     found = problems_found()
     for said in (
         "'RFC 4271': name the place",
-        "two options are the same",
+        "two options are equal",
         "questions are alike",
-        "a blank is written ____, once",
-        "no scenario or capture 'no_such_place'",
+        "write the blank as ____, exactly once",
+        "unknown scenario 'no_such_place'",
         "packet_analysis-003: the filter broken_code rejects it",
         "packet_analysis-001 and packet_analysis-002: instructions are alike",
-        "packet_analysis, choice: the rule 'majority' gets 1.000, chance 0.250",
-        "packet_analysis, choice: answers are not evenly spread",
+        "packet_analysis, choice: the rule 'majority' scores 1.000, chance 0.250",
+        "packet_analysis, choice: right answers are unevenly spread",
     ):
         assert said in found, said
 
@@ -183,20 +183,23 @@ def test_a_mistyped_filter_is_one_line_before_anything_is_computed(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kind": "blank", "options": [], "question": "A ____.", "answer": " "}, "no answer"),
-        ({"kind": "open", "options": [], "answer": "", "key_facts": ["It is so."]}, "no answer"),
-        ({"kind": "code", "options": ["a"], "answer": "pass"}, "options are for choice questions"),
-        ({"kind": "true_false", "options": ["true", "false"], "answer": "true"}, "options are for choice questions"),
-        ({"aliases": ["a"]}, "aliases are for blank questions"),
-        ({"key_facts": ["a"]}, "key_facts are for open questions"),
-        ({"scenario": "moas"}, "scenario are for code questions"),
-        ({"cluster": "alone"}, "nothing else is in its cluster alone"),
-        ({"kind": "open", "options": [], "answer": "It is."}, "no key facts"),
+        ({"kind": "blank", "options": [], "question": "A ____.", "answer": " "}, "answer is empty"),
+        ({"kind": "open", "options": [], "answer": "", "key_facts": ["It is so."]}, "answer is empty"),
+        ({"kind": "code", "options": ["a"], "answer": "pass"}, "options: only choice questions have it"),
+        (
+            {"kind": "true_false", "options": ["true", "false"], "answer": "true"},
+            "options: only choice questions have it",
+        ),
+        ({"aliases": ["a"]}, "aliases: only blank questions have it"),
+        ({"key_facts": ["a"]}, "key_facts: only open questions have it"),
+        ({"scenario": "moas"}, "scenario: only code questions have it"),
+        ({"cluster": "alone"}, "is alone in cluster alone"),
+        ({"kind": "open", "options": [], "answer": "It is."}, "key_facts is empty"),
     ],
 )
 def test_what_a_kind_lacks_or_must_not_have_is_said(changes: Row, said: str) -> None:
-    assert any(said in problem for problem in of_questions([question(1, **changes)], ["bgp_knowledge"]))
-    assert list(of_questions([question(1)], ["bgp_knowledge"])) == []
+    assert any(said in problem for problem in find_malformed_questions([question(1, **changes)], ["bgp_knowledge"]))
+    assert list(find_malformed_questions([question(1)], ["bgp_knowledge"])) == []
 
 
 def test_scripts_that_fail_or_are_constants_are_found_when_run(
@@ -205,7 +208,7 @@ def test_scripts_that_fail_or_are_constants_are_found_when_run(
     (workdir / ".scratch").mkdir()
     (workdir / ".scratch" / "network").symlink_to({networks(seed).parent for seed in (1, 2)}.pop())
 
-    def of_seeds(rows: list[Row]) -> None:
+    def spoil_seeds(rows: list[Row]) -> None:
         with_code = [row for row in rows if "```python" in row["output"]][:2]
         with_code[0]["output"] = "```python\nraise SystemExit(7)\n```"
         with_code[1]["output"] = (
@@ -214,7 +217,7 @@ def test_scripts_that_fail_or_are_constants_are_found_when_run(
         )
         rows[:] = with_code
 
-    def of_questions(rows: list[Row]) -> None:
+    def spoil_questions(rows: list[Row]) -> None:
         code = [row for row in rows if row["kind"] == "code"][:2]
         code[0]["answer"] = "open('result.json', 'w').write('{}')"
         code[1]["answer"] = "print('nothing')"
@@ -223,12 +226,12 @@ def test_scripts_that_fail_or_are_constants_are_found_when_run(
     for family in ("bgp_knowledge", "pybgpstream_realtime", "packet_analysis", "performance_analysis"):
         edit(f"seeds/{family}", lambda rows: rows.__setitem__(slice(None), rows[:1]))
         edit(f"questions/{family}", lambda rows: rows.__setitem__(slice(None), []))
-    edit("seeds/pybgpstream", of_seeds)
-    edit("questions/pybgpstream", of_questions)
+    edit("seeds/pybgpstream", spoil_seeds)
+    edit("questions/pybgpstream", spoil_questions)
     found = problems_found("--run")
     assert "on network 1: exit 7" in found
     assert "on network 2: exit 1 ValueError" in found
-    assert "one result for both networks: a constant would be right" in found
+    assert "same result on both networks, so a constant passes" in found
     assert "on network 2: no result.json" in found
 
 
@@ -250,7 +253,7 @@ def test_scripts_that_fail_or_are_constants_are_found_when_run(
     ],
 )
 def test_a_reference_that_names_the_place_is_well_formed(reference: str) -> None:
-    assert problems(reference) == []
+    assert list_reference_problems(reference) == []
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,7 @@ def test_a_reference_that_names_the_place_is_well_formed(reference: str) -> None
     ],
 )
 def test_a_reference_without_a_place_is_a_problem(reference: str) -> None:
-    assert problems(reference)
+    assert list_reference_problems(reference)
 
 
 @settings(deadline=None)  # the first call imports scipy

@@ -227,7 +227,7 @@ def test_a_refused_key_is_one_request_and_one_line_without_the_key_and_nothing_i
         set_params(**{"teacher.max_concurrency": slots, "generate.requests_per_round": 64, "generate.max_requests": 64})
         run = generate(OPENAI_API_KEY=KEY)
     assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == f"error: {server.url}: the key in OPENAI_API_KEY was refused (401)"
+    assert run.stderr.splitlines()[-1] == f"error: {server.url}: rejects the key in OPENAI_API_KEY (401)"
     assert KEY not in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
     assert len(server.requests) == 1

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from netllama.core.files import read_jsonl
-from netllama.teacher import faults
+from netllama.teacher import retries
 from netllama.teacher.store import ResponseStore
 from stages import generate
 from tests.support.clones import ROOT
@@ -140,7 +140,7 @@ def run_here(store: str, concurrency: int) -> dict[str, bytes]:
 def test_passing_faults_leave_no_trace_at_any_concurrency(
     configured: Callable[[str], None], set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
     with OpenAIServer(outcome) as server:
         configured(server.url)
         set_params(**{"teacher.request_timeout": TIMEOUT})

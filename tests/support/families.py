@@ -10,8 +10,8 @@ from netllama.core.params import Params, read_params
 from netllama.core.records import SeedTask, load_seeds
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.selfinstruct.task_pool import Questions
+from netllama.teacher.api_format import PATHS, build_body
 from netllama.teacher.store import Request, Response, ResponseStore
-from netllama.teacher.wire import PATHS, body_of
 from tests.support.clones import ROOT
 from tests.support.openai_server import Answer, Asked, new_tasks, strict_answer
 
@@ -71,7 +71,7 @@ class Scripted:
         return [self.store.find(request) or self.answer(request) for request in requests]
 
     def answer(self, request: Request) -> Response:
-        answer = self.reply(Asked(len(self.asked), PATHS[request.api], {}, body_of(request)))
+        answer = self.reply(Asked(len(self.asked), PATHS[request.api], {}, build_body(request)))
         self.asked.append(request)
         response = Response(
             key=request.key,

@@ -72,7 +72,7 @@ def test_no_run_asks_or_pays_more_than_the_estimate_says_at_most(
     assert 0 < len(teacher.asked) <= made.most_requests
     assert max(response.prompt_tokens for response in one.responses) <= made.most_prompt_tokens
     assert max(response.completion_tokens for response in one.responses) <= made.most_completion_tokens
-    paid = sum((PRICES.of(response) for response in one.responses), Decimal(0))
+    paid = sum((PRICES.price_answer(response) for response in one.responses), Decimal(0))
     assert paid <= made.usd(PRICES, batch=False)[1]
     if reply is silent:
         assert len(teacher.asked) == made.most_requests, "a useless teacher is asked as often as that"
@@ -142,7 +142,7 @@ def test_the_price_is_exact_and_half_in_a_batch() -> None:
 
 def test_the_table_has_a_line_a_family_their_sum_and_the_cap() -> None:
     budget = Budget(PRICES, Decimal("1.5"))
-    budget.count([paid(1_000_000)])
+    budget.count_bought([paid(1_000_000)])
     head, first, second, total, unit, cap = table(
         [made("a", 7, 10), made("b", 10, 100)], budget, batch=False
     ).splitlines()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
-from netllama.teacher import faults
-from netllama.teacher.budget import Budget, BudgetReached, Prices, most_prompt_tokens
+from netllama.teacher import retries
+from netllama.teacher.budget import Budget, BudgetReached, Prices, bound_prompt_tokens
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.openai_server import (
@@ -30,13 +30,13 @@ from tests.support.teacher_requests import LIVE, always, ask, request
 PRICES = Prices(Decimal("0.15"), Decimal("0.60"))
 DEAR = Prices(Decimal(1_000_000), Decimal(1_000_000))
 """A dollar a token: sums can be read."""
-BOUND = DEAR.at_most(request(""))
+BOUND = DEAR.bound_price(request(""))
 """The most that the requests of these tests can cost, at a dollar a token."""
 
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_without_keys(workdir: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
 
 
 def answered(tokens: tuple[int, int], batch: bool = False) -> Response:
@@ -45,13 +45,13 @@ def answered(tokens: tuple[int, int], batch: bool = False) -> Response:
 
 
 def billed(server: OpenAIServer, prices: Prices = DEAR) -> Decimal:
-    return sum((prices.usd(*tokens) for tokens in server.billed), Decimal(0))
+    return sum((prices.price_tokens(*tokens) for tokens in server.billed), Decimal(0))
 
 
 def test_prices_are_exact_and_a_batch_costs_half() -> None:
-    assert PRICES.usd(1, 1) == Decimal("0.00000075")
-    assert sum(PRICES.of(answered((1, 1))) for _ in range(1_000_000)) == Decimal("0.75")
-    assert PRICES.of(answered((1000, 10), batch=True)) * 2 == PRICES.of(answered((1000, 10)))
+    assert PRICES.price_tokens(1, 1) == Decimal("0.00000075")
+    assert sum(PRICES.price_answer(answered((1, 1))) for _ in range(1_000_000)) == Decimal("0.75")
+    assert PRICES.price_answer(answered((1000, 10), batch=True)) * 2 == PRICES.price_answer(answered((1000, 10)))
 
 
 @given(st.text(), st.text(), st.booleans())
@@ -60,13 +60,13 @@ def test_no_prompt_has_more_tokens_than_it_has_bytes(first: str, second: str, ch
     asked = request("").model_copy(
         update={"messages": messages, "prompt": None} if chat else {"prompt": first + second}
     )
-    assert most_prompt_tokens(asked) >= len((first + second).encode())
+    assert bound_prompt_tokens(asked) >= len((first + second).encode())
 
 
 def test_without_prices_everything_is_free_and_there_is_no_cap() -> None:
     async def run() -> Budget:
         budget = Budget(max_usd=Decimal(0))
-        await budget.settle(await budget.reserve(request("")), budget.cost(answered((9, 9)), Decimal(0)))
+        await budget.settle(await budget.reserve(request("")), budget.price_answer(answered((9, 9)), Decimal(0)))
         return budget
 
     assert asyncio.run(run()).spent == 0
@@ -123,8 +123,8 @@ def test_the_cap_is_reached_only_when_nothing_is_under_way() -> None:
 
 def test_an_answer_without_usage_counts_as_all_that_was_reserved() -> None:
     budget = Budget(DEAR)
-    assert budget.cost(answered((0, 0)), Decimal(80)) == 80
-    assert budget.cost(answered((3, 4)), Decimal(80)) == 7
+    assert budget.price_answer(answered((0, 0)), Decimal(80)) == 80
+    assert budget.price_answer(answered((3, 4)), Decimal(80)) == 7
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.teacher import faults
+from netllama.teacher import retries
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.clones import ROOT
@@ -47,7 +47,7 @@ def _in_a_folder_without_keys(workdir: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
 
 
 @pytest.mark.parametrize(("api", "path"), [("completions", "/v1/completions"), ("chat", "/v1/chat/completions")])
@@ -157,10 +157,10 @@ def test_a_proxy_of_the_environment_is_not_asked_for_a_loopback_server(monkeypat
 @pytest.mark.parametrize(
     ("refusal", "says"),
     [
-        (Refusal(401, "invalid_api_key", f"Incorrect API key provided: {KEY}"), "OPENAI_API_KEY was refused"),
+        (Refusal(401, "invalid_api_key", f"Incorrect API key provided: {KEY}"), "rejects the key in OPENAI_API_KEY"),
         (Refusal(403, "forbidden", f"{KEY} may not"), "may not use small"),
-        (Refusal(404, "model_not_found"), "no model small there"),
-        (Refusal(429, "insufficient_quota", "You exceeded your current quota"), "quota is used up"),
+        (Refusal(404, "model_not_found"), "has no model small"),
+        (Refusal(429, "insufficient_quota", "You exceeded your current quota"), "quota is exhausted"),
         (Refusal(400, "context_length_exceeded", f"max_tokens is\ntoo large for {KEY}"), "max_tokens is too large"),
     ],
 )
@@ -185,11 +185,11 @@ PASSING: dict[str, tuple[Reply, str]] = {
     "500": (Refusal(500, message=f"out of memory for {KEY}"), r"answered 500 \(out of memory for \[key\]\)"),
     "503 without Retry-After": (Refusal(503, retry_after=None), "answered 503"),
     "529": (Refusal(529), "answered 529"),
-    "a connection that is dropped": (DROPPED, "can't be reached"),
-    "a body that is dropped in its middle": (CUT_OFF, "can't be reached"),
+    "a connection that is dropped": (DROPPED, "cannot be reached"),
+    "a body that is dropped in its middle": (CUT_OFF, "cannot be reached"),
     "JSON without an end": (TRUNCATED, "cut off"),
-    "a server that hangs": (HANG, "no answer in time"),
-    "a body that trickles": (Answer("x" * 400, trickle=0.05), "no answer in time"),
+    "a server that hangs": (HANG, "no answer within teacher.request_timeout"),
+    "a body that trickles": (Answer("x" * 400, trickle=0.05), "no answer within teacher.request_timeout"),
 }
 
 
@@ -243,43 +243,43 @@ def test_six_retries_are_the_default() -> None:
     ],
 )
 def test_the_wait_that_a_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
-    assert faults.retry_after(headers) == seconds
+    assert retries.parse_retry_after(headers) == seconds
 
 
 def test_retry_after_as_a_date_is_the_time_until_then() -> None:
     date = email.utils.formatdate(time.time() + 90, usegmt=True)
-    assert faults.retry_after({"retry-after": date}) == pytest.approx(90, abs=2)
+    assert retries.parse_retry_after({"retry-after": date}) == pytest.approx(90, abs=2)
 
 
 def test_waits_double_with_jitter_up_to_a_minute_and_retry_after_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.5)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.5)
     runs = []
     for _ in range(20):
-        patience = faults.Patience(10)
-        runs.append([patience.wait(faults.Passing("")) for _ in range(11)])
+        backoff = retries.Backoff(10)
+        runs.append([backoff.next_wait(retries.Retryable("")) for _ in range(11)])
     for number, waits in enumerate(zip(*runs, strict=True)):
         if number == 10:
             assert set(waits) == {None}, "ten retries were allowed"
             continue
-        backoff = min(0.5 * 2**number, 60)
-        assert all(wait is not None and backoff / 2 <= wait <= backoff for wait in waits)
+        longest = min(0.5 * 2**number, 60)
+        assert all(wait is not None and longest / 2 <= wait <= longest for wait in waits)
         assert len(set(waits)) > 1
-    waited = faults.Patience(10).wait(faults.Passing("", retry_after=7.0))
+    waited = retries.Backoff(10).next_wait(retries.Retryable("", retry_after=7.0))
     assert waited is not None
     assert 7 <= waited <= 7.7
 
 
 def test_a_429_is_no_failure_while_others_are_answered() -> None:
-    limited = faults.Passing("", rate_limited=True)
-    patience = faults.Patience(2)
-    assert all(patience.wait(limited, answers) is not None for answers in range(50))
-    assert [patience.wait(limited, 49) is None for _ in range(2)] == [False, True]
+    limited = retries.Retryable("", rate_limited=True)
+    backoff = retries.Backoff(2)
+    assert all(backoff.next_wait(limited, answers) is not None for answers in range(50))
+    assert [backoff.next_wait(limited, 49) is None for _ in range(2)] == [False, True]
 
 
 def test_other_faults_count_whoever_was_answered_meanwhile() -> None:
-    patience = faults.Patience(2)
-    patience.wait(faults.Passing("", rate_limited=True), 1)
-    assert [patience.wait(faults.Passing(""), answers) is None for answers in (2, 3)] == [False, True]
+    backoff = retries.Backoff(2)
+    backoff.next_wait(retries.Retryable("", rate_limited=True), 1)
+    assert [backoff.next_wait(retries.Retryable(""), answers) is None for answers in (2, 3)] == [False, True]
 
 
 def test_retry_after_is_waited_for() -> None:
@@ -291,13 +291,13 @@ def test_retry_after_is_waited_for() -> None:
 
 def test_a_wait_of_hours_ends_the_run_and_says_how_long() -> None:
     refusal = Refusal(429, "rate_limit_exceeded", retry_after=7 * 3600)
-    with OpenAIServer(always(refusal)) as server, pytest.raises(StageError, match=r"for 7\.0 hours"):
+    with OpenAIServer(always(refusal)) as server, pytest.raises(StageError, match=r"asks to wait 7\.0 hours"):
         ask(server.url, [request(server.url)])
     assert len(server.requests) == 1
 
 
 def test_a_wrong_key_makes_one_request_at_any_concurrency() -> None:
-    with OpenAIServer(always(Refusal(401))) as server, pytest.raises(StageError, match="refused"):
+    with OpenAIServer(always(Refusal(401))) as server, pytest.raises(StageError, match="rejects the key"):
         ask(server.url, [request(server.url, slot) for slot in range(64)], max_concurrency=64)
     assert len(server.requests) == 1
 
@@ -311,7 +311,7 @@ def test_one_request_is_alone_under_way_until_the_server_has_answered() -> None:
 
 
 def test_a_failure_calls_off_those_that_wait_for_their_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 60)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 60)
 
     def refuse_in_the_end(asked: Asked) -> Reply:
         if asked.prompt == "task 2":
@@ -441,7 +441,7 @@ def test_the_stored_rows_are_the_same_bytes_at_every_concurrency() -> None:
 def test_an_unreachable_server_is_one_line() -> None:
     with OpenAIServer(always(Answer("text"))) as server:
         url = server.url
-    with pytest.raises(StageError, match="can't be reached") as error:
+    with pytest.raises(StageError, match="cannot be reached") as error:
         ask(url, [request(url)])
     assert url in str(error.value)
 

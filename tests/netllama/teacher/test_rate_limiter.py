@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
-from netllama.teacher import faults
-from netllama.teacher.limits import BURST_SECONDS, FEWEST_REQUESTS, RateLimiter, estimated_tokens
+from netllama.teacher import retries
+from netllama.teacher.rate_limiter import BURST_SECONDS, FEWEST_REQUESTS, RateLimiter, estimate_tokens
 from netllama.teacher.store import ResponseStore
 from tests.support.openai_server import Answer, Asked, OpenAIServer, Refusal, Reply
 from tests.support.teacher_requests import LIVE, ask, request
@@ -222,13 +222,13 @@ def test_without_limits_nobody_waits() -> None:
 
 
 def test_the_estimate_is_a_quarter_of_the_characters_and_all_of_the_answer() -> None:
-    assert estimated_tokens(request("", 7)) == len("task 7") / 4 + 64
-    assert estimated_tokens(request("", 7, "chat")) >= len("task 7") / 4 + 64
+    assert estimate_tokens(request("", 7)) == len("task 7") / 4 + 64
+    assert estimate_tokens(request("", 7, "chat")) >= len("task 7") / 4 + 64
 
 
 @pytest.fixture
 def _workplace(workdir: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
 
 
 def limited(per_second: int, retry_after: float | None) -> Callable[[Asked], Reply]:
@@ -291,7 +291,7 @@ def test_a_long_rate_limit_is_one_line_for_all_that_wait(
 
     with OpenAIServer(refuse_the_first_of_each) as server:
         ask(server.url, [request(server.url, slot) for slot in range(6)], max_concurrency=4)
-    assert capfd.readouterr().out == f"{server.url}: rate-limited (429), going on in 1 s\n"
+    assert capfd.readouterr().out == f"{server.url}: rate-limited (429), continues in 1 s\n"
 
 
 @pytest.mark.usefixtures("_workplace")

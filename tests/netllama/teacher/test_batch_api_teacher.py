@@ -17,8 +17,8 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.selfinstruct.rounds import grow
-from netllama.teacher import batch_api, batch_files, faults
-from netllama.teacher.batch import BatchTeacher
+from netllama.teacher import batch_api_client, batch_api_files, retries
+from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.budget import Budget, BudgetReached, Prices
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Request, Response, ResponseStore
@@ -32,13 +32,13 @@ from tests.support.teacher_requests import LIVE, always, ask, request
 KEY = "sk-this-key-must-never-be-seen"
 DEAR = Prices(Decimal(1_000_000), Decimal(1_000_000))
 """A dollar a token, half of it in a batch."""
-BOUND = DEAR.at_most(request(""), batch=True)
+BOUND = DEAR.bound_price(request(""), batch=True)
 
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_without_keys_and_short_waits(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_WAIT", 0.005)
-    monkeypatch.setattr(batch_api, "LISTED_AFTER", 0.0)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(batch_api_client, "LISTED_AFTER", 0.0)
 
 
 def echo(asked: Asked) -> Reply:
@@ -66,7 +66,7 @@ def batch(
 def left_while_open(server: BatchServer, requests: list[Request]) -> None:
     """A run that ends at its first look at the batch that it has made."""
     server.interfere = lambda call: LOST if "batch_" in call else None
-    with pytest.raises(StageError, match="can't be reached"):
+    with pytest.raises(StageError, match="cannot be reached"):
         batch(server, requests, max_retries=0)
     server.interfere = lambda call: None
 
@@ -142,7 +142,7 @@ def test_progress_is_reported_as_the_provider_counts_and_as_answers_are_stored(
     with BatchServer(echo, polls=3) as server:
         assert asyncio.run(run()) == [(1, 0), (2, 0), (0, 4)]
     [line] = capsys.readouterr().out.splitlines()
-    assert line == "batch batch_0: 4 requests; leave any time, the next run comes back to it"
+    assert line == "batch batch_0: 4 requests; you can stop now, the next run collects the answers"
 
 
 CHILD = """
@@ -150,7 +150,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 from tests.support.teacher_requests import request
-from netllama.teacher.batch import BatchTeacher
+from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.store import ResponseStore
 
 url, moment = sys.argv[1:]
@@ -216,8 +216,7 @@ def test_a_run_that_ends_at_any_call_is_gone_on_with_and_nothing_is_asked_twice(
 
 BATCH = """
 import asyncio
-from netllama.teacher import batch_api
-from netllama.teacher.batch import BatchTeacher
+from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.store import ResponseStore
 from tests.support.teacher_requests import LIVE, request
 
@@ -263,7 +262,7 @@ def test_nothing_is_asked_while_what_an_open_batch_asks_is_not_known() -> None:
         left_while_open(server, slots(3))
         shutil.rmtree("batches")
         del server.files["file-0"]
-        with pytest.raises(StageError, match="batch_0: its input file can't be read"):
+        with pytest.raises(StageError, match="batch_0: cannot read its input file"):
             batch(server, slots(3))
         assert len(server.batches) == 1
 
@@ -295,7 +294,7 @@ def test_the_partial_results_of_a_batch_are_kept_and_the_rest_goes_into_a_new_on
 
 def test_batches_without_any_answer_are_tried_max_retries_times_more() -> None:
     with BatchServer(echo, end=lambda number: End("expired", 0)) as server:
-        with pytest.raises(StageError, match=r"3 requests: no answer, 3 batches in a row; .*batch_expired") as error:
+        with pytest.raises(StageError, match=r"3 requests have no answer after 3 attempts; .*batch_expired") as error:
             batch(server, slots(3), max_retries=2)
         assert len(server.batches) == 3
     assert "\n" not in str(error.value)
@@ -325,7 +324,7 @@ def test_a_batch_that_fails_without_a_reason_is_one_line(errors: Any) -> None:
 def test_a_batch_too_many_for_the_providers_queue_is_made_again_when_others_have_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch_files, "MAX_REQUESTS", 2)
+    monkeypatch.setattr(batch_api_files, "MAX_REQUESTS", 2)
     full = End("failed", error={"code": "token_limit_exceeded", "message": "Enqueued token limit reached"})
     with BatchServer(echo, end=lambda number: full if number == 1 else End()) as server:
         assert texts(batch(server, slots(4))) == [f"task {slot}" for slot in range(4)]
@@ -354,8 +353,8 @@ def test_requests_refused_for_now_go_into_the_next_batch() -> None:
     [
         (Refusal(400, message=f"bad {KEY}"), r"answered 400 \(bad \[key\]\)"),
         (Refusal(403), "may not use small"),
-        (Refusal(404), "no model small"),
-        (Refusal(429, "insufficient_quota"), "quota is used up"),
+        (Refusal(404), "has no model small"),
+        (Refusal(429, "insufficient_quota"), "quota is exhausted"),
     ],
 )
 def test_a_request_refused_for_good_ends_the_run_when_the_rest_is_stored(
@@ -414,7 +413,7 @@ def test_only_batches_of_ours_are_touched_on_however_many_pages() -> None:
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_REQUESTS", 2), ("MAX_BYTES", 600)])
 def test_more_than_one_batch_can_hold_is_split(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_files, limit, value)
+    monkeypatch.setattr(batch_api_files, limit, value)
     with BatchServer(echo) as server:
         assert texts(batch(server, slots(5))) == [f"task {slot}" for slot in range(5)]
         assert [len(made.keys) for made in server.batches] == [2, 2, 1]
@@ -466,7 +465,7 @@ def test_results_that_can_not_be_read_are_read_again_and_never_paid_again(damage
         return b"" if damage == "empty" else b"".join(lines[:-1]) + spoilt.get(damage, changed.encode() + b"\n")
 
     with BatchServer(echo, interfere=spoil) as server:
-        with pytest.raises(StageError, match=r"batch_0: (line 3|the end) of file file-1 can't be read") as error:
+        with pytest.raises(StageError, match=r"batch_0: cannot read (line 3|the end) of file file-1") as error:
             batch(server, slots(3))
         assert "\n" not in str(error.value)
         assert sum(stored(slots(3))) == (0 if damage == "empty" else 2), "what can be read is kept"
@@ -482,7 +481,7 @@ def test_results_that_the_provider_has_deleted_are_asked_again_with_a_line(capsy
         LIVE.unlink()
         del server.files["file-1"]
         assert texts(batch(server, slots(2))) == ["task 0", "task 1"]
-    assert "batch batch_0: its file file-1 is gone; what was in it is asked again" in capsys.readouterr().out
+    assert "batch batch_0: its file file-1 is gone; its requests are asked again" in capsys.readouterr().out
 
 
 def test_the_answers_of_a_lost_store_are_still_at_the_provider() -> None:
@@ -499,7 +498,7 @@ def test_the_cap_is_never_passed_and_what_was_bought_is_stored_when_it_is_reache
         with pytest.raises(BudgetReached):
             batch(server, slots(99), budget=budget)
         sizes = [len(made.keys) for made in server.batches]
-        paid = sum(DEAR.usd(*tokens, batch=True) for tokens in server.live.billed)
+        paid = sum(DEAR.price_tokens(*tokens, batch=True) for tokens in server.live.billed)
         bought = sum(sizes)
         assert stored(slots(99)) == [True] * bought + [False] * (99 - bought)
         assert paid == budget.spent == 8 * bought <= cap
@@ -531,13 +530,13 @@ def test_only_what_was_answered_is_paid_and_an_answer_without_usage_counts_as_it
     budget = Budget(DEAR)
     with BatchServer(some, end=lambda number: End() if number else End("expired", 3)) as server:
         batch(server, slots(4), budget=budget)
-    assert (budget.spent, budget.reserved) == (DEAR.at_most(slots(2)[1], batch=True) + 8 + 8, 0)
+    assert (budget.spent, budget.reserved) == (DEAR.bound_price(slots(2)[1], batch=True) + 8 + 8, 0)
 
 
 def test_a_wrong_key_is_one_request_and_one_line_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with BatchServer(echo, interfere=lambda call: Refusal(401, message=f"bad {KEY}")) as server:
-        with pytest.raises(StageError, match=r"OPENAI_API_KEY was refused \(401\)") as error:
+        with pytest.raises(StageError, match=r"rejects the key in OPENAI_API_KEY \(401\)") as error:
             batch(server, slots(5))
         assert server.calls == ["GET /batches"]
         assert server.keys_sent == {KEY}
@@ -583,7 +582,7 @@ def test_faults_between_polls_do_not_add_up_and_too_many_in_a_row_are_one_line()
         return Refusal(500) if "batch_0" in call and (polls % 3 or polls > 30) else None
 
     with BatchServer(echo, interfere=mostly_broken, polls=99) as server:
-        with pytest.raises(StageError, match=r"answered 500 .*run again to go on"):
+        with pytest.raises(StageError, match=r"answered 500 .*run again to continue"):
             batch(server, slots(3), max_retries=2)
         assert server.batches[0].polls == 10
 
@@ -592,7 +591,7 @@ def test_faults_between_polls_do_not_add_up_and_too_many_in_a_row_are_one_line()
 def test_a_server_without_a_batch_api_is_one_line_that_names_the_other_mode(call: str) -> None:
     missing: Callable[[str], Refusal | None] = lambda asked: Refusal(404) if asked == call else None  # noqa: E731
     with BatchServer(echo, interfere=missing) as server:
-        with pytest.raises(StageError, match=r"no Batch API there \(404\); use teacher.mode: live"):
+        with pytest.raises(StageError, match=r"has no Batch API \(404\); use teacher.mode: live"):
             batch(server, slots(1))
         assert not server.batches
 
@@ -623,7 +622,7 @@ def test_families_grown_by_batches_are_those_grown_live_at_half_the_price() -> N
                 assert await grow(families, teacher, lambda: None)
 
         asyncio.run(run())
-        paid = sum((DEAR.of(response) for one in families for response in one.responses), Decimal(0))
+        paid = sum((DEAR.price_answer(response) for one in families for response in one.responses), Decimal(0))
         return [(one.kept, one.rejected, one.rounds) for one in families], paid
 
     # The first batch expires with one of its answers.

@@ -1,7 +1,7 @@
-"""A `Request` as the body that an OpenAI-compatible server takes, and its answer as a `Response`.
+"""The JSON of an OpenAI-compatible API: a `Request` as the body to post, and the server's answer as a `Response`.
 
-Shared by the calls one at a time (client.py) and the Batch API (batch.py): the same request has the same
-body, and the same answer is stored as the same row, whichever way it went.
+Live calls (client.py) and the Batch API use the same functions: a request has the same body, and its answer is stored
+as the same row, whichever way it went.
 """
 
 from typing import Any
@@ -9,21 +9,23 @@ from typing import Any
 from netllama.teacher.store import EMBEDDED, Request, Response
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
+MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
+"""The two names of the limit on an answer. Newer chat models accept only the second one."""
 CONTENT_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}
-"""Error codes of a 400 that is about this one prompt: an outcome of the slot, not the end of the run."""
+"""Error codes of a 400 that concerns this one prompt. It becomes the answer of its slot and does not end the run."""
 
 
 class NotAnAnswer(ValueError):
-    """The body is no answer of the OpenAI API."""
+    """The body is not an answer of the OpenAI API."""
 
 
-def body_of(request: Request) -> dict[str, Any]:
-    """What is posted to `PATHS[request.api]`. Penalties and stop only where they are set: not all servers know them."""
+def build_body(request: Request, limit_name: str = MAX_TOKENS) -> dict[str, Any]:
+    """The body to post to `PATHS[request.api]`. Leaves out penalties and stop unless set: some servers reject them."""
     body: dict[str, Any] = {
         "model": request.model,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "max_tokens": request.max_tokens,
+        limit_name: request.max_tokens,
     }
     if request.api == "chat":
         body["messages"] = request.messages
@@ -36,12 +38,13 @@ def body_of(request: Request) -> dict[str, Any]:
         if value := getattr(request, name):
             body[name] = value
     if request.teacher == EMBEDDED:
-        body["seed"] = int(request.key[:8], 16)  # ours samples each row from its own seed; elsewhere it is best effort
+        # Our own server samples each row from its own seed. Other servers treat a seed as best effort.
+        body["seed"] = int(request.key[:8], 16)
     return body
 
 
-def response_of(request: Request, body: Any, batch: bool = False) -> Response:
-    """The answer as a row of the store; `NotAnAnswer` when `body` is something else."""
+def parse_answer(request: Request, body: Any, batch: bool = False) -> Response:
+    """The server's answer as a row of the store; raises `NotAnAnswer` if `body` is anything else."""
     try:
         choice, usage = body["choices"][0], body.get("usage") or {}
         finish_reason = choice.get("finish_reason") or "stop"
@@ -55,7 +58,8 @@ def response_of(request: Request, body: Any, batch: bool = False) -> Response:
             key=request.key,
             draw=request.draw,
             model=str(body.get("model") or request.model),
-            text=(text or "").encode("utf-8", "replace").decode(),  # half an emoji (a lone surrogate) can't be stored
+            # A lone surrogate, such as half an emoji, cannot be stored as UTF-8: it becomes a question mark.
+            text=(text or "").encode("utf-8", "replace").decode(),
             finish_reason=finish_reason,
             max_tokens=request.max_tokens,
             prompt_tokens=usage.get("prompt_tokens") or 0,
@@ -66,8 +70,8 @@ def response_of(request: Request, body: Any, batch: bool = False) -> Response:
         raise NotAnAnswer from None
 
 
-def withheld(request: Request, batch: bool = False) -> Response:
-    """The row for a prompt that the provider's content filter refused to pass on (`CONTENT_CODES`): unpaid."""
+def make_filtered_answer(request: Request, batch: bool = False) -> Response:
+    """The row for a prompt that the provider's content filter rejected (`CONTENT_CODES`). It costs nothing."""
     return Response(
         key=request.key,
         draw=request.draw,

@@ -1,0 +1,147 @@
+"""The files of a Batch API: writes requests as the lines to upload, and reads downloaded lines as outcomes.
+
+An uploaded line is {"custom_id", "method", "url", "body"}; its custom_id is the request's key. A downloaded line is
+{"custom_id", "response": {"status_code", "body"}, "error": null}, or has an error instead of the response. Bodies are
+those of live calls, and errors are classified as those of live calls are.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from netllama.core.errors import StageError
+from netllama.teacher.api_format import (
+    CONTENT_CODES,
+    MAX_COMPLETION_TOKENS,
+    MAX_TOKENS,
+    PATHS,
+    build_body,
+    make_filtered_answer,
+    parse_answer,
+)
+from netllama.teacher.retries import RESUME, LimitRenamed, PromptFiltered, Retryable, classify_error, redact_text
+from netllama.teacher.store import Request, Response
+
+MAX_REQUESTS = 50_000
+MAX_BYTES = 200_000_000
+"""The largest batch that OpenAI accepts: https://platform.openai.com/docs/guides/batch"""
+Outcome = Response | Retryable | StageError | LimitRenamed
+
+
+@dataclass
+class Upload:
+    """The file of one batch: requests to one model through one API."""
+
+    api: str
+    model: str
+    requests: dict[str, Request] = field(default_factory=dict)
+    """By key."""
+    lines: list[bytes] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        return PATHS[self.api]
+
+
+@dataclass
+class Results:
+    """What became of requests, according to the files of a batch."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    """By key."""
+    unreadable: str = ""
+    """The first place that cannot be read; empty if all can."""
+    lines: int = 0
+
+    def merge(self, other: "Results") -> None:
+        """Add the results of another file. If both have an outcome of a request, the earlier one stays."""
+        self.outcomes = other.outcomes | self.outcomes
+        self.unreadable = self.unreadable or other.unreadable
+        self.lines += other.lines
+
+
+def split_into_uploads(requests: Iterable[Request], renamed: Collection[str]) -> Iterator[Upload]:
+    """Uploads in the order of the requests. `renamed`: the models that need `MAX_COMPLETION_TOKENS`."""
+    growing: dict[tuple[str, str], tuple[Upload, int]] = {}
+    for request in requests:
+        kind = request.api, request.model
+        line = _write_line(request, choose_limit_name(request.api, request.model, renamed))
+        upload, size = growing.get(kind) or (Upload(*kind), 0)
+        if upload.lines and (len(upload.lines) == MAX_REQUESTS or size + len(line) > MAX_BYTES):
+            yield upload
+            upload, size = Upload(*kind), 0
+        upload.requests[request.key] = request
+        upload.lines.append(line)
+        growing[kind] = upload, size + len(line)
+    for upload, _ in growing.values():
+        yield upload
+
+
+def choose_limit_name(api: str, model: str, renamed: Collection[str]) -> str:
+    return MAX_COMPLETION_TOKENS if api == "chat" and model in renamed else MAX_TOKENS
+
+
+def _write_line(request: Request, limit_name: str) -> bytes:
+    body = build_body(request, limit_name)
+    row = {"custom_id": request.key, "method": "POST", "url": f"/v1{PATHS[request.api]}", "body": body}
+    # Keys are not sorted, because strict answers follow the order of their schema. json.dumps escapes all but ASCII, so
+    # no reader takes a character such as U+2028 for a line end.
+    return json.dumps(row).encode() + b"\n"
+
+
+def read_limits(content: bytes) -> dict[str, int]:
+    """max_tokens by key from an uploaded file of requests; raises ValueError if it is anything else."""
+    limits = {}
+    for line in _split_lines(content):
+        try:
+            row = json.loads(line)
+            limits[str(row["custom_id"])] = int(row["body"].get(MAX_TOKENS) or row["body"][MAX_COMPLETION_TOKENS])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError from error
+    return limits
+
+
+def hash_keys(keys: Iterable[str]) -> str:
+    """A name for a set of keys, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
+
+
+def read_results(content: bytes, file: str, wanted: dict[str, Request], teacher: str) -> Results:
+    """The outcomes of the `wanted` requests (by key) in one downloaded file."""
+    lines = _split_lines(content)
+    results = Results(lines=len(lines))
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            key = row["custom_id"]
+            if key in wanted:
+                results.outcomes.setdefault(key, _read_outcome(row, wanted[key], teacher))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            results.unreadable = results.unreadable or f"line {number} of file {file}"
+    return results
+
+
+def _read_outcome(row: dict[str, Any], request: Request, teacher: str) -> Outcome:
+    """Raises ValueError, KeyError, TypeError or AttributeError if the row is not a result."""
+    import openai
+
+    if not row.get("response") and row.get("error"):
+        code = row["error"].get("code")
+        if code in CONTENT_CODES:
+            return make_filtered_answer(request, batch=True)
+        return Retryable(redact_text(f"{teacher}: a request ended with {code} in its batch; {RESUME}"))
+    status, body = row["response"]["status_code"], row["response"]["body"]
+    if status < 400:
+        return parse_answer(request, body, batch=True)
+    answer: Any = SimpleNamespace(status_code=status, headers={}, request=None)
+    details = body.get("error", body) if isinstance(body, dict) else body
+    verdict = classify_error(openai.APIStatusError("", response=answer, body=details), teacher, request.model)
+    return make_filtered_answer(request, batch=True) if isinstance(verdict, PromptFiltered) else verdict
+
+
+def _split_lines(content: bytes) -> list[bytes]:
+    """Splits at LF only: an answer may contain U+2028 or U+0085."""
+    return [line for line in content.split(b"\n") if line.strip()]
