@@ -1,0 +1,36 @@
+"""A name means one thing: every class and every module of the project has a name of its own."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+from tests.support.clones import ROOT
+
+ROOMS = ("stages", "commands", "netllama", "testbed")
+SHARED = {
+    "BGPElem": "pybgpstream's public classes are in its low-level and in its high-level module",
+    "BGPRecord": "as BGPElem",
+    "BGPStream": "as BGPElem",
+    "Needs": "the params that a stage declares: one class in each stage",
+    "Run": "a training run, and the run of a script on the testbed",
+}
+"""Class names that two modules have, and why."""
+
+
+def list_modules() -> list[Path]:
+    return [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if path.stem != "__init__"]
+
+
+def find_repeated(names: list[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
+
+
+def test_every_class_has_a_name_of_its_own() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in list_modules()]
+    classes = [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert len(classes) > 100
+    assert find_repeated(classes) == SHARED.keys()
+
+
+def test_every_module_has_a_name_of_its_own() -> None:
+    assert find_repeated([path.stem for path in list_modules()]) == set()
