@@ -1,21 +1,21 @@
-"""What `bench.train --ablation` switches off: each technique of the stage train, replaced by what it replaces.
+"""What `bench.train --ablation` switches off: each technique of the stage train, replaced by the usual one.
 
-A patch is a name of the stage's code and what stands there instead; everything else is an argument of `train_ours`.
+A patch maps a name in the stage's code to its replacement; everything else is an argument of `train_ours`.
 """
 
 import types
 from typing import Any
 
 
-def bernoulli(pool: Any, shape: Any) -> Any:
-    """A mask as torch's dropout draws it: each entry a number of its own."""
+def draw_bernoulli_mask(pool: Any, shape: Any) -> Any:
+    """A mask as torch's dropout draws it, with one random number per entry."""
     import torch
 
     return torch.empty(shape, dtype=pool.dtype).bernoulli_(1 - pool.rate)
 
 
-def compiled_blocks(model: Any) -> None:
-    """torch.compile of the norms and gates that use_fast_blocks computes, as transformers has them."""
+def compile_blocks(model: Any) -> None:
+    """Apply torch.compile to transformers' own norms and gates, which use_fast_blocks would replace."""
     import torch
     from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
@@ -41,17 +41,16 @@ def compiled_blocks(model: Any) -> None:
             module.__dict__["forward"] = types.MethodType(gated_forward, module)
 
 
-def compiled_layers(model: Any) -> None:
-    """torch.compile of whole decoder layers, LoRA included."""
+def compile_layers(model: Any) -> None:
+    """Apply torch.compile to whole decoder layers, including LoRA."""
     import torch
 
-    # One code for all 30 layers, but a guard or two on each.
+    # All 30 layers share one compiled code, with a guard or two for each layer.
     torch._dynamo.config.recompile_limit = 256
     for layer in model.get_base_model().model.layers:
         layer.__dict__["forward"] = torch.compile(layer.forward, dynamic=True)
 
 
-# What makes ours fast: length grouping and weights are params, the rest is replaced by what it replaces.
 FUSED = "netllama.training.setup.use_fast_layers"
 BLOCKS = "netllama.training.setup.use_fast_blocks"
 ATTENTION = "netllama.training.setup.use_blocked_attention"
@@ -60,11 +59,11 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "chunked cross-entropy": {"patches": {"netllama.training.answer_loss.CHUNK": 10**9}},
     "fused LoRA layers": {"patches": {FUSED: lambda model: []}},
     "fused norms and gates": {"patches": {BLOCKS: lambda model: None}},
-    "fused norms and gates: torch.compile instead": {"patches": {BLOCKS: compiled_blocks}},
+    "fused norms and gates: torch.compile instead": {"patches": {BLOCKS: compile_blocks}},
     "any fused layer: torch.compile instead": {
-        "patches": {FUSED: lambda model: [], BLOCKS: compiled_layers, ATTENTION: lambda model: None}
+        "patches": {FUSED: lambda model: [], BLOCKS: compile_layers, ATTENTION: lambda model: None}
     },
-    "cheap dropout masks": {"patches": {"netllama.training.fast_layers.DropoutPool.mask": bernoulli}},
+    "cheap dropout masks": {"patches": {"netllama.training.fast_layers.DropoutPool.mask": draw_bernoulli_mask}},
     "blocked attention": {"patches": {ATTENTION: lambda model: None}},
     "bounded kernel cache": {"patches": {"netllama.training.setup.bound_kernel_cache": lambda: None}},
     "cached NF4": {"quantized_weights": "packed"},

@@ -1,13 +1,13 @@
-"""Goodput of the teacher's client against a server that limits requests or tokens a minute; what a kill costs.
+"""Goodput of the teacher's client against a server that limits requests or tokens a minute, and what a kill costs.
 
-The server (bench/limited_server.py) runs in a process of its own on the loopback. Goodput is what was answered, from
-the first request sent to the last answer stored (each one fsynced), as a share of what the limit allows in that time:
-the start, when one request is alone, and the end, when the last ones come in, are in it, and so is the half second of
-the limit that the client may send at once. The peer asks one request after the other with the openai SDK.
+The server (bench/limited_server.py) runs in its own process on the loopback. Goodput is the number of answers between
+the first request sent and the last answer stored (each one fsynced), as a share of what the limit allows in that time.
+It includes the start, when one request is alone in flight, the end, when the last answers arrive, and the half second
+of the limit that the client may send at once. The peer sends one request after the other with the openai SDK.
 
-Then a client is killed (SIGKILL) at a random moment and run again: the server tells what it was asked twice.
+Then a client is killed (SIGKILL) at a random moment and run again; the server reports which requests came twice.
 
-Run    python -m bench.generate [--check]      (--check: exit code 1 where a target is missed)
+Run    python -m bench.generate [--check]      (--check: exit code 1 if a target is missed)
 """
 
 import argparse
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.hardware import hardware
+from bench.hardware import describe_hardware
 from bench.limited_server import LATENCY
 from netllama.teacher.client import Teacher
 from netllama.teacher.rate_limiter import RateLimiter
@@ -45,8 +45,8 @@ LEAST_GOODPUT = 0.95
 
 
 @contextlib.contextmanager
-def limited_server(requests_per_minute: int, tokens_per_minute: int) -> Iterator[str]:
-    """The base_url of a server in a child process; a limit of 0 is none."""
+def run_limited_server(requests_per_minute: int, tokens_per_minute: int) -> Iterator[str]:
+    """The base_url of a server in a child process; 0 means no limit."""
     command = [sys.executable, "-m", "bench.limited_server", str(requests_per_minute), str(tokens_per_minute)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -56,13 +56,14 @@ def limited_server(requests_per_minute: int, tokens_per_minute: int) -> Iterator
             process.kill()
 
 
-def seen(url: str) -> dict[str, Any]:
+def fetch_report(url: str) -> dict[str, Any]:
+    """What the server has answered and refused so far."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(url) as answer:
         return dict(json.load(answer))
 
 
-def requests_to(url: str, count: int) -> list[Request]:
+def make_requests(url: str, count: int) -> list[Request]:
     return [
         Request(
             teacher=url,
@@ -78,14 +79,14 @@ def requests_to(url: str, count: int) -> list[Request]:
     ]
 
 
-async def ask(url: str, store: Path, count: int, limiter: RateLimiter) -> list[Response]:
+async def ask_teacher(url: str, store: Path, count: int, limiter: RateLimiter) -> list[Response]:
     async with Teacher(url, ResponseStore(store), CONCURRENCY, limiter=limiter) as teacher:
-        return await teacher.ask_all(requests_to(url, count))
+        return await teacher.ask_all(make_requests(url, count))
 
 
 @dataclass
-class Run:
-    """What was answered in how many seconds."""
+class Goodput:
+    """How much was answered in how many seconds."""
 
     answers: int
     tokens: int
@@ -101,29 +102,29 @@ class Run:
         return self.tokens / self.seconds * 60
 
 
-def teacher_run(requests_per_minute: int, tokens_per_minute: int, count: int, folder: Path) -> Run:
+def measure_teacher(requests_per_minute: int, tokens_per_minute: int, count: int, folder: Path) -> Goodput:
     import openai  # noqa: F401  loaded before the clock starts, as it is for the peer
 
     limiter = RateLimiter(requests_per_minute or None, tokens_per_minute or None)
-    with limited_server(requests_per_minute, tokens_per_minute) as url:
+    with run_limited_server(requests_per_minute, tokens_per_minute) as url:
         start = time.perf_counter()
-        responses = asyncio.run(ask(url, folder / f"{count}.jsonl", count, limiter))
+        responses = asyncio.run(ask_teacher(url, folder / f"{count}.jsonl", count, limiter))
         seconds = time.perf_counter() - start
-        refused = seen(url)["refused"]
+        refused = fetch_report(url)["refused"]
     assert len(responses) == count
     tokens = sum(response.prompt_tokens + response.completion_tokens for response in responses)
-    return Run(count, tokens, seconds, refused)
+    return Goodput(count, tokens, seconds, refused)
 
 
-def one_at_a_time(requests_per_minute: int, tokens_per_minute: int) -> Run:
-    """The loop that a script begins with, the SDK's retries included."""
+def measure_sequential_client(requests_per_minute: int, tokens_per_minute: int) -> Goodput:
+    """The peer: the loop that most scripts begin with, including the SDK's retries."""
     from openai import DefaultHttpxClient, OpenAI
 
-    run = Run(0, 0, 0.0)
-    with limited_server(requests_per_minute, tokens_per_minute) as url:
+    run = Goodput(0, 0, 0.0)
+    with run_limited_server(requests_per_minute, tokens_per_minute) as url:
         client = OpenAI(base_url=url, api_key="none", http_client=DefaultHttpxClient(trust_env=False))
         start = time.perf_counter()
-        for request in requests_to(url, 1_000):
+        for request in make_requests(url, 1_000):
             answer = client.completions.create(model="bench", prompt=request.prompt or "", max_tokens=MAX_TOKENS)
             assert answer.usage
             run.answers += 1
@@ -134,10 +135,10 @@ def one_at_a_time(requests_per_minute: int, tokens_per_minute: int) -> Run:
     return run
 
 
-def killed_and_run_again(folder: Path, draw: random.Random) -> tuple[float, int, int, int]:
-    """Seconds until the kill, rows stored by then, those of them asked again, and all that was asked twice."""
+def kill_and_rerun(folder: Path, draw: random.Random) -> tuple[float, int, int, int]:
+    """Seconds until the kill, rows stored by then, how many of these were asked again, and all that was asked twice."""
     store = folder / f"killed-{draw.random()}.jsonl"
-    with limited_server(0, 0) as url:
+    with run_limited_server(0, 0) as url:
         command = [sys.executable, "-m", "bench.generate", "ask", url, str(store), str(KILLED_REQUESTS)]
         client = subprocess.Popen(command)
         while not store.exists():
@@ -145,23 +146,23 @@ def killed_and_run_again(folder: Path, draw: random.Random) -> tuple[float, int,
         moment = draw.uniform(0.2, 1.6)
         time.sleep(moment)
         client.send_signal(signal.SIGKILL)
-        assert client.wait() == -signal.SIGKILL, "it ended before the kill: nothing was measured"
-        time.sleep(2 * LATENCY)  # what the server had in hand is answered, to nobody
+        assert client.wait() == -signal.SIGKILL, "the client ended before the kill, so nothing was measured"
+        time.sleep(2 * LATENCY)  # until the server has answered what was in flight, to nobody
         rows = store.read_bytes().split(b"\n")[:-1]
         stored = {json.loads(row)["draw"].rpartition("/")[2] for row in rows}
-        before = seen(url)["answered"]
+        before = fetch_report(url)["answered"]
         subprocess.run(command, check=True)
-        after = seen(url)["answered"][len(before) :]
+        after = fetch_report(url)["answered"][len(before) :]
     assert len(store.read_bytes().splitlines()) == KILLED_REQUESTS
     return moment, len(stored), len(stored & set(after)), len(set(before) & set(after))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The teacher's client against a limited server.")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     check = parser.parse_args().check
     draw = random.Random()
-    print(f"{hardware()}; latency {LATENCY} s, {CONCURRENCY} requests under way at most\n")
+    print(f"{describe_hardware()}; latency {LATENCY} s, at most {CONCURRENCY} requests in flight\n")
     print("| limit | answers | seconds | 429s | goodput | of the limit | one at a time | ratio |")
     print("|---|---|---|---|---|---|---|---|")
     shares, ratios = [], []
@@ -171,7 +172,7 @@ def main() -> None:
         answers = round(TOKENS_PER_MINUTE * SECONDS / 60 / (len(PROMPT) / 4 + 0.65 * MAX_TOKENS))
         plans = [(REQUESTS_PER_MINUTE, 0, REQUESTS_PER_MINUTE * SECONDS // 60), (0, TOKENS_PER_MINUTE, answers)]
         for rpm, tpm, count in plans:
-            run, peer = teacher_run(rpm, tpm, count, folder), one_at_a_time(rpm, tpm)
+            run, peer = measure_teacher(rpm, tpm, count, folder), measure_sequential_client(rpm, tpm)
             unit = "requests" if rpm else "tokens"
             goodput, theirs = (getattr(each, f"{unit}_per_minute") for each in (run, peer))
             shares.append(goodput / (rpm or tpm))
@@ -180,7 +181,7 @@ def main() -> None:
                 f"| {rpm or tpm:,} {unit} a minute | {run.answers:,} | {run.seconds:.1f} | {run.refused} "
                 f"| {goodput:,.0f} | {shares[-1]:.1%} | {theirs:,.0f} | {ratios[-1]:.1f} |"
             )
-        kills = [killed_and_run_again(folder, draw) for _ in range(KILLS)]
+        kills = [kill_and_rerun(folder, draw) for _ in range(KILLS)]
     print("\n| killed after, s | answers stored | of them asked again | in flight, asked twice |")
     print("|---|---|---|---|")
     for moment, stored, again, twice in kills:
@@ -199,6 +200,6 @@ def main() -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["ask", url, store, count]:
-            asyncio.run(ask(url, Path(store), int(count), RateLimiter()))
+            asyncio.run(ask_teacher(url, Path(store), int(count), RateLimiter()))
         case _:
             main()

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, for the first line of its output."""
+"""The hardware that a benchmark runs on, for the first line of its output."""
 
 import os
 import platform
@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 
 
-def hardware() -> str:
+def describe_hardware() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def matmul_flops_a_second() -> float:
-    """What this machine's bf16 matrix product reaches on all threads: the best of ten of 2048 x 2048."""
+def measure_matmul_speed() -> float:
+    """Floating-point operations a second of bf16 matrix products on all threads: the best of ten of 2048 x 2048."""
     import torch
 
     size, best = 2048, float("inf")

@@ -1,7 +1,7 @@
 """A completions API on the loopback that limits requests and tokens a minute, for bench/generate.py.
 
-Each answer takes 0.3 s. A token bucket that holds one second of the limit answers 429 with Retry-After to what is above
-it. A request is charged with its prompt and its max_tokens, and what it did not use is given back with its answer.
+Each answer takes 0.3 s. A token bucket holds one second of the limit; a request that exceeds it gets a 429 with
+Retry-After. A request is charged its prompt and its max_tokens, and gets back what it did not use with its answer.
 
 Run    python -m bench.limited_server REQUESTS_PER_MINUTE TOKENS_PER_MINUTE      (0: no limit; prints its port)
 """
@@ -18,20 +18,20 @@ LATENCY = 0.3
 
 
 class Allowance:
-    """One second of a limit, filled evenly. Written apart from netllama/teacher/rate_limiter.py, which it judges."""
+    """One second of a limit, refilled evenly. Does not use netllama/teacher/rate_limiter.py, which it tests."""
 
     def __init__(self, per_minute: int) -> None:
         self.rate = per_minute / 60
         self.level, self.at = self.rate, time.monotonic()
 
-    def missing(self, cost: float) -> float:
-        """Seconds until `cost` is there; 0: now."""
+    def compute_wait(self, cost: float) -> float:
+        """Seconds until the bucket holds `cost`; 0 if it does now."""
         now = time.monotonic()
         self.level, self.at = min(self.rate, self.level + (now - self.at) * self.rate), now
         return max(0.0, cost - self.level) / self.rate if self.rate else 0.0
 
 
-class Server:
+class LimitedServer:
     """Just enough HTTP for the completions API, on one thread."""
 
     def __init__(self, requests_per_minute: int, tokens_per_minute: int) -> None:
@@ -45,7 +45,7 @@ class Server:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 size = head.partition("content-length:")[2].partition("\r\n")[0]
                 body = await reader.readexactly(int(size)) if size else b""
-                status, content, wait = await self.answer(json.loads(body)) if body else (200, self.seen(), 0.0)
+                status, content, wait = await self.answer(json.loads(body)) if body else (200, self.report(), 0.0)
                 data = json.dumps(content).encode()
                 writer.write(
                     f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
@@ -56,10 +56,10 @@ class Server:
 
     async def answer(self, body: dict[str, Any]) -> tuple[int, dict[str, Any], float]:
         prompt_tokens = len(body["prompt"]) // 4
-        # Real answers end before their limit, at no fixed length.
+        # Real answers end before their limit, at varying lengths.
         completion_tokens = round(body["max_tokens"] * random.Random(body["prompt"]).uniform(0.3, 1.0))
         most = prompt_tokens + body["max_tokens"]
-        if wait := max(self.requests.missing(1), self.tokens.missing(most)):
+        if wait := max(self.requests.compute_wait(1), self.tokens.compute_wait(most)):
             self.refused += 1
             return 429, {"error": {"message": "slow down", "code": "rate_limit_exceeded", "type": "requests"}}, wait
         self.requests.level -= 1
@@ -71,12 +71,13 @@ class Server:
         usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
         return 200, {"id": "-", "created": 0, "model": body["model"], "choices": [choice], "usage": usage}, 0.0
 
-    def seen(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
+        """The answered prompts by their number, and how many requests were refused."""
         return {"answered": self.answered, "refused": self.refused}
 
 
 async def main(requests_per_minute: str, tokens_per_minute: str) -> None:
-    script = Server(int(requests_per_minute), int(tokens_per_minute))
+    script = LimitedServer(int(requests_per_minute), int(tokens_per_minute))
     server = await asyncio.start_server(script.handle, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

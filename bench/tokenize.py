@@ -1,13 +1,13 @@
 """The stage tokenize on synthetic records: time, growth, and the memory of all its processes together.
 
 The stage itself, `python -m stages.tokenize`, runs with the bundled tokenizer and the project's params in a folder of
-its own: nine tenths of the records are the train split, a twentieth each val and test. A record has an instruction of
-8 to 40 words, a third an input of up to 150, and an output of 20 to 250, in words by their natural frequencies
-(bench/text.py). Memory is the sum of the resident sets of the stage and its workers, pages they share counted in each,
-every tenth of a second. Growth is that of the processors' time between the two last sizes: other work on the machine
-stretches the seconds, and the start of the processes flatters the first size.
+its own. Nine tenths of the records are the train split, a twentieth each val and test. A record has an instruction of 8
+to 40 words, an output of 20 to 250 and, in every third record, an input of up to 150, with natural word frequencies
+(bench/synthetic_text.py). Memory is the sum of the resident sets of the stage and its workers, measured ten times a
+second; shared pages count in each process. Growth compares the processor time of the two largest sizes: wall time
+depends on other work on the machine, and starting the processes makes the smallest size look slow.
 
-Run    python -m bench.tokenize [--full] [--check]      (--full: a million records; --check: exit code 1 where a target
+Run    python -m bench.tokenize [--full] [--check]      (--full: a million records; --check: exit code 1 if a target
                                                          is missed)
 """
 
@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.hardware import hardware
-from bench.text import Words
+from bench.hardware import describe_hardware
+from bench.synthetic_text import Words
 from netllama.core.files import canonical_json, read_json
 
 ROOT = Path(__file__).parent.parent
@@ -35,13 +35,13 @@ SHARES = {"val": 0.05, "test": 0.05, "train": 0.9}
 MOST_MEGABYTES, MOST_EXPONENT = 4_000, 1.1
 
 
-def records(number: int, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Each text is a stretch of a million random words, so that no two begin alike."""
+def make_records(number: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Records whose texts are stretches of a million random words, so that no two begin alike."""
     draw = random.Random(seed)
-    words = Words(draw).some(1_000_000)
+    words = Words(draw).draw_words(1_000_000)
 
-    def text(fewest: int, most: int) -> str:
-        # The shorter the likelier: the mean is a third of the way up.
+    def cut_text(fewest: int, most: int) -> str:
+        # Short texts are likelier: the mean is a third of the way up.
         length = round(draw.triangular(fewest, most, fewest))
         start = draw.randrange(len(words) - length)
         return " ".join(words[start : start + length]).capitalize() + "."
@@ -51,27 +51,27 @@ def records(number: int, seed: int = 0) -> Iterator[dict[str, Any]]:
             "id": f"row-{row:07d}",
             "family": f"family_{row % 5}",
             "source": "generated",
-            "instruction": text(8, 40),
-            "input": text(10, 150) if row % 3 == 0 else "",
-            "output": text(20, 250),
+            "instruction": cut_text(8, 40),
+            "input": cut_text(10, 150) if row % 3 == 0 else "",
+            "output": cut_text(20, 250),
         }
 
 
-def prepare(folder: Path, number: int) -> int:
-    """What the stage reads; the bytes of all splits."""
+def prepare_folder(folder: Path, number: int) -> int:
+    """Write what the stage reads, with `number` records; returns the size of all splits in bytes."""
     shutil.copy(ROOT / "params.yaml", folder)
     shutil.copytree(ROOT / "models" / "tokenizer", folder / "models" / "tokenizer")
     splits = folder / "data" / "splits"
     splits.mkdir(parents=True)
-    rows = records(number)
+    rows = make_records(number)
     for side, share in SHARES.items():
         with open(splits / f"{side}.jsonl", "w", encoding="utf-8", newline="\n") as file:
             file.writelines(canonical_json(next(rows)) + "\n" for _ in range(round(number * share)))
     return sum(path.stat().st_size for path in splits.iterdir())
 
 
-def resident_megabytes(parent: int) -> float:
-    """Of a process and all that it started, now; those that end meanwhile count nothing."""
+def measure_resident_megabytes(parent: int) -> float:
+    """Resident memory of a process and all its descendants now; those that end meanwhile count as nothing."""
     total, queue = 0, [parent]
     while queue:
         process = Path(f"/proc/{queue.pop()}")
@@ -84,41 +84,41 @@ def resident_megabytes(parent: int) -> float:
     return total * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def processor_seconds() -> float:
-    """Of all processes that this one has started and that have ended."""
+def read_processor_seconds() -> float:
+    """Processor time of all children of this process that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-def run_stage(folder: Path) -> tuple[float, float, float]:
-    """Seconds, processor seconds, and the peak of megabytes."""
-    start, processor, peak = time.perf_counter(), processor_seconds(), 0.0
+def run_tokenize(folder: Path) -> tuple[float, float, float]:
+    """Run the stage; returns seconds, processor seconds, and the peak memory in megabytes."""
+    start, processor, peak = time.perf_counter(), read_processor_seconds(), 0.0
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     stage = subprocess.Popen([sys.executable, "-m", "stages.tokenize"], cwd=folder, env=environment)
     try:
         while stage.poll() is None:
-            peak = max(peak, resident_megabytes(stage.pid))
+            peak = max(peak, measure_resident_megabytes(stage.pid))
             time.sleep(0.1)
     finally:
         stage.terminate()
         stage.wait()
     if stage.returncode:
-        raise SystemExit(f"the stage ended with exit code {stage.returncode}")
-    return time.perf_counter() - start, processor_seconds() - processor, peak
+        raise SystemExit(f"stages.tokenize failed with exit code {stage.returncode}; its output above says why")
+    return time.perf_counter() - start, read_processor_seconds() - processor, peak
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The stage tokenize: time, growth and memory.")
     parser.add_argument("--full", action="store_true", help="up to a million records")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     arguments = parser.parse_args()
-    print(f"{hardware()}\n", flush=True)
+    print(f"{describe_hardware()}\n", flush=True)
     lines, seconds, processor, peaks = [], {}, {}, {}
     for number in [*NUMBERS, *([FULL] if arguments.full else [])]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            size = prepare(folder, number)
-            seconds[number], processor[number], peaks[number] = run_stage(folder)
+            size = prepare_folder(folder, number)
+            seconds[number], processor[number], peaks[number] = run_tokenize(folder)
             metrics = read_json(folder / "metrics" / "tokenize.json").values()
         tokens, dropped = (sum(side[key] for side in metrics) for key in ("tokens", "dropped_too_long"))
         lines.append(

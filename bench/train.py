@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ablations import ABLATIONS
-from bench.hardware import hardware, matmul_flops_a_second
+from bench.hardware import describe_hardware, measure_matmul_speed
 
 SEEDS = Path("data/seeds")
 ROWS, BATCH, SEED = 128, 4, 42
@@ -246,7 +246,7 @@ def measure(side: str, steps: int, seed: int, without: str, scored: bool) -> dic
         "later_tokens_a_second": run.later,
         "losses": run.losses,
         "final_loss": answer_loss(run.model, rows) if scored else float("nan"),
-        "matmul_flops_a_second": matmul_flops_a_second(),
+        "matmul_flops_a_second": measure_matmul_speed(),
         "flops_a_token": flops(rows, AutoConfig.from_pretrained(folder)) / sum(lengths),
         "lengths": [min(lengths), sum(lengths) / len(lengths), max(lengths), sum(lengths)],
     }
@@ -278,7 +278,7 @@ def compare(repeats: int, steps: int) -> bool:
             last = runs[side][-1]
             print(f"{side}, seed {SEED + repeat}: {last['tokens_a_second']:.0f} tokens a second", file=sys.stderr)
     least, mean, most, total = runs["ours"][0]["lengths"]
-    print(f"{hardware()}; {ROWS} rows of {least} to {most} tokens, {mean:.0f} on average, {total:,} in all;")
+    print(f"{describe_hardware()}; {ROWS} rows of {least} to {most} tokens, {mean:.0f} on average, {total:,} in all;")
     print(f"{steps} steps of {BATCH} rows, {repeats} runs a side, alternating\n")
     print("| side | real tokens a second | ours, times as fast | peak MB | ours, of it | loss | lowest and highest |")
     print("|---|---|---|---|---|---|---|")
@@ -311,7 +311,7 @@ def compare(repeats: int, steps: int) -> bool:
 
 def ablate(steps: int) -> None:
     """Print ours with one technique switched off at a time, one run each."""
-    print(f"{hardware()}; {steps} steps of {BATCH} rows, one run each\n")
+    print(f"{describe_hardware()}; {steps} steps of {BATCH} rows, one run each\n")
     print("| ours without | seconds | tokens a second, later | of all together | peak MB | mean loss of the steps |")
     print("|---|---|---|---|---|---|")
     whole = 0.0
