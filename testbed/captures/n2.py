@@ -152,14 +152,14 @@ class _Core:
     def register_ue(self, time: int, link: SctpAssociation, ran: int, amf: int, refused: bool) -> int:
         """Registration (TS 23.502 clause 4.2.2.2); its last message is bundled with the request for a PDU session."""
 
-        def nas(procedure: str, octets: int) -> tuple[int, str, list[bytes]]:
+        def draw_nas(procedure: str, octets: int) -> tuple[int, str, list[bytes]]:
             return INITIATING, procedure, ngap.encode_ue_elements(self.draw, amf, ran, octets)
 
         first = (INITIATING, "InitialUEMessage", ngap.encode_ue_elements(self.draw, None, ran, 40))
         time = self.send_messages(time, link, True, ran, first)
         for down, up in ((42, 21), (20, 60)):  # authentication, security mode
-            time = self.send_messages(time, link, False, ran, nas("DownlinkNASTransport", down))
-            time = self.send_messages(time, link, True, ran, nas("UplinkNASTransport", up))
+            time = self.send_messages(time, link, False, ran, draw_nas("DownlinkNASTransport", down))
+            time = self.send_messages(time, link, True, ran, draw_nas("UplinkNASTransport", up))
         identity = ngap.encode_ue_elements(self.draw, amf, ran)
         large = self._draw_element(119, 1_400 if ran % 4 == 0 else 60)
         context = [*identity, large], [*identity, *([self._draw_element(15, 2)] if refused else [])]
@@ -167,7 +167,9 @@ class _Core:
         time = self.run_procedure(time, link, False, ran, "InitialContextSetup", context, outcome)
         if refused:
             return time
-        return self.send_messages(time, link, True, ran, nas("UplinkNASTransport", 16), nas("UplinkNASTransport", 70))
+        return self.send_messages(
+            time, link, True, ran, draw_nas("UplinkNASTransport", 16), draw_nas("UplinkNASTransport", 70)
+        )
 
     def hand_over_ue(
         self,

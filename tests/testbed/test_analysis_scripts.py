@@ -35,7 +35,7 @@ class Found(NamedTuple):
     def list_events(self, kind: str) -> list[dict[str, Any]]:
         return self.archive.list_events(kind)
 
-    def since(self, time: float) -> Any:
+    def to_seconds(self, time: float) -> Any:
         """A time of the ground truth, in seconds since the beginning; compares equal to the microsecond."""
         return pytest.approx(time - self.truth["start"], abs=2e-6)
 
@@ -109,7 +109,7 @@ def test_prefixes_with_several_origins_are_found_in_the_tables_and_new_ones_afte
     assert len(events) == len(kinds)
     assert found.result["added"].keys() == events.keys()
     for key, added in found.result["added"].items():
-        assert added["time"] - start == found.since(events[key]["start"])
+        assert added["time"] - start == found.to_seconds(events[key]["start"])
         assert sorted(added["peers"]) == sorted(events[key]["peers_affected"])
 
 
@@ -161,8 +161,8 @@ def test_blackholed_hosts_are_found_by_their_communities(analyse: Analyse, scena
         assert hole["peers"] == sorted(event["peers_affected"])
         asking = {community for community in hole["communities"] if community.split(":")[1] in ("666", "9999")}
         assert asking == set(event["communities"])
-        assert hole["start"] - start == found.since(event["start"])
-        assert hole["end"] - start == found.since(event["end"])
+        assert hole["start"] - start == found.to_seconds(event["start"])
+        assert hole["end"] - start == found.to_seconds(event["end"])
 
 
 @pytest.mark.parametrize("scenario", ["mixed", "everyday"])
@@ -225,9 +225,9 @@ def test_a_hijack_is_told_peer_by_peer(analyse: Analyse, network: Path, scenario
     assert found.result["suspects"] == [event["attacker"]]
     assert sorted(found.result["first_seen"]) == sorted(event["peers_affected"])
     for peer, time in found.result["first_seen"].items():
-        assert time - start == found.since(event["first_seen"][peer])
+        assert time - start == found.to_seconds(event["first_seen"][peer])
     assert found.result["back"].keys() == event["first_seen"].keys()
-    assert max(found.result["back"].values()) - start == found.since(event["end"])
+    assert max(found.result["back"].values()) - start == found.to_seconds(event["end"])
     assert f"{len(event['first_seen'])} of {len(found.result['peers'])} peers switched" in found.run.stdout
 
 
@@ -261,7 +261,7 @@ def test_a_leak_is_a_path_with_a_valley_and_nothing_else_is(analyse: Analyse, ne
     assert found.result.keys() == events.keys()
     for key, leak in found.result.items():
         event = events[key]
-        assert leak["time"] - start == found.since(event["start"])
+        assert leak["time"] - start == found.to_seconds(event["start"])
         assert leak["peers"] == sorted(event["peers_affected"])
         assert leak["prefixes"] == sorted(event["prefixes"])
         for name, truth in (("before", "mean_path_length_before"), ("leaked", "mean_path_length_leaked")):
@@ -290,8 +290,8 @@ def test_a_broken_session_is_found_with_the_table_that_came_back(analyse: Analys
     assert list(found.result) == [f"{event['collector']} {event['peer']}"]
     [session] = found.result.values()
     assert session["asn"] == event["peer_asn"]
-    assert session["down"] - start == found.since(event["start"])
-    assert session["up"] - start == found.since(event["end"])
+    assert session["down"] - start == found.to_seconds(event["start"])
+    assert session["up"] - start == found.to_seconds(event["end"])
     assert [[time - start, old, new] for time, old, new in session["states"]] == [
         [time - found.truth["start"], STATES[old], STATES[new]] for time, old, new in event["states"]
     ]
@@ -312,8 +312,8 @@ def test_an_as_that_goes_dark_is_found_with_all_it_lost(analyse: Analyse, scenar
             for prefix in sorted(event["prefixes"])
         }
         assert outage["lost"] == lost
-        assert outage["start"] - start == found.since(event["start"])
-        assert outage["end"] - start == found.since(event["end"])
+        assert outage["start"] - start == found.to_seconds(event["start"])
+        assert outage["end"] - start == found.to_seconds(event["end"])
         assert outage["start"] <= outage["dark"] < outage["start"] + 60
 
 
@@ -328,7 +328,7 @@ def test_new_prepending_is_found_with_the_neighbour_it_is_meant_for(analyse: Ana
     assert events.keys() <= found.result.keys()
     for key, event in events.items():
         entry = found.result[key]
-        assert entry["first"] - start == found.since(event["start"])
+        assert entry["first"] - start == found.to_seconds(event["start"])
         assert entry["prefixes"] == sorted(event["prefixes"])
         assert entry["peers"] == sorted(event["peers_affected"])
         if event["towards"]:

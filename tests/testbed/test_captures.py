@@ -738,16 +738,16 @@ KINDS = {0x00: "initiating", 0x20: "successful", 0x40: "unsuccessful"}
 def read_ngap_fields(message: bytes) -> tuple[str, int, int | None]:
     """Kind, procedure code and RAN UE NGAP ID of an NGAP PDU; its lengths must add up."""
 
-    def length(at: int) -> tuple[int, int]:
+    def read_length(at: int) -> tuple[int, int]:
         first = message[at]
         return (first, at + 1) if first < 128 else ((first & 127) << 8 | message[at + 1], at + 2)
 
-    size, at = length(3)
+    size, at = read_length(3)
     assert at + size == len(message)
     count, at, ran = int.from_bytes(message[at + 1 : at + 3], "big"), at + 3, None
     for _ in range(count):
         identifier = int.from_bytes(message[at : at + 2], "big")
-        size, at = length(at + 3)
+        size, at = read_length(at + 3)
         if identifier == 85:
             ran = int.from_bytes(message[at + 1 : at + size], "big")
         at += size

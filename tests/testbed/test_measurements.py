@@ -153,16 +153,16 @@ def test_a_degraded_cell_loses_its_throughput_and_a_glitch_a_factor_of_1000(read
 def test_missing_rows_missing_values_and_duplicates_are_those_of_the_truth(read: Reader) -> None:
     kpi, truth = read("kpi")
 
-    def places(frame: pd.DataFrame) -> list[list[str]]:
+    def list_places(frame: pd.DataFrame) -> list[list[str]]:
         times = frame["timestamp"].dt.strftime("%Y-%m-%d %H:%M:%S")
         return sorted([time, cell] for time, cell in zip(times, frame["cell"], strict=True))
 
     single = truth["planted_rows"]
-    assert places(kpi[kpi.duplicated()]) == single["duplicates"]
+    assert list_places(kpi[kpi.duplicated()]) == single["duplicates"]
     assert kpi.duplicated().sum() == kpi.duplicated(["timestamp", "cell"]).sum()
     carrying = kpi[kpi["dl_volume_mb"] > 0]
-    assert places(carrying[carrying["latency_ms"].isna()]) == single["missing_latency"]
-    assert places(kpi[kpi["throughput_mbps"].isna()]) == single["missing_throughput"]
+    assert list_places(carrying[carrying["latency_ms"].isna()]) == single["missing_latency"]
+    assert list_places(kpi[kpi["throughput_mbps"].isna()]) == single["missing_throughput"]
     idle = kpi[kpi["dl_volume_mb"] == 0]
     assert idle[["latency_ms", "jitter_ms", "packet_loss_pct", "cqi"]].isna().all(axis=None)
     grid = pd.MultiIndex.from_product(
@@ -172,7 +172,7 @@ def test_missing_rows_missing_values_and_duplicates_are_those_of_the_truth(read:
     event = get_planted(truth, "missing_rows")
     run = gone[(gone["cell"] == event["cell"]) & gone["timestamp"].between(event["start"], event["end"], "left")]
     assert_only(run, event)
-    assert places(gone.drop(run.index)) == single["left_out"]
+    assert list_places(gone.drop(run.index)) == single["left_out"]
 
 
 @pytest.mark.parametrize("state", ["raw", "clean"])
