@@ -1,8 +1,8 @@
 """A seed -> everything there is to run code against, in one folder that is built once and kept.
 
     routing/SCENARIO/   index.csv, mrt/, truth.json     (internet/archive.py)
-    captures/           NAME.pcap, NAME.json            (captures/write.py)
-    measurements/       NAME.csv, NAME.json             (measurements/write.py)
+    captures/           NAME.pcap, NAME.json            (captures/capture_files.py)
+    measurements/       NAME.csv, NAME.json             (measurements/measurement_files.py)
 
 Nothing of it is in git: it is a pure function of the seed and of the code of this room.
 """
