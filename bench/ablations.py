@@ -65,7 +65,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     },
     "cheap dropout masks": {"patches": {"netllama.training.fast_layers.DropoutPool.mask": draw_bernoulli_mask}},
     "blocked attention": {"patches": {ATTENTION: lambda model: None}},
-    "bounded kernel cache": {"patches": {"netllama.training.setup.bound_kernel_cache": lambda: None}},
+    "bounded kernel cache": {"patches": {"netllama.training.setup.limit_kernel_cache": lambda: None}},
     "cached NF4": {"quantized_weights": "packed"},
     "length grouping": {"group_by_length": False},
 }

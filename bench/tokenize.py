@@ -50,7 +50,7 @@ def make_records(number: int, seed: int = 0) -> Iterator[dict[str, Any]]:
         yield {
             "id": f"row-{row:07d}",
             "family": f"family_{row % 5}",
-            "source": "generated",
+            "source": "extra",
             "instruction": cut_text(8, 40),
             "input": cut_text(10, 150) if row % 3 == 0 else "",
             "output": cut_text(20, 250),

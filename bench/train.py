@@ -30,6 +30,7 @@ from typing import Any
 
 from bench.ablations import ABLATIONS
 from bench.hardware import describe_hardware, measure_matmul_speed
+from netllama.core.tokenized_rows import TokenizedRow
 
 SEEDS = Path("data/seeds")
 ROWS, BATCH, SEED = 128, 4, 42
@@ -64,7 +65,7 @@ class Trained:
     """Real tokens a second of the second half of the steps; ours only."""
 
 
-def tokenized_rows(folder: Path) -> list[dict[str, Any]]:
+def tokenized_rows(folder: Path) -> list[TokenizedRow]:
     """ROWS seed tasks, evenly spaced over all of them in the order of their length, in the files' order."""
     from netllama.core.records import load_seeds
     from netllama.core.sections import PromptParams
@@ -74,11 +75,11 @@ def tokenized_rows(folder: Path) -> list[dict[str, Any]]:
     for path in sorted(SEEDS.glob("*.jsonl")):
         for task in load_seeds(SEEDS, path.stem):
             rendered = renderer.render(task.instruction, task.output, task.input)
-            ids = rendered.input_ids
-            rows.append({"id": task.id, "input_ids": ids, "loss_start": rendered.answer_start, "length": len(ids)})
-    ranked = sorted(rows, key=lambda row: (row["length"], row["id"]))
-    chosen = {ranked[rank * (len(ranked) - 1) // (ROWS - 1)]["id"] for rank in range(ROWS)}
-    return [row for row in rows if row["id"] in chosen]
+            start = rendered.answer_start
+            rows.append(TokenizedRow(task.id, path.stem, "seed", rendered.input_ids, start, start))
+    ranked = sorted(rows, key=lambda row: (row.length, row.id))
+    chosen = {ranked[rank * (len(ranked) - 1) // (ROWS - 1)].id for rank in range(ROWS)}
+    return [row for row in rows if row.id in chosen]
 
 
 def clocked(trainer: Any) -> float:
@@ -98,7 +99,7 @@ def clocked(trainer: Any) -> float:
     return clock.end - clock.start
 
 
-def train_trl(rows: Sequence[dict[str, Any]], folder: Path, steps: int, seed: int, **arguments: Any) -> Trained:
+def train_trl(rows: Sequence[TokenizedRow], folder: Path, steps: int, seed: int, **arguments: Any) -> Trained:
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -112,8 +113,8 @@ def train_trl(rows: Sequence[dict[str, Any]], folder: Path, steps: int, seed: in
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
     columns = {
-        "input_ids": [row["input_ids"] for row in rows],
-        "completion_mask": [[int(t >= row["loss_start"]) for t in range(row["length"])] for row in rows],
+        "input_ids": [row.input_ids for row in rows],
+        "completion_mask": [[int(t >= row.loss_start) for t in range(row.length)] for row in rows],
     }
     with tempfile.TemporaryDirectory() as output:
         trainer = SFTTrainer(
@@ -132,7 +133,7 @@ def train_trl(rows: Sequence[dict[str, Any]], folder: Path, steps: int, seed: in
 
 
 def train_ours(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[TokenizedRow],
     folder: Path,
     steps: int,
     seed: int,
@@ -146,8 +147,8 @@ def train_ours(
 
     from netllama.core.sections import LoadingParams, LoraParams, TrainParams
     from netllama.models.loading import load_base
-    from netllama.training.loop import Run
-    from netllama.training.setup import build, make_accelerator
+    from netllama.training.loop import TrainingRun
+    from netllama.training.setup import build_model, make_accelerator
 
     lora = LoraParams(**LORA, use_rslora=False, use_dora=False, init_lora_weights="default")
     shared = {name: value for name, value in HYPERPARAMETERS.items() if name in TrainParams.model_fields}
@@ -175,33 +176,34 @@ def train_ours(
             precision="bf16", quantization="nf4", double_quantization=True, quantized_weights=quantized_weights
         )
         base = load_base(folder, loading)
-        model, _ = build(base, lora, params, folder)
-        run, ends = Run(model, rows, (), params, accelerator), []
+        model, _ = build_model(base, lora, params, folder)
+        run, ends = TrainingRun(model, rows, (), params, accelerator), []
         update = run._update
 
         def timed(batches: list[list[int]]) -> None:
             update(batches)
-            ends.append((time.perf_counter(), run.progress.tokens if run.progress else 0))
+            ends.append((time.perf_counter(), run.progress.tokens))
 
         stack.enter_context(patch.object(run, "_update", timed))
         start = time.perf_counter()
         run.fit()
     (half, before), (end, tokens) = ends[(steps - 1) // 2], ends[-1]
     later = (tokens - before) / (end - half) if steps > 1 else 0.0
-    return Trained(model.model, end - start, tokens, [entry["loss"] for entry in run.loss], later)
+    return Trained(model.model, end - start, tokens, [entry["loss"] for entry in run.state.loss], later)
 
 
-def answer_loss(model: Any, rows: Sequence[dict[str, Any]]) -> float:
+def answer_loss(model: Any, rows: Sequence[TokenizedRow]) -> float:
     """The mean over all answer tokens, in nats."""
     from netllama.models.loading import close_bitsandbytes_trap
-    from netllama.scoring.likelihood import log_likelihoods
+    from netllama.scoring.likelihood import compute_log_likelihoods
 
     close_bitsandbytes_trap(model)
-    scores = log_likelihoods(model.eval(), [(row["input_ids"], row["loss_start"]) for row in rows], 8, desc="loss")
-    return -sum(scores) / sum(row["length"] - row["loss_start"] for row in rows)
+    inputs = [(row.input_ids, row.answer_start) for row in rows]
+    scores = compute_log_likelihoods(model.eval(), inputs, 8, desc="loss")
+    return -sum(scores) / sum(row.answer_tokens for row in rows)
 
 
-def flops(rows: Sequence[dict[str, Any]], config: Any) -> float:
+def flops(rows: Sequence[TokenizedRow], config: Any) -> float:
     """Floating-point operations that one QLoRA epoch over `rows` can't do without, on a Llama of `config`.
 
     A matrix of n weights costs 2n a token forward and 2n backward to its input; only a LoRA matrix costs another 2n
@@ -216,9 +218,9 @@ def flops(rows: Sequence[dict[str, Any]], config: Any) -> float:
     shapes += [(hidden, inner), (hidden, inner), (inner, hidden)]
     frozen = config.num_hidden_layers * sum(ins * outs for ins, outs in shapes)
     adapter = config.num_hidden_layers * sum(LORA["r"] * (ins + outs) for ins, outs in shapes)
-    tokens = sum(row["length"] for row in rows)
-    answers = sum(row["length"] - row["loss_start"] for row in rows)
-    attention = config.num_hidden_layers * 6 * queries * sum(row["length"] ** 2 for row in rows)
+    tokens = sum(row.length for row in rows)
+    answers = sum(row.answer_tokens for row in rows)
+    attention = config.num_hidden_layers * 6 * queries * sum(row.length**2 for row in rows)
     return tokens * (4 * frozen + 6 * adapter) + answers * 4 * hidden * config.vocab_size + attention
 
 
@@ -227,9 +229,9 @@ def measure(side: str, steps: int, seed: int, without: str, scored: bool) -> dic
     from transformers import AutoConfig
 
     from netllama.core.sections import BUNDLED_MODEL
-    from netllama.models.reference import resolve
+    from netllama.models.reference import resolve_model
 
-    folder = resolve(BUNDLED_MODEL, "")[1]
+    folder = resolve_model(BUNDLED_MODEL, "").folder
     rows = tokenized_rows(folder)
     if side == "ours":
         run = train_ours(rows, folder, steps, seed, **(ABLATIONS[without] if without else {}))
@@ -237,7 +239,7 @@ def measure(side: str, steps: int, seed: int, without: str, scored: bool) -> dic
         grouped = {"train_sampling_strategy": "group_by_length"} if side == "trl grouped" else {}
         run = train_trl(rows, folder, steps, seed, **grouped)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lengths = [row["length"] for row in rows]
+    lengths = [row.length for row in rows]
     return {
         "seconds": run.seconds,
         "tokens": run.tokens,

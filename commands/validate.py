@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from netllama.code_tasks.code_answers import VARIANTS, answered, differences, execute, failure
+from netllama.code_tasks.code_answers import VARIANTS, describe_failure, find_differences, run_answer, run_code
 from netllama.core.cores import count_cores
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch
@@ -126,10 +126,10 @@ def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterato
             """(problem, result): the problem is empty if there is none; only questions have a result."""
             place = Path(folder) / f"{number}-{variant}"
             if isinstance(row, SeedTask):
-                run = execute("\n\n".join(python_blocks(row.output)), row.scenario, networks[variant], place)
-                problem, value = failure(run), None
+                run = run_code("\n\n".join(python_blocks(row.output)), row.scenario, networks[variant], place)
+                problem, value = describe_failure(run), None
             else:
-                outcome = answered(row, row.answer, networks[variant], place)
+                outcome = run_answer(row, row.answer, networks[variant], place)
                 run, problem, value = outcome.run, outcome.problem, outcome.value
             shutil.rmtree(place)
             misused = [f"line {misuse['line']}: {misuse['detail']}" for misuse in run.misuses()]
@@ -142,7 +142,7 @@ def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterato
                 endings = zip(VARIANTS, results, strict=True)
                 failed = [f"{row.id} on network {each}: {problem}" for each, (problem, _) in endings if problem]
                 yield from failed
-                if isinstance(row, Question) and not failed and not [*differences(results[0][1], results[1][1])]:
+                if isinstance(row, Question) and not failed and not [*find_differences(results[0][1], results[1][1])]:
                     yield f"{row.id}: same result on both networks, so a constant passes; ask for what differs"
         finally:
             pool.shutdown(cancel_futures=True)

@@ -1,7 +1,7 @@
 """The base model's answers and scores: what the tuned model is compared with.
 
-Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/splits/test.jsonl,
-       data/questions/, params `loading`, `prompt`, `evaluate`
+Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/,
+       params `loading`, `prompt`, `evaluate`
 Writes results/base.jsonl (every answer), metrics/baseline.json
 Run    python -m stages.baseline
 
@@ -15,13 +15,12 @@ from netllama.core.files import write_json, write_jsonl
 from netllama.core.params import View
 from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_base
-from netllama.models.reference import locate
-from netllama.scoring.measure import Material, measure
+from netllama.models.reference import locate_model
+from netllama.scoring.measure import load_material, measure_model
 
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
-TEST = Path("data/splits/test.jsonl")
 QUESTIONS = Path("data/questions")
 ANSWERS = Path("results/base.jsonl")
 METRICS = Path("metrics/baseline.json")
@@ -37,12 +36,12 @@ class Needs(View):
 
 def main() -> None:
     needs = Needs.load()
-    material = Material(TOKENIZED, TEST, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
-    model = load_base(locate(BASE), needs.loading)
-    metrics, answers = measure(model, material)
-    write_jsonl(ANSWERS, answers)
+    material = load_material(TOKENIZED, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
+    model = load_base(locate_model(BASE).folder, needs.loading)
+    metrics, scores = measure_model(model, material)
+    write_jsonl(ANSWERS, (score.model_dump() for score in scores))
     write_json(METRICS, metrics)
-    print(f"base: {len(answers)} answers -> {ANSWERS}, scores -> {METRICS}")
+    print(f"base: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}")
 
 
 if __name__ == "__main__":

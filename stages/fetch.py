@@ -14,7 +14,7 @@ from netllama.core.errors import StageError, run_stage
 from netllama.core.files import atomic_path, write_json
 from netllama.core.params import View
 from netllama.core.sections import ModelParams
-from netllama.models.reference import resolve
+from netllama.models.reference import resolve_model
 
 
 class Needs(View):
@@ -36,11 +36,11 @@ def save_tokenizer(model_folder: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    model = Needs.load().model
-    reference, folder = resolve(model.id, model.revision)
-    save_tokenizer(folder, Path("models/tokenizer"))
-    write_json("models/base.json", reference.model_dump())
-    print(f"models/base.json: {reference.id} {reference.revision}, {len(reference.files)} files verified")
+    needs = Needs.load()
+    base = resolve_model(needs.model.id, needs.model.revision)
+    save_tokenizer(base.folder, Path("models/tokenizer"))
+    write_json("models/base.json", base.reference.model_dump())
+    print(f"models/base.json: {base.reference.id} {base.reference.revision}, {len(base.reference.files)} files hashed")
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ async def generate(families: list[Family], needs: Needs, store: ResponseStore) -
 
 def write_outs(families: list[Family], prices: Prices | None, store: ResponseStore) -> None:
     write_jsonl(INSTRUCTIONS, (row.model_dump() for family in families for row in family.kept))
-    write_jsonl(REJECTED, (row for family in families for row in family.rejected))
+    write_jsonl(REJECTED, (row.model_dump() for family in families for row in family.rejected))
     write_jsonl(RESPONSES, (response.model_dump() for family in families for response in family.responses))
     write_json(METRICS, yield_report(families, prices, store.is_recorded))
     write_csv(FUNNEL, funnel(families))

@@ -27,7 +27,14 @@ from netllama.contamination.normalisation import exact
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import scratch, write_json, write_jsonl
 from netllama.core.params import View
-from netllama.core.records import Instruction, load_instructions, load_questions, load_seeds, require_unique_ids
+from netllama.core.records import (
+    Instruction,
+    SeedInstruction,
+    load_instructions,
+    load_questions,
+    load_seeds,
+    require_unique_ids,
+)
 from netllama.core.sections import ContaminationParams, Families, SplitParams
 from netllama.splitting.drops import Drop, Origin
 from netllama.splitting.extra import load_extra
@@ -67,9 +74,7 @@ def load_rows(families: Sequence[str], extra: Sequence[str]) -> tuple[list[Place
     if twins := [stem for stem, number in Counter(Path(name).stem for name in extra).items() if number > 1]:
         raise StageError(f"split.extra: two files are called {twins[0]}: ids come from the name, rename one")
     seeds = [
-        Instruction(family=family, source="seed", **seed.model_dump())
-        for family in families
-        for seed in load_seeds(SEEDS, family)
+        SeedInstruction(family=family, **seed.model_dump()) for family in families for seed in load_seeds(SEEDS, family)
     ]
     files = [load_extra(EXTRA / name) for name in extra]
     own = [*seeds, *load_instructions(GENERATED)]

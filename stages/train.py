@@ -11,27 +11,34 @@ Speed and memory of the run are in .scratch/logs/train.json.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import read_json, scratch, sha256_file, write_csv, write_json
+from netllama.core.files import scratch, sha256_file, write_csv, write_json
 from netllama.core.params import View
 from netllama.core.sections import LoadingParams, LoraParams, TrainParams
-from netllama.core.tokenized_rows import read_parquet, template_hash
+from netllama.core.tokenized_rows import read_template_hash, read_tokenized_rows
 from netllama.models.loading import load_base, under_fsdp
-from netllama.models.reference import locate
+from netllama.models.reference import ModelReference
+from netllama.models.training_record import TrainingRecord
+
+if TYPE_CHECKING:  # at run time after the params are checked: torch takes seconds
+    import torch
+    from accelerate import Accelerator
+
+    from netllama.training.checkpoints import Checkpoints, TrainingState
+    from netllama.training.loop import TrainingRun
+    from netllama.training.progress import SpeedReport
 
 TRAIN = Path("data/tokenized/train.parquet")
 VAL = Path("data/tokenized/val.parquet")
 BASE = Path("models/base.json")
 ADAPTER = Path("models/adapter")
 METRICS = Path("metrics/train.json")
-CURVES = {
-    "loss": Path("metrics/train_loss.csv"),
-    "val_loss": Path("metrics/val_loss.csv"),
-    "learning_rate": Path("metrics/learning_rate.csv"),
-    "grad_norm": Path("metrics/grad_norm.csv"),
-}
+TRAIN_LOSS = Path("metrics/train_loss.csv")
+VAL_LOSS = Path("metrics/val_loss.csv")
+LEARNING_RATE = Path("metrics/learning_rate.csv")
+GRAD_NORM = Path("metrics/grad_norm.csv")
 
 
 class Needs(View):
@@ -42,93 +49,116 @@ class Needs(View):
     train: TrainParams
 
 
-def resolved(needs: Needs, base: dict[str, Any], accelerator: Any, dtype: Any) -> dict[str, Any]:
-    """All that made the adapter, saved beside it: params, the hashes of its inputs, versions, precision, device."""
-    from netllama.training.checkpoints import versions
+def record_training(
+    needs: Needs, base: ModelReference, accelerator: "Accelerator", dtype: "torch.dtype"
+) -> TrainingRecord:
+    from netllama.training.checkpoints import read_versions
 
-    return {
-        "base": base,
-        "data": {path.as_posix(): sha256_file(path) for path in (TRAIN, VAL)},
-        "template_hash": template_hash(TRAIN),
-        "loading": needs.loading.model_dump() | {"precision": str(dtype).removeprefix("torch.")},
-        "lora": needs.lora.model_dump(),
-        "train": needs.train.model_dump(),
-        "device": accelerator.device.type,
-        "processes": accelerator.num_processes,
-        "versions": versions(),
-    }
-
-
-def summary(run: Any, trainable: int) -> dict[str, Any]:
-    """metrics/train.json: numbers that are the same on every run."""
-    metrics: dict[str, Any] = {
-        "steps": run.step,
-        "epochs": round(run.epochs, 4),
-        "trainable_parameters": trainable,
-        "loss": {"first": run.loss[0]["loss"], "last": run.loss[-1]["loss"]},
-    }
-    if losses := [entry["loss"] for entry in run.val_loss]:
-        metrics["val_loss"] = {"before": losses[0], "after": losses[-1]}
-        if run.train.early_stopping_patience:
-            best = losses.index(min(losses))
-            metrics["val_loss"]["after"] = losses[best]
-            metrics["best_step"] = run.val_loss[best]["step"]
-    return metrics
+    return TrainingRecord(
+        base=base,
+        data={path.as_posix(): sha256_file(path) for path in (TRAIN, VAL)},
+        template_hash=read_template_hash(TRAIN),
+        loading=needs.loading.model_dump() | {"precision": str(dtype).removeprefix("torch.")},
+        lora=needs.lora.model_dump(),
+        train=needs.train.model_dump(),
+        device=accelerator.device.type,
+        processes=accelerator.num_processes,
+        versions=read_versions(),
+    )
 
 
-def main() -> None:
-    needs = Needs.load()
-    rows, validation = read_parquet(TRAIN).to_pylist(), read_parquet(VAL).to_pylist()
-    if not rows:
-        raise StageError(f"{TRAIN}: no rows to train on")
-    reference = read_json(BASE)
+def find_checkpoints(made_by: TrainingRecord, accelerator: "Accelerator") -> "Checkpoints | None":
+    """Those of a run that is made of the same; none under FSDP, where each process has a part of weights and state."""
+    from netllama.training.checkpoints import Checkpoints, compute_run_key
 
+    launched = accelerator.distributed_type.value
+    key = compute_run_key([TRAIN, VAL, BASE], made_by=made_by.model_dump(), launched=launched)
+    return None if under_fsdp() else Checkpoints(scratch("train") / key)
+
+
+def fit_run(run: "TrainingRun", checkpoints: "Checkpoints | None") -> None:
+    """From the last checkpoint, or from the start, to the end."""
     import torch
 
-    from netllama.training.adapter import save_adapter
-    from netllama.training.checkpoints import Checkpoints, run_key
-    from netllama.training.loop import Run
-    from netllama.training.setup import build, make_accelerator, require_shardable
-
-    require_shardable(needs.loading, needs.lora, needs.train)
-    accelerator = make_accelerator(needs.loading.precision)
-    folder = locate(BASE)
-    base = load_base(folder, needs.loading)
-    model, start = build(base, needs.lora, needs.train, folder)
-    trainable, total = model.model.get_nb_trainable_parameters()
-    made_by = resolved(needs, reference, accelerator, base.dtype)
-    key = run_key([TRAIN, VAL, BASE], made_by=made_by, launched=accelerator.distributed_type.value)
-    # Under FSDP each process has a part of the weights and of the optimizer's state: that is not kept.
-    checkpoints = None if under_fsdp() else Checkpoints(scratch("train") / key)
-    run = Run(model, rows, validation, needs.train, accelerator)
-    say = accelerator.print
-    say(f"training {trainable:,} of {total:,} parameters on {len(rows)} rows, {base.dtype} on {base.device}")
-    if checkpoints and (state := checkpoints.load()):
-        run.restore(state)
-        say(f"goes on after step {run.step} of {needs.train.max_steps}, from {checkpoints.path}")
+    if checkpoints and (checkpoint := checkpoints.load()):
+        run.restore(checkpoint)
+        done = f"{run.state.step} of {run.train.max_steps}"
+        run.accelerator.print(f"goes on after step {done}, from {checkpoints.path}")
     try:
         run.fit(checkpoints)
     except torch.OutOfMemoryError:
         raise StageError(
-            f"train: the device's memory is full in step {run.step}; lower train.per_device_train_batch_size (raise "
-            "gradient_accumulation_steps instead), set train.gradient_checkpointing, or lower tokenize.max_length"
+            f"train: the device's memory is full in step {run.state.step}; lower train.per_device_train_batch_size "
+            "(raise gradient_accumulation_steps instead), set train.gradient_checkpointing, or lower "
+            "tokenize.max_length"
         ) from None
-    weights = run.gathered()
+
+
+def summarize_run(state: "TrainingState", epochs: float, trainable: int, early_stopping: bool) -> dict[str, object]:
+    """metrics/train.json: numbers that are the same on every run."""
+    metrics: dict[str, object] = {
+        "steps": state.step,
+        "epochs": round(epochs, 4),
+        "trainable_parameters": trainable,
+        "loss": {"first": state.loss[0]["loss"], "last": state.loss[-1]["loss"]},
+    }
+    if losses := [point["loss"] for point in state.val_loss]:
+        kept = losses.index(min(losses)) if early_stopping else -1
+        metrics["val_loss"] = {"before": losses[0], "after": losses[kept]}
+        if early_stopping:
+            metrics["best_step"] = state.val_loss[kept]["step"]
+    return metrics
+
+
+def write_curves(state: "TrainingState") -> None:
+    write_csv(TRAIN_LOSS, state.loss)
+    write_csv(VAL_LOSS, state.val_loss)
+    write_csv(LEARNING_RATE, state.learning_rate)
+    write_csv(GRAD_NORM, state.grad_norm)
+
+
+def print_speed(speed: "SpeedReport") -> None:
+    memory = ", ".join(f"{value:,} MB ({name})" for name, value in speed.peak_memory_mb.items())
+    print(
+        f"{speed.tokens_per_second:,.0f} tokens a second, {speed.padding_share:.0%} padding, peak memory {memory}\n"
+        f"adapter -> {ADAPTER}/, curves -> metrics/; next: dvc plots show"
+    )
+
+
+def main() -> None:
+    needs = Needs.load()
+    rows, validation = read_tokenized_rows(TRAIN), read_tokenized_rows(VAL)
+    if not rows:
+        raise StageError(f"{TRAIN}: no rows to train on")
+
+    from netllama.training.adapter import save_adapter
+    from netllama.training.loop import TrainingRun
+    from netllama.training.setup import build_model, locate_base, make_accelerator, require_shardable
+
+    require_shardable(needs.loading, needs.lora, needs.train)
+    accelerator = make_accelerator(needs.loading.precision)
+    located = locate_base(BASE, accelerator)
+    base = load_base(located.folder, needs.loading)
+    model, start = build_model(base, needs.lora, needs.train, located.folder)
+    trainable, total = model.model.get_nb_trainable_parameters()
+    made_by = record_training(needs, located.reference, accelerator, base.dtype)
+    checkpoints = find_checkpoints(made_by, accelerator)
+    run = TrainingRun(model, rows, validation, needs.train, accelerator)
+    accelerator.print(
+        f"training {trainable:,} of {total:,} parameters on {len(rows)} rows, {base.dtype} on {base.device}"
+    )
+    fit_run(run, checkpoints)
+    weights = run.gather_adapter()
     if not accelerator.is_main_process:
         return
-    save_adapter(model.model, ADAPTER, reference, made_by, start, weights)
-    for name, path in CURVES.items():
-        write_csv(path, getattr(run, name))
-    write_json(METRICS, summary(run, trainable))
-    speed = run.speed()
-    write_json(scratch("logs") / "train.json", speed)
+    save_adapter(model.model, ADAPTER, made_by, start, weights)
+    write_curves(run.state)
+    early_stopping = needs.train.early_stopping_patience > 0
+    write_json(METRICS, summarize_run(run.state, run.count_epochs(), trainable, early_stopping))
+    write_json(scratch("logs") / "train.json", vars(run.progress.report()))
     if checkpoints:
         checkpoints.remove()
-    print(
-        f"{speed['tokens_per_second']:,.0f} tokens a second, {speed['padding_share']:.0%} padding, peak memory "
-        + ", ".join(f"{value:,} MB ({name})" for name, value in speed["peak_memory_mb"].items())
-    )
-    print(f"adapter -> {ADAPTER}/, curves -> metrics/; next: dvc plots show")
+    print_speed(run.progress.report())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from netllama.core.tokenized_rows import TokenizedRow
 from tests.support.clones import ROOT, make_clone
 from tests.support.workers import deal, share_cores, shared_folder, worker_count
 
@@ -126,11 +127,11 @@ def set_params(workdir: Path) -> Callable[..., None]:
 def tiny_base(workdir: Path, set_params: Callable[..., None], tiny_model_folder: Path, tiny_tokenizer: Any) -> Path:
     """The workdir as `fetch` leaves it: the tiny model in tiny/, models/base.json, models/tokenizer/; fp32."""
     from netllama.core.files import write_json
-    from netllama.models.reference import resolve
+    from netllama.models.reference import resolve_model
 
     shutil.copytree(tiny_model_folder, workdir / "tiny")
     set_params(**{"model.id": "tiny", "model.revision": "", "loading.precision": "fp32"})
-    write_json(workdir / "models" / "base.json", resolve("tiny", "")[0].model_dump())
+    write_json(workdir / "models" / "base.json", resolve_model("tiny", "").reference.model_dump())
     tiny_tokenizer.save_pretrained(workdir / "models" / "tokenizer")
     return workdir
 
@@ -154,27 +155,19 @@ def own_accelerator() -> None:
 
 
 @pytest.fixture(scope="session")
-def tokenized_rows(tiny_tokenizer: Any) -> Callable[..., list[dict[str, Any]]]:
-    """`tokenized_rows(8)`: rows of stages/tokenize.py, of unequal length, with random ids before the last one (EOS)."""
+def tokenized_rows(tiny_tokenizer: Any) -> Callable[..., list[TokenizedRow]]:
+    """`tokenized_rows(8)`: rows of unequal length, with random ids before the last one (EOS)."""
 
-    def rows(number: int, seed: int = 0) -> list[dict[str, Any]]:
+    def rows(number: int, seed: int = 0) -> list[TokenizedRow]:
         draw = random.Random(seed)
         made = []
         for index in range(number):
             length = draw.randint(8, 40)
             start = draw.randint(2, length - 2)
             ids = [draw.randrange(2, len(tiny_tokenizer)) for _ in range(length - 1)] + [tiny_tokenizer.eos_token_id]
-            made.append(
-                {
-                    "id": f"row-{seed}-{index}",
-                    "family": ("bgp_knowledge", "packet_analysis")[index % 2],
-                    "source": "generated" if index % 3 else "seed",
-                    "input_ids": ids,
-                    "answer_start": start,
-                    "loss_start": start,
-                    "length": length,
-                }
-            )
+            family = ("bgp_knowledge", "packet_analysis")[index % 2]
+            source = "generated" if index % 3 else "seed"
+            made.append(TokenizedRow(f"row-{seed}-{index}", family, source, ids, start, start))
         return made
 
     return rows

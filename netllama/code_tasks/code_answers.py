@@ -9,7 +9,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
+
+from pydantic import JsonValue
 
 from netllama.core.records import Question
 from testbed.internet.changes import START
@@ -32,11 +34,11 @@ class Outcome:
     """How a script ended on one network, and what it wrote; `value` is None where `problem` says why there is none."""
 
     run: Run
-    value: Any
+    value: JsonValue
     problem: str
 
 
-def execute(code: str, scenario: str, network: Path, folder: Path) -> Run:
+def run_code(code: str, scenario: str, network: Path, folder: Path) -> Run:
     """Run `code` in folder/cwd, furnished anew for a row's `scenario`. It has this user's rights: no sandbox."""
     work = folder / "cwd"
     work.mkdir(parents=True)
@@ -46,10 +48,10 @@ def execute(code: str, scenario: str, network: Path, folder: Path) -> Run:
     return run_script(script, work, folder / "state", TIMEOUT, now=NOW)
 
 
-def answered(question: Question, code: str, network: Path, folder: Path) -> Outcome:
+def run_answer(question: Question, code: str, network: Path, folder: Path) -> Outcome:
     """What `code` answers to a code question on one network, run in `folder`."""
-    run, result = execute(code, question.scenario, network, folder), folder / "cwd" / RESULT
-    if problem := failure(run):
+    run, result = run_code(code, question.scenario, network, folder), folder / "cwd" / RESULT
+    if problem := describe_failure(run):
         return Outcome(run, None, problem)
     if not result.is_file():
         return Outcome(run, None, f"no {RESULT}")
@@ -60,15 +62,15 @@ def answered(question: Question, code: str, network: Path, folder: Path) -> Outc
         return Outcome(run, None, f"{RESULT} is not JSON: {_one_line(str(error))}")
 
 
-def failure(run: Run) -> str:
+def describe_failure(run: Run) -> str:
     """How a script failed, in one line; empty: it ended well."""
     if run.exit_code == 0:
         return ""
     return " ".join([ending(run.exit_code), *map(_one_line, run.stderr.strip().splitlines()[-1:])])
 
 
-def differences(found: Any, right: Any, place: str = "") -> Iterator[str]:
-    """Where `found` is not `right`. Whole numbers are equal or not, 3 may be written 3.0; True is no number."""
+def find_differences(found: JsonValue, right: JsonValue, place: str = "") -> Iterator[str]:
+    """Where `found` is not `right`. Whole numbers are equal or not; 3 equals 3.0; booleans are not numbers."""
     here = place or "the whole"
     if isinstance(right, Mapping):
         if not isinstance(found, Mapping):
@@ -77,7 +79,7 @@ def differences(found: Any, right: Any, place: str = "") -> Iterator[str]:
         for key in sorted(right.keys() ^ found.keys()):
             yield f"{place}.{_one_line(key)}: {'missing' if key in right else 'not asked for'}"
         for key in sorted(right.keys() & found.keys()):
-            yield from differences(found[key], right[key], f"{place}.{key}")
+            yield from find_differences(found[key], right[key], f"{place}.{key}")
     elif isinstance(right, list):
         if not isinstance(found, list):
             yield f"{here}: not a list"
@@ -85,9 +87,9 @@ def differences(found: Any, right: Any, place: str = "") -> Iterator[str]:
             yield f"{here}: {len(found)} items, not {len(right)}"
         else:
             for position, (one, other) in enumerate(zip(found, right, strict=True)):
-                yield from differences(one, other, f"{place}[{position}]")
-    elif _number(right) and _number(found):
-        if not _close(found, right):
+                yield from find_differences(one, other, f"{place}[{position}]")
+    elif _is_number(right) and _is_number(found):
+        if not _is_close(found, right):
             yield f"{here}: {_one_line(str(found))}, not {right}"
     elif isinstance(found, list | Mapping):
         yield f"{here}: a list or an object, not {str(right)[:40]!r}"
@@ -95,17 +97,17 @@ def differences(found: Any, right: Any, place: str = "") -> Iterator[str]:
         yield f"{here}: {str(found)[:40]!r}, not {str(right)[:40]!r}"
 
 
-def verdict(found: Outcome, right: Outcome) -> str:
+def judge_outcome(found: Outcome, right: Outcome) -> str:
     """Empty: the result is right. Else why not, in one line."""
     if right.problem:
         raise ValueError(f"the question's own solution fails: {right.problem}")
     if found.problem:
         return found.problem
-    wrong = list(differences(found.value, right.value))
+    wrong = list(find_differences(found.value, right.value))
     return "; ".join(wrong[:_SHOWN]) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
 
 
-def _close(found: float, right: float) -> bool:
+def _is_close(found: float, right: float) -> bool:
     # A relative tolerance would pass over minutes in Unix times, and over AS numbers.
     if isinstance(found, int) and isinstance(right, int):
         return found == right
@@ -120,7 +122,7 @@ def _one_line(text: str) -> str:
     return ascii(text[:_LONGEST])[1:-1] if not text[:_LONGEST].isprintable() else text[:_LONGEST]
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: JsonValue) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

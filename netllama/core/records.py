@@ -1,7 +1,8 @@
 """The rows of the data files: seed tasks, instructions and questions, each checked as it is read."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,6 +15,7 @@ Form = Literal[
 ]
 """What a task asks for; empty: not said."""
 Difficulty = Literal["easy", "medium", "hard", ""]
+QuestionKind = Literal["choice", "true_false", "blank", "open", "code"]
 
 
 def _not_blank(text: str) -> str:
@@ -26,7 +28,12 @@ Text = Annotated[str, AfterValidator(_not_blank)]
 
 
 class Record(BaseModel):
+    """A row of a JSONL file: frozen, every key known, no value coerced."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+R = TypeVar("R", bound=Record)
 
 
 class Task(Record):
@@ -51,9 +58,7 @@ class SeedTask(Task):
 
 
 class Instruction(Task):
-    """A row of the pool and of the splits; generated ones carry their provenance."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    """A row of the pool and of the splits."""
 
     id: str
     family: str
@@ -62,12 +67,55 @@ class Instruction(Task):
     source: Literal["seed", "generated", "extra"]
 
 
+class SeedInstruction(SeedTask, Instruction):
+    """A hand-written task as a row of the splits."""
+
+    source: Literal["seed"] = "seed"
+
+
+class Provenance(Record):
+    """Where a generated task comes from."""
+
+    round: int
+    slot: int
+    """The request's place in its round."""
+    exemplars: list[str]
+    """Ids of the tasks that the teacher was shown."""
+    request: str
+    """The key of the request and of its answer in data/generated/responses.jsonl."""
+    model: str
+    """The teacher's model, as its server names it."""
+    nearest: str | None
+    """The row that the task is most like, or the question that it was rejected for; None: it is like none."""
+    nearest_score: float
+    """ROUGE-L F1 to it."""
+
+
+class GeneratedInstruction(Provenance, Instruction):
+    """A task that the teacher wrote and every filter let pass."""
+
+    source: Literal["generated"] = "generated"
+
+
+class RejectedCandidate(Provenance):
+    """A task that the teacher wrote and that was not kept; any of its texts may be empty."""
+
+    id: str
+    family: str
+    category: str
+    instruction: str
+    input: str
+    output: str
+    reason: str
+    """The filter that objected, or what the parser says of it."""
+
+
 class Question(Record):
     """A row of data/questions/*.jsonl."""
 
     id: str = Field(min_length=1)
     family: str
-    kind: Literal["choice", "true_false", "blank", "open", "code"]
+    kind: QuestionKind
     category: str = ""
     difficulty: Difficulty = ""
     question: Text
@@ -96,7 +144,7 @@ class Question(Record):
         return self
 
 
-def parse_as(model: type[Record], row: Row) -> Any:
+def parse_as(model: type[R], row: Row) -> R:
     """`row` as `model`, or ValueError with one short reason."""
     try:
         return model.model_validate(row)
@@ -119,8 +167,14 @@ def load_seeds(folder: Path, family: str) -> list[SeedTask]:
     return seeds
 
 
+def parse_instruction(row: Row) -> Instruction:
+    """`row` as the record of its source, or ValueError with one short reason."""
+    records: dict[str, type[Instruction]] = {"seed": SeedInstruction, "generated": GeneratedInstruction}
+    return parse_as(records.get(str(row.get("source")), Instruction), row)
+
+
 def load_instructions(path: str | Path) -> list[Instruction]:
-    return read_jsonl(path, lambda row: parse_as(Instruction, row))
+    return read_jsonl(path, parse_instruction)
 
 
 def load_questions(folder: Path) -> list[Question]:
@@ -134,7 +188,7 @@ def load_questions(folder: Path) -> list[Question]:
     return questions
 
 
-def require_unique_ids(path: str | Path, rows: list[Any]) -> None:
+def require_unique_ids(path: str | Path, rows: Sequence[SeedTask | Instruction | Question]) -> None:
     seen: set[str] = set()
     for row in rows:
         if row.id in seen:

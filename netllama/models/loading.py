@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
-from netllama.core.files import read_json
 from netllama.core.sections import LoadingParams
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel
+    from transformers import BitsAndBytesConfig, PreTrainedModel
 
-    Model = PreTrainedModel | PeftModel
+    LanguageModel = PreTrainedModel | PeftModel
 
 # What no user can act on: on an AVX512-BF16 CPU bitsandbytes misses, at import, a kernel for packed weights (here
 # they never stay packed on a CPU), and PEFT calls transformers by a name that has a new one.
@@ -61,16 +60,16 @@ def load_base(folder: Path, loading: LoadingParams) -> "PreTrainedModel":
         # Under FSDP each process quantizes the whole base in the host's memory, and its GPU gets a shard.
         arguments["device_map"] = {"": "cpu" if under_fsdp() else torch.cuda.current_device()}
     if loading.quantization != "none":
-        arguments["quantization_config"] = _quantization(loading, dtype)
+        arguments["quantization_config"] = _configure_quantization(loading, dtype)
     disable_progress_bar()
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, **arguments)
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **arguments)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise StageError(f"{folder}: can't be loaded as a causal language model ({_reason(error)})") from None
+        raise StageError(f"{folder}: can't be loaded as a causal language model ({_shorten_error(error)})") from None
     if loading.quantization != "none":
         close_bitsandbytes_trap(model)
-        if _is_cached(loading.quantized_weights, model.num_parameters()):
-            model = dequantize(model, dtype)
+        if _keeps_cached(loading.quantized_weights, model.num_parameters()):
+            model = dequantize_model(model, dtype)
     model.requires_grad_(False)
     loaded: PreTrainedModel = model.eval()
     return loaded
@@ -81,7 +80,7 @@ def under_fsdp() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
 
 
-def _quantization(loading: LoadingParams, dtype: "torch.dtype") -> Any:
+def _configure_quantization(loading: LoadingParams, dtype: "torch.dtype") -> "BitsAndBytesConfig":
     from transformers import BitsAndBytesConfig
 
     if loading.quantization == "int8":
@@ -97,7 +96,7 @@ def _quantization(loading: LoadingParams, dtype: "torch.dtype") -> Any:
     )
 
 
-def _is_cached(quantized_weights: str, parameters: int) -> bool:
+def _keeps_cached(quantized_weights: str, parameters: int) -> bool:
     import torch
 
     if quantized_weights == "auto":
@@ -118,23 +117,16 @@ def close_bitsandbytes_trap(model: "PreTrainedModel") -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def dequantize(model: Any, dtype: "torch.dtype") -> Any:
+def dequantize_model(model: "PreTrainedModel", dtype: "torch.dtype") -> "PreTrainedModel":
     """Quantized weights as plain frozen `nn.Linear` weights of the same values."""
     # transformers warns that it dequantizes: that is what was asked for.
     logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
-    plain = model.dequantize(dtype=dtype)
+    plain: PreTrainedModel = model.dequantize(dtype=dtype)
     plain.requires_grad_(False)
     for weight in plain.parameters():
         # What was not quantized is still the mapped file, which would stay in memory as a whole.
         weight.data = weight.data.clone()
     return plain
-
-
-def read_training(folder: Path) -> dict[str, Any]:
-    """All that made the adapter of `folder`: what the stage train has saved beside it."""
-    _require_files(folder, "training.json")
-    made_by: dict[str, Any] = read_json(folder / "training.json")
-    return made_by
 
 
 def load_adapter(base: "PreTrainedModel", folder: Path) -> "PeftModel":
@@ -147,16 +139,16 @@ def load_adapter(base: "PreTrainedModel", folder: Path) -> "PeftModel":
     try:
         return PeftModel.from_pretrained(base, str(folder), local_files_only=True).eval()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise StageError(f"{folder}: can't be loaded as a LoRA adapter ({_reason(error)})") from None
+        raise StageError(f"{folder}: can't be loaded as a LoRA adapter ({_shorten_error(error)})") from None
 
 
-def _require_files(folder: Path, *more: str) -> None:
-    for name in ("adapter_config.json", "adapter_model.safetensors", *more):
+def _require_files(folder: Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise StageError(f"{folder / name}: no such file; run `dvc repro train`")
 
 
-def _reason(error: Exception) -> str:
+def _shorten_error(error: Exception) -> str:
     """The error in one line; where its first line only announces a list, the first entry too."""
     if isinstance(error, KeyError):
         return f"{error} is missing"

@@ -1,10 +1,11 @@
 """models/base.json: which base model this run stands on, down to the hash of every file.
 
-The weights themselves stay in a local cache (or in the user's own folder): `locate` finds them again,
+The weights themselves stay in a local cache (or in the user's own folder): `locate_model` finds them again,
 fetches them again if the cache was emptied, and refuses a file whose hash is not the recorded one.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -27,16 +28,25 @@ class ModelReference(BaseModel):
     """SHA-256 of each weight and config file."""
 
 
-def cache_folder() -> Path:
+@dataclass(frozen=True)
+class LocalModel:
+    """A base model on this machine."""
+
+    reference: ModelReference
+    folder: Path
+    """Weights, configuration and tokenizer."""
+
+
+def find_cache_folder() -> Path:
     """Where weights are kept: $NETLLAMA_CACHE, else netllama/ in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("NETLLAMA_CACHE") or Path(base) / "netllama")
 
 
-def resolve(model_id: str, revision: str) -> tuple[ModelReference, Path]:
-    """The reference of params' `model.id` and `model.revision`, and the folder that holds its files."""
+def resolve_model(model_id: str, revision: str) -> LocalModel:
+    """The model of params' `model.id` and `model.revision`, downloaded where needed, pinned and hashed."""
     if model_id == BUNDLED_MODEL:
-        folder, pinned = bundled.ensure(cache_folder()), bundled.VERSION
+        folder, pinned = bundled.ensure(find_cache_folder()), bundled.VERSION
     elif Path(model_id).is_dir():
         folder, pinned = Path(model_id), ""
         if revision:
@@ -48,44 +58,53 @@ def resolve(model_id: str, revision: str) -> tuple[ModelReference, Path]:
     else:
         pinned = hub.pin(model_id, revision)
         folder = hub.download(model_id, pinned)
-    return ModelReference(id=model_id, revision=pinned, files=_hashes(folder)), folder
+    return LocalModel(ModelReference(id=model_id, revision=pinned, files=_hash_files(folder)), folder)
 
 
-def locate(base_json: str | Path) -> Path:
-    """The folder with the weights of a recorded reference, every file verified."""
+def locate_model(base_json: str | Path, verify: bool = True) -> LocalModel:
+    """The model that `base_json` records; with `verify`, every file is there and has the recorded hash.
+
+    Hashing reads all weights: of several processes on one machine one is enough.
+    """
     try:
         reference = ModelReference.model_validate(read_json(base_json))
     except ValidationError:
         raise StageError(f"{base_json}: not a model reference; run `dvc repro --force fetch`") from None
-    folder = _folder(reference)
-    for name, recorded in reference.files.items():
-        if not (folder / name).is_file():
-            raise StageError(f"{folder / name}: missing; run `dvc repro --force fetch`")
-        if sha256_file(folder / name) != recorded:
-            raise StageError(f"{folder / name}: not the file that {base_json} records; {_remedy(reference, folder)}")
-    return folder
+    model = LocalModel(reference, _find_folder(reference))
+    if verify:
+        _verify_files(model, base_json)
+    return model
 
 
-def _folder(reference: ModelReference) -> Path:
+def _find_folder(reference: ModelReference) -> Path:
     if reference.id == BUNDLED_MODEL:
-        return bundled.ensure(cache_folder())
+        return bundled.ensure(find_cache_folder())
     if not reference.revision:
         return Path(reference.id)
     return hub.download(reference.id, reference.revision)
 
 
-def _remedy(reference: ModelReference, folder: Path) -> str:
-    """What mends a changed file: a new download, or a new record of a folder that is the user's own."""
+def _verify_files(model: LocalModel, base_json: str | Path) -> None:
+    for name, recorded in model.reference.files.items():
+        path = model.folder / name
+        if not path.is_file():
+            raise StageError(f"{path}: missing; run `dvc repro --force fetch`")
+        if sha256_file(path) != recorded:
+            raise StageError(f"{path}: not the file that {base_json} records; {_name_remedy(model)}")
+
+
+def _name_remedy(model: LocalModel) -> str:
+    """What to do about a changed file: download it again, or record the user's own folder as it is."""
     again = "`dvc repro --force fetch`"
-    if reference.id == BUNDLED_MODEL:
-        return f"delete {folder} and run {again}"
-    if not reference.revision:
+    if model.reference.id == BUNDLED_MODEL:
+        return f"delete {model.folder} and run {again}"
+    if not model.reference.revision:
         return f"put it back, or run {again} to go on with it as it is"
     # A snapshot holds links: what the Hub's cache would take for downloaded is two folders up, in blobs/.
-    return f"delete {folder.parent.parent} and run {again}"
+    return f"delete {model.folder.parent.parent} and run {again}"
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def _hash_files(folder: Path) -> dict[str, str]:
     names = sorted({file.name for pattern in WEIGHTS for file in folder.glob(pattern)})
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise StageError(f"{folder}: not a model folder (config.json and *.safetensors are needed)")

@@ -1,9 +1,9 @@
 """A record into the text that the model sees, and into token ids with the answer's start.
 
-The one place that renders: tokenize, evaluate, ask and publish all go through it, so that training and
-inference can't drift apart. Two templates: `chat`, the tokenizer's own chat template, and `alpaca`, the
-format of Stanford Alpaca that the seed document trains with. What a user wrote never becomes a special token
-(netllama/rendering/special_tokens.py); `Renderer.fingerprint` tells whether two renderers give the same ids.
+The one place that renders: tokenize, baseline and evaluate go through it, so that training and inference can't drift
+apart. Two templates: `chat`, the tokenizer's own chat template, and `alpaca`, the format of Stanford Alpaca that the
+seed document trains with. What a user wrote never becomes a special token (netllama/rendering/special_tokens.py);
+`Renderer.fingerprint` tells whether two renderers give the same ids.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError
 from netllama.core.files import sha256_json
-from netllama.core.records import LETTERS, Question
 from netllama.core.sections import PromptParams
 from netllama.rendering.special_tokens import SpecialTokens
 
@@ -73,17 +72,17 @@ class Renderer:
         self.special_tokens = SpecialTokens(tokenizer.backend_tokenizer)
         if special := self.special_tokens.find(system_prompt):
             raise StageError(f"prompt.system_prompt: {special} is a special token; write the text without it")
-        if system_prompt.strip() not in self.prompt("probe"):
+        if system_prompt.strip() not in self.render_prompt("probe"):
             raise StageError("prompt.system_prompt: this chat template leaves it out; set it to ''")
         self._bos = self._expected_bos()
         self._border = self._common_border()
 
-    def prompt(self, request: str, context: str = "") -> str:
+    def render_prompt(self, request: str, context: str = "") -> str:
         """The text up to where the model answers, special tokens included; `context` is a task's input."""
-        return self.special_tokens.reveal(self._prompt(request, context))
+        return self.special_tokens.reveal(self._render_prompt(request, context))
 
-    def prompt_ids(self, request: str, context: str = "") -> list[int]:
-        return self.special_tokens.encode(self._prompt(request, context))
+    def encode_prompt(self, request: str, context: str = "") -> list[int]:
+        return self.special_tokens.encode(self._render_prompt(request, context))
 
     def render(self, request: str, answer: str, context: str = "") -> Rendered:
         """Prompt and answer together; the prompt's ids must be a prefix of the whole.
@@ -110,17 +109,23 @@ class Renderer:
             rendered.append(Rendered(ids, start))
         return rendered
 
+    def decode_answer(self, ids: list[int]) -> str:
+        """The text of an answer's ids, up to the end-of-sequence token where they have one; without special tokens."""
+        eos = self.tokenizer.eos_token_id
+        answer = ids[: ids.index(eos)] if eos in ids else ids
+        return str(self.tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()
+
     @cached_property
     def fingerprint(self) -> str:
         """Equal for renderers that give the same ids: 16 hex digits of a SHA-256 for each of `_PARTS`, joined by -."""
         source = self.tokenizer.chat_template if self.template == "chat" else [_alpaca("{}", ""), _alpaca("{}", "{}")]
         names = ("bos_token", "eos_token", "unk_token", "pad_token")
         special = {name: str(getattr(self.tokenizer, name)) for name in names} | self.special_tokens.ids_of
-        rows = [self.prompt_ids(_PROBE), self.prompt_ids(_PROBE, _PROBE), self.special_tokens.encode(_PROBE)]
+        rows = [self.encode_prompt(_PROBE), self.encode_prompt(_PROBE, _PROBE), self.special_tokens.encode(_PROBE)]
         parts = ([self.template, source], self.system_prompt, special, self.tokenizer.get_vocab(), rows)
         return "-".join(sha256_json(part)[:16] for part in parts)
 
-    def _prompt(self, request: str, context: str) -> str:
+    def _render_prompt(self, request: str, context: str) -> str:
         """The prompt with the user's special tokens hidden."""
         request, context = self.special_tokens.hide(request), self.special_tokens.hide(context)
         if self.template == "alpaca":
@@ -132,7 +137,7 @@ class Renderer:
     def _texts(self, row: int, request: str, answer: str, context: str) -> tuple[str, str]:
         """Prompt, and prompt + answer + end-of-sequence; what a template writes below that is never generated."""
         try:
-            prompt, answer = self._prompt(request, context), self.special_tokens.hide(answer.strip())
+            prompt, answer = self._render_prompt(request, context), self.special_tokens.hide(answer.strip())
         except ValueError as error:
             raise RenderingError(str(error), row) from None
         eos = str(self.tokenizer.eos_token)
@@ -163,7 +168,7 @@ class Renderer:
         return start if ids[place + 1 : start] == border.ids else None
 
     def _common_border(self) -> _Border | None:
-        prompts = [self._prompt("probe", ""), self._prompt("Another", "one")]
+        prompts = [self._render_prompt("probe", ""), self._render_prompt("Another", "one")]
         found = [max(self.special_tokens.ids_of, key=text.rfind, default="") for text in prompts]
         special = found[0]
         if found[1] != special or special not in prompts[0] or not self.special_tokens.isolates(special):
@@ -176,7 +181,7 @@ class Renderer:
 
     def _expected_bos(self) -> int:
         """How often each row holds the BOS: once where it is one; ChatML opens every turn with the same token."""
-        bos, prompt = self.tokenizer.bos_token_id, self.prompt_ids("probe")
+        bos, prompt = self.tokenizer.bos_token_id, self.encode_prompt("probe")
         try:
             ids = self.special_tokens.encode(self._texts(0, "probe", "answer", "")[1])
         except RenderingError as error:
@@ -221,7 +226,7 @@ def require_same_template(recorded: str, renderer: Renderer, where: str) -> None
     if recorded == renderer.fingerprint:
         return
     if not recorded:
-        raise StageError(f"{where}: says not how its text was rendered; run `dvc repro tokenize`")
+        raise StageError(f"{where}: does not record which template rendered it; run `dvc repro tokenize`")
     old, new = recorded.split("-"), renderer.fingerprint.split("-")
     differ = [name for name, a, b in zip(_PARTS, old, new, strict=False) if a != b] or ["format of the fingerprint"]
     raise StageError(
@@ -236,20 +241,6 @@ def load_renderer(folder: str | Path, prompt: PromptParams) -> Renderer:
     from transformers import AutoTokenizer
 
     return Renderer(AutoTokenizer.from_pretrained(folder, local_files_only=True), prompt.template, prompt.system_prompt)
-
-
-def question_request(question: Question) -> str:
-    """What the user says for a closed question: it is answered by one of the texts of `choices`."""
-    if question.kind == "true_false":
-        return f"True or false? {question.question}"
-    return question.question
-
-
-def choices(question: Question) -> tuple[list[str], int]:
-    """The texts between which a closed question chooses, and the position of the right one."""
-    if question.kind == "true_false":
-        return ["True", "False"], ["true", "false"].index(question.answer)
-    return question.options, LETTERS.index(question.answer)
 
 
 def _alpaca(instruction: str, context: str) -> str:

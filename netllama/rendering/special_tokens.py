@@ -60,10 +60,6 @@ class SpecialTokens:
         encoded = iter(self._backend.encode_batch_fast(usual, add_special_tokens=False))
         return [self._encode_hidden(text) if _OPEN in text else next(encoded).ids for text in texts]
 
-    def token_ends(self, text: str) -> list[int]:
-        """Where each token of a user's text ends, in characters; rising, though not strictly."""
-        return [end for _, end in self._characters.encode(text, add_special_tokens=False).offsets]
-
     def isolates(self, token: str) -> bool:
         """Whether the ids left and right of this special token do not depend on each other's text."""
         added = self._added[self.ids_of[token]]

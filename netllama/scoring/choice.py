@@ -5,67 +5,70 @@ characters, as lm-evaluation-harness does for acc and acc_norm. Ties go to the f
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from statistics import mean
+from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError
 from netllama.core.records import Question
-from netllama.rendering.renderer import Renderer, RenderingError, choices, question_request
-from netllama.scoring.likelihood import log_likelihoods
+from netllama.rendering.closed_questions import list_options, phrase_question
+from netllama.rendering.renderer import Renderer, RenderingError
+from netllama.scoring.likelihood import compute_log_likelihoods
+from netllama.scoring.score import Numbers, Score
 
 if TYPE_CHECKING:
-    from netllama.models.loading import Model
+    from netllama.models.loading import LanguageModel
 
 
-def closed(questions: Sequence[Question]) -> list[Question]:
+def select_closed(questions: Sequence[Question]) -> list[Question]:
     return [question for question in questions if question.kind in ("choice", "true_false")]
 
 
 def score_choices(
-    model: "Model", questions: Sequence[Question], renderer: Renderer, batch_size: int
-) -> list[dict[str, Any]]:
-    """One row a question: log-likelihoods [options], the picks of both rules, the right position."""
-    rows, owners = [], []
-    for position, question in enumerate(questions):
-        for option in choices(question)[0]:
+    model: "LanguageModel", questions: Sequence[Question], renderer: Renderer, batch_size: int
+) -> list[Score]:
+    """A score for each closed question, in their order."""
+    rows = []
+    for question in questions:
+        for option in list_options(question)[0]:
             try:
-                rendered = renderer.render(question_request(question), option)
+                rendered = renderer.render(phrase_question(question), option)
             except RenderingError as error:
                 raise StageError(f"question {question.id}, option {option!r}: {error}") from None
             # Without the end-of-sequence token: an option is scored as text, like every harness does.
             rows.append((rendered.input_ids[:-1], rendered.answer_start))
-            owners.append(position)
-    scores = log_likelihoods(model, rows, batch_size, desc="choice")
-    results = []
-    for position, question in enumerate(questions):
-        options, right = choices(question)
-        own = [score for score, owner in zip(scores, owners, strict=True) if owner == position]
-        normed = [score / len(option) for score, option in zip(own, options, strict=True)]
-        results.append(
-            {
-                "id": question.id,
-                "family": question.family,
-                "kind": question.kind,
-                "log_likelihoods": [round(score, 4) for score in own],
-                "pick": own.index(max(own)),
-                "pick_norm": normed.index(max(normed)),
-                "right": right,
-            }
-        )
-    return results
+    found = iter(compute_log_likelihoods(model, rows, batch_size, desc="choice"))
+    return [judge_choice(question, list(islice(found, len(list_options(question)[0])))) for question in questions]
 
 
-def choice_metrics(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def judge_choice(question: Question, log_likelihoods: Sequence[float]) -> Score:
+    """What a model chose that gives the options of a question these log-likelihoods (nats)."""
+    options, right = list_options(question)
+    per_character = [score / len(option) for score, option in zip(log_likelihoods, options, strict=True)]
+    pick, pick_norm = (scores.index(max(scores)) for scores in (log_likelihoods, per_character))
+    return Score(
+        item=question.id,
+        suite="questions",
+        family=question.family,
+        kind=question.kind,
+        cluster=question.cluster,
+        value=float(pick == right),
+        measures={"accuracy_norm": float(pick_norm == right), "chance": 1 / len(options)},
+        answer=options[pick],
+        expected=options[right],
+        explanation="; ".join(f"{score:.4f} {text}" for score, text in zip(log_likelihoods, options, strict=True)),
+    )
+
+
+def summarize_choices(scores: Sequence[Score]) -> Numbers:
     """Accuracies by kind, with the number of questions and what guessing gets."""
-    from sklearn.metrics import accuracy_score
-
-    metrics: dict[str, Any] = {}
-    for kind in sorted({row["kind"] for row in results}):
-        own = [row for row in results if row["kind"] == kind]
-        right = [row["right"] for row in own]
+    metrics: dict[str, Numbers] = {}
+    for kind in sorted({score.kind for score in scores}):
+        own = [score for score in scores if score.kind == kind]
         metrics[kind] = {
-            "accuracy": round(float(accuracy_score(right, [row["pick"] for row in own])), 4),
-            "accuracy_norm": round(float(accuracy_score(right, [row["pick_norm"] for row in own])), 4),
-            "chance": round(sum(1 / len(row["log_likelihoods"]) for row in own) / len(own), 4),
+            "accuracy": round(mean(score.value for score in own), 4),
+            "accuracy_norm": round(mean(score.measures["accuracy_norm"] for score in own), 4),
+            "chance": round(mean(score.measures["chance"] for score in own), 4),
             "questions": len(own),
         }
     return metrics

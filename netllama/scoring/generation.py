@@ -2,36 +2,46 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from statistics import mean
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from netllama.core.batching import by_length
-from netllama.core.records import Instruction
+from netllama.core.batching import batch_by_length
+from netllama.core.tokenized_rows import TokenizedRow
 from netllama.novelty.rouge import rouge_l
 from netllama.rendering.renderer import Renderer
+from netllama.scoring.score import Numbers, Score
 
 if TYPE_CHECKING:
-    from netllama.models.loading import Model
+    from netllama.models.loading import LanguageModel
 
 
-def sample(rows: Sequence[Instruction], number: int) -> list[Instruction]:
+def sample_rows(rows: Sequence[TokenizedRow], number: int) -> list[TokenizedRow]:
     """`number` rows by the hash of their ids: a fixed choice that does not follow the file's order."""
     ranked = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())
     return sorted(ranked[:number], key=lambda row: row.id)
 
 
+def score_answers(
+    model: "LanguageModel", rows: Sequence[TokenizedRow], renderer: Renderer, batch_size: int, max_new_tokens: int
+) -> list[Score]:
+    """A score for each row, in their order: the model answers the row's prompt, the row's answer is the reference."""
+    eos = int(renderer.tokenizer.eos_token_id)
+    prompts = [row.input_ids[: row.answer_start] for row in rows]
+    answers = generate_answers(model, prompts, eos, batch_size, max_new_tokens)
+    return [judge_answer(row, ids, renderer) for row, ids in zip(rows, answers, strict=True)]
+
+
 def generate_answers(
-    model: "Model", rows: Sequence[Instruction], renderer: Renderer, batch_size: int, max_new_tokens: int
-) -> list[dict[str, Any]]:
-    """One row an instruction: the answer, whether the token limit cut it, and its ROUGE-L F1."""
+    model: "LanguageModel", prompts: Sequence[list[int]], eos: int, batch_size: int, max_new_tokens: int
+) -> list[list[int]]:
+    """The ids that the model writes after each prompt, greedily: up to `eos`, which may stand there several times."""
     import torch
 
-    prompts = [renderer.prompt_ids(row.instruction, row.input) for row in rows]
-    eos = renderer.tokenizer.eos_token_id
-    answers: list[list[int]] = [[] for _ in rows]
-    with torch.inference_mode(), tqdm(total=len(rows), desc="answers", unit="row") as bar:
-        for batch in by_length([len(prompt) for prompt in prompts], batch_size):
+    answers: list[list[int]] = [[] for _ in prompts]
+    with torch.inference_mode(), tqdm(total=len(prompts), desc="answers", unit="row") as bar:
+        for batch in batch_by_length([len(prompt) for prompt in prompts], batch_size):
             width = max(len(prompts[position]) for position in batch)
             padding = [width - len(prompts[position]) for position in batch]
             input_ids = torch.tensor([[eos] * pad + prompts[p] for pad, p in zip(padding, batch, strict=True)])
@@ -55,30 +65,33 @@ def generate_answers(
             for position, ids in zip(batch, generated[:, width:].tolist(), strict=True):
                 answers[position] = ids
             bar.update(len(batch))
-    return [_result(row, ids, renderer, max_new_tokens) for row, ids in zip(rows, answers, strict=True)]
+    return answers
 
 
-def _result(row: Instruction, ids: list[int], renderer: Renderer, max_new_tokens: int) -> dict[str, Any]:
-    eos = renderer.tokenizer.eos_token_id
-    answer = ids[: ids.index(eos)] if eos in ids else ids
-    text = str(renderer.tokenizer.decode(answer, skip_special_tokens=True)).strip()
-    return {
-        "id": row.id,
-        "family": row.family,
-        "instruction": row.instruction,
-        "input": row.input,
-        "reference": row.output,
-        "answer": text,
-        "truncated": eos not in ids and len(ids) >= max_new_tokens,
-        "rougeL": round(rouge_l(text, row.output), 4),
-    }
+def judge_answer(row: TokenizedRow, ids: list[int], renderer: Renderer) -> Score:
+    """What the answer `ids` to the row's prompt is worth; one without an end-of-sequence token was cut."""
+    answer, expected = renderer.decode_answer(ids), renderer.decode_answer(row.input_ids[row.answer_start :])
+    truncated = renderer.tokenizer.eos_token_id not in ids
+    return Score(
+        item=row.id,
+        suite="test",
+        family=row.family,
+        kind="generation",
+        cluster="",
+        value=round(rouge_l(answer, expected), 4),
+        measures={"truncated": float(truncated)},
+        answer=answer,
+        expected=expected,
+        explanation=f"cut after {len(ids)} tokens" if truncated else "",
+    )
 
 
-def generation_metrics(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    if not results:
+def summarize_answers(scores: Sequence[Score]) -> Numbers:
+    """Means over the answers; empty where there are none."""
+    if not scores:
         return {}
     return {
-        "rougeL": round(sum(row["rougeL"] for row in results) / len(results), 4),
-        "truncated": round(sum(row["truncated"] for row in results) / len(results), 4),
-        "rows": len(results),
+        "rougeL": round(mean(score.value for score in scores), 4),
+        "truncated": round(mean(score.measures["truncated"] for score in scores), 4),
+        "rows": len(scores),
     }

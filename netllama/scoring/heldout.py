@@ -1,45 +1,44 @@
 """Loss and perplexity of the test split's answers, overall, by family and by source."""
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from netllama.scoring.likelihood import log_likelihoods
+from netllama.core.tokenized_rows import TokenizedRow
+from netllama.scoring.likelihood import compute_log_likelihoods
+from netllama.scoring.score import Numbers
 
 if TYPE_CHECKING:
-    from netllama.models.loading import Model
+    from netllama.models.loading import LanguageModel
+
+Scored = Sequence[tuple[TokenizedRow, float]]
+"""Rows, each with the log-likelihood of its answer (nats)."""
 
 
-def heldout(model: "Model", rows: Sequence[dict[str, Any]], batch_size: int) -> dict[str, Any]:
+def measure_heldout(model: "LanguageModel", rows: Sequence[TokenizedRow], batch_size: int) -> Numbers:
     """Token-weighted mean loss (nats a token) of the answers, end-of-sequence included, and exp of it.
 
-    `rows` are tokenized rows (stages/tokenize.py); the prompt is never scored, however it was trained.
+    The prompt is never scored, however it was trained.
     """
-    inputs = [(row["input_ids"], row["answer_start"]) for row in rows]
-    scores = log_likelihoods(model, inputs, batch_size, desc="held-out loss")
-    loss = _mean(rows, scores)
+    inputs = [(row.input_ids, row.answer_start) for row in rows]
+    scored = list(zip(rows, compute_log_likelihoods(model, inputs, batch_size, desc="held-out loss"), strict=True))
+    loss = _average_loss(scored)
     return {
-        "loss": loss,
+        "loss": round(loss, 4),
         "perplexity": round(math.exp(loss), 4),
         "rows": len(rows),
-        "tokens": sum(_answer_tokens(row) for row in rows),
-        "family": _grouped(rows, scores, "family"),
-        "source": _grouped(rows, scores, "source"),
+        "tokens": sum(row.answer_tokens for row in rows),
+        "family": _average_by(scored, lambda row: row.family),
+        "source": _average_by(scored, lambda row: row.source),
     }
 
 
-def _answer_tokens(row: dict[str, Any]) -> int:
-    return int(row["length"] - row["answer_start"])
+def _average_loss(scored: Scored) -> float:
+    return -sum(score for _, score in scored) / sum(row.answer_tokens for row, _ in scored)
 
 
-def _mean(rows: Sequence[dict[str, Any]], scores: Sequence[float]) -> float:
-    return round(-sum(scores) / sum(_answer_tokens(row) for row in rows), 4)
-
-
-def _grouped(rows: Sequence[dict[str, Any]], scores: Sequence[float], column: str) -> dict[str, dict[str, float]]:
-    groups: dict[str, tuple[list[dict[str, Any]], list[float]]] = {}
-    for row, score in zip(rows, scores, strict=True):
-        members, values = groups.setdefault(row[column], ([], []))
-        members.append(row)
-        values.append(score)
-    return {name: {"loss": _mean(*group)} for name, group in sorted(groups.items())}
+def _average_by(scored: Scored, name: Callable[[TokenizedRow], str]) -> Numbers:
+    groups: dict[str, list[tuple[TokenizedRow, float]]] = {}
+    for row, score in scored:
+        groups.setdefault(name(row), []).append((row, score))
+    return {group: {"loss": round(_average_loss(own), 4)} for group, own in sorted(groups.items())}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from netllama.core.records import Instruction, SeedTask
+from netllama.core.records import GeneratedInstruction, RejectedCandidate, SeedTask
 from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams, TeacherParams
 from netllama.selfinstruct.blocks import Blocks
 from netllama.selfinstruct.contract import Candidate, Contract, read_answer
@@ -39,8 +39,8 @@ class Family:
     teacher: TeacherParams
     filters: FilterParams
     contamination: ContaminationParams
-    kept: list[Instruction] = field(default_factory=list)
-    rejected: list[dict[str, Any]] = field(default_factory=list)
+    kept: list[GeneratedInstruction] = field(default_factory=list)
+    rejected: list[RejectedCandidate] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
     rounds: int = 0
 
@@ -122,9 +122,9 @@ class Family:
             "nearest_score": round(score, 4),
         }
         if verdict.reason:
-            self.rejected.append(row | {"reason": verdict.reason})
+            self.rejected.append(RejectedCandidate(reason=verdict.reason, **row))
         else:
-            self.kept.append(Instruction(source="generated", **row))
+            self.kept.append(GeneratedInstruction(**row))
             self.pool.add(self.kept[-1])
 
 

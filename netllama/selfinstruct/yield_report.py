@@ -27,7 +27,7 @@ def _numbers(
     families: Sequence[Family], prices: Prices | None, is_recorded: Callable[[Response], bool]
 ) -> dict[str, Any]:
     kept = [row for family in families for row in family.kept]
-    rejected = Counter(row["reason"] for family in families for row in family.rejected)
+    rejected = Counter(row.reason for family in families for row in family.rejected)
     responses = [response for family in families for response in family.responses]
     recorded = sum(map(is_recorded, responses))
     prompt_tokens = sum(response.prompt_tokens for response in responses)
@@ -41,7 +41,7 @@ def _numbers(
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "tokens_per_kept_row": _share(prompt_tokens + completion_tokens, len(kept)),
-        "similarity_of_kept": _spread([row.nearest_score for row in kept]),  # type: ignore[attr-defined]
+        "similarity_of_kept": _spread([row.nearest_score for row in kept]),
     }
     if prices:
         usd = sum(map(prices.price_answer, responses), start=prices.price_tokens(0, 0))
@@ -64,7 +64,7 @@ def _spread(scores: Sequence[float]) -> dict[str, float]:
 
 def funnel(families: Sequence[Family]) -> list[dict[str, Any]]:
     """Rows of the plot: how many tasks are left after each check, from all that were written to those kept."""
-    rejected = Counter(row["reason"] for family in families for row in family.rejected)
+    rejected = Counter(row.reason for family in families for row in family.rejected)
     left = rejected.total() + sum(len(family.kept) for family in families)
     steps = [{"step": "written", "tasks": left}]
     filters = dict.fromkeys(name for family in families for name in family.pool.filters)

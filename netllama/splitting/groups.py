@@ -1,8 +1,8 @@
 """Rows to sides, one after the other: whole groups to one side, and a row once placed never moves.
 
-A row joins the group of the earlier rows that it is near to, and, by lineage, of the seeds that its teacher was shown.
-The group's first row alone decides its side: a hash of (seed, family, id) puts it somewhere in [0, 1), and each side
-is a range of that. What is near to rows of two sides would make one of them move, or leak: it is dropped.
+A row joins the group of the earlier rows that it is near to. The group's first row alone decides its side: a hash of
+(seed, family, id) puts it somewhere in [0, 1), and each side is a range of that. What is near to rows of two sides
+would make one of them move, or leak: it is dropped.
 
 So a row's side depends on earlier rows that it is related to, and on no other: rows that are added after it, or
 anywhere without being related to it, don't move it. With sizes that are counts the ranges themselves depend on how
@@ -12,7 +12,7 @@ many rows there are: then a few rows move.
 import hashlib
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -41,8 +41,7 @@ class Assignment:
 
 
 _Relative = tuple[float, int]
-"""ROUGE-L F1, or DESCENT, and minus the row: of equals the earliest is the greatest."""
-DESCENT = 2.0
+"""ROUGE-L F1 and minus the row: of equals the earliest is the greatest."""
 
 
 def comparable(row: Instruction) -> str:
@@ -101,33 +100,10 @@ def side_of(row: Instruction, ranges: Limits, seed: int) -> str:
     return "test" if standing < test else "val" if standing < val else "train"
 
 
-def seeds_behind(rows: Iterable[Instruction]) -> dict[str, list[str]]:
-    """By id of each machine-made row, the seeds it descends from: its exemplars, the exemplars of those, and so on."""
-    rows = list(rows)
-    seeds = {row.id for row in rows if row.source == "seed"}
-    shown = {row.id: list((row.model_extra or {}).get("exemplars", [])) for row in rows if row.source == "generated"}
-    behind = {}
-    for row_id, exemplars in shown.items():
-        found, queue = set(exemplars), list(exemplars)
-        while queue:
-            new = set(shown.get(queue.pop(), [])) - found
-            found |= new
-            queue += sorted(new)
-        behind[row_id] = sorted(found & seeds)
-    return behind
-
-
-def assign(
-    rows: Sequence[Instruction],
-    threshold: float,
-    ranges: Limits,
-    seed: int,
-    lineage: Mapping[str, Sequence[str]] | None = None,
-) -> Assignment:
-    """Each row to a side or into the list of drops. `lineage`: by id, the ids of earlier rows to stay with."""
+def assign(rows: Sequence[Instruction], threshold: float, ranges: Limits, seed: int) -> Assignment:
+    """Each row to a side or into the list of drops."""
     texts = [template(comparable(row)) for row in rows]
     vocabulary = of_pairs(texts)
-    number = {row.id: place for place, row in enumerate(rows)}
     index, indexed = NoveltyIndex(), _Distinct()
     side: dict[int, str] = {}
     head: dict[int, int] = {}
@@ -135,8 +111,6 @@ def assign(
     for current, row in enumerate(tqdm(rows, desc="near-duplicates", unit="row", disable=len(rows) < BAR_FROM)):
         matches = index.matches(vocabulary.query(texts[current]), threshold - ROUNDING)
         related = [(score, -indexed.rows[at]) for at, score in matches]
-        ancestors = (number.get(name) for name in (lineage or {}).get(row.id, ()))
-        related += [(DESCENT, -ancestor) for ancestor in ancestors if ancestor in side]
         closest: dict[str, _Relative] = {}
         for relative in related:
             name = side[-relative[1]]
@@ -164,8 +138,7 @@ def _between(row: Instruction, rows: Sequence[Instruction], closest: Mapping[str
     of, told = [], []
     for side, (score, minus_row) in sorted(closest.items(), key=lambda item: item[1], reverse=True):
         of.append(rows[-minus_row].id)
-        descends = score == DESCENT
-        told.append(f"descends from {of[-1]} in {side}" if descends else f"near to {of[-1]} in {side} ({score:.2f})")
+        told.append(f"near to {of[-1]} in {side} ({score:.2f})")
     return Drop("two_sides", " and ".join(told), row.id, tuple(of))
 
 

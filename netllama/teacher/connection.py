@@ -13,7 +13,7 @@ from netllama.core.credentials import secret
 from netllama.core.errors import StageError
 from netllama.core.files import scratch
 from netllama.models import bundled
-from netllama.models.reference import cache_folder
+from netllama.models.reference import find_cache_folder
 from netllama.teacher.embedded import serve
 from netllama.teacher.store import EMBEDDED
 
@@ -36,7 +36,9 @@ async def connect(base_url: str, timeout: float) -> AsyncIterator["AsyncOpenAI"]
             key = api_key(base_url)
         else:
             key = EMBEDDED
-            base_url = server.enter_context(serve(bundled.ensure(cache_folder()), scratch("teacher") / "server.log"))
+            base_url = server.enter_context(
+                serve(bundled.ensure(find_cache_folder()), scratch("teacher") / "server.log")
+            )
         # A proxy of the environment can't reach our loopback.
         http = DefaultAsyncHttpxClient(trust_env=not on_loopback(base_url))
         async with AsyncOpenAI(

@@ -12,22 +12,23 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
-from typing import Any
+from typing import Any, TypeVar
 
 from netllama.core.errors import StageError
 
+T = TypeVar("T")
 _function: Callable[..., Any]
 """Of a worker process."""
 
 
-def in_order(build: Callable[[], Callable[..., Any]], chunks: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
+def map_in_order(build: Callable[[], Callable[..., T]], chunks: Iterable[tuple[Any, ...]], workers: int) -> Iterator[T]:
     """`build()(*chunk)` for each chunk; an error of a chunk is raised in its turn. One worker: this very process."""
     if workers <= 1:
         function = build()
         yield from (function(*chunk) for chunk in chunks)
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (build,))
-    waiting: deque[Future[Any]] = deque()
+    waiting: deque[Future[T]] = deque()
     try:
         for chunk in chunks:
             waiting.append(pool.submit(_call, chunk))

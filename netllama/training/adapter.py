@@ -1,17 +1,19 @@
 """The LoRA adapter: put on a base model, and saved as the same bytes for the same weights."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
 from netllama.core.files import atomic_path, write_json
 from netllama.core.sections import LoraParams
-from netllama.training.initialisation import Start, start_from_weights
+from netllama.models.training_record import FILE, TrainingRecord
+from netllama.training.initialisation import Start, Weights, require_start, set_to_quantization_error
 
 if TYPE_CHECKING:
-    import torch
     from peft import PeftModel
+    from torch.nn import Linear
     from transformers import PreTrainedModel
 
 
@@ -24,7 +26,7 @@ def add_adapter(base: "PreTrainedModel", lora: LoraParams, seed: int, weights: P
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
-    known = linear_layers(base)
+    known = list_linear_layers(base)
     # PEFT only refuses a list of which nothing matches: one mistyped name would silently go untrained.
     targets = lora.target_modules if lora.target_modules == "all-linear" else list(lora.target_modules)
     if isinstance(targets, list):
@@ -34,6 +36,8 @@ def add_adapter(base: "PreTrainedModel", lora: LoraParams, seed: int, weights: P
                 f"lora.target_modules: no module is called {', '.join(unknown)}; this model has "
                 f"{', '.join(sorted({name.split('.')[-1] for name in known}))} (or all-linear)"
             )
+    require_start([layer for name, layer in known.items() if _is_target(name, targets)], lora)
+    start: Any = True if lora.init_lora_weights in ("default", "loftq") else lora.init_lora_weights
     set_seed(seed)
     config = LoraConfig(
         r=lora.r,
@@ -44,26 +48,28 @@ def add_adapter(base: "PreTrainedModel", lora: LoraParams, seed: int, weights: P
         target_modules=targets,
         use_rslora=lora.use_rslora,
         use_dora=lora.use_dora,
-        init_lora_weights="gaussian" if lora.init_lora_weights == "gaussian" else True,
+        init_lora_weights=start,
     )
     model = get_peft_model(base, config, autocast_adapter_dtype=True)
     _require_all_targets(model, targets, known)
-    return model, start_from_weights(model, lora.init_lora_weights, weights)
+    if lora.init_lora_weights == "loftq":
+        set_to_quantization_error(model, weights)
+    return model, Start.record(model) if lora.init_lora_weights.startswith("pissa") else Start()
 
 
-def linear_layers(base: "PreTrainedModel") -> list[str]:
-    """The names of all linear layers but the output head: what `all-linear` means (QLoRA, section 4)."""
+def list_linear_layers(base: "PreTrainedModel") -> "dict[str, Linear]":
+    """All linear layers but the output head, by name: what `all-linear` means (QLoRA, section 4)."""
     from torch.nn import Linear
 
     head = base.get_output_embeddings()
-    return [name for name, module in base.named_modules() if isinstance(module, Linear) and module is not head]
+    return {name: module for name, module in base.named_modules() if isinstance(module, Linear) and module is not head}
 
 
-def _require_all_targets(model: "PeftModel", targets: str | list[str], known: list[str]) -> None:
+def _require_all_targets(model: "PeftModel", targets: str | list[str], known: Iterable[str]) -> None:
     """Each wanted layer has its adapter, in fp32, and nothing else is trained: an assertion about PEFT."""
     import torch
 
-    wanted = {name for name in known if targets == "all-linear" or any(_ends_in(name, target) for target in targets)}
+    wanted = {name for name in known if _is_target(name, targets)}
     trained = {
         name.split(".lora_")[0].removeprefix("base_model.model.")
         for name, weight in model.named_parameters()
@@ -76,34 +82,39 @@ def _require_all_targets(model: "PeftModel", targets: str | list[str], known: li
         raise AssertionError(f"adapter weights in half precision: {half[:5]}")
 
 
+def _is_target(name: str, targets: str | list[str]) -> bool:
+    return isinstance(targets, str) or any(_ends_in(name, target) for target in targets)
+
+
 def _ends_in(name: str, target: str) -> bool:
     return f".{name}".endswith(f".{target}")
 
 
 def save_adapter(
-    model: "PeftModel", folder: Path, base: dict[str, Any], training: dict[str, Any], start: Start, state: Any = None
+    model: "PeftModel", folder: Path, made_by: TrainingRecord, start: Start, weights: Weights | None = None
 ) -> None:
-    """adapter_model.safetensors, a canonical adapter_config.json, and `training` as training.json beside them.
+    """adapter_model.safetensors, a canonical adapter_config.json, and `made_by` as training.json beside them.
 
-    PEFT writes sets in hash order and the local path of the base; neither belongs into a hashed file. `state` holds
-    the weights, in PEFT's names, where they are sharded over processes.
+    PEFT writes sets in hash order and the local path of the base; neither belongs into a hashed file. `weights` are
+    the adapter's, in PEFT's names, where they are sharded over processes.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    tensors = get_peft_model_state_dict(model, save_embedding_layers=False) if state is None else state
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False) if weights is None else weights
     config = model.peft_config["default"].to_dict()
-    tensors, config = start.taken_off(tensors, config)
-    config |= {"base_model_name_or_path": base["id"], "revision": base["revision"] or None, "inference_mode": True}
+    tensors, config = start.convert_to_plain(tensors, config)
+    base = made_by.base
+    config |= {"base_model_name_or_path": base.id, "revision": base.revision or None, "inference_mode": True}
     for key, value in config.items():
         if isinstance(value, list | set | tuple) and all(isinstance(item, str) for item in value):
             config[key] = sorted(value)
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        save_file(_contiguous(tensors), temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(_make_contiguous(tensors), temporary / "adapter_model.safetensors", metadata={"format": "pt"})
         write_json(temporary / "adapter_config.json", json.loads(json.dumps(config, default=str)))
-        write_json(temporary / "training.json", training)
+        write_json(temporary / FILE, made_by.model_dump())
 
 
-def _contiguous(tensors: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+def _make_contiguous(tensors: Weights) -> Weights:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

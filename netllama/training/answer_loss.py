@@ -7,13 +7,16 @@ one chunk, whatever the vocabulary and the batch.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from netllama.core.batching import IGNORED
 from netllama.training.fast_layers import DropoutPool
 
-IGNORED = -100
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 # 256 x 49,152 logits in fp32 are 50 MB; larger chunks were no faster.
 CHUNK = 256
 # What a head may do besides a matrix product, by the names that transformers' configurations have for it.
@@ -24,7 +27,14 @@ class HeadLoss(torch.autograd.Function):
     """weight * sum_i -log softmax(h_i W^T + bias)[target_i], a scalar in fp32, for h [N, H] and a frozen W [V, H]."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Any, head: Any, bias: Any, targets: Any, weight: float) -> Any:
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        head: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        weight: float,
+    ) -> torch.Tensor:
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for start in range(0, len(hidden), CHUNK):
@@ -42,7 +52,7 @@ class HeadLoss(torch.autograd.Function):
         return loss * weight
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         # Weighted here: 1 / tokens would push a gradient in fp16 below its smallest number before the scaler's factor.
         return gradient * (gradients[0] * ctx.weight), None, None, None, None
@@ -51,7 +61,7 @@ class HeadLoss(torch.autograd.Function):
 class AnswerLoss(torch.nn.Module):
     """A causal language model with LoRA as a module whose output is the loss: what DDP and FSDP wrap."""
 
-    def __init__(self, model: Any, neftune_noise_alpha: float = 0.0, pools: Sequence[DropoutPool] = ()) -> None:
+    def __init__(self, model: "PeftModel", neftune_noise_alpha: float = 0.0, pools: Sequence[DropoutPool] = ()) -> None:
         super().__init__()
         self.model = model
         self.pools = pools
@@ -70,7 +80,7 @@ class AnswerLoss(torch.nn.Module):
         """
         following = labels[:, 1:]
         kept = following != IGNORED
-        causal = self.model.get_base_model()
+        causal: Any = self.model.get_base_model()
         if self.all_logits:
             logits = self.model(input_ids=input_ids, use_cache=False).logits[:, :-1].float()
             loss = torch.nn.functional.cross_entropy(
@@ -86,7 +96,7 @@ class AnswerLoss(torch.nn.Module):
         total: torch.Tensor = HeadLoss.apply(chosen, head.weight, head.bias, following[kept], weight)
         return total
 
-    def _with_noise(self, module: Any, inputs: Any, embedded: torch.Tensor) -> torch.Tensor:
+    def _with_noise(self, module: torch.nn.Module, inputs: object, embedded: torch.Tensor) -> torch.Tensor:
         """NEFTune (arXiv 2310.05914): uniform noise of alpha / sqrt(T H) on the embeddings [B, T, H], in training."""
         if not self.training:
             return embedded
@@ -94,7 +104,7 @@ class AnswerLoss(torch.nn.Module):
         return embedded + torch.empty_like(embedded).uniform_(-magnitude, magnitude)
 
 
-def has_plain_head(model: Any) -> bool:
+def has_plain_head(model: "PeftModel") -> bool:
     """Whether the model's logits are a matrix product of the last hidden state with a frozen head, and no more."""
     head = model.get_output_embeddings()
     scaled = any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _SCALED)

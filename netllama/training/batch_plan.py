@@ -9,7 +9,7 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 # Rows are sorted within runs of this many steps, as in transformers' LengthGroupedSampler: over all of them, the order
 # of training would be the order of lengths.
@@ -19,12 +19,13 @@ GROUPED_STEPS = 50
 # with more, and the memory of a step is that of one piece.
 PIECE = 1024
 
+T = TypeVar("T")
 Batch = list[int]
 """Positions of rows that go through the model together."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """How rows become the batches of each step, on each of `processes`."""
 
     lengths: Sequence[int]
@@ -69,7 +70,7 @@ class Plan:
         return max(len(batch) * max(self.lengths[row] for row in batch) for batch in step), sum(map(len, step))
 
 
-def pieces(batch: Sequence[int], lengths: Sequence[int], tokens: int = PIECE) -> list[Batch]:
+def cut_batch(batch: Sequence[int], lengths: Sequence[int], tokens: int = PIECE) -> list[Batch]:
     """`batch` cut, in its order, into batches of at most `tokens` tokens; a longer row stands alone."""
     result: list[Batch] = []
     width = 0
@@ -83,17 +84,10 @@ def pieces(batch: Sequence[int], lengths: Sequence[int], tokens: int = PIECE) ->
     return result
 
 
-def positions(batches: Sequence[Batch], lengths: Sequence[int]) -> int:
+def count_positions(batches: Sequence[Batch], lengths: Sequence[int]) -> int:
     """Of all `batches`, each padded to its longest row."""
     return sum(len(batch) * max(lengths[row] for row in batch) for batch in batches if batch)
 
 
-def padding_share(steps: Sequence[list[Batch]], lengths: Sequence[int]) -> float:
-    """Share of the positions of all batches that are padding; 0.0 for none."""
-    batches = list(itertools.chain.from_iterable(steps))
-    padded = positions(batches, lengths)
-    return 1 - sum(lengths[row] for batch in batches for row in batch) / padded if padded else 0.0
-
-
-def _chunks(items: Sequence[Any], size: int) -> list[list[Any]]:
+def _chunks(items: Sequence[T], size: int) -> list[list[T]]:
     return [list(items[start : start + size]) for start in range(0, len(items), size)]

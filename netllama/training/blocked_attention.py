@@ -6,9 +6,13 @@ the keys after them, the same sums take a third of that. The probabilities are k
 in the length, which is why longer rows go the library's way.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAME = "blocked_causal"
 # Queries of a block: at 380 tokens 128 leaves out a third of the products.
@@ -21,7 +25,7 @@ class CausalAttention(torch.autograd.Function):
     """softmax(scale Q K^T, causal) V for Q [B, H, T, D] and K, V [B, H / G, T, D] of one precision."""
 
     @staticmethod
-    def forward(ctx: Any, query: Any, key: Any, value: Any, scale: float) -> Any:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         batch, heads, length, size = query.shape
         pairs, group = batch * key.shape[1], heads // key.shape[1]
         query = query.reshape(pairs, group, length, size)
@@ -35,7 +39,7 @@ class CausalAttention(torch.autograd.Function):
         return attended.view(batch, heads, length, size)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value = ctx.saved_tensors
         pairs, group, length, size = query.shape
         gradient = gradients[0].reshape(query.shape)
@@ -56,7 +60,7 @@ class CausalAttention(torch.autograd.Function):
         return query_gradient.view(gradients[0].shape), key_gradient.view(shape), value_gradient.view(shape), None
 
 
-def _probabilities(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+def _probabilities(queries: Tensor, keys: Tensor) -> Tensor:
     """What scaled queries [P, G, Q, D], the last Q of the keys' positions, attend to in keys [P, T, D]: [P, G Q, T]."""
     pairs, group, block, size = queries.shape
     scores = torch.bmm(queries.reshape(pairs, -1, size), keys.transpose(1, 2))
@@ -69,7 +73,7 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
 
 
-def use_blocked_attention(model: Any) -> None:
+def use_blocked_attention(model: "PreTrainedModel") -> None:
     """Let `model` (a decoder of transformers) attend this way where no mask but the causal one is needed."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -79,7 +83,9 @@ def use_blocked_attention(model: Any) -> None:
     model.set_attn_implementation(NAME)
 
 
-def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> tuple[Any, None]:
+def _attend(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
     """query [B, H, T, D], key and value [B, H / G, T, D], mask [B, 1, T, T] or None -> [B, T, H, D]."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -87,4 +93,5 @@ def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, 
     if attention_mask is not None or length != key.shape[2] or not 1 < length <= LONGEST or options.get("dropout"):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     scale = options.get("scaling") or query.shape[-1] ** -0.5
-    return CausalAttention.apply(query, key, value, scale).transpose(1, 2).contiguous(), None
+    attended: Tensor = CausalAttention.apply(query, key, value, scale)
+    return attended.transpose(1, 2).contiguous(), None

@@ -7,6 +7,7 @@ inputs, code and library versions. Whatever changes there, nothing of another ru
 
 import os
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,55 @@ ROOT = Path(__file__).parent.parent.parent
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
-def versions() -> dict[str, str]:
+Curve = list[dict[str, float]]
+"""Points of a plot: `step` and a number."""
+
+
+@dataclass
+class TrainingState:
+    """How far a run has come: everything but the weights and what the optimizer remembers."""
+
+    step: int = 0
+    """Updates done."""
+    loss: Curve = field(default_factory=list)
+    """Each the mean since the point before."""
+    val_loss: Curve = field(default_factory=list)
+    learning_rate: Curve = field(default_factory=list)
+    grad_norm: Curve = field(default_factory=list)
+    """Before clipping."""
+    unlogged: list[float] = field(default_factory=list)
+    """Losses of the steps since the last point of `loss`."""
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    """With early stopping: the adapter of the best validation."""
+
+
+@dataclass
+class Checkpoint:
+    """What a run goes on from."""
+
+    adapter: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    """Of the gradients; empty where the precision needs none."""
+    state: TrainingState
+
+
+def read_versions() -> dict[str, str]:
     from importlib.metadata import version
 
     # The build (+cpu, +cu130) belongs to the machine, not to the version.
     return {name: version(name).split("+")[0] for name in LIBRARIES}
 
 
-def run_key(inputs: list[Path], **decisive: Any) -> str:
+def compute_run_key(inputs: list[Path], **decisive: object) -> str:
     """A hash of the files `inputs`, of the values `decisive`, of the code that trains and of the libraries."""
-    code = {path.relative_to(ROOT).as_posix(): sha256_file(path) for path in _code()}
+    code = {path.relative_to(ROOT).as_posix(): sha256_file(path) for path in _list_code()}
     files = {path.as_posix(): sha256_file(path) for path in inputs}
     # The threads share sums among them in another order: another number gives other bits.
-    return sha256_json([files, decisive, code, versions(), torch.get_num_threads()])[:16]
+    return sha256_json([files, decisive, code, read_versions(), torch.get_num_threads()])[:16]
 
 
-def _code() -> list[Path]:
+def _list_code() -> list[Path]:
     """The code that dvc.yaml declares as deps of the stage train: there is one list of it."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     deps = [ROOT / dep for dep in stages["train"]["deps"]]
@@ -48,17 +82,17 @@ class Checkpoints:
         self.folder = folder
         self.path = folder / "state.pt"
 
-    def load(self) -> dict[str, Any] | None:
-        """The last complete state, or None; tensors are on the CPU."""
+    def load(self) -> Checkpoint | None:
+        """The last complete one, or None; tensors are on the CPU."""
         if not self.path.is_file():
             return None
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        return state
+        saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        return Checkpoint(**saved | {"state": TrainingState(**saved["state"])})
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Replaces the state before it in one step: a kill at any moment leaves the old one or the new one."""
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replaces the one before it in one step: a kill at any moment leaves the old one or the new one."""
         with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
+            torch.save(vars(checkpoint) | {"state": vars(checkpoint.state)}, temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
 

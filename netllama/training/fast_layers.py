@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 import torch
+from torch import Tensor
 
 # Places in the pool where a mask may begin, 16 MB in bf16: several times the largest mask of a batch of 1,500 tokens.
 POOL = 2**23
@@ -34,7 +35,7 @@ class DropoutPool:
         self._seed = int(torch.randint(2**63 - 1, ()))
         self._pool = torch.empty(0)
 
-    def mask(self, shape: torch.Size) -> torch.Tensor:
+    def mask(self, shape: torch.Size) -> Tensor:
         """0 or 1 of `shape`, 1 with the probability 1 - rate."""
         size = shape.numel()
         if len(self._pool) < POOL + size:
@@ -43,7 +44,7 @@ class DropoutPool:
         offset = int(torch.randint(POOL, ()))
         return self._pool[offset : offset + size].view(shape)
 
-    def _draw(self, size: int) -> torch.Tensor:
+    def _draw(self, size: int) -> Tensor:
         # Four 16-bit numbers from each 64 random bits, compared as whole numbers: a third of bernoulli_'s time.
         generator = torch.Generator().manual_seed(self._seed)
         bits = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
@@ -57,52 +58,81 @@ class LoraLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, mask: Any) -> Any:
-        y, *kept = _lora(_rows(x), weight, bias, a, b, scale, mask)
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        mask: Tensor | None,
+    ) -> Tensor:
+        y, kept = _lora(_rows(x), weight, bias, a, b, scale, mask)
         ctx.save_for_backward(x, *kept)
         ctx.scale = scale
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, *kept = ctx.saved_tensors
-        flat, wanted = _rows(x), ctx.needs_input_grad[0]
-        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, kept, ctx.scale, wanted)
-        return x_gradient.view(x.shape) if wanted else None, None, None, *trained, None, None
+        x_gradient, *trained = _lora_gradients(
+            _rows(gradients[0]), _rows(x), tuple(kept), ctx.scale, ctx.needs_input_grad[0]
+        )
+        return x_gradient if x_gradient is None else x_gradient.view(x.shape), None, None, *trained, None, None
 
 
 class GatedLoraLinear(torch.autograd.Function):
     """LoraLinear of silu(gate) * up [..., I], which is computed again in the backward pass instead of kept."""
 
     @staticmethod
-    def forward(ctx: Any, gate: Any, up: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, mask: Any) -> Any:
-        y, *kept = _lora(_rows(_gated(gate, up)), weight, bias, a, b, scale, mask)
+    def forward(
+        ctx: Any,
+        gate: Tensor,
+        up: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        mask: Tensor | None,
+    ) -> Tensor:
+        y, kept = _lora(_rows(_gated(gate, up)), weight, bias, a, b, scale, mask)
         ctx.save_for_backward(gate, up, *kept)
         ctx.scale = scale
         return y.view(*gate.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gate, up, *kept = ctx.saved_tensors
         flat = _rows(_gated(gate, up))
-        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, kept, ctx.scale, True)
+        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, tuple(kept), ctx.scale, True)
+        assert x_gradient is not None
         return *_gated_gradients(x_gradient.view(gate.shape), gate, up), None, None, *trained, None, None
 
 
-def _rows(x: torch.Tensor) -> torch.Tensor:
+_Kept = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
+"""W, A and B in W's precision, scale A x, and the mask: what the gradients need besides the input."""
+
+
+def _rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-def _lora(flat: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, mask: Any) -> tuple[Any, ...]:
+def _lora(
+    flat: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float, mask: Tensor | None
+) -> tuple[Tensor, _Kept]:
     """y [N, O] of flat [N, I], and what its gradients need besides."""
     a, b = a.to(weight.dtype), b.to(weight.dtype)
     # The scale goes into what is narrow: [N, R] instead of [N, O], and in the backward pass instead of A and B.
     low = torch.mm(flat if mask is None else flat * mask, a.t()).mul_(scale)
     y = torch.mm(flat, weight.t()) if bias is None else torch.addmm(bias, flat, weight.t())
-    return y.addmm_(low, b.t()), weight, a, b, low, mask
+    return y.addmm_(low, b.t()), (weight, a, b, low, mask)
 
 
-def _lora_gradients(gradient: Any, flat: Any, kept: Any, scale: float, of_input: bool) -> tuple[Any, Any, Any]:
+def _lora_gradients(
+    gradient: Tensor, flat: Tensor, kept: _Kept, scale: float, of_input: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
     """Of flat [N, I] (None where it isn't wanted), A and B, for the gradient [N, O] of y."""
     weight, a, b, low, mask = kept
     low_gradient = torch.mm(gradient, b).mul_(scale)
@@ -122,14 +152,14 @@ class RMSNorm(torch.autograd.Function):
     """weight * x / sqrt(mean(x^2) + epsilon) over the last dimension, for a frozen weight (arXiv 1910.07467)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, epsilon: float) -> Any:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         wide = x.float()
         scale = wide.square().mean(-1, keepdim=True).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
         return weight * (wide * scale).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         x, weight, scale = ctx.saved_tensors
         gradient, normed = (gradients[0] * weight).float(), x.float() * scale
         # The part of the gradient along x changes only its length, which the norm takes out.
@@ -141,20 +171,20 @@ class Gated(torch.autograd.Function):
     """silu(gate) * up, of one shape; silu is computed again in the backward pass instead of kept."""
 
     @staticmethod
-    def forward(ctx: Any, gate: Any, up: Any) -> Any:
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         ctx.save_for_backward(gate, up)
         return _gated(gate, up)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         return _gated_gradients(gradients[0], *ctx.saved_tensors)
 
 
-def _gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+def _gated(gate: Tensor, up: Tensor) -> Tensor:
     return torch.nn.functional.silu(gate).mul_(up)
 
 
-def _gated_gradients(gradient: torch.Tensor, gate: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _gated_gradients(gradient: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     return torch.ops.aten.silu_backward(gradient * up, gate), torch.nn.functional.silu(gate).mul_(gradient)
 
 
@@ -162,14 +192,17 @@ def use_fast_blocks(model: torch.nn.Module) -> None:
     """Let the frozen RMS norms and the gated layers of a Llama compute this way."""
     from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
-    def norm(self: Any, x: torch.Tensor) -> Any:
-        return RMSNorm.apply(x, self.weight, self.variance_epsilon)
+    def norm(self: LlamaRMSNorm, x: Tensor) -> Tensor:
+        normed: Tensor = RMSNorm.apply(x, self.weight, self.variance_epsilon)
+        return normed
 
-    def gated(self: Any, x: torch.Tensor) -> Any:
+    def gated(self: LlamaMLP, x: Tensor) -> Tensor:
         gate, up, down = self.gate_proj(x), self.up_proj(x), self.down_proj
-        if hasattr(down, "dropout_pool"):
-            return GatedLoraLinear.apply(gate, up, *_lora_arguments(down, gate))
-        return down(Gated.apply(gate, up))
+        fused = hasattr(down, "dropout_pool")
+        y: Tensor = (
+            GatedLoraLinear.apply(gate, up, *_lora_arguments(down, gate)) if fused else down(Gated.apply(gate, up))
+        )
+        return y
 
     for module in model.modules():
         if type(module) is LlamaRMSNorm and not module.weight.requires_grad:
@@ -208,12 +241,13 @@ def _is_plain(module: Any) -> bool:
     )
 
 
-def _forward(module: Any, x: torch.Tensor) -> Any:
+def _forward(module: Any, x: Tensor) -> Tensor:
     x = x.to(module.base_layer.weight.dtype)
-    return LoraLinear.apply(x, *_lora_arguments(module, x))
+    y: Tensor = LoraLinear.apply(x, *_lora_arguments(module, x))
+    return y
 
 
-def _lora_arguments(module: Any, x: torch.Tensor) -> tuple[Any, ...]:
+def _lora_arguments(module: Any, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, float, Tensor | None]:
     """Of a LoRA layer on x [..., I], with a mask where it drops: what LoraLinear takes after x."""
     pool, scale, mask = module.dropout_pool, module.scaling["default"], None
     if module.training and pool.rate:

@@ -1,30 +1,45 @@
 """What the A and B matrices start from, where they don't start at random and zero: PiSSA and LoftQ.
 
-PiSSA (arXiv 2404.02948) trains the principal components of the weights themselves: they are moved from the base into
+PiSSA (arXiv 2404.02948) trains the principal components of the weights themselves: PEFT moves them from the base into
 the adapter. The base is changed by that, so they are taken off again when the adapter is saved, as PEFT does with
 `path_initial_model_for_weight_conversion`: B A - B0 A0 is a plain adapter of twice the rank on the base as it was.
-LoftQ (arXiv 2310.08659, one step) starts from what quantization took from the weights; the base stays as it is.
+LoftQ (arXiv 2310.08659, one step) starts from what quantization took from the weights; the base stays as it is. PEFT's
+own reads packed 4-bit layers only; this one takes int8 and dequantized layers as well.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from netllama.core.errors import StageError
+from netllama.core.sections import LoraParams
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from peft.tuners.lora import LoraLayer
 
 Weights = dict[str, torch.Tensor]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Start:
     """The A and B that PiSSA took out of the base, by their names in the state dict; empty for all other starts."""
 
     moved: Weights = field(default_factory=dict)
 
-    def taken_off(self, tensors: Weights, config: dict[str, Any]) -> tuple[Weights, dict[str, Any]]:
+    @classmethod
+    def record(cls, model: "PeftModel") -> "Start":
+        """The A and B that `model` has now."""
+        moved = {}
+        for name, layer in _list_lora_layers(model):
+            moved[f"{name}.lora_A.weight"] = _a(layer).cpu().clone()
+            moved[f"{name}.lora_B.weight"] = _b(layer).cpu().clone()
+        return cls(moved)
+
+    def convert_to_plain(self, tensors: Weights, config: dict[str, Any]) -> tuple[Weights, dict[str, Any]]:
         """The adapter's weights and PEFT configuration, for the base as it was before: [A; A0] and [B, -B0]."""
         if not self.moved:
             return tensors, config
@@ -35,53 +50,45 @@ class Start:
             result[name] = torch.cat([tensor.cpu(), first if is_a else -first], dim=0 if is_a else 1)
         rank = config["r"]
         scale = config["lora_alpha"] / (rank**0.5 if config["use_rslora"] else rank)
-        return result, config | {"r": 2 * rank, "lora_alpha": scale * 2 * rank, "use_rslora": False}
+        plain = {"r": 2 * rank, "lora_alpha": scale * 2 * rank, "use_rslora": False, "init_lora_weights": True}
+        return result, config | plain
 
 
-def start_from_weights(model: Any, method: str, folder: Path) -> Start:
-    """Set A and B of every LoRA layer by `method` (`default` and `gaussian`: left as they are drawn)."""
-    start = Start()
-    if method.startswith("pissa"):
-        iterations = int(method.rpartition("_")[2]) if method.startswith("pissa_niter_") else None
-        for name, layer in _fast_layers(model):
-            if type(layer.base_layer) is not torch.nn.Linear:
-                raise StageError(
-                    "lora.init_lora_weights: pissa moves a part of the weights, which packed ones can't hold; set "
-                    "loading.quantized_weights to cached, or loading.quantization to none"
-                )
-            weight = layer.base_layer.weight
-            a, b = _factors(weight.data.float(), layer.r["default"], iterations)
-            scale = layer.scaling["default"]
-            _set(layer, a / scale**0.5, b / scale**0.5)
-            weight.data = (weight.data.float() - b @ a).to(weight.dtype)
-            start.moved |= {f"{name}.lora_A.weight": _a(layer).clone(), f"{name}.lora_B.weight": _b(layer).clone()}
-    elif method == "loftq":
-        original = _OriginalWeights(folder)
-        for name, layer in _fast_layers(model):
-            weight = _dequantized(layer.base_layer)
-            lost = original[name].to(weight.device, torch.float32) - weight.float()
-            if not lost.any():
-                raise StageError("lora.init_lora_weights: loftq needs a quantized base, loading.quantization is none")
-            a, b = _factors(lost, layer.r["default"], None)
-            scale = layer.scaling["default"]
-            _set(layer, a / scale**0.5, b / scale**0.5)
-    return start
+def require_start(layers: Iterable[torch.nn.Linear], lora: LoraParams) -> None:
+    """StageError where the adapters of these layers can't start as `lora.init_lora_weights` says."""
+    method = lora.init_lora_weights
+    if method in ("default", "gaussian"):
+        return
+    for layer in layers:
+        if method.startswith("pissa") and type(layer) is not torch.nn.Linear:
+            raise StageError(
+                "lora.init_lora_weights: pissa moves a part of the weights, which packed ones can't hold; set "
+                "loading.quantized_weights to cached, or loading.quantization to none"
+            )
+        shape = (layer.out_features, layer.in_features)
+        if lora.r > min(shape):
+            raise StageError(f"lora.r {lora.r}: a layer of {shape[0]} x {shape[1]} has fewer components")
 
 
-def _factors(matrix: torch.Tensor, rank: int, iterations: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """A [rank, I] and B [O, rank], the square root of the singular values on each, whose product is nearest to it."""
-    if rank > min(matrix.shape):
-        raise StageError(f"lora.r {rank}: a layer of {' x '.join(map(str, matrix.shape))} has fewer components")
-    if iterations is None:
-        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    else:
-        left, values, right = torch.svd_lowrank(matrix, q=rank, niter=iterations)
-        right = right.t()
-    root = values[:rank].sqrt()
-    return root[:, None] * right[:rank], left[:, :rank] * root
+def set_to_quantization_error(model: "PeftModel", folder: Path) -> None:
+    """LoftQ: let B A of every LoRA layer be the best approximation of what quantization took from its weights.
+
+    The published weights are read from the base's `folder`.
+    """
+    original = _OriginalWeights(folder)
+    for name, layer in _list_lora_layers(model):
+        weight = _dequantize(layer.base_layer)
+        lost = original[name].to(weight.device, torch.float32) - weight.float()
+        if not lost.any():
+            raise StageError("lora.init_lora_weights: loftq needs a quantized base, loading.quantization is none")
+        left, values, right = torch.linalg.svd(lost, full_matrices=False)
+        rank = layer.r["default"]
+        root = (values[:rank] / layer.scaling["default"]).sqrt()
+        _a(layer).copy_(root[:, None] * right[:rank])
+        _b(layer).copy_(left[:, :rank] * root)
 
 
-def _fast_layers(model: Any) -> Iterator[tuple[str, Any]]:
+def _list_lora_layers(model: "PeftModel") -> Iterator[tuple[str, "LoraLayer"]]:
     from peft.tuners.lora import LoraLayer
 
     for name, module in model.named_modules():
@@ -89,20 +96,15 @@ def _fast_layers(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
-def _a(layer: Any) -> Any:
-    return layer.lora_A["default"].weight.data
+def _a(layer: "LoraLayer") -> torch.Tensor:
+    return layer.lora_A["default"].get_parameter("weight").data
 
 
-def _b(layer: Any) -> Any:
-    return layer.lora_B["default"].weight.data
+def _b(layer: "LoraLayer") -> torch.Tensor:
+    return layer.lora_B["default"].get_parameter("weight").data
 
 
-def _set(layer: Any, a: torch.Tensor, b: torch.Tensor) -> None:
-    _a(layer).copy_(a)
-    _b(layer).copy_(b)
-
-
-def _dequantized(layer: Any) -> torch.Tensor:
+def _dequantize(layer: torch.nn.Module) -> torch.Tensor:
     from peft.utils.integrations import dequantize_module_weight
 
     weight: torch.Tensor = dequantize_module_weight(layer).data
@@ -115,7 +117,7 @@ class _OriginalWeights:
     def __init__(self, folder: Path) -> None:
         from safetensors import safe_open
 
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, safe_open] = {}
         for path in sorted(folder.glob("*.safetensors")):
             opened = safe_open(path, "pt")
             self._files |= dict.fromkeys(opened.keys(), opened)

@@ -9,62 +9,47 @@ import itertools
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from netllama.core.batching import by_length
+from netllama.core.batching import batch_by_length, collate_rows
 from netllama.core.errors import StageError
 from netllama.core.sections import TrainParams
-from netllama.training.answer_loss import IGNORED, AnswerLoss
-from netllama.training.batch_plan import Batch, Plan, pieces
-from netllama.training.checkpoints import Checkpoints
+from netllama.core.tokenized_rows import TokenizedRow
+from netllama.training.answer_loss import AnswerLoss
+from netllama.training.batch_plan import Batch, BatchPlan, cut_batch
+from netllama.training.checkpoints import Checkpoint, Checkpoints, TrainingState
 from netllama.training.progress import Progress
-from netllama.training.schedule import build_optimizer, keep_paged, learning_rate
-from netllama.training.setup import shard_as_peft
+from netllama.training.schedule import build_optimizer, compute_learning_rate, keep_paged
+from netllama.training.setup import set_sharding_policy
 from netllama.training.watchdog import Watchdog
 
-Row = dict[str, Any]
-Curve = list[dict[str, float]]
-# What a checkpoint keeps of a run besides its weights.
-KEPT = ("step", "best", "unlogged", "loss", "val_loss", "learning_rate", "grad_norm")
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
-def collate(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded input_ids and labels, both [B, T]; labels are IGNORED before a row's answer and in the padding.
-
-    Padding is masked by position, never by token id: the padding token may be the end-of-sequence
-    token, and that one must be trained. No rows: one position on which nothing is trained.
-    """
-    width = max((row["length"] for row in rows), default=2)
-    input_ids = torch.zeros((max(1, len(rows)), width), dtype=torch.long)
-    labels = torch.full_like(input_ids, IGNORED)
-    for line, row in enumerate(rows):
-        ids, start = torch.tensor(row["input_ids"]), row["loss_start"]
-        input_ids[line, : len(ids)] = ids
-        labels[line, start : len(ids)] = ids[start:]
-    return input_ids, labels
-
-
-def trained_tokens(row: Row) -> int:
-    """The first token of a row has nothing before it that could predict it."""
-    return int(row["length"]) - max(1, int(row["loss_start"]))
-
-
-class Run:
-    """One training run: `fit` takes it from where it is (step 0, or a checkpoint) to its last step."""
+class TrainingRun:
+    """`fit` takes the adapter from where it is (step 0, or a checkpoint) to its last step."""
 
     def __init__(
-        self, model: AnswerLoss, rows: Sequence[Row], validation: Sequence[Row], train: TrainParams, accelerator: Any
+        self,
+        model: AnswerLoss,
+        rows: Sequence[TokenizedRow],
+        validation: Sequence[TokenizedRow],
+        train: TrainParams,
+        accelerator: "Accelerator",
     ) -> None:
         self.rows, self.validation, self.train, self.accelerator = rows, validation, train, accelerator
-        if empty := [row["id"] for row in (*rows, *validation) if trained_tokens(row) < 1]:
-            raise StageError(f"train: no token of {', '.join(empty[:5])} is trained; drop what has no answer")
+        if empty := [row.id for row in (*rows, *validation) if row.trained_tokens < 1]:
+            raise StageError(f"train: rows {', '.join(empty[:5])} have no answer tokens to train on; remove them")
         if train.early_stopping_patience and not validation:
-            raise StageError("train.early_stopping_patience: no validation rows; set split.val_size, or it to 0")
-        self.processes = int(accelerator.num_processes)
-        self.plan = Plan(
-            lengths=[row["length"] for row in rows],
+            raise StageError(
+                "train.early_stopping_patience: needs validation rows: raise split.val_size, or set it to 0"
+            )
+        self.processes = accelerator.num_processes
+        self.plan = BatchPlan(
+            lengths=[row.length for row in rows],
             seed=train.seed,
             rows=train.per_device_train_batch_size,
             accumulation=train.gradient_accumulation_steps,
@@ -72,97 +57,80 @@ class Run:
             group_by_length=train.group_by_length,
         )
         self.inner = model
-        shard_as_peft(accelerator, model)
-        self.model = accelerator.prepare(model)
+        set_sharding_policy(accelerator, model)
+        self.model: torch.nn.Module = accelerator.prepare(model)
         self.weights = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
-        self.optimizer = accelerator.prepare(build_optimizer(self.weights, train))
+        self.optimizer: torch.optim.Optimizer = accelerator.prepare(build_optimizer(self.weights, train))
         self.ratios = [group["ratio"] for group in self.optimizer.param_groups]
-        self.watchdog = Watchdog([row["id"] for row in rows], self._loss_of_row, self._is_finite)
-        self.step = 0
-        self.loss: Curve = []
-        self.val_loss: Curve = []
-        self.learning_rate: Curve = []
-        self.grad_norm: Curve = []
-        self.best: dict[str, torch.Tensor] = {}
-        self.unlogged: list[float] = []
-        self.progress: Progress | None = None
+        self.watchdog = Watchdog([row.id for row in rows], self._loss_of_row, self._is_finite)
+        self.progress = Progress(train.max_steps, 0, visible=False)
+        self.state = TrainingState()
 
     # --- state
 
-    def adapter(self) -> dict[str, torch.Tensor]:
+    def copy_adapter(self) -> dict[str, torch.Tensor]:
         """The trained weights by name, on the CPU."""
         return {name: weight.detach().cpu().clone() for name, weight in self.weights}
 
-    def load_adapter(self, state: dict[str, torch.Tensor]) -> None:
+    def load_adapter(self, adapter: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for name, weight in self.weights:
-                weight.copy_(state[name])
+                weight.copy_(adapter[name])
 
-    def state(self) -> dict[str, Any]:
+    def make_checkpoint(self) -> Checkpoint:
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
-        return {
-            "adapter": self.adapter(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler,
-            **{name: getattr(self, name) for name in KEPT},
-        }
+        return Checkpoint(self.copy_adapter(), self.optimizer.state_dict(), scaler, self.state)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.load_adapter(state["adapter"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def restore(self, checkpoint: Checkpoint) -> None:
+        self.load_adapter(checkpoint.adapter)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
         keep_paged(getattr(self.optimizer, "optimizer", self.optimizer))
         if self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        for name in KEPT:
-            setattr(self, name, state[name])
+            self.accelerator.scaler.load_state_dict(checkpoint.scaler)
+        self.state = checkpoint.state
 
-    @property
-    def epochs(self) -> float:
+    def count_epochs(self) -> float:
         """How often the rows were seen up to now."""
-        seen = sum(len(batch) for step in itertools.islice(self.plan.steps(), self.step) for batch in step)
+        seen = sum(len(batch) for step in itertools.islice(self.plan.steps(), self.state.step) for batch in step)
         return seen / len(self.rows)
 
-    def speed(self) -> dict[str, Any]:
-        assert self.progress
-        return self.progress.report()
-
-    def gathered(self) -> dict[str, torch.Tensor] | None:
+    def gather_adapter(self) -> dict[str, torch.Tensor] | None:
         """The adapter's weights of all processes, where they are sharded (every process must call this)."""
         if self.accelerator.distributed_type.value != "FSDP":
             return None
-        state = self.accelerator.get_state_dict(self.model)
+        sharded = self.accelerator.get_state_dict(self.model)
         # PEFT itself finds nothing there: it looks for the names that FSDP's wrapping gives the modules.
         return {
             name.removeprefix("model.").replace(".default.", "."): tensor
-            for name, tensor in state.items()
+            for name, tensor in sharded.items()
             if ".lora_" in name
         }
 
     # --- the loop
 
     def fit(self, checkpoints: Checkpoints | None = None) -> None:
-        """To the last step, or until early stopping; raises StageError where the watchdog barks."""
-        train, accelerator = self.train, self.accelerator
-        self.progress = Progress(train.max_steps, self.step, accelerator.is_main_process)
+        """To the last step, or until early stopping; raises StageError where the watchdog trips."""
+        train, accelerator, state = self.train, self.accelerator, self.state
+        self.progress = Progress(train.max_steps, state.step, accelerator.is_main_process)
         try:
-            if not self.val_loss:
+            if not state.val_loss:
                 self._validate()
             steps = self.plan.steps()
-            for _ in range(self.step):
+            for _ in range(state.step):
                 next(steps)
             self.model.train()
-            while self.step < train.max_steps and not self._stopped_early():
-                self.step += 1
+            while state.step < train.max_steps and not self._stopped_early():
+                state.step += 1
                 self._update(next(steps))
-                last = self.step == train.max_steps
-                if self.step % train.eval_steps == 0 or last:
+                last = state.step == train.max_steps
+                if state.step % train.eval_steps == 0 or last:
                     self._validate()
-                if checkpoints and accelerator.is_main_process and self.step % train.save_steps == 0 and not last:
-                    checkpoints.save(self.state())
+                if checkpoints and accelerator.is_main_process and state.step % train.save_steps == 0 and not last:
+                    checkpoints.save(self.make_checkpoint())
         finally:
             self.progress.close()
-        if self.best:
-            self.load_adapter(self.best)
+        if state.best:
+            self.load_adapter(state.best)
             self._log_rest()
 
     def _update(self, batches: list[Batch]) -> None:
@@ -171,87 +139,85 @@ class Run:
         The loss is a sum over all trained tokens of the step, on all processes, divided by their number: the mean of
         the batches' means would weigh a token of a short answer more (transformers#34191).
         """
-        accelerator, progress = self.accelerator, self.progress
-        assert progress
-        progress.start_step()
+        accelerator, step = self.accelerator, self.state.step
+        self.progress.start_step()
         rows = [row for batch in batches for row in batch]
-        tokens = sum(trained_tokens(self.rows[row]) for row in rows)
-        rate = learning_rate(self.step, self.train)
+        tokens = sum(self.rows[row].trained_tokens for row in rows)
+        rate = compute_learning_rate(step, self.train)
         self._seed()
         # Every process runs as many batches; one that has none left runs an empty one, which changes nothing.
         own = [batches[at] if at < len(batches) else [] for at in self._turns(len(batches))]
         own, batches = self._cut(own, self.plan.lengths), self._cut(batches, self.plan.lengths)
         total = torch.zeros((), device=accelerator.device)
         for turn, batch in enumerate(own):
-            input_ids, labels = self._on_device([self.rows[row] for row in batch])
+            input_ids, labels = self._collate([self.rows[row] for row in batch])
             with accelerator.no_sync(self.model) if turn < len(own) - 1 else nullcontext():
                 # DDP and FSDP take the mean of the processes' gradients: times their number it is the sum.
                 loss = self.model(input_ids, labels, self.processes / tokens)
                 accelerator.backward(loss)
             total += loss.detach() / self.processes
         value = float(accelerator.reduce(total, reduction="sum"))
-        self.watchdog.check_loss(self.step, value, rows)
+        self.watchdog.check_loss(step, value, rows)
         # All parameters, the frozen ones too: accelerate asks FSDP for the norm over all shards only then.
         norm = float(accelerator.clip_grad_norm_(list(self.model.parameters()), self.train.max_grad_norm))
-        self.watchdog.check_gradients(self.step, norm, self.weights, rows, scaled=accelerator.scaler is not None)
+        self.watchdog.check_gradients(step, norm, self.weights, rows, scaled=accelerator.scaler is not None)
         for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=True):
             group["lr"] = rate * ratio
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._log(value, rate, norm)
-        progress.end_step(value, batches, self.rows)
-
-    def _log_rest(self) -> None:
-        """Where early stopping ended the run between two logs."""
-        if self.unlogged:
-            self.loss.append({"step": self.step, "loss": round(sum(self.unlogged) / len(self.unlogged), 6)})
-            self.unlogged = []
+        self.progress.end_step(value, batches, self.plan.lengths, tokens)
 
     def _log(self, loss: float, rate: float, norm: float) -> None:
         """Every `logging_steps` steps, and at the first and the last one: the loss is the mean since the last time."""
-        self.unlogged.append(loss)
-        if self.step in (1, self.train.max_steps) or self.step % self.train.logging_steps == 0:
-            self.loss.append({"step": self.step, "loss": round(sum(self.unlogged) / len(self.unlogged), 6)})
-            self.learning_rate.append({"step": self.step, "learning_rate": float(f"{rate:.6g}")})
+        state = self.state
+        state.unlogged.append(loss)
+        if state.step in (1, self.train.max_steps) or state.step % self.train.logging_steps == 0:
+            self._log_rest()
+            state.learning_rate.append({"step": state.step, "learning_rate": float(f"{rate:.6g}")})
             # A step that the gradient scaler skips has none.
             if math.isfinite(norm):
-                self.grad_norm.append({"step": self.step, "grad_norm": round(norm, 6)})
-            self.unlogged = []
+                state.grad_norm.append({"step": state.step, "grad_norm": round(norm, 6)})
+
+    def _log_rest(self) -> None:
+        """The mean loss of the steps that are in no point of the curve yet: early stopping ends between two points."""
+        if unlogged := self.state.unlogged:
+            self.state.loss.append({"step": self.state.step, "loss": round(sum(unlogged) / len(unlogged), 6)})
+            self.state.unlogged = []
 
     def _validate(self) -> None:
         """Token-weighted loss of the validation rows' answers (or of what is trained of them), without dropout."""
         if not self.validation:
             return
-        loss = self._loss_of(self.validation)
+        state, loss = self.state, round(self._loss_of(self.validation), 6)
         if not math.isfinite(loss):
             raise StageError(
-                f"train: val_loss is {loss} at step {self.step}; lower train.learning_rate, "
+                f"train: val_loss is {loss} at step {state.step}; lower train.learning_rate, "
                 "or set loading.precision to fp32"
             )
-        if self.train.early_stopping_patience and loss < min(
-            (entry["loss"] for entry in self.val_loss), default=float("inf")
-        ):
-            self.best = self.adapter()
-        self.val_loss.append({"step": self.step, "loss": round(loss, 6)})
-        if self.progress:
-            self.progress.validated(loss)
+        # Of equal losses, in all the digits that are written, the first is the best: `_stopped_early` counts from it.
+        is_best = loss < min((point["loss"] for point in state.val_loss), default=math.inf)
+        if self.train.early_stopping_patience and is_best:
+            state.best = self.copy_adapter()
+        state.val_loss.append({"step": state.step, "loss": loss})
+        self.progress.show_validation(loss)
 
     def _stopped_early(self) -> bool:
-        patience, losses = self.train.early_stopping_patience, [entry["loss"] for entry in self.val_loss]
+        patience, losses = self.train.early_stopping_patience, [point["loss"] for point in self.state.val_loss]
         return bool(patience and losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
     @torch.no_grad()
-    def _loss_of(self, rows: Sequence[Row]) -> float:
+    def _loss_of(self, rows: Sequence[TokenizedRow]) -> float:
         was_training = self.model.training
         self.model.eval()
-        lengths = [row["length"] for row in rows]
-        batches = list(by_length(lengths, self.train.per_device_eval_batch_size))
+        lengths = [row.length for row in rows]
+        batches = list(batch_by_length(lengths, self.train.per_device_eval_batch_size))
         own = [batches[at] if at < len(batches) else [] for at in self._turns(len(batches))]
         total = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
         for batch in self._cut(own, lengths):
-            total += self.model(*self._on_device([rows[position] for position in batch]), 1.0)
+            total += self.model(*self._collate([rows[position] for position in batch]), 1.0)
         self.model.train(was_training)
-        return float(self.accelerator.reduce(total, reduction="sum")) / sum(map(trained_tokens, rows))
+        return float(self.accelerator.reduce(total, reduction="sum")) / sum(row.trained_tokens for row in rows)
 
     def _loss_of_row(self, row: int) -> float:
         return self._loss_of([self.rows[row]])
@@ -267,14 +233,15 @@ class Run:
         """On a CPU, in pieces; an empty batch stays one."""
         if self.accelerator.device.type != "cpu":
             return batches
-        return [piece for batch in batches for piece in (pieces(batch, lengths) or [[]])]
+        return [piece for batch in batches for piece in (cut_batch(batch, lengths) or [[]])]
 
-    def _on_device(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-        input_ids, labels = collate(rows)
+    def _collate(self, rows: Sequence[TokenizedRow]) -> tuple[torch.Tensor, torch.Tensor]:
+        """input_ids and labels of what is trained of `rows`, both [B, T], on the device."""
+        input_ids, labels = collate_rows([(row.input_ids, row.loss_start) for row in rows])
         return input_ids.to(self.accelerator.device), labels.to(self.accelerator.device)
 
     def _seed(self) -> None:
-        key = f"{self.train.seed}/{self.step}/{self.accelerator.process_index}"
+        key = f"{self.train.seed}/{self.state.step}/{self.accelerator.process_index}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]))
         for pool in self.inner.pools:
             pool.refresh()

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +10,7 @@ from netllama.core.cores import count_cores
 from netllama.core.errors import StageError
 from netllama.core.sections import LoadingParams, LoraParams, TrainParams
 from netllama.models.loading import choose_precision, under_fsdp
+from netllama.models.reference import LocalModel, locate_model
 from netllama.training.adapter import add_adapter
 from netllama.training.answer_loss import AnswerLoss
 from netllama.training.blocked_attention import use_blocked_attention
@@ -17,21 +18,22 @@ from netllama.training.fast_layers import DropoutPool, use_fast_blocks, use_fast
 from netllama.training.initialisation import Start
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from transformers import PreTrainedModel
 
 
-def make_accelerator(precision: str) -> Any:
+def make_accelerator(precision: str) -> "Accelerator":
     """Device, processes and mixed precision: as `accelerate launch` set them, or one process on its first device."""
     from accelerate import Accelerator
 
-    bound_kernel_cache()
-    use_cores()
+    limit_kernel_cache()
+    limit_threads()
     dtype = choose_precision(precision)
     mixed = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}[dtype]
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
 
 
-def bound_kernel_cache() -> None:
+def limit_kernel_cache() -> None:
     """Let oneDNN keep the kernels of the last pieces only; before the process's first matrix product.
 
     It makes one for each shape, of up to 0.5 MB, and keeps 1,024: a step of other lengths than those before adds 36 MB,
@@ -42,14 +44,25 @@ def bound_kernel_cache() -> None:
         os.environ.setdefault(variable, "64")
 
 
-def use_cores() -> None:
+def limit_threads() -> None:
     """No more threads than this process may use cores: torch does not see a container's quota, and threads that share
     a core wait for each other."""
     torch.set_num_threads(min(torch.get_num_threads(), count_cores()))
 
 
-def build(base: "PreTrainedModel", lora: LoraParams, train: TrainParams, folder: Path) -> tuple[AnswerLoss, Start]:
-    """`base` (from `folder`) with an adapter, ready for a `Run`; and what the adapter started from."""
+def locate_base(base_json: Path, accelerator: "Accelerator") -> LocalModel:
+    """The base model for each process; the first process of each machine hashes all weights, the others wait for it.
+
+    Where a file is not the recorded one, the first process ends with an error, and the launcher ends the others.
+    """
+    with accelerator.local_main_process_first():
+        return locate_model(base_json, verify=accelerator.is_local_main_process)
+
+
+def build_model(
+    base: "PreTrainedModel", lora: LoraParams, train: TrainParams, folder: Path
+) -> tuple[AnswerLoss, Start]:
+    """`base` (from `folder`) with an adapter, ready for a `TrainingRun`; and what the adapter started from."""
     model, start = add_adapter(base, lora, train.seed, folder)
     pools: list[DropoutPool] = []
     if not torch.cuda.is_available():
@@ -79,7 +92,7 @@ def require_shardable(loading: LoadingParams, lora: LoraParams, train: TrainPara
         )
 
 
-def shard_as_peft(accelerator: Any, model: AnswerLoss) -> None:
+def set_sharding_policy(accelerator: "Accelerator", model: AnswerLoss) -> None:
     """FSDP wraps each trainable layer apart from the frozen ones, whose bytes can't be of one type with theirs."""
     if under_fsdp():
         from peft.utils.other import fsdp_auto_wrap_policy

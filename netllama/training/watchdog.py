@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
@@ -30,7 +29,7 @@ class Watchdog:
             if bad and not self.healthy():
                 raise StageError(
                     f"train: loss is {loss} at step {step}, for each of its rows ({self._names(rows)}): the adapter's "
-                    "weights went astray; lower train.learning_rate, or set loading.precision to fp32"
+                    "weights diverged; lower train.learning_rate, or set loading.precision to fp32"
                 )
             raise StageError(f"train: loss is {loss} at step {step}, because of {self._names(bad) or 'no single row'}")
         if loss == 0:
@@ -39,7 +38,14 @@ class Watchdog:
                 "data/tokenized/preview.md and at the answers of these rows"
             )
 
-    def check_gradients(self, step: int, norm: float, weights: Any, rows: Sequence[int], scaled: bool) -> None:
+    def check_gradients(
+        self,
+        step: int,
+        norm: float,
+        weights: Sequence[tuple[str, torch.nn.Parameter]],
+        rows: Sequence[int],
+        scaled: bool,
+    ) -> None:
         """Every B matrix must get a gradient (A gets none in the first step, while B is zero).
 
         A layer without one is how a frozen layer without a backward pass shows (netllama/models/loading.py).
@@ -53,7 +59,7 @@ class Watchdog:
                 "set loading.precision to bf16 or fp32"
             )
         self.skipped = 0
-        dead = [name for name, weight in weights if "lora_B" in name and not _has_gradient(weight)]
+        dead = _find_dead([(name, weight) for name, weight in weights if "lora_B" in name])
         if dead or norm == 0:
             layers = (
                 f"{len(dead)} of the adapter's layers, {dead[0].split('.lora_B')[0]} first" if dead else "any layer"
@@ -65,5 +71,13 @@ class Watchdog:
         return ", ".join(self.ids[row] for row in rows[:_SHOWN]) + more
 
 
-def _has_gradient(weight: torch.nn.Parameter) -> bool:
-    return weight.grad is not None and bool(weight.grad.any())
+def _find_dead(weights: Sequence[tuple[str, torch.nn.Parameter]]) -> list[str]:
+    """The names of those whose gradient is missing, or zero everywhere."""
+    flags = [
+        weight.grad.any() if weight.grad is not None else weight.new_zeros((), dtype=torch.bool)
+        for _, weight in weights
+    ]
+    # One answer for all layers: each on its own would make the CPU wait for a GPU once a layer and step.
+    if not flags or bool(torch.stack(flags).all()):
+        return []
+    return [name for (name, _), flag in zip(weights, flags, strict=True) if not flag]

@@ -12,7 +12,6 @@ SHARED = {
     "BGPRecord": "as BGPElem",
     "BGPStream": "as BGPElem",
     "Needs": "the params that a stage declares: one class in each stage",
-    "Run": "a training run, and the run of a script on the testbed",
 }
 """Class names that two modules have, and why."""
 

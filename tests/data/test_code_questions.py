@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from netllama.code_tasks.code_answers import RESULT, VARIANTS, Outcome, answered, differences, verdict
+from netllama.code_tasks.code_answers import RESULT, VARIANTS, Outcome, find_differences, judge_outcome, run_answer
 from netllama.core.records import Question, load_questions
 from tests.support.clones import ROOT
 
@@ -44,7 +44,7 @@ def answer(name: str, networks: Callable[[int], Path], tmp_path_factory: pytest.
     @cache
     def run(script: str, variant: int) -> Outcome:
         with tempfile.TemporaryDirectory(dir=folder) as place:  # 9 MB of network each
-            return answered(QUESTIONS[name], script, networks(variant), Path(place) / "task")
+            return run_answer(QUESTIONS[name], script, networks(variant), Path(place) / "task")
 
     return run
 
@@ -80,22 +80,22 @@ def test_a_second_solution_written_from_the_text_alone_is_right(name: str, answe
     assert SECOND[name].strip() != QUESTIONS[name].answer.strip()
     for variant in VARIANTS:
         found, right = answer(SECOND[name], variant), answer(QUESTIONS[name].answer, variant)
-        assert verdict(found, right) == ""
+        assert judge_outcome(found, right) == ""
 
 
 @each
 def test_a_result_is_right_on_its_own_network_and_wrong_on_the_other(name: str, answer: Answer) -> None:
     """So that no constant is right on both."""
     one, other = (answer(QUESTIONS[name].answer, variant) for variant in VARIANTS)
-    assert (verdict(one, one), verdict(other, other)) == ("", "")
-    assert verdict(other, one) != ""
-    assert verdict(one, other) != ""
+    assert (judge_outcome(one, one), judge_outcome(other, other)) == ("", "")
+    assert judge_outcome(other, one) != ""
+    assert judge_outcome(one, other) != ""
 
 
 @each
 def test_the_form_of_a_result_without_its_values_is_wrong(name: str, answer: Answer) -> None:
     right = answer(QUESTIONS[name].answer, FIRST)
-    assert verdict(replace(right, value=emptied(right.value)), right) != ""
+    assert judge_outcome(replace(right, value=emptied(right.value)), right) != ""
 
 
 @first
@@ -103,9 +103,9 @@ def test_a_script_that_writes_a_constant_is_judged_by_it_and_an_empty_script_has
     name: str, answer: Answer
 ) -> None:
     rights = [answer(QUESTIONS[name].answer, variant) for variant in VARIANTS]
-    assert verdict(answer(constant(rights[0].value), FIRST), rights[0]) == ""
-    assert verdict(answer(constant(rights[0].value), OTHER), rights[1]) != ""
-    assert verdict(answer("", FIRST), rights[0]) == f"no {RESULT}"
+    assert judge_outcome(answer(constant(rights[0].value), FIRST), rights[0]) == ""
+    assert judge_outcome(answer(constant(rights[0].value), OTHER), rights[1]) != ""
+    assert judge_outcome(answer("", FIRST), rights[0]) == f"no {RESULT}"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_script_that_writes_a_constant_is_judged_by_it_and_an_empty_script_has
     ],
 )
 def test_a_difference_is_named_with_its_place(found: Any, right: Any, said: list[str]) -> None:
-    assert list(differences(found, right)) == said
+    assert list(find_differences(found, right)) == said
 
 
 @first
@@ -162,4 +162,4 @@ def test_what_is_no_result_is_said_in_one_line(name: str, script: str, said: str
 @first
 def test_a_question_whose_own_solution_fails_is_an_error_of_the_content(name: str, answer: Answer) -> None:
     with pytest.raises(ValueError, match="own solution fails"):
-        verdict(answer("", FIRST), answer("", FIRST))
+        judge_outcome(answer("", FIRST), answer("", FIRST))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from netllama.code_tasks.code_answers import VARIANTS, execute
+from netllama.code_tasks.code_answers import VARIANTS, run_code
 from netllama.core.params import read_params
 from netllama.core.records import SeedTask, load_seeds
 from netllama.selfinstruct.candidate_filters import python_blocks
@@ -38,7 +38,7 @@ each = pytest.mark.parametrize("runs", CHECKED, indirect=True)
 
 
 def _run(seed: SeedTask, code: str, network: Path, folder: Path) -> Ran:
-    run, work = execute(code, seed.scenario, network, folder), folder / "cwd"
+    run, work = run_code(code, seed.scenario, network, folder), folder / "cwd"
     for path in work.rglob("*"):  # the network's files, 5 MB a script
         if path.is_file() and path not in run.files:
             path.unlink()

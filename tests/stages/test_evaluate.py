@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from netllama.core.errors import StageError
-from netllama.core.files import iter_lines, read_json, read_jsonl, write_jsonl
+from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl
 from netllama.core.params import read_params
-from netllama.core.tokenized_rows import template_hash, write_parquet
+from netllama.core.tokenized_rows import TokenizedRow, read_template_hash
 from netllama.models.loading import load_base
-from netllama.tokenizing.encoder import Encoder
+from netllama.rendering.renderer import load_renderer
 from netllama.training.adapter import add_adapter, save_adapter
 from stages import baseline, evaluate
-from tests.support.training_runs import loading_params, lora_params
+from tests.support.tokenized_tables import write_tokenized_rows
+from tests.support.training_runs import loading_params, lora_params, training_record
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,15 +44,22 @@ def question(number: int, kind: str) -> dict[str, Any]:
     }
 
 
-def instruction(number: int) -> dict[str, Any]:
-    return {
-        "id": f"row-{number}",
-        "family": ("bgp_knowledge", "packet_analysis")[number % 2],
-        "source": ("seed", "generated")[number % 2],
-        "instruction": f"Name the session of peer {number}" + " and of its neighbour" * number,
-        "input": "",
-        "output": "It is a TCP session" + " on port 179" * (number % 3 + 1),
-    }
+def texts(number: int) -> tuple[str, str]:
+    """Request and answer of a row of the test split."""
+    request = f"Name the session of peer {number}" + " and of its neighbour" * number
+    return request, "It is a TCP session" + " on port 179" * (number % 3 + 1)
+
+
+def write_test_split() -> None:
+    """Seven rows as the stage tokenize makes them of the params as they are."""
+    renderer = load_renderer(evaluate.TOKENIZER, read_params().prompt)
+    rows = []
+    for number in range(7):
+        rendered = renderer.render(*texts(number))
+        family, source = ("bgp_knowledge", "packet_analysis")[number % 2], ("seed", "generated")[number % 2]
+        start = rendered.answer_start
+        rows.append(TokenizedRow(f"row-{number}", family, source, rendered.input_ids, start, start))
+    write_tokenized_rows(evaluate.TOKENIZED, rows, renderer.fingerprint)
 
 
 @pytest.fixture
@@ -61,12 +69,7 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
     write_jsonl("data/questions/a.jsonl", [question(number, "choice") for number in range(5)])
     others = [question(number, "true_false") for number in range(3)] + [question(0, "open"), question(1, "code")]
     write_jsonl("data/questions/b.jsonl", others)
-    rows = [instruction(number) for number in range(7)]
-    write_jsonl(evaluate.TEST, rows)
-    params = read_params()
-    encoder = Encoder.load(evaluate.TOKENIZER, params.prompt, params.tokenize)
-    chunk = encoder(evaluate.TEST, list(iter_lines(evaluate.TEST)))
-    write_parquet(evaluate.TOKENIZED, chunk.kept.to_pylist(), encoder.renderer.fingerprint)
+    write_test_split()
     set_params(
         **{
             "loading.quantization": "none",
@@ -88,8 +91,8 @@ def make_adapter(scale: float) -> None:
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_().mul_(scale)
-    made_by = {"template_hash": template_hash(evaluate.TOKENIZED)}
-    save_adapter(model, evaluate.ADAPTER, read_json(evaluate.BASE), made_by, start)
+    made_by = training_record(template_hash=read_template_hash(evaluate.TOKENIZED))
+    save_adapter(model, evaluate.ADAPTER, made_by, start)
 
 
 def run_both() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -144,16 +147,13 @@ def test_an_adapter_that_changes_nothing_has_answers_and_scores_of_the_base(read
 def test_every_closed_question_and_every_sampled_row_is_answered_once_by_both(ready: Path) -> None:
     run_both()
     base, tuned = read_jsonl(baseline.ANSWERS), read_jsonl(evaluate.ANSWERS)
-    assert [(row["suite"], row["id"]) for row in base] == [(row["suite"], row["id"]) for row in tuned]
-    choice = [row["id"] for row in base if row["suite"] == "choice"]
+    assert [(row["suite"], row["item"]) for row in base] == [(row["suite"], row["item"]) for row in tuned]
+    choice = [row["item"] for row in base if row["suite"] == "questions"]
     assert choice == [f"q-choice-{number}" for number in range(5)] + [f"q-true_false-{number}" for number in range(3)]
-    written = [row for row in base if row["suite"] == "generation"]
-    assert len(written) == len({row["id"] for row in written}) == 4
-    source = {row["id"]: row for row in map(instruction, range(7))}
-    for row in written:
-        assert row["instruction"] == source[row["id"]]["instruction"]
-        assert row["reference"] == source[row["id"]]["output"]
-        assert row.keys() >= {"answer", "truncated", "rougeL", "family"}
+    written = [row for row in base if row["suite"] == "test"]
+    assert len(written) == len({row["item"] for row in written}) == 4
+    expected = {f"row-{number}": texts(number)[1] for number in range(7)}
+    assert all(row["expected"] == expected[row["item"]] for row in written)
     assert base != tuned, "the adapter does change the answers"
 
 
@@ -161,10 +161,10 @@ def test_metrics_are_those_of_the_answers_in_the_results(ready: Path) -> None:
     _, tuned = run_both()
     rows = read_jsonl(evaluate.ANSWERS)
     for kind in ("choice", "true_false"):
-        own = [row for row in rows if row.get("kind") == kind]
-        right = sum(row["pick"] == row["right"] for row in own)
+        own = [row for row in rows if row["kind"] == kind]
+        right = sum(row["answer"] == row["expected"] for row in own)
         assert tuned[kind]["accuracy"] == pytest.approx(right / len(own), abs=1e-4)
-    scores = [row["rougeL"] for row in rows if row["suite"] == "generation"]
+    scores = [row["value"] for row in rows if row["kind"] == "generation"]
     assert tuned["generation"]["rougeL"] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
 
 
@@ -183,8 +183,7 @@ def test_the_batch_size_changes_speed_and_no_result(ready: Path, set_params: Cal
     set_params(**{"evaluate.batch_size": 1})
     assert dict(leaves(run_both()[1])) == pytest.approx(dict(leaves(tuned)), abs=2e-4)
     for row, before in zip(read_jsonl(evaluate.ANSWERS), answers, strict=True):
-        assert row.get("pick") == before.get("pick")
-        assert row.get("answer") == before.get("answer")
+        assert row["answer"] == before["answer"]
 
 
 def test_no_row_to_generate_leaves_the_group_out(ready: Path, set_params: Callable[..., None]) -> None:
@@ -192,12 +191,11 @@ def test_no_row_to_generate_leaves_the_group_out(ready: Path, set_params: Callab
     base, tuned = run_both()
     assert "generation" not in base
     assert "generation" not in tuned
-    assert {row["suite"] for row in read_jsonl(evaluate.ANSWERS)} == {"choice"}
+    assert {row["suite"] for row in read_jsonl(evaluate.ANSWERS)} == {"questions"}
 
 
 def test_an_empty_test_split_leaves_the_closed_questions(ready: Path) -> None:
-    write_parquet(evaluate.TOKENIZED, [])
-    evaluate.TEST.write_text("")
+    write_tokenized_rows(evaluate.TOKENIZED, [])
     base, tuned = run_both()
     assert base.keys() == {"choice", "true_false"}
     assert tuned.keys() == {"choice", "true_false", "delta"}
@@ -224,8 +222,8 @@ def test_base_and_tuned_stand_side_by_side_on_the_terminal(ready: Path, capsys: 
 def test_a_missing_adapter_is_one_line_and_no_result_is_written(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     baseline.main()
     shutil.rmtree(evaluate.ADAPTER)
-    monkeypatch.setattr(evaluate, "measure", lambda *args: pytest.fail("measured without an adapter"))
-    with pytest.raises(StageError, match=r"^models/adapter/adapter_config\.json: no such file; run `dvc repro train`$"):
+    monkeypatch.setattr(evaluate, "measure_model", lambda *args: pytest.fail("measured without an adapter"))
+    with pytest.raises(StageError, match=r"^models/adapter/training\.json: no such file; run `dvc repro train`$"):
         evaluate.main()
     assert not evaluate.METRICS.exists()
     assert not evaluate.ANSWERS.exists()
@@ -279,6 +277,7 @@ def test_an_adapter_trained_on_another_template_is_refused(
     """Its prompts would be other ones than it has ever seen: the scores would be of something else."""
     baseline.main()
     set_params(**{f"prompt.{key}": value})
+    write_test_split()
     with pytest.raises(StageError, match=rf"^models/adapter: made with another prompt\.{key} .*; run `dvc repro`"):
         evaluate.main()
     assert not evaluate.METRICS.exists()
@@ -288,4 +287,25 @@ def test_an_adapter_that_says_nothing_of_its_training_is_refused(ready: Path) ->
     baseline.main()
     (evaluate.ADAPTER / "training.json").unlink()
     with pytest.raises(StageError, match=r"^models/adapter/training\.json: no such file; run `dvc repro train`$"):
+        evaluate.main()
+
+
+def test_a_test_split_of_another_template_than_the_questions_is_refused(
+    ready: Path, set_params: Callable[..., None]
+) -> None:
+    """Prompts of answers in full are those of the table, prompts of questions are rendered: both are one template."""
+    set_params(**{"prompt.system_prompt": "You know BGP."})
+    said = r"^data/tokenized/test\.parquet: made with another prompt\.system_prompt .*; run `dvc repro`"
+    with pytest.raises(StageError, match=said):
+        baseline.main()
+    assert not baseline.METRICS.exists()
+
+
+def test_a_training_record_of_another_version_is_refused(ready: Path) -> None:
+    baseline.main()
+    path = evaluate.ADAPTER / "training.json"
+    write_json(path, read_json(path) | {"model": {}})
+    with pytest.raises(
+        StageError, match=r"^models/adapter/training\.json: model: extra inputs .*; run `dvc repro train`$"
+    ):
         evaluate.main()

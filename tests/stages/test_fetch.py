@@ -20,7 +20,7 @@ from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json
 from netllama.core.params import read_params
 from netllama.models import bundled
-from netllama.models.reference import locate, resolve
+from netllama.models.reference import locate_model, resolve_model
 from tests.support.clones import ROOT
 from tests.support.stage_runs import Ended, run_here
 
@@ -137,14 +137,14 @@ def fetch_weights() -> Ended:
 
     def main() -> None:
         model = read_params().model
-        write_json("models/base.json", resolve(model.id, model.revision)[0].model_dump())
+        write_json("models/base.json", resolve_model(model.id, model.revision).reference.model_dump())
 
     return run_here(main)
 
 
 def locate_weights() -> Ended:
     """Prints the folder of the weights."""
-    return run_here(lambda: print(locate("models/base.json")))
+    return run_here(lambda: print(locate_model("models/base.json").folder))
 
 
 def flip_last_bit(path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_local_folder_becomes_a_reference_and_a_tokenizer(
     ours, theirs = (AutoTokenizer.from_pretrained(folder) for folder in ("models/tokenizer", tiny_model_folder))
     assert ours(text)["input_ids"] == theirs(text)["input_ids"]
     assert ours.chat_template == theirs.chat_template
-    assert locate("models/base.json") == tiny_model_folder
+    assert locate_model("models/base.json").folder == tiny_model_folder
 
 
 def test_fetching_again_gives_the_same_bytes(tiny_model_folder: Path, set_params: Callable[..., None]) -> None:
@@ -249,18 +249,18 @@ def test_a_weight_file_that_changed_after_fetch_is_refused(
     shutil.copytree(tiny_model_folder, workdir / "mine")
     set_params(**{"model.id": "mine"})
     stages.fetch.main()
-    assert locate("models/base.json") == Path("mine")
+    assert locate_model("models/base.json").folder == Path("mine")
 
     weights = workdir / "mine" / "model.safetensors"
     flip_last_bit(weights)
     with pytest.raises(
         StageError, match=r"mine/model\.safetensors: not the file that models/base\.json records"
     ) as error:
-        locate("models/base.json")
+        locate_model("models/base.json")
     assert "delete" not in str(error.value), "the folder is the user's own"
     weights.unlink()
     with pytest.raises(StageError, match=r"mine/model\.safetensors: missing"):
-        locate("models/base.json")
+        locate_model("models/base.json")
 
 
 # The Hub
@@ -465,11 +465,11 @@ def test_a_converted_model_in_the_cache_is_used_as_it_is(tiny_model_folder: Path
     shutil.copytree(tiny_model_folder, folder)
     stages.fetch.main()
     assert read_json("models/base.json")["revision"] == bundled.VERSION
-    assert locate("models/base.json") == folder
+    assert locate_model("models/base.json").folder == folder
 
     (folder / "config.json").write_text("{}")
     with pytest.raises(StageError, match=r"config\.json: not the file") as error:
-        locate("models/base.json")
+        locate_model("models/base.json")
     assert f"delete {folder} and run" in str(error.value)
 
 
@@ -478,5 +478,5 @@ def test_a_broken_reference_is_an_error_that_names_it(content: str, workdir: Pat
     write_json("models/base.json", {})
     Path("models/base.json").write_text(content)
     with pytest.raises(StageError, match=r"models/base\.json") as error:
-        locate("models/base.json")
+        locate_model("models/base.json")
     assert "\n" not in str(error.value)

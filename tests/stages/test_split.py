@@ -19,6 +19,7 @@ from netllama.core.records import Instruction
 from stages import split
 from tests.support.clones import ROOT
 from tests.support.foreign_rows import FAULTS, KEPT, LINE_FAULTS, write_foreign
+from tests.support.records import generated
 
 WORDS = [
     f"{a}{b}" for a in ("bgp", "hold", "peer", "route", "path", "origin", "next", "flap") for b in "abcdefghijklmnop"
@@ -27,9 +28,7 @@ WRITTEN = [*split.SPLITS.values(), split.DROPPED, split.LEAKAGE, split.METRICS]
 
 
 def row(text: str, number: int, family: str = "bgp_knowledge") -> Instruction:
-    return Instruction(
-        id=f"{family}-{number:05d}", family=family, source="generated", instruction=text, input="", output="done"
-    )
+    return generated(f"{family}-{number:05d}", family, text)
 
 
 def distinct_rows(number: int, family: str = "bgp_knowledge", seed: int = 0) -> list[Instruction]:
@@ -134,10 +133,7 @@ def test_a_generated_copy_of_a_seed_is_dropped_and_counted(
     pool: list[Instruction], capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = json.loads(Path("data/seeds/bgp_knowledge.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    copy = Instruction(
-        id="copy", family="bgp_knowledge", source="generated",
-        instruction=seed["instruction"], input=seed["input"], output=seed["output"],
-    )  # fmt: skip
+    copy = generated("copy", "bgp_knowledge", seed["instruction"], seed["output"], input=seed["input"])
     write_jsonl(split.GENERATED, (row.model_dump() for row in [copy, *pool]))
     split.main()
     ids = {r["id"] for rows in outs().values() for r in rows}

@@ -1,4 +1,4 @@
-"""The stage that tokenizes: what is trained on, what is dropped or cut, and the same bytes by any number of workers."""
+"""The stage that tokenizes: what is trained on, what is dropped, and the same bytes by any number of workers."""
 
 import csv
 import json
@@ -15,16 +15,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.core.files import canonical_json, read_json, read_jsonl, write_jsonl
 from netllama.core.sections import TokenizeParams
-from netllama.core.tokenized_rows import template_hash
-from netllama.rendering.renderer import Renderer, load_renderer, require_same_template
-from netllama.tokenizing.encoder import Encoder
-from netllama.tokenizing.worker_pool import in_order
+from netllama.core.tokenized_rows import read_template_hash
+from netllama.rendering.renderer import load_renderer, require_same_template
+from netllama.tokenizing.worker_pool import map_in_order
 from stages import tokenize
 from tests.support.clones import ROOT
 from tests.support.training_runs import prompt_params
@@ -44,7 +41,7 @@ ROWS = {
 
 def records(side: str) -> list[Row]:
     keys = ("id", "family", "instruction", "input", "output")
-    return [dict(zip(keys, row, strict=True)) | {"source": "generated"} for row in ROWS[side]]
+    return [dict(zip(keys, row, strict=True)) | {"source": "extra"} for row in ROWS[side]]
 
 
 @pytest.fixture
@@ -147,15 +144,12 @@ def test_rows_over_the_limit_are_dropped_whole_and_counted(
     assert metrics == {
         "rows": 2,
         "dropped_too_long": 1,
-        "input_shortened": 0,
         "tokens": sum(lengths[:2]),
         "answer_tokens": sum(row["length"] - row["answer_start"] for row in before[:2]),
         "longest": max(lengths[:2]),
     }
     assert "train: 2 rows, 1 over max_length dropped" in capsys.readouterr().out
-    why = f"{lengths[2]} tokens, max_length is {lengths[2] - 1}"
-    dropped = {"side": "train", "id": "bgp-2", "length": lengths[2], "change": "dropped", "why": why}
-    assert read_jsonl(tokenize.OVER_LENGTH) == [dropped]
+    assert read_jsonl(tokenize.OVER_LENGTH) == [{"side": "train", "id": "bgp-2", "length": lengths[2]}]
 
 
 def test_a_row_of_exactly_the_limit_stays(splits: Path, set_params: Callable[..., None]) -> None:
@@ -283,8 +277,7 @@ def test_with_over_length_raise_the_first_rows_are_named_and_nothing_is_replaced
     with pytest.raises(StageError) as error:
         tokenize.main()
     assert str(error.value) == (
-        f"train: 3 rows are longer than tokenize.max_length 5: {named}; raise it, or set tokenize.over_length to drop "
-        "or shorten_input"
+        f"train: 3 rows are longer than tokenize.max_length 5: {named}; raise it, or set tokenize.over_length to drop"
     )
     set_params(**{"tokenize.max_length": max(lengths) - 1})
     with pytest.raises(StageError, match=r"^train: 1 row is longer than tokenize\.max_length \d+: bgp-2 \(\d+\); "):
@@ -293,73 +286,6 @@ def test_with_over_length_raise_the_first_rows_are_named_and_nothing_is_replaced
     set_params(**{"tokenize.max_length": max(lengths)})
     tokenize.main()
     assert len(tokenized("train")) == 3
-
-
-def test_with_shorten_input_the_end_of_the_input_goes_and_all_else_stays(
-    splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any
-) -> None:
-    lines = "\n".join(f"rrc00 announces 192.0.{number}.0/24" for number in range(40))
-    rows = [row | {"input": lines} if row["id"] == "pkt-1" else row for row in records("train")]
-    write_jsonl(tokenize.SPLITS["train"], rows)
-    set_params(**{"tokenize.max_length": 20_000})
-    tokenize.main()
-    lengths = {row["id"]: row["length"] for row in tokenized("train")}
-    limit = lengths["bgp-2"] - 1
-    set_params(**{"tokenize.max_length": limit, "tokenize.over_length": "shorten_input"})
-    tokenize.main()
-    first, cut = tokenized("train")
-    shortened, dropped = read_jsonl(tokenize.OVER_LENGTH)
-    kept = lines[: shortened["kept_characters"]]
-    prompt, answer = expected_parts(rows[1] | {"input": kept})
-    assert (first["id"], cut["id"]) == ("bgp-1", "pkt-1")
-    assert tiny_tokenizer.decode(cut["input_ids"][: cut["answer_start"]]) == prompt
-    assert tiny_tokenizer.decode(cut["input_ids"][cut["answer_start"] :]) == answer
-    assert limit - 3 <= cut["length"] <= limit
-    assert shortened | {"kept_characters": len(kept)} == {
-        "side": "train",
-        "id": "pkt-1",
-        "length": lengths["pkt-1"],
-        "change": "input shortened",
-        "why": f"{lengths['pkt-1']} tokens, max_length is {limit}",
-        "kept_length": cut["length"],
-        "kept_characters": len(kept),
-        "input_characters": len(lines),
-    }
-    assert dropped["id"] == "bgp-2"
-    assert dropped["why"] == f"{lengths['bgp-2']} tokens, max_length is {limit}; it has no input to shorten"
-    metrics = read_json(tokenize.METRICS)["train"]
-    assert (metrics["rows"], metrics["dropped_too_long"], metrics["input_shortened"]) == (2, 1, 1)
-
-
-TEXTS = st.text(alphabet="aZ0 \n\t.,é中👩\u200d\u0301<|end|>", min_size=1, max_size=40).filter(
-    lambda text: bool(text.strip())
-)
-
-
-@given(instruction=TEXTS, given_input=st.text(max_size=80), output=TEXTS, limit=st.integers(10, 160))
-@pytest.mark.parametrize("template", ["chat", "alpaca"])
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None)
-def test_a_shortened_row_fits_and_is_the_row_of_a_shorter_input(
-    tiny_tokenizer: Any, template: str, instruction: str, given_input: str, output: str, limit: int
-) -> None:
-    renderer = Renderer(tiny_tokenizer, template, "")
-    row = {"id": "r", "family": "f", "source": "seed", "instruction": instruction, "input": given_input}
-    encoder = Encoder(renderer, params(max_length=limit, over_length="shorten_input"))
-    chunk = encoder(Path("x.jsonl"), [(1, canonical_json(row | {"output": output}))])
-    whole, bare = renderer.render(instruction, output, given_input), renderer.render(instruction, output)
-    if chunk.kept.num_rows == 0:
-        assert len(bare.input_ids) > limit
-        assert chunk.over_length[0]["change"] == "dropped"
-        return
-    (found,) = chunk.kept.to_pylist()
-    assert found["length"] <= limit
-    if len(whole.input_ids) <= limit:
-        assert (found["input_ids"], chunk.over_length) == (whole.input_ids, [])
-    else:
-        kept = given_input[: chunk.over_length[0]["kept_characters"]]
-        rendered = renderer.render(instruction, output, kept)
-        assert len(kept) < len(given_input)
-        assert (found["input_ids"], found["answer_start"]) == (rendered.input_ids, rendered.answer_start)
 
 
 # What is told of it
@@ -388,14 +314,11 @@ def test_the_lengths_of_all_rows_are_counted_in_sixteen_buckets_and_one_above(
 def test_each_side_says_which_template_it_was_rendered_with(splits: Path, set_params: Callable[..., None]) -> None:
     set_params(**{"prompt.system_prompt": "You know BGP."})
     tokenize.main()
+    ours, other = (load_renderer("models/tokenizer", prompt_params("chat", text)) for text in ("You know BGP.", ""))
     for path in tokenize.TOKENIZED.values():
-        require_same_template(
-            template_hash(path), load_renderer("models/tokenizer", prompt_params("chat", "You know BGP.")), str(path)
-        )
+        require_same_template(read_template_hash(path), ours, str(path))
         with pytest.raises(StageError, match=rf"^{path}: made with another prompt\.system_prompt"):
-            require_same_template(
-                template_hash(path), load_renderer("models/tokenizer", prompt_params("chat", "")), str(path)
-            )
+            require_same_template(read_template_hash(path), other, str(path))
 
 
 # Worker processes
@@ -418,7 +341,7 @@ def test_two_workers_write_the_bytes_of_one(
 ) -> None:
     rows = [row | {"id": f"{row['id']}-{number}"} for number in range(4) for row in records("train")]
     write_jsonl(tokenize.SPLITS["train"], rows)
-    set_params(**{"tokenize.max_length": 60, "tokenize.over_length": "shorten_input"})
+    set_params(**{"tokenize.max_length": 60, "tokenize.over_length": "drop"})
     parallel(1)
     tokenize.main()
     one = written()
@@ -443,7 +366,7 @@ def test_an_error_in_a_later_chunk_names_its_line_in_the_file(parallel: Callable
 
 
 def test_an_error_in_a_worker_is_the_one_line_that_it_is_without() -> None:
-    results = in_order(named("netllama.core.files.parse_line"), [("a.jsonl", 5, '{"id": ', dict)], 2)
+    results = map_in_order(named("netllama.core.files.parse_line"), [("a.jsonl", 5, '{"id": ', dict)], 2)
     with pytest.raises(StageError, match=r"^a\.jsonl:5: not valid JSON \([A-Za-z ]+\); one object a line$"):
         next(results)
 
@@ -461,7 +384,7 @@ def test_chunks_are_read_as_they_are_needed_and_come_back_in_their_order() -> No
             read.append(number)
             yield (-number,)
 
-    results = in_order(named("builtins.abs"), chunks(), 2)
+    results = map_in_order(named("builtins.abs"), chunks(), 2)
     assert next(results) == 0
     assert len(read) == 5
     assert list(results) == list(range(1, 20))
@@ -469,15 +392,16 @@ def test_chunks_are_read_as_they_are_needed_and_come_back_in_their_order() -> No
 
 def test_a_worker_that_is_killed_is_one_clear_line() -> None:
     with pytest.raises(StageError, match=r"^a worker process ended before its work"):
-        list(in_order(named("os._exit"), [(9,), (9,)], 2))
+        list(map_in_order(named("os._exit"), [(9,), (9,)], 2))
 
 
 def test_no_worker_outlives_a_killed_parent(workdir: Path) -> None:
     code = (
         "import os, pydoc, signal; from functools import partial\n"
-        "from netllama.tokenizing.worker_pool import in_order\n"
+        "from netllama.tokenizing.worker_pool import map_in_order\n"
         "children = lambda: open(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read().split()\n"
-        "results = in_order(partial(pydoc.locate, 'time.sleep'), iter([(0.1,)] * 5 + [(60,)] * 9), 2); next(results)\n"
+        "chunks = iter([(0.1,)] * 5 + [(60,)] * 9)\n"
+        "results = map_in_order(partial(pydoc.locate, 'time.sleep'), chunks, 2); next(results)\n"
         "print(*children(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -494,6 +418,6 @@ def test_a_killed_run_leaves_the_tables_as_they_were(splits: Path) -> None:
     tokenize.main()
     before = written()
     write_jsonl(tokenize.SPLITS["train"], records("train")[:2])
-    killed = run_as_process("tokenize.Side.add = lambda *_: os.kill(os.getpid(), 9); tokenize.main()")
+    killed = run_as_process("tokenize.SideSummary.add = lambda *_: os.kill(os.getpid(), 9); tokenize.main()")
     assert killed.returncode == -signal.SIGKILL
     assert written() == before

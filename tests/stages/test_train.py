@@ -18,16 +18,17 @@ import torch
 from netllama.core.errors import StageError
 from netllama.core.files import sha256_file
 from netllama.core.params import read_params
-from netllama.core.tokenized_rows import write_parquet
+from netllama.core.tokenized_rows import TokenizedRow
 from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import add_adapter, save_adapter
-from netllama.training.checkpoints import Checkpoints
+from netllama.training.checkpoints import Checkpoint, Checkpoints
 from stages import train
-from tests.support.training_runs import loading_params
+from tests.support.tokenized_tables import write_tokenized_rows
+from tests.support.training_runs import loading_params, training_record
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
-Rows = list[dict[str, Any]]
+Rows = list[TokenizedRow]
 FILES = [
     "models/adapter/adapter_config.json",
     "models/adapter/adapter_model.safetensors",
@@ -44,8 +45,8 @@ IDS = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1))
 @pytest.fixture
 def ready(tiny_base: Path, tokenized_rows: Callable[..., Rows], set_params: Callable[..., None]) -> Path:
     """The workdir as `tokenize` leaves it; fp32 without quantization, 4 steps of 2 rows."""
-    write_parquet(train.TRAIN, tokenized_rows(12))
-    write_parquet(train.VAL, tokenized_rows(3, seed=1))
+    write_tokenized_rows(train.TRAIN, tokenized_rows(12))
+    write_tokenized_rows(train.VAL, tokenized_rows(3, seed=1))
     set_params(
         **{
             "loading.quantization": "none",
@@ -97,14 +98,16 @@ def test_a_run_writes_its_outs_and_curves_and_the_adapter_changes_the_model(read
 def test_the_validation_loss_before_and_after_is_what_base_and_tuned_model_have(
     ready: Path, tokenized_rows: Callable[..., Rows]
 ) -> None:
-    from netllama.scoring.heldout import heldout
+    from netllama.scoring.heldout import measure_heldout
 
     train.main()
     recorded = json.loads(train.METRICS.read_text())["val_loss"]
     rows = tokenized_rows(3, seed=1)
     base = load_base(Path("tiny"), loading_params("fp32", "none", True))
-    assert recorded["before"] == pytest.approx(heldout(base, rows, 2)["loss"], abs=1e-4)
-    assert recorded["after"] == pytest.approx(heldout(load_adapter(base, train.ADAPTER), rows, 2)["loss"], abs=1e-4)
+    assert recorded["before"] == pytest.approx(measure_heldout(base, rows, 2)["loss"], abs=1e-4)
+    assert recorded["after"] == pytest.approx(
+        measure_heldout(load_adapter(base, train.ADAPTER), rows, 2)["loss"], abs=1e-4
+    )
 
 
 def test_the_adapter_config_is_canonical_and_names_the_base_by_its_id(ready: Path) -> None:
@@ -127,7 +130,7 @@ def test_the_adapter_config_is_canonical_and_names_the_base_by_its_id(ready: Pat
 def test_an_adapter_of_a_hub_model_names_it_and_its_commit_not_the_folder_of_the_cache(ready: Path) -> None:
     base = load_base(ready / "tiny", loading_params("fp32", "none", True))
     model, start = add_adapter(base, read_params().lora, 1, ready / "tiny")
-    save_adapter(model, train.ADAPTER, {"id": "org/name", "revision": "0" * 40}, {}, start)
+    save_adapter(model, train.ADAPTER, training_record("org/name", "0" * 40), start)
     text = (train.ADAPTER / "adapter_config.json").read_text()
     config = json.loads(text)
     assert (config["base_model_name_or_path"], config["revision"]) == ("org/name", "0" * 40)
@@ -162,7 +165,7 @@ def test_all_that_made_the_adapter_lies_beside_it_and_is_of_no_machine(
     params = read_params()
     assert made_by["lora"] == params.lora.model_dump()
     assert made_by["train"] == params.train.model_dump()
-    assert made_by["model"]["precision"] in ("bfloat16", "float16", "float32"), "what auto came to"
+    assert made_by["loading"]["precision"] in ("bfloat16", "float16", "float32"), "what auto came to"
     assert made_by["data"]["data/tokenized/train.parquet"] == sha256_file(train.TRAIN)
     assert made_by["base"] == json.loads(train.BASE.read_text())
     assert made_by["versions"]["torch"] == torch.__version__.split("+")[0]
@@ -228,7 +231,7 @@ def test_rank_and_seed_change_the_adapter_and_nothing_else_does(ready: Path, set
 
 
 def test_without_validation_rows_it_trains_and_claims_no_validation_loss(ready: Path) -> None:
-    write_parquet(train.VAL, [])
+    write_tokenized_rows(train.VAL, [])
     train.main()
     metrics = json.loads(train.METRICS.read_text())
     assert metrics["steps"] == 4
@@ -237,7 +240,7 @@ def test_without_validation_rows_it_trains_and_claims_no_validation_loss(ready: 
 
 
 def test_without_a_row_to_train_on_it_says_so_and_writes_nothing(ready: Path) -> None:
-    write_parquet(train.TRAIN, [])
+    write_tokenized_rows(train.TRAIN, [])
     with pytest.raises(StageError, match=r"^data/tokenized/train\.parquet: no rows to train on"):
         train.main()
     assert not any(Path(name).exists() for name in FILES)
@@ -275,6 +278,23 @@ def test_named_target_modules_are_the_only_ones_trained(ready: Path, set_params:
     assert trained == {"q_proj", "v_proj"}
 
 
+def test_of_several_processes_on_one_machine_the_first_alone_hashes_the_weights(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """13 billion parameters are 26 GB to read, and reading them once tells."""
+    from netllama.training.setup import locate_base, make_accelerator
+
+    hashed: list[Path] = []
+    monkeypatch.setattr("netllama.models.reference.sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+    accelerator = make_accelerator("fp32")
+    first = locate_base(train.BASE, accelerator)
+    assert {path.name for path in hashed} == set(first.reference.files) > {"model.safetensors"}
+    hashed.clear()
+    monkeypatch.setattr(type(accelerator), "is_local_main_process", False)
+    assert locate_base(train.BASE, accelerator) == first
+    assert hashed == []
+
+
 def test_a_changed_base_model_is_refused(ready: Path) -> None:
     (ready / "tiny" / "config.json").write_text("{}")
     with pytest.raises(StageError, match=r"^tiny/config\.json: not the file that models/base\.json records"):
@@ -305,10 +325,10 @@ def kill_at(step: int, before: bool = False) -> None:
     """Run the stage in this process up to just after (or just before) the checkpoint of `step`."""
     save = Checkpoints.save
 
-    def save_and_die(self: Checkpoints, state: dict[str, Any]) -> None:
-        if not (before and state["step"] == step):
-            save(self, state)
-        if state["step"] == step:
+    def save_and_die(self: Checkpoints, checkpoint: Checkpoint) -> None:
+        if not (before and checkpoint.state.step == step):
+            save(self, checkpoint)
+        if checkpoint.state.step == step:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
@@ -325,9 +345,9 @@ from netllama.training.checkpoints import Checkpoints
 
 save = Checkpoints.save
 
-def save_and_die(self, state):
-    save(self, state)
-    if state["step"] == 3:
+def save_and_die(self, checkpoint):
+    save(self, checkpoint)
+    if checkpoint.state.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
 Checkpoints.save = save_and_die
@@ -391,7 +411,7 @@ def test_changed_rows_start_again(
 ) -> None:
     set_params(**{"train.save_steps": 1})
     kill_at(2)
-    write_parquet(train.TRAIN, tokenized_rows(12, seed=5))
+    write_tokenized_rows(train.TRAIN, tokenized_rows(12, seed=5))
     train.main()
     assert "goes on" not in capsys.readouterr().out
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from netllama.core.tokenized_rows import TokenizedRow
+
 
 def adapted(folder: Path, **lora: Any) -> Any:
     """The model in `folder` in fp32, its lora_B drawn at random; the same weights at each call."""
@@ -37,16 +39,13 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
         )
 
 
-def full_logits_loss(model: Any, rows: list[dict[str, Any]]) -> torch.Tensor:
-    """Hugging Face's loss with the labels in place, on rows padded and masked here, independently of `collate`."""
-    width = max(len(row["input_ids"]) for row in rows)
-    ids = torch.tensor([row["input_ids"] + [7] * (width - len(row["input_ids"])) for row in rows])
-    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
-    labels = torch.tensor(
-        [
-            [-100] * row["loss_start"] + row["input_ids"][row["loss_start"] :] + [-100] * (width - row["length"])
-            for row in rows
-        ]
-    )
-    loss: torch.Tensor = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+def full_logits_loss(model: Any, rows: list[TokenizedRow]) -> torch.Tensor:
+    """Hugging Face's loss with the labels in place, on rows padded and masked here, independently of `collate_rows`."""
+    width = max(len(row.input_ids) for row in rows)
+    padding = [width - len(row.input_ids) for row in rows]
+    ids = torch.tensor([row.input_ids + [7] * pad for row, pad in zip(rows, padding, strict=True)])
+    mask = torch.tensor([[1] * (width - pad) + [0] * pad for pad in padding])
+    labels = [[-100] * row.loss_start + row.input_ids[row.loss_start :] for row in rows]
+    padded = torch.tensor([own + [-100] * pad for own, pad in zip(labels, padding, strict=True)])
+    loss: torch.Tensor = model(input_ids=ids, attention_mask=mask, labels=padded).loss
     return loss

@@ -102,8 +102,4 @@ def texts_of(request: Request) -> str:
 
 def rows_of(*families: Family) -> list[str]:
     """Kept, rejected and answers, as they are written."""
-    return [
-        canonical_json(row)
-        for one in families
-        for row in (*(row.model_dump() for row in (*one.kept, *one.responses)), *one.rejected)
-    ]
+    return [canonical_json(row.model_dump()) for one in families for row in (*one.kept, *one.responses, *one.rejected)]

@@ -7,8 +7,12 @@ import pytest
 
 from netllama.core.params import read_params
 from netllama.core.sections import LoadingParams, LoraParams, PromptParams, TrainParams
+from netllama.core.tokenized_rows import TokenizedRow
+from netllama.models.reference import ModelReference
+from netllama.models.training_record import TrainingRecord
 from tests.support.clones import ROOT
 
+SHIPPED = read_params(ROOT / "params.yaml")
 SMALL = {
     "max_steps": 4,
     "per_device_train_batch_size": 2,
@@ -43,19 +47,33 @@ def prompt_params(template: str = "chat", system_prompt: str = "") -> PromptPara
 
 def lora_params(**changes: Any) -> LoraParams:
     """As shipped, but of rank 4 and without dropout, and `changes`."""
-    shipped = read_params(ROOT / "params.yaml").lora.model_dump()
-    return LoraParams(**shipped | {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0} | changes)
+    return LoraParams(**SHIPPED.lora.model_dump() | {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0} | changes)
 
 
 def train_params(**changes: Any) -> TrainParams:
     """As shipped, but four steps of two rows, all logged, and `changes`."""
-    return TrainParams(**read_params(ROOT / "params.yaml").train.model_dump() | SMALL | changes)
+    return TrainParams(**SHIPPED.train.model_dump() | SMALL | changes)
+
+
+def training_record(id: str = "tiny", revision: str = "", template_hash: str = "") -> TrainingRecord:
+    """Of an adapter on the base `id` that was made of nothing else."""
+    return TrainingRecord(
+        base=ModelReference(id=id, revision=revision, files={}),
+        data={},
+        template_hash=template_hash,
+        loading={},
+        lora={},
+        train={},
+        device="cpu",
+        processes=1,
+        versions={},
+    )
 
 
 def make_run(
     folder: Path,
-    rows: list[dict[str, Any]],
-    validation: list[dict[str, Any]] | None = None,
+    rows: list[TokenizedRow],
+    validation: list[TokenizedRow] | None = None,
     lora: dict[str, Any] | None = None,
     precision: str = "fp32",
     quantization: str = "none",
@@ -63,16 +81,16 @@ def make_run(
     accelerator: Any = None,
     **train: Any,
 ) -> Any:
-    """A `Run` over `rows`, ready to fit."""
+    """A `TrainingRun` over `rows`, ready to fit; `start` is what its adapter started from."""
     from netllama.models.loading import load_base
-    from netllama.training.loop import Run
-    from netllama.training.setup import build, make_accelerator
+    from netllama.training.loop import TrainingRun
+    from netllama.training.setup import build_model, make_accelerator
 
     params = train_params(**train)
     accelerator = accelerator or make_accelerator(precision)
     base = load_base(folder, loading_params(precision, quantization, True, quantized_weights))
-    model, start = build(base, lora_params(**lora or {}), params, folder)
-    run = Run(model, rows, validation or [], params, accelerator)
+    model, start = build_model(base, lora_params(**lora or {}), params, folder)
+    run = TrainingRun(model, rows, validation or [], params, accelerator)
     run.start = start  # type: ignore[attr-defined]
     return run
 
@@ -90,15 +108,15 @@ def randomize(run: Any, std: float = 0.05) -> None:
 
 def killed_after(step: int, run: Any, folder: Path) -> None:
     """`run` up to its checkpoint of `step` in `folder`, where it ends without doing anything more."""
-    from netllama.training.checkpoints import Checkpoints
+    from netllama.training.checkpoints import Checkpoint, Checkpoints
 
     class Killed(Exception):
         pass
 
     class Last(Checkpoints):
-        def save(self, state: dict[str, Any]) -> None:
-            super().save(state)
-            if state["step"] == step:
+        def save(self, checkpoint: Checkpoint) -> None:
+            super().save(checkpoint)
+            if checkpoint.state.step == step:
                 raise Killed
 
     with pytest.raises(Killed):

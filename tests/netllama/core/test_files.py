@@ -29,7 +29,7 @@ from netllama.core.files import (
     write_jsonl,
     write_text,
 )
-from netllama.core.tokenized_rows import read_parquet, write_parquet
+from tests.support.tokenized_tables import write_tokenized_rows
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -126,7 +126,8 @@ def test_every_writer_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Path, "write_text", full)
     monkeypatch.setattr(pyarrow.parquet, "ParquetWriter", full)
-    write: dict[str, Any] = {"json": write_json, "jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}
+    parquet = write_tokenized_rows
+    write: dict[str, Any] = {"json": write_json, "jsonl": write_jsonl, "csv": write_csv, "parquet": parquet}
     with pytest.raises(OSError, match="No space left"):
         write[kind](path, [])
     assert path.read_bytes() == b"old"
@@ -299,18 +300,3 @@ def test_our_own_bug_keeps_its_traceback() -> None:
 
     with pytest.raises(KeyError):
         run_stage(stage)
-
-
-def test_tokenized_rows_come_back_from_parquet(tmp_path: Path, tokenized_rows: Any) -> None:
-    rows = tokenized_rows(5)
-    write_parquet(tmp_path / "a.parquet", rows)
-    assert read_parquet(tmp_path / "a.parquet").to_pylist() == rows
-
-
-def test_a_table_that_is_missing_or_is_none_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "train.parquet"
-    with pytest.raises(StageError, match=rf"^{path}: no such file; run `dvc repro tokenize`$"):
-        read_parquet(path)
-    path.write_text("id,family\n")
-    with pytest.raises(StageError, match=rf"^{path}: not a tokenized table"):
-        read_parquet(path)

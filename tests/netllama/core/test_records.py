@@ -9,13 +9,17 @@ import pytest
 from netllama.core.errors import StageError
 from netllama.core.files import write_jsonl
 from netllama.core.records import (
+    GeneratedInstruction,
+    Instruction,
     Question,
+    SeedInstruction,
     Task,
     load_instructions,
     load_questions,
     load_seeds,
     parse_as,
 )
+from tests.support.records import PROVENANCE
 
 Row = dict[str, Any]
 
@@ -27,17 +31,17 @@ SEED: Row = {
     "output": "It waits for an OPEN.",
     "reference": "RFC 4271 section 8",
 }
-INSTRUCTION: Row = {
-    "id": "bgp-r000-s00-t00",
+EXTRA: Row = {
+    "id": "mine-1",
     "family": "bgp",
+    "category": "",
     "instruction": "Explain OpenSent.",
     "input": "",
     "output": "It waits for an OPEN.",
-    "source": "generated",
-    "request": "ab12",
-    "nearest": None,
-    "nearest_score": 0.25,
+    "source": "extra",
 }
+GENERATED: Row = EXTRA | PROVENANCE | {"id": "bgp-r000-s00-t00", "source": "generated"}
+SEEDED: Row = SEED | {"family": "bgp", "source": "seed", "form": "explain", "difficulty": "hard", "scenario": "hijack"}
 QUESTION: Row = {
     "id": "q-1",
     "family": "bgp",
@@ -102,26 +106,40 @@ def test_a_family_without_a_seed_says_what_to_do(tmp_path: Path) -> None:
         load_seeds(tmp_path, "bgp")
 
 
-def test_an_instruction_keeps_its_provenance(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "pool.jsonl", [INSTRUCTION])
-    (row,) = load_instructions(tmp_path / "pool.jsonl")
-    assert row.model_dump() == INSTRUCTION | {"category": ""}
+def test_each_row_of_a_split_is_the_record_of_its_source_and_is_written_as_it_was_read(tmp_path: Path) -> None:
+    written = [SEEDED, GENERATED, EXTRA]
+    write_jsonl(tmp_path / "pool.jsonl", written)
+    rows = load_instructions(tmp_path / "pool.jsonl")
+    assert [type(row) for row in rows] == [SeedInstruction, GeneratedInstruction, Instruction]
+    assert [row.model_dump() for row in rows] == written
 
 
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (INSTRUCTION | {"source": "copied"}, "source: input should be 'seed', 'generated' or 'extra'"),
-        (without(INSTRUCTION, "family"), "family: field required"),
-        (INSTRUCTION | {"instruction": "  "}, "instruction: empty"),
+        (EXTRA | {"source": "copied"}, "source: input should be 'seed', 'generated' or 'extra'"),
+        (EXTRA | {"source": ["seed"]}, "source: input should be 'seed', 'generated' or 'extra'"),
+        (without(EXTRA, "source"), "source: field required"),
+        (without(EXTRA, "family"), "family: field required"),
+        (EXTRA | {"instruction": "  "}, "instruction: empty"),
+        (without(GENERATED, "exemplars"), "exemplars: field required"),
+        (GENERATED | {"nearest_score": "0.25"}, "nearest_score: input should be a valid number"),
+        (without(SEEDED, "reference"), "reference: field required"),
     ],
 )
 def test_a_bad_instruction_is_named(tmp_path: Path, row: Row, said: str) -> None:
     path = tmp_path / "pool.jsonl"
-    write_jsonl(path, [INSTRUCTION, row])
+    write_jsonl(path, [EXTRA, row])
     with pytest.raises(StageError) as raised:
         load_instructions(path)
     assert one_line(raised) == f"{path}:2: {said}"
+
+
+@pytest.mark.parametrize("row", [EXTRA, GENERATED, SEEDED])
+def test_a_mistyped_key_of_an_instruction_is_named(tmp_path: Path, row: Row) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", [row | {"exemplar": []}])
+    with pytest.raises(StageError, match=r"pool\.jsonl:1: exemplar: extra inputs are not permitted \(keys: "):
+        load_instructions(tmp_path / "pool.jsonl")
 
 
 @pytest.mark.parametrize(

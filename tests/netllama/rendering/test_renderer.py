@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.core.records import Instruction, Question
+from netllama.rendering.closed_questions import list_options, phrase_question
 from netllama.rendering.renderer import (
     Rendered,
     Renderer,
     RenderingError,
-    choices,
     load_renderer,
-    question_request,
     require_same_template,
 )
 from tests.support.clones import ROOT
@@ -94,9 +93,9 @@ def bundled_tokenizer() -> Any:
     from transformers import AutoTokenizer
 
     from netllama.models import bundled
-    from netllama.models.reference import cache_folder
+    from netllama.models.reference import find_cache_folder
 
-    return AutoTokenizer.from_pretrained(bundled.ensure(cache_folder()))
+    return AutoTokenizer.from_pretrained(bundled.ensure(find_cache_folder()))
 
 
 def merging_tokenizer() -> Any:
@@ -127,11 +126,11 @@ def test_the_prompt_is_a_prefix_and_the_answer_ends_in_the_only_eos_that_is_trai
     tokenizer = renderer.tokenizer
     rendered = renderer.render(request_text, answer)
     ids, start = rendered.input_ids, rendered.answer_start
-    assert ids[:start] == renderer.prompt_ids(request_text)
+    assert ids[:start] == renderer.encode_prompt(request_text)
     assert ids[-1] == tokenizer.eos_token_id
     assert ids[start:].count(tokenizer.eos_token_id) == 1
     assert str(tokenizer.decode(ids[start:-1])).strip() == answer.strip()
-    assert tokenizer.decode(ids[:start]) == renderer.prompt(request_text)
+    assert tokenizer.decode(ids[:start]) == renderer.render_prompt(request_text)
 
 
 @given(request_text=TEXTS, answer=TEXTS)
@@ -151,7 +150,7 @@ def test_a_tokenizer_that_adds_no_bos_gets_none(tiny_tokenizer: Any) -> None:
 
 def test_the_llama_2_format_is_written_to_the_letter(llama_2: Any) -> None:
     renderer = Renderer(llama_2, "chat", "")
-    assert renderer.prompt("What is BGP?") == "<s>[INST] What is BGP? [/INST]"
+    assert renderer.render_prompt("What is BGP?") == "<s>[INST] What is BGP? [/INST]"
     ids = renderer.render("What is BGP?", "A protocol.\n").input_ids
     assert llama_2.decode(ids) == "<s>[INST] What is BGP? [/INST] A protocol. </s>"
 
@@ -199,7 +198,7 @@ def naive(renderer: Renderer, request: str, answer: str, context: str) -> Render
     asked = [{"role": "user", "content": f"{request}\n\n{context}" if context else request}]
     answered = [*asked, {"role": "assistant", "content": answer.strip()}]
     tokenizer = renderer.tokenizer
-    prompt, eos = renderer.prompt(request, context), str(tokenizer.eos_token)
+    prompt, eos = renderer.render_prompt(request, context), str(tokenizer.eos_token)
     if renderer.template == "chat":
         assert prompt == tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
         whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
@@ -248,10 +247,10 @@ def test_special_tokens_in_a_users_text_are_plain_characters(
             ids, start = rendered.input_ids, rendered.answer_start
             in_template = [id for id in usual if id in specials.values()]
             assert [id for id in ids if id in specials.values()] == in_template
-            assert ids[:start] == renderer.prompt_ids(text, text)
-            assert tokenizer.decode(ids[:start]) == renderer.prompt(text, text)
+            assert ids[:start] == renderer.encode_prompt(text, text)
+            assert tokenizer.decode(ids[:start]) == renderer.render_prompt(text, text)
             assert tokenizer.decode(ids[start:-1]).strip() == text
-            assert text in renderer.prompt(text, text)
+            assert text in renderer.render_prompt(text, text)
 
 
 def test_plain_characters_have_the_ids_that_they_have_apart_from_tokens(bundled_tokenizer: Any) -> None:
@@ -311,7 +310,7 @@ def test_a_template_with_two_bos_or_none_or_another_prompt_is_refused(
 
 def test_the_chat_prompt_ends_where_the_model_speaks(tiny_tokenizer: Any) -> None:
     renderer = Renderer(tiny_tokenizer, "chat", "")
-    assert renderer.prompt("Why?") == "<|start|>user\nWhy?<|end|>\n<|start|>assistant\n"
+    assert renderer.render_prompt("Why?") == "<|start|>user\nWhy?<|end|>\n<|start|>assistant\n"
     rendered = renderer.render("Why?", " Because. ")
     # What the template writes below the end-of-sequence token is never generated, and so not trained on.
     assert tiny_tokenizer.decode(rendered.input_ids[rendered.answer_start :]) == "Because.<|end|>"
@@ -319,12 +318,12 @@ def test_the_chat_prompt_ends_where_the_model_speaks(tiny_tokenizer: Any) -> Non
 
 def test_the_alpaca_format_is_the_one_of_stanford_alpaca(tiny_tokenizer: Any) -> None:
     renderer = Renderer(tiny_tokenizer, "alpaca", "")
-    assert renderer.prompt("Name the port.") == (
+    assert renderer.render_prompt("Name the port.") == (
         "Below is an instruction that describes a task. Write a response that appropriately completes the request."
         "\n\n### Instruction:\nName the port.\n\n### Response:\n"
     )
     task = Instruction(id="1", family="f", source="seed", instruction="Decode.", input="ff\n\n00", output=" Twice.\n")
-    assert renderer.prompt(task.instruction, task.input) == (
+    assert renderer.render_prompt(task.instruction, task.input) == (
         "Below is an instruction that describes a task, paired with an input that provides further context. "
         "Write a response that appropriately completes the request."
         "\n\n### Instruction:\nDecode.\n\n### Input:\nff\n\n00\n\n### Response:\n"
@@ -334,9 +333,9 @@ def test_the_alpaca_format_is_the_one_of_stanford_alpaca(tiny_tokenizer: Any) ->
 
 
 def test_a_system_prompt_stands_in_front(tiny_tokenizer: Any) -> None:
-    chat = Renderer(tiny_tokenizer, "chat", "You know BGP.").prompt("Why?")
+    chat = Renderer(tiny_tokenizer, "chat", "You know BGP.").render_prompt("Why?")
     assert chat == "<|start|>system\nYou know BGP.<|end|>\n<|start|>user\nWhy?<|end|>\n<|start|>assistant\n"
-    alpaca = Renderer(tiny_tokenizer, "alpaca", "You know BGP.").prompt("Why?")
+    alpaca = Renderer(tiny_tokenizer, "alpaca", "You know BGP.").render_prompt("Why?")
     assert alpaca.startswith("You know BGP.\n\nBelow is an instruction")
 
 
@@ -359,12 +358,12 @@ def test_a_template_that_writes_the_date_gives_the_same_bytes_every_day(tiny_tok
         "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
         "Today: {{ date_string }}. {{ messages[0]['content'] }}"
     )
-    assert Renderer(dated, "chat", "").prompt("Why?") == "Today: 26 Jul 2024. Why?"
+    assert Renderer(dated, "chat", "").render_prompt("Why?") == "Today: 26 Jul 2024. Why?"
 
 
 def test_a_tokenizer_that_merges_across_the_border_is_an_error() -> None:
     renderer = Renderer(merging_tokenizer(), "alpaca", "")
-    assert renderer.render("Why?", "Yes").answer_start == len(renderer.prompt_ids("Why?"))
+    assert renderer.render("Why?", "Yes").answer_start == len(renderer.encode_prompt("Why?"))
     with pytest.raises(RenderingError, match="merges the end of the prompt with the start of the answer"):
         renderer.render("Why?", "X is why")
 
@@ -399,15 +398,15 @@ def question(**changes: Any) -> Question:
 
 
 def test_a_closed_question_is_answered_by_the_text_of_an_option() -> None:
-    assert question_request(question()) == "Which?"
-    assert choices(question()) == (["x", "y", "z"], 1)
+    assert phrase_question(question()) == "Which?"
+    assert list_options(question()) == (["x", "y", "z"], 1)
 
 
 @pytest.mark.parametrize(("answer", "right"), [("true", "True"), ("false", "False")])
 def test_a_true_or_false_question_says_so_and_has_two_answers(answer: str, right: str) -> None:
     asked = question(kind="true_false", options=[], answer=answer)
-    assert question_request(asked) == "True or false? Which?"
-    texts, position = choices(asked)
+    assert phrase_question(asked) == "True or false? Which?"
+    texts, position = list_options(asked)
     assert texts == ["True", "False"]
     assert texts[position] == right
 
@@ -433,7 +432,7 @@ def test_the_fingerprint_is_the_same_in_every_process_and_names_what_differs(
     ):
         with pytest.raises(StageError, match=rf"^data/x\.parquet: made with another {named} than params\.yaml"):
             require_same_template(renderer.fingerprint, other, "data/x.parquet")
-    with pytest.raises(StageError, match=r"^data/x\.parquet: says not how"):
+    with pytest.raises(StageError, match=r"^data/x\.parquet: does not record which template"):
         require_same_template("", renderer, "data/x.parquet")
 
 

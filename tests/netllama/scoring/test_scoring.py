@@ -4,23 +4,27 @@ import copy
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from netllama.core.batching import by_length
-from netllama.core.records import Instruction, Question
-from netllama.rendering.renderer import Renderer, question_request
-from netllama.scoring.choice import choice_metrics, closed, score_choices
-from netllama.scoring.generation import generate_answers, generation_metrics, sample
-from netllama.scoring.heldout import heldout
-from netllama.scoring.likelihood import log_likelihoods
-from netllama.scoring.measure import difference
+from netllama.core.files import read_jsonl, write_jsonl
+from netllama.core.records import Question, parse_as
+from netllama.core.tokenized_rows import TokenizedRow
+from netllama.rendering.closed_questions import list_options, phrase_question
+from netllama.rendering.renderer import Renderer
+from netllama.scoring.choice import judge_choice, score_choices, select_closed, summarize_choices
+from netllama.scoring.generation import generate_answers, judge_answer, sample_rows, score_answers, summarize_answers
+from netllama.scoring.heldout import measure_heldout
+from netllama.scoring.likelihood import compute_log_likelihoods
+from netllama.scoring.measure import subtract_metrics
+from netllama.scoring.score import Score, find_number
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-Rows = list[dict[str, Any]]
+Rows = list[TokenizedRow]
 
 
 @pytest.fixture(scope="module")
@@ -66,54 +70,49 @@ def true_false(number: int, answer: str = "true") -> Question:
     return question(number, kind="true_false", options=[], answer=answer, question=f"An AS has {number} peers.")
 
 
-def instruction(number: int, **changes: Any) -> Instruction:
-    row = {
-        "id": f"row-{number}",
-        "family": "bgp_knowledge",
-        "source": "seed",
-        "instruction": "Explain " + "the AS path " * number + "of BGP.",
-        "input": "",
-        "output": "The AS path lists the systems that a route has passed.",
-    }
-    return Instruction.model_validate(row | changes)
-
-
-def test_batches_hold_every_position_once_longest_first() -> None:
-    lengths = [3, 9, 9, 1, 5]
-    assert list(by_length(lengths, 2)) == [[1, 2], [4, 0], [3]]
-    assert list(by_length([], 2)) == []
+def written_row(renderer: Renderer, number: int, context: str = "", output: str = "") -> TokenizedRow:
+    """A row of the test split, as the stage tokenize makes it."""
+    request = "Explain " + "the AS path " * number + "of BGP."
+    rendered = renderer.render(request, output or "The AS path lists the systems that a route has passed.", context)
+    ids, start = rendered.input_ids, rendered.answer_start
+    return TokenizedRow(f"row-{number}", "bgp_knowledge", "seed", ids, start, start)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
 def test_log_likelihoods_equal_a_loop_over_single_rows_for_every_batch_size(
     model: Any, tokenized_rows: Callable[..., Rows], batch_size: int
 ) -> None:
-    rows = [(row["input_ids"], row["answer_start"]) for row in tokenized_rows(9)]
+    rows = [(row.input_ids, row.answer_start) for row in tokenized_rows(9)]
     rows += [([5, 6], 1), (rows[0][0], 1), (rows[1][0], len(rows[1][0]) - 1)]
     expected = [loop(model, ids, start) for ids, start in rows]
-    assert log_likelihoods(model, rows, batch_size, "test", leave=False) == pytest.approx(expected, rel=1e-5)
+    assert compute_log_likelihoods(model, rows, batch_size, "test") == pytest.approx(expected, rel=1e-5)
     assert len({round(score, 3) for score in expected}) == len(rows)
 
 
 def test_log_likelihoods_of_nothing_are_nothing(model: Any) -> None:
-    assert log_likelihoods(model, [], 4, "test", leave=False) == []
+    assert compute_log_likelihoods(model, [], 4, "test") == []
 
 
 def test_log_likelihoods_do_not_depend_on_the_order_of_the_rows(
     model: Any, tokenized_rows: Callable[..., Rows]
 ) -> None:
-    rows = [(row["input_ids"], row["answer_start"]) for row in tokenized_rows(7)]
-    there = log_likelihoods(model, rows, 3, "test", leave=False)
-    back = log_likelihoods(model, rows[::-1], 3, "test", leave=False)
+    rows = [(row.input_ids, row.answer_start) for row in tokenized_rows(7)]
+    there = compute_log_likelihoods(model, rows, 3, "test")
+    back = compute_log_likelihoods(model, rows[::-1], 3, "test")
     assert back[::-1] == pytest.approx(there, rel=1e-6)
 
 
 def option_score(model: Any, renderer: Renderer, asked: Question, option: str) -> float:
     """The option as text after the prompt, tokenized here; the end-of-sequence token is not part of it."""
-    prompt = renderer.prompt(question_request(asked))
+    prompt = renderer.render_prompt(phrase_question(asked))
     count = len(renderer.tokenizer(prompt, add_special_tokens=False)["input_ids"])
     ids = renderer.tokenizer(prompt + option, add_special_tokens=False)["input_ids"]
     return loop(model, ids, count)
+
+
+def log_likelihoods_of(score: Score) -> list[float]:
+    """Those of the options, as the explanation lists them."""
+    return [float(part.split()[0]) for part in score.explanation.split("; ")]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
@@ -121,111 +120,130 @@ def test_picks_equal_those_of_a_loop_that_scores_each_option_alone(
     model: Any, renderer: Renderer, batch_size: int
 ) -> None:
     options = question(0).options
-    questions = [question(number, options=options[number:] + options[:number]) for number in range(4)]
+    questions = [
+        question(number, options=options[number:] + options[:number], cluster=f"c{number}") for number in range(4)
+    ]
     questions.append(question(4, options=["Short", "A very much longer option that says the same"], answer="A"))
     results = score_choices(model, questions, renderer, batch_size)
-    assert len({row["pick"] for row in results}) > 1, "picks that never differ show nothing"
-    assert any(row["pick"] != row["pick_norm"] for row in results)
-    for asked, row in zip(questions, results, strict=True):
-        scores = [option_score(model, renderer, asked, option) for option in asked.options]
-        per_character = [score / len(option) for score, option in zip(scores, asked.options, strict=True)]
-        assert row["log_likelihoods"] == pytest.approx(scores, abs=1e-3)
-        assert row["pick"] == max(range(len(scores)), key=scores.__getitem__)
-        assert row["pick_norm"] == max(range(len(scores)), key=per_character.__getitem__)
-        assert row["right"] == "ABCD".index(asked.answer)
-        assert (row["id"], row["family"], row["kind"]) == (asked.id, asked.family, asked.kind)
+    assert {score.value for score in results} == {0.0, 1.0}, "answers that are all right or all wrong show little"
+    assert any(score.value != score.measures["accuracy_norm"] for score in results)
+    for asked, score in zip(questions, results, strict=True):
+        expected = [option_score(model, renderer, asked, option) for option in asked.options]
+        per_character = [each / len(option) for each, option in zip(expected, asked.options, strict=True)]
+        pick, pick_norm = (max(range(len(each)), key=each.__getitem__) for each in (expected, per_character))
+        right = "ABCD".index(asked.answer)
+        assert log_likelihoods_of(score) == pytest.approx(expected, abs=1e-3)
+        assert (score.answer, score.expected) == (asked.options[pick], asked.options[right])
+        assert score.value == (pick == right)
+        assert score.measures == {"accuracy_norm": pick_norm == right, "chance": 1 / len(asked.options)}
+        assert (score.item, score.suite, score.family) == (asked.id, "questions", asked.family)
+        assert (score.kind, score.cluster) == (asked.kind, asked.cluster)
 
 
-def test_a_tie_goes_to_the_first_option(model: Any, renderer: Renderer) -> None:
-    worst_first = sorted(
-        ["A path", "Nothing", "The origin"], key=lambda option: option_score(model, renderer, question(1), option)
-    )
-    low, best = worst_first[0], worst_first[-1]
-    row = score_choices(model, [question(1, options=[low, best, best, low])], renderer, 4)[0]
-    assert row["log_likelihoods"][1] == row["log_likelihoods"][2]
-    assert row["pick"] == 1
+def test_a_tie_goes_to_the_first_option() -> None:
+    score = judge_choice(question(1, options=["low", "best", "BEST", "lowest"]), [-3.0, -1.0, -1.0, -4.0])
+    assert (score.answer, score.value, score.measures["accuracy_norm"]) == ("best", 1.0, 1.0)
+
+
+def test_the_longer_of_two_equally_likely_options_is_the_one_by_its_length() -> None:
+    score = judge_choice(question(1, options=["TCP", "UDP port 179"]), [-2.0, -2.5])
+    assert (score.answer, score.expected) == ("TCP", "UDP port 179")
+    assert (score.value, score.measures) == (0.0, {"accuracy_norm": 1.0, "chance": 0.5})
+    assert score.explanation == "-2.0000 TCP; -2.5000 UDP port 179"
 
 
 def test_true_or_false_is_a_choice_between_these_two_words(model: Any, renderer: Renderer) -> None:
     questions = [true_false(1, "true"), true_false(2, "false")]
     results = score_choices(model, questions, renderer, 4)
-    assert [row["right"] for row in results] == [0, 1]
-    for asked, row in zip(questions, results, strict=True):
-        assert row["kind"] == "true_false"
+    assert [score.expected for score in results] == ["True", "False"]
+    for asked, score in zip(questions, results, strict=True):
+        assert score.kind == "true_false"
         expected = [option_score(model, renderer, asked, word) for word in ("True", "False")]
-        assert row["log_likelihoods"] == pytest.approx(expected, abs=1e-3)
-        assert "True or false?" in renderer.prompt(question_request(asked))
+        assert log_likelihoods_of(score) == pytest.approx(expected, abs=1e-3)
+        assert "True or false?" in renderer.render_prompt(phrase_question(asked))
+        assert list_options(asked) == (["True", "False"], ["true", "false"].index(asked.answer))
 
 
 def test_only_closed_questions_are_scored_by_likelihood() -> None:
     open_one = question(3, kind="open", options=[], answer="A text")
-    assert closed([question(1), open_one, true_false(2)]) == [question(1), true_false(2)]
+    assert select_closed([question(1), open_one, true_false(2)]) == [question(1), true_false(2)]
+
+
+def score_of(kind: str, value: float, **measures: float) -> Score:
+    texts = {"answer": "a", "expected": "b", "explanation": ""}
+    return Score(item="i", suite="s", family="f", kind=kind, cluster="", value=value, measures=measures, **texts)
 
 
 def test_choice_metrics_are_what_one_counts_by_hand() -> None:
-    def row(kind: str, options: int, right: int, pick: int, pick_norm: int) -> dict[str, Any]:
-        return {
-            "kind": kind,
-            "log_likelihoods": [0.0] * options,
-            "right": right,
-            "pick": pick,
-            "pick_norm": pick_norm,
-        }
-
     results = [
-        row("choice", 4, 0, 0, 0),
-        row("choice", 4, 1, 1, 0),
-        row("choice", 2, 1, 0, 0),
-        row("true_false", 2, 0, 1, 1),
-        row("true_false", 2, 1, 1, 1),
+        score_of("choice", 1.0, accuracy_norm=1.0, chance=0.25),
+        score_of("choice", 1.0, accuracy_norm=0.0, chance=0.25),
+        score_of("choice", 0.0, accuracy_norm=0.0, chance=0.5),
+        score_of("true_false", 0.0, accuracy_norm=0.0, chance=0.5),
+        score_of("true_false", 1.0, accuracy_norm=1.0, chance=0.5),
     ]
-    assert choice_metrics(results) == {
+    assert summarize_choices(results) == {
         "choice": {"accuracy": 0.6667, "accuracy_norm": 0.3333, "chance": 0.3333, "questions": 3},
         "true_false": {"accuracy": 0.5, "accuracy_norm": 0.5, "chance": 0.5, "questions": 2},
     }
-    assert choice_metrics([]) == {}
+    assert summarize_choices([]) == {}
+
+
+def test_a_score_comes_back_from_the_line_that_it_is_written_as(tmp_path: Path) -> None:
+    scores = [judge_choice(question(1), [-3.0, -1.0, -1.0, -4.0]), score_of("generation", 0.25, truncated=1.0)]
+    write_jsonl(tmp_path / "base.jsonl", (score.model_dump() for score in scores))
+    assert read_jsonl(tmp_path / "base.jsonl", lambda row: parse_as(Score, row)) == scores
 
 
 def test_held_out_loss_of_one_row_equals_the_models_own_loss_with_labels(
     model: Any, tokenized_rows: Callable[..., Rows]
 ) -> None:
     row = tokenized_rows(1)[0]
-    ids = torch.tensor([row["input_ids"]])
+    ids = torch.tensor([row.input_ids])
     labels = ids.clone()
-    labels[:, : row["answer_start"]] = -100
+    labels[:, : row.answer_start] = -100
     with torch.inference_mode():
         expected = float(model(input_ids=ids, labels=labels).loss)
-    found = heldout(model, [row], 8)
+    found = measure_heldout(model, [row], 8)
     assert found["loss"] == pytest.approx(expected, abs=1e-4)
-    assert found["perplexity"] == pytest.approx(math.exp(expected), rel=1e-4)
-    assert (found["rows"], found["tokens"]) == (1, row["length"] - row["answer_start"])
+    assert (found["rows"], found["tokens"]) == (1, row.length - row.answer_start)
+
+
+def test_perplexity_is_that_of_the_loss_before_it_is_rounded(model: Any, tokenized_rows: Callable[..., Rows]) -> None:
+    """A loss of four digits leaves only one or two of a large perplexity's true."""
+    rows = tokenized_rows(9)
+    total = sum(loop(model, row.input_ids, row.answer_start) for row in rows)
+    loss = -total / sum(row.answer_tokens for row in rows)
+    found = measure_heldout(model, rows, 4)
+    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    assert found["perplexity"] != pytest.approx(math.exp(round(loss, 4)), rel=1e-6), "the loss happens to be round"
 
 
 def test_held_out_loss_is_weighted_by_tokens_overall_and_in_every_group(
     model: Any, tokenized_rows: Callable[..., Rows]
 ) -> None:
     rows = tokenized_rows(9)
-    scores = [loop(model, row["input_ids"], row["answer_start"]) for row in rows]
+    scores = [loop(model, row.input_ids, row.answer_start) for row in rows]
 
-    def mean(keep: Callable[[dict[str, Any]], bool]) -> float:
+    def mean(keep: Callable[[TokenizedRow], bool]) -> float:
         kept = [(row, score) for row, score in zip(rows, scores, strict=True) if keep(row)]
-        return -sum(score for _, score in kept) / sum(len(row["input_ids"]) - row["answer_start"] for row, _ in kept)
+        return -sum(score for _, score in kept) / sum(len(row.input_ids) - row.answer_start for row, _ in kept)
 
-    found = heldout(model, rows, 4)
+    found: Any = measure_heldout(model, rows, 4)
     assert found["loss"] == pytest.approx(mean(lambda row: True), abs=1e-4)
-    assert found["tokens"] == sum(len(row["input_ids"]) - row["answer_start"] for row in rows)
+    assert found["tokens"] == sum(len(row.input_ids) - row.answer_start for row in rows)
     assert found["family"].keys() == {"bgp_knowledge", "packet_analysis"}
     assert found["source"].keys() == {"generated", "seed"}
     for column in ("family", "source"):
         for name, group in found[column].items():
-            expected = mean(lambda row, column=column, name=name: row[column] == name)
+            expected = mean(lambda row, column=column, name=name: getattr(row, column) == name)
             assert group["loss"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_prompt_is_never_scored_however_it_was_trained(model: Any, tokenized_rows: Callable[..., Rows]) -> None:
     rows = tokenized_rows(4)
-    on_prompt = [row | {"loss_start": 0} for row in rows]
-    assert heldout(model, on_prompt, 4) == heldout(model, rows, 4)
+    on_prompt = [replace(row, loss_start=0) for row in rows]
+    assert measure_heldout(model, on_prompt, 4) == measure_heldout(model, rows, 4)
 
 
 def greedy(model: Any, ids: list[int], number: int, eos: int) -> list[int]:
@@ -240,28 +258,32 @@ def greedy(model: Any, ids: list[int], number: int, eos: int) -> list[int]:
     return answer
 
 
+def prompt_of(row: TokenizedRow) -> list[int]:
+    return row.input_ids[: row.answer_start]
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
     model: Any, renderer: Renderer, batch_size: int
 ) -> None:
-    rows = [instruction(number) for number in range(5)]
-    rows.append(instruction(5, input="10.0.0.0/8 via 192.0.2.1"))
-    results = generate_answers(model, rows, renderer, batch_size, max_new_tokens=12)
-    eos = renderer.tokenizer.eos_token_id
-    for row, result in zip(rows, results, strict=True):
-        ids = greedy(model, renderer.prompt_ids(row.instruction, row.input), 12, eos)
-        assert result["answer"] == renderer.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        assert result["truncated"] is (len(ids) == 12)
-        assert (result["id"], result["reference"], result["input"]) == (row.id, row.output, row.input)
-    assert len({result["answer"] for result in results}) > 1
+    rows = [written_row(renderer, number) for number in range(5)]
+    rows.append(written_row(renderer, 5, context="10.0.0.0/8 via 192.0.2.1"))
+    results = score_answers(model, rows, renderer, batch_size, max_new_tokens=12)
+    for row, score in zip(rows, results, strict=True):
+        ids = greedy(model, prompt_of(row), 12, renderer.tokenizer.eos_token_id)
+        assert score.answer == renderer.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        assert score.measures == {"truncated": len(ids) == 12}
+        assert score.explanation == ("cut after 12 tokens" if len(ids) == 12 else "")
+        assert (score.item, score.suite, score.family, score.kind) == (row.id, "test", row.family, "generation")
+    assert len({score.answer for score in results}) > 1
 
 
 def test_the_end_of_sequence_token_ends_an_answer_while_others_of_the_batch_go_on(
     model: Any, renderer: Renderer
 ) -> None:
     eos = renderer.tokenizer.eos_token_id
-    rows = [instruction(number) for number in range(4)]
-    free = [greedy(model, renderer.prompt_ids(row.instruction, row.input), 12, eos=-1) for row in rows]
+    rows = [written_row(renderer, number) for number in range(4)]
+    free = [greedy(model, prompt_of(row), 12, eos=-1) for row in rows]
     # A token that comes late in one answer and never in another: the head now writes EOS in its place.
     stop = next(
         token
@@ -272,81 +294,92 @@ def test_the_end_of_sequence_token_ends_an_answer_while_others_of_the_batch_go_o
     ending = copy.deepcopy(model)
     with torch.no_grad():
         ending.lm_head.weight[[eos, stop]] = ending.lm_head.weight[[stop, eos]]
-    results = generate_answers(ending, rows, renderer, 4, max_new_tokens=12)
-    answers = [greedy(ending, renderer.prompt_ids(row.instruction, row.input), 12, eos) for row in rows]
+    results = score_answers(ending, rows, renderer, 4, max_new_tokens=12)
+    answers = [greedy(ending, prompt_of(row), 12, eos) for row in rows]
     assert any(3 <= len(answer) < 12 for answer in answers)
     assert any(len(answer) == 12 for answer in answers)
-    for result, ids in zip(results, answers, strict=True):
-        assert result["answer"] == renderer.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        assert result["truncated"] is (len(ids) == 12)
+    for score, ids in zip(results, answers, strict=True):
+        assert score.answer == renderer.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        assert score.measures["truncated"] == (len(ids) == 12)
 
 
 def test_what_the_models_own_generation_config_prefers_does_not_change_the_answers(
     model: Any, renderer: Renderer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Chat models come with sampling, a temperature, a penalty and a length; answers are greedy all the same."""
-    rows = [instruction(number) for number in range(3)]
-    plain = generate_answers(model, rows, renderer, 4, max_new_tokens=16)
+    prompts, eos = [prompt_of(written_row(renderer, number)) for number in range(3)], renderer.tokenizer.eos_token_id
+    plain = generate_answers(model, prompts, eos, 4, max_new_tokens=16)
     chatty = copy.deepcopy(model)
     chatty.generation_config.update(
         do_sample=True, temperature=2.0, top_p=0.5, top_k=3, repetition_penalty=1.8, no_repeat_ngram_size=1, num_beams=3
     )
     chatty.generation_config.max_length = 4096
     caplog.clear()
-    assert generate_answers(chatty, rows, renderer, 4, max_new_tokens=16) == plain
+    assert generate_answers(chatty, prompts, eos, 4, max_new_tokens=16) == plain
     assert [record.getMessage() for record in caplog.records] == []
 
 
-def test_answers_are_scored_with_rouge_l_against_the_reference(model: Any, renderer: Renderer) -> None:
+@pytest.mark.parametrize(
+    "output", ["The AS path.", "Stop at <|end|> and go on.", "```python\nif x:\n    y = 'é👩'\n```"]
+)
+def test_the_reference_is_the_output_that_the_row_was_made_of(renderer: Renderer, output: str) -> None:
+    score = judge_answer(written_row(renderer, 1, output=f"  {output}\n"), [5, 6], renderer)
+    assert score.expected == output
+
+
+def test_answers_are_scored_with_rouge_l_against_the_reference(renderer: Renderer) -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rougeL"])
-    row = instruction(1)
-    first = generate_answers(model, [row], renderer, 1, max_new_tokens=24)[0]
-    # The model's own answer with a word more is a reference that it nearly meets.
-    result = generate_answers(
-        model, [instruction(1, output=first["answer"] + " indeed bgp")], renderer, 1, max_new_tokens=24
-    )[0]
-    expected = scorer.score(result["reference"], result["answer"])["rougeL"].fmeasure
+    answer = "A route with the origin IGP is preferred"
+    ids = renderer.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    score = judge_answer(written_row(renderer, 1, output="The origin IGP is preferred by BGP"), ids, renderer)
+    expected = RougeScorer(["rougeL"]).score(score.expected, answer)["rougeL"].fmeasure
+    assert score.answer == answer
     assert 0 < expected < 1
-    assert result["rougeL"] == pytest.approx(expected, abs=1e-4)
+    assert score.value == pytest.approx(expected, abs=1e-4)
 
 
 def test_generation_metrics_are_means_over_the_rows() -> None:
     rows = [
-        {"rougeL": 0.5, "truncated": True},
-        {"rougeL": 0.25, "truncated": False},
-        {"rougeL": 0.0, "truncated": False},
+        score_of("generation", 0.5, truncated=1.0),
+        score_of("generation", 0.25, truncated=0.0),
+        score_of("generation", 0.0, truncated=0.0),
     ]
-    assert generation_metrics(rows) == {"rougeL": 0.25, "truncated": 0.3333, "rows": 3}
-    assert generation_metrics([]) == {}
+    assert summarize_answers(rows) == {"rougeL": 0.25, "truncated": 0.3333, "rows": 3}
+    assert summarize_answers([]) == {}
 
 
 def test_no_row_to_answer_gives_no_answer(model: Any, renderer: Renderer) -> None:
-    assert generate_answers(model, [], renderer, 4, max_new_tokens=4) == []
+    assert score_answers(model, [], renderer, 4, max_new_tokens=4) == []
+
+
+def named_rows(number: int) -> Rows:
+    return [TokenizedRow(f"row-{row}", "bgp_knowledge", "seed", [5, 6, 7], 1, 1) for row in range(number)]
 
 
 def test_the_sample_does_not_follow_the_order_of_the_file() -> None:
-    rows = [instruction(number) for number in range(30)]
+    rows = named_rows(30)
     shuffled = random.Random(0).sample(rows, len(rows))
-    chosen = sample(rows, 10)
-    assert sample(shuffled, 10) == chosen
+    chosen = sample_rows(rows, 10)
+    assert sample_rows(shuffled, 10) == chosen
     assert len({row.id for row in chosen}) == 10
     assert chosen != sorted(rows, key=lambda row: row.id)[:10], "the first rows are no sample"
-    assert {row.id for row in sample(rows, 5)} < {row.id for row in chosen}, "a smaller sample is part of a larger one"
+    assert {row.id for row in sample_rows(rows, 5)} < {row.id for row in chosen}, (
+        "a smaller sample is part of a larger one"
+    )
 
 
 def test_a_sample_is_all_rows_where_there_are_fewer_and_none_for_zero() -> None:
-    rows = [instruction(number) for number in range(3)]
-    assert {row.id for row in sample(rows, 10)} == {row.id for row in rows}
-    assert sample(rows, 0) == []
+    rows = named_rows(3)
+    assert {row.id for row in sample_rows(rows, 10)} == {row.id for row in rows}
+    assert sample_rows(rows, 0) == []
 
 
 def test_a_row_taken_out_changes_one_place_of_the_sample() -> None:
-    rows = [instruction(number) for number in range(30)]
-    chosen = {row.id for row in sample(rows, 10)}
+    rows = named_rows(30)
+    chosen = {row.id for row in sample_rows(rows, 10)}
     gone = next(row for row in rows if row.id in chosen)
-    assert len(chosen & {row.id for row in sample([row for row in rows if row is not gone], 10)}) == 9
+    assert len(chosen & {row.id for row in sample_rows([row for row in rows if row is not gone], 10)}) == 9
 
 
 def test_the_difference_is_tuned_minus_base_and_leaves_out_counts() -> None:
@@ -360,7 +393,13 @@ def test_the_difference_is_tuned_minus_base_and_leaves_out_counts() -> None:
         "choice": {"accuracy": 0.35, "chance": 0.25, "questions": 40},
         "only_tuned": {"loss": 1.0},
     }
-    assert difference(tuned, base) == {
+    assert subtract_metrics(tuned, base) == {
         "heldout": {"loss": -0.4, "family": {"a": {"loss": -0.5}}},
         "choice": {"accuracy": 0.1},
     }
+
+
+def test_a_number_is_found_under_its_dotted_key() -> None:
+    metrics = {"heldout": {"loss": 2.5, "family": {"bgp": {"loss": 2}}}, "rows": 3}
+    assert [find_number(metrics, key) for key in ("heldout.loss", "heldout.family.bgp.loss", "rows")] == [2.5, 2, 3]
+    assert [find_number(metrics, key) for key in ("heldout", "heldout.loss.x", "choice.accuracy")] == [None] * 3

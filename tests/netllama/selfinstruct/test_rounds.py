@@ -67,25 +67,25 @@ def test_every_row_carries_its_origin(contract: dict[str, Any]) -> None:
     requests = {request.key: request for request in teacher.asked}
     answers = {response.key: response for response in grown_family.responses}
     texts = {task.id: written(task.output, contract) for task in (*grown_family.seeds, *grown_family.kept)}
-    rows = [*(row.model_dump() for row in grown_family.kept), *grown_family.rejected]
+    rows = [*grown_family.kept, *grown_family.rejected]
     for row in rows:
-        assert answers[row["request"]].draw == f"bgp_knowledge/{row['round']}/{row['slot']}"
-        assert row["id"].startswith(f"bgp_knowledge-r{row['round']:03d}-s{row['slot']:02d}-t")
-        assert row["model"] == "test"
-        sent = texts_of(requests[row["request"]])
-        assert {name for name, text in texts.items() if text in sent} == set(row["exemplars"])
-        places = [sent.index(texts[name]) for name in row["exemplars"]]
+        assert answers[row.request].draw == f"bgp_knowledge/{row.round}/{row.slot}"
+        assert row.id.startswith(f"bgp_knowledge-r{row.round:03d}-s{row.slot:02d}-t")
+        assert row.model == "test"
+        sent = texts_of(requests[row.request])
+        assert {name for name, text in texts.items() if text in sent} == set(row.exemplars)
+        places = [sent.index(texts[name]) for name in row.exemplars]
         assert places == sorted(places), "in their order"
-    assert len({row["id"] for row in rows}) == len(rows)
-    assert {row["source"] for row in rows if "reason" not in row} == {"generated"}
-    assert any(name.startswith("bgp_knowledge-r") for row in rows for name in row["exemplars"]), "machine-made ones too"
+    assert len({row.id for row in rows}) == len(rows)
+    assert {row.source for row in grown_family.kept} == {"generated"}
+    assert any(name.startswith("bgp_knowledge-r") for row in rows for name in row.exemplars), "machine-made ones too"
     for place, row in enumerate(grown_family.kept):
-        assert written(row.output, contract) in written(answers[row.model_extra["request"]].text, {})
+        assert written(row.output, contract) in written(answers[row.request].text, {})
         before = [*grown_family.seeds, *grown_family.kept[:place]]
         scores = [rouge_l(row.instruction, other.instruction) for other in before]
         best = max(scores)
         nearest = before[scores.index(best)].id if best else None
-        assert (row.model_extra["nearest"], row.model_extra["nearest_score"]) == (nearest, round(best, 4))
+        assert (row.nearest, row.nearest_score) == (nearest, round(best, 4))
     if contract.get("output_contract"):
         assert {row.category for row in grown_family.kept} <= {task.category for task in grown_family.seeds}
 
@@ -118,12 +118,12 @@ def test_a_request_is_made_of_the_params() -> None:
 def test_slots_of_a_round_see_the_pool_as_it_was_when_the_round_began() -> None:
     one = family(num_seed_exemplars=1, num_machine_exemplars=4, **ENDLESS)
     grown(one)
-    rounds = {row["id"]: row["round"] for row in (*(row.model_dump() for row in one.kept), *one.rejected)}
+    rounds = {row.id: row.round for row in (*one.kept, *one.rejected)}
     seen = 0
     for row in one.kept:
-        for name in row.model_extra["exemplars"]:
+        for name in row.exemplars:
             if name in rounds:
-                assert rounds[name] < row.model_extra["round"]
+                assert rounds[name] < row.round
                 seen += 1
     assert seen > 20
 
@@ -132,7 +132,7 @@ def test_a_slot_draws_by_its_name_from_the_seeds_and_all_rows_of_earlier_rounds(
     one = family(num_seed_exemplars=1, num_machine_exemplars=2, max_exemplar_tokens=1000, seed=7, **ENDLESS)
     grown(one)
     for (number, slot), drew in exemplars_of(one).items():
-        before = [row for row in one.kept if row.model_extra["round"] < number]
+        before = [row for row in one.kept if row.round < number]
         drawn = draw_exemplars(one.seeds, before, 1, 2, 1000, f"7/bgp_knowledge/{number}/{slot}")
         assert drew == {task.id for task in drawn}
 
@@ -153,8 +153,7 @@ def test_a_higher_number_keeps_the_earlier_rows_and_asks_only_for_more(contract:
 
 def exemplars_of(one: Family) -> dict[tuple[int, int], set[str]]:
     """What each slot drew."""
-    rows = [*(row.model_dump() for row in one.kept), *one.rejected]
-    return {(row["round"], row["slot"]): set(row["exemplars"]) for row in rows}
+    return {(row.round, row.slot): set(row.exemplars) for row in (*one.kept, *one.rejected)}
 
 
 def requests_of(teacher: Scripted) -> dict[tuple[int, int], Request]:
@@ -207,7 +206,7 @@ def test_a_useless_teacher_is_asked_max_requests_times_and_no_more(contract: dic
     teacher = grown(one, teacher=Scripted(refusing))
     assert len(teacher.asked) == len(one.responses) == 5
     assert (one.rounds, one.kept) == (3, [])
-    assert [row["reason"] for row in one.rejected] == ["refusal"] * 5
+    assert [row.reason for row in one.rejected] == ["refusal"] * 5
 
 
 def test_a_number_of_zero_asks_nothing() -> None:
@@ -221,7 +220,7 @@ def test_families_that_are_done_wait_for_the_others_and_are_not_asked_again() ->
     teacher = grown(easy, hard)
     assert len(easy.kept) == 8
     assert (len(hard.kept), len(hard.responses)) == (0, 20)
-    assert {row["reason"] for row in hard.rejected} == {"malformed", "word_count"}
+    assert {row.reason for row in hard.rejected} == {"malformed", "word_count"}
     asked = [request.draw.split("/")[0] for request in teacher.asked]
     assert asked.count("bgp_knowledge") == len(easy.responses) < 20
 
@@ -252,7 +251,7 @@ def test_a_task_with_no_text_is_no_row_even_without_a_filter() -> None:
     text = "\n###\n".join(f"1. Instruction: {instruction}\n1. Output:\n{output}" for instruction, output in texts)
     one = family(enabled=[], max_requests=1)
     grown(one, teacher=Scripted(lambda asked: Answer(text)))
-    assert [row["reason"] for row in one.rejected] == ["empty_field", "empty_field"]
+    assert [row.reason for row in one.rejected] == ["empty_field", "empty_field"]
     assert [row.output for row in one.kept] == ["b"]
 
 

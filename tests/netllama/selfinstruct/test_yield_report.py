@@ -181,7 +181,7 @@ def test_the_funnel_adds_up_whatever_the_filters(filters: list[str]) -> None:
     assert steps[-1] == {"step": "kept", "tasks": kept}
     assert steps[-2]["tasks"] == kept, "every reason has its step"
     lost = {after["step"]: before["tasks"] - after["tasks"] for before, after in pairwise(steps[:-1])}
-    reasons = [row["reason"] for row in rejected]
+    reasons = [row.reason for row in rejected]
     assert lost == {f"not {reason}": reasons.count(reason) for reason in set(reasons)}
 
 

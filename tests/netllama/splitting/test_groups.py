@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -19,7 +19,6 @@ from netllama.splitting.groups import (
     limits,
     place,
     quotas,
-    seeds_behind,
     side_of,
 )
 from netllama.splitting.split_report import unbalanced
@@ -54,9 +53,8 @@ def split(
     val: float = 0.25,
     test: float = 0.25,
     seed: int = 1,
-    lineage: Mapping[str, Sequence[str]] | None = None,
 ) -> Assignment:
-    return assign(rows, threshold, limits(rows, val, test, seed), seed, lineage)
+    return assign(rows, threshold, limits(rows, val, test, seed), seed)
 
 
 def sides(found: Assignment) -> dict[str, str]:
@@ -78,7 +76,6 @@ def slowly(
     val: float,
     test: float,
     seed: int,
-    lineage: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[dict[str, str], set[frozenset[str]], list[str]]:
     """The rule as it is told, row by row and pair by pair, for sizes that are shares."""
     side: dict[str, str] = {}
@@ -87,7 +84,6 @@ def slowly(
     for number, current in enumerate(rows):
         earlier = [other for other in rows[:number] if other.id in side]
         near = {other.id for other in earlier if score(current, other) >= threshold - 1e-9}
-        near |= {other.id for other in earlier if other.id in (lineage or {}).get(current.id, ())}
         found = {side[other] for other in near}
         if len(found) > 1:
             dropped.append(current.id)
@@ -203,55 +199,6 @@ def test_thousands_of_rows_that_differ_in_their_numbers_only_are_one_group() -> 
     found = split(rows)
     assert len(found.groups) == 1
     assert sorted(len(side) for side in found.sides.values()) == [0, 0, 3000]
-
-
-def family_tree() -> list[Instruction]:
-    return [
-        row("a a1 a2 a3", 1, source="seed"),
-        row("b b1 b2 b3", 2, source="seed"),
-        row("c c1 c2 c3", 3, exemplars=["bgp-00001"]),
-        row("d d1 d2 d3", 4, exemplars=["bgp-00003"]),
-        row("e e1 e2 e3", 5, exemplars=["bgp-00004", "bgp-00002", "gone"]),
-        row("f f1 f2 f3", 6, source="extra"),
-    ]
-
-
-def test_the_seeds_behind_a_row_are_found_through_the_rows_between() -> None:
-    assert seeds_behind(family_tree()) == {
-        "bgp-00003": ["bgp-00001"],
-        "bgp-00004": ["bgp-00001"],
-        "bgp-00005": ["bgp-00001", "bgp-00002"],
-    }
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 200), texts=TEXTS, shown=st.lists(st.integers(0, 12), min_size=14, max_size=28))
-def test_by_lineage_a_row_is_on_the_side_of_all_seeds_behind_it(seed: int, texts: list[str], shown: list[int]) -> None:
-    seeds = [row(r.instruction, r_number, source="seed") for r_number, r in enumerate(distinct_rows(4))]
-    made = [
-        row(
-            text,
-            100 + number,
-            exemplars=[f"bgp-{(at if at < 4 else 96 + at):05d}" for at in shown[number : number + 2]],
-        )
-        for number, text in enumerate(texts)
-    ]
-    rows = [*seeds, *made]
-    lineage = seeds_behind(rows)
-    found = split(rows, seed=seed, lineage=lineage)
-    side, groups, dropped = slowly(rows, 0.7, 0.25, 0.25, seed, lineage)
-    assert sides(found) == side
-    assert {frozenset(group) for group in found.groups.values()} == groups
-    assert [drop.id for drop in found.drops] == dropped
-    assert all(side[name] == side[ancestor] for name in side for ancestor in lineage.get(name, ()))
-
-
-def test_a_descendant_of_seeds_on_two_sides_is_dropped() -> None:
-    one, other = on_two_sides()
-    child = row("x1 x2 x3 x4 x5", 9000, exemplars=[one.id, other.id])
-    (drop,) = split([one, other, child], lineage={child.id: [one.id, other.id]}).drops
-    assert drop.detail == f"descends from {one.id} in train and descends from {other.id} in test"
-    assert not split([one, other, child]).drops
 
 
 @settings(deadline=None)

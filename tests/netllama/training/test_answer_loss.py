@@ -1,6 +1,7 @@
 """The loss of the trained tokens and its gradients, against Hugging Face's own over the full logits."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netllama.core.batching import IGNORED, collate_rows
+from netllama.core.tokenized_rows import TokenizedRow
 from netllama.training import answer_loss as loss_module
-from netllama.training.answer_loss import IGNORED, AnswerLoss, HeadLoss, has_plain_head
-from netllama.training.loop import collate, trained_tokens
+from netllama.training.answer_loss import AnswerLoss, HeadLoss, has_plain_head
 from tests.support.adapters import adapted, assert_same, full_logits_loss, gradients_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-Rows = list[dict[str, Any]]
+Rows = list[TokenizedRow]
+
+
+def collate(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is trained of the rows, as the training loop takes it."""
+    return collate_rows([(row.input_ids, row.loss_start) for row in rows])
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def model(tiny_model_folder: Path) -> Any:
 def assert_as_full_logits(model: Any, rows: Rows, weight: float = 1.0) -> None:
     """`weight` is over the mean loss of a token."""
     answers = AnswerLoss(model)
-    found = answers(*collate(rows), weight / sum(map(trained_tokens, rows)))
+    found = answers(*collate(rows), weight / sum(row.trained_tokens for row in rows))
     expected = weight * full_logits_loss(model, rows)
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     assert found.dtype == torch.float32
@@ -96,8 +103,8 @@ def test_loss_and_gradients_on_trained_positions_equal_those_of_the_full_logits(
     model: Any, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch, chunk: int, on_prompt: bool
 ) -> None:
     monkeypatch.setattr(loss_module, "CHUNK", chunk)
-    rows = [row | {"loss_start": 0} if on_prompt else row for row in tokenized_rows(5)]
-    assert len({row["length"] for row in rows}) > 1
+    rows = [replace(row, loss_start=0) if on_prompt else row for row in tokenized_rows(5)]
+    assert len({row.length for row in rows}) > 1
     assert_as_full_logits(model, rows)
 
 
@@ -120,8 +127,8 @@ def test_a_batch_cut_into_two_has_the_loss_and_gradients_of_the_whole(
 ) -> None:
     """Token-weighted: the mean of the batches' means is another number where their answers differ in length."""
     rows = tokenized_rows(4)
-    share = 1 / sum(map(trained_tokens, rows))
-    assert trained_tokens(rows[0]) != sum(map(trained_tokens, rows[1:]))
+    share = 1 / sum(row.trained_tokens for row in rows)
+    assert rows[0].trained_tokens != sum(row.trained_tokens for row in rows[1:])
     answers = AnswerLoss(model)
     whole = answers(*collate(rows), share)
     parts = answers(*collate(rows[:1]), share) + answers(*collate(rows[1:]), share)
@@ -144,7 +151,7 @@ def test_the_head_runs_on_trained_positions_only(
     monkeypatch.setattr(torch.nn.functional, "linear", counting)
     monkeypatch.setattr(loss_module, "CHUNK", 16)
     AnswerLoss(model)(*collate(rows), 1.0)
-    assert sum(scored) == sum(map(trained_tokens, rows)) < sum(row["length"] for row in rows)
+    assert sum(scored) == sum(row.trained_tokens for row in rows) < sum(row.length for row in rows)
     assert max(scored) == 16
 
 

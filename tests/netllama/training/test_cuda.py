@@ -9,10 +9,11 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from netllama.core.tokenized_rows import write_parquet
+from netllama.core.tokenized_rows import TokenizedRow
 from netllama.models.loading import choose_precision, load_base
 from netllama.training.checkpoints import Checkpoints
 from tests.support.clones import ROOT
+from tests.support.tokenized_tables import write_tokenized_rows
 from tests.support.training_runs import (
     killed_after,
     loading_params,
@@ -24,7 +25,7 @@ from tests.support.training_runs import (
 )
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-Rows = list[dict[str, Any]]
+Rows = list[TokenizedRow]
 
 
 def four_bit_layers(model: Any) -> list[Any]:
@@ -117,8 +118,8 @@ def test_three_steps_of_packed_qlora_move_every_lora_layer_and_nothing_else(
             assert not torch.equal(weight.data, before[name]), f"{name} was not trained"
         else:
             assert torch.equal(weight.data, before[name]), f"{name} is frozen and has changed"
-    assert [entry["step"] for entry in run.loss] == [1, 2, 3]
-    assert [entry["step"] for entry in run.val_loss] == [0, 1, 2, 3]
+    assert [entry["step"] for entry in run.state.loss] == [1, 2, 3]
+    assert [entry["step"] for entry in run.state.val_loss] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("optim", ["paged_adamw_32bit", "paged_adamw_8bit", "adamw_torch_fused"])
@@ -133,14 +134,14 @@ def test_training_lowers_the_loss_of_what_it_trains_on(
         )
         randomize(run)
         run.fit()
-        assert run.val_loss[-1]["loss"] < 0.9 * run.val_loss[0]["loss"], precision
+        assert run.state.val_loss[-1]["loss"] < 0.9 * run.state.val_loss[0]["loss"], precision
         AcceleratorState._reset_state()
 
 
 def test_the_loss_is_that_of_the_full_logits(tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]) -> None:
     run = packed_run(tiny_model_folder, tokenized_rows, "fp32")
     randomize(run)
-    input_ids, labels = run._on_device(run.rows[:4])
+    input_ids, labels = run._collate(run.rows[:4])
     tokens = int((labels[:, 1:] != -100).sum())
     run.model.eval()
     expected = run.inner.model(input_ids=input_ids, labels=labels).loss
@@ -164,8 +165,8 @@ def test_a_run_that_goes_on_has_the_losses_of_an_undisturbed_one(
     again = fresh()
     again.restore(Checkpoints(tmp_path / "run").load())
     again.fit()
-    assert again.step == 6
-    found, expected = ([entry["loss"] for entry in run.loss] for run in (again, undisturbed))
+    assert again.state.step == 6
+    found, expected = ([entry["loss"] for entry in run.state.loss] for run in (again, undisturbed))
     assert found == pytest.approx(expected, abs=2e-3)
 
 
@@ -178,7 +179,7 @@ def test_other_weights_train_on_the_device_too(
         tiny_model_folder, tokenized_rows, "bf16", quantization=quantization, quantized_weights=weights, max_steps=2
     )
     run.fit()
-    assert all(bool(weight.any()) for name, weight in run.adapter().items() if "lora_B" in name)
+    assert all(bool(weight.any()) for name, weight in run.copy_adapter().items() if "lora_B" in name)
 
 
 @pytest.mark.parametrize("config", ["ddp", "fsdp-qlora"])
@@ -195,8 +196,8 @@ def test_a_launch_configuration_trains_and_saves_an_adapter(
     from stages import train
 
     needs("bf16")
-    write_parquet(train.TRAIN, tokenized_rows(12))
-    write_parquet(train.VAL, tokenized_rows(3, seed=1))
+    write_tokenized_rows(train.TRAIN, tokenized_rows(12))
+    write_tokenized_rows(train.VAL, tokenized_rows(3, seed=1))
     changes = train_params(max_steps=3, optim="adamw_torch").model_dump()
     set_params(
         **{f"train.{name}": value for name, value in changes.items()},
@@ -250,10 +251,10 @@ def test_an_eval_between_two_training_passes_leaves_the_gradients_identical(
 
 
 def test_packed_weights_on_the_device_compute_what_the_dequantized_ones_do(tiny_model_folder: Path) -> None:
-    from netllama.models.loading import dequantize
+    from netllama.models.loading import dequantize_model
 
     packed = load_base(tiny_model_folder, loading_params("fp32", "nf4", True))
-    plain = dequantize(load_base(tiny_model_folder, loading_params("fp32", "nf4", True)), torch.float32)
+    plain = dequantize_model(load_base(tiny_model_folder, loading_params("fp32", "nf4", True)), torch.float32)
     ids = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1)).to(packed.device)
     with torch.inference_mode():
         torch.testing.assert_close(packed(input_ids=ids).logits, plain(input_ids=ids).logits, rtol=1e-3, atol=1e-4)
@@ -264,18 +265,13 @@ def test_train_baseline_and_evaluate_run_through_on_the_device(
     tiny_base: Path, tokenized_rows: Callable[..., Rows], set_params: Callable[..., None], precision: str
 ) -> None:
     needs(precision)
-    from netllama.core.files import write_jsonl
     from netllama.rendering.renderer import load_renderer
     from stages import baseline, evaluate, train
 
-    write_parquet(train.VAL, tokenized_rows(3, seed=1))
+    write_tokenized_rows(train.VAL, tokenized_rows(3, seed=1))
     renderer = load_renderer(evaluate.TOKENIZER, prompt_params("chat", ""))
     for path, rows in ((train.TRAIN, tokenized_rows(12)), (evaluate.TOKENIZED, tokenized_rows(5, seed=2))):
-        write_parquet(path, rows, renderer.fingerprint)
-    task = {"family": "bgp_knowledge", "source": "seed", "input": "", "output": "It is TCP 179."}
-    write_jsonl(
-        evaluate.TEST, [task | {"id": f"row-{number}", "instruction": f"Port of peer {number}?"} for number in range(3)]
-    )
+        write_tokenized_rows(path, rows, renderer.fingerprint)
     shipped = train_params(max_steps=3, optim="paged_adamw_32bit").model_dump()
     set_params(
         **{f"train.{name}": value for name, value in shipped.items()},
@@ -321,7 +317,7 @@ def test_the_state_of_a_paged_optimizer_is_paged_again_after_it_was_loaded(
     run.fit()
     assert any(paged(run))
     again = fresh()
-    again.restore(run.state())
+    again.restore(run.make_checkpoint())
     assert paged(again) == paged(run)
     for old, new in zip(run.weights, again.weights, strict=True):
         states = (each.optimizer.optimizer.state[weight] for each, (_, weight) in ((run, old), (again, new)))

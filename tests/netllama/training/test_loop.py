@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,10 @@ import torch
 
 from netllama.core.errors import StageError
 from netllama.core.files import sha256_file
+from netllama.core.tokenized_rows import TokenizedRow
 from netllama.training import checkpoints
-from netllama.training.answer_loss import IGNORED
-from netllama.training.batch_plan import pieces
-from netllama.training.checkpoints import Checkpoints, run_key
-from netllama.training.loop import collate, trained_tokens
+from netllama.training.batch_plan import cut_batch
+from netllama.training.checkpoints import Checkpoint, Checkpoints, TrainingState, compute_run_key
 from netllama.training.watchdog import MOST_SKIPS, Watchdog
 from tests.support.adapters import full_logits_loss
 from tests.support.clones import ROOT
@@ -27,7 +27,7 @@ from tests.support.source_tree import import_closure
 from tests.support.training_runs import killed_after, make_run, randomize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-Rows = list[dict[str, Any]]
+Rows = list[TokenizedRow]
 
 
 def gradients(run: Any) -> dict[str, torch.Tensor]:
@@ -47,32 +47,6 @@ def first_step(run: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Ten
     return seen
 
 
-# --- batches to tensors
-
-
-def test_padding_is_masked_by_position_and_the_end_of_sequence_token_is_trained() -> None:
-    """0 fills the padding, and is a token like any other inside a row: here the end-of-sequence token."""
-    rows = [
-        {"input_ids": [5, 6, 0, 8, 0], "length": 5, "loss_start": 2, "answer_start": 2},
-        {"input_ids": [9, 4, 0], "length": 3, "loss_start": 1, "answer_start": 1},
-    ]
-    input_ids, labels = collate(rows)
-    assert input_ids.tolist() == [[5, 6, 0, 8, 0], [9, 4, 0, 0, 0]]
-    assert labels.tolist() == [[IGNORED, IGNORED, 0, 8, 0], [IGNORED, 4, 0, IGNORED, IGNORED]]
-
-
-def test_a_row_trained_from_its_first_token_has_a_label_everywhere_and_a_loss_on_all_but_the_first() -> None:
-    row = {"input_ids": [5, 6, 7], "length": 3, "loss_start": 0}
-    assert collate([row])[1].tolist() == [[5, 6, 7]]
-    assert trained_tokens(row) == 2
-
-
-def test_a_batch_without_rows_trains_nothing() -> None:
-    input_ids, labels = collate([])
-    assert input_ids.shape == labels.shape == (1, 2)
-    assert (labels == IGNORED).all()
-
-
 # --- accumulation
 
 
@@ -86,7 +60,7 @@ def test_accumulated_batches_have_loss_and_gradients_of_one_batch(
 ) -> None:
     """Token-weighted: the mean of the batches' means is another number where their answers differ in length."""
     rows = tokenized_rows(8)
-    assert len({trained_tokens(row) for row in rows}) > 4
+    assert len({row.trained_tokens for row in rows}) > 4
     run = make_run(
         tiny_model_folder,
         rows,
@@ -100,7 +74,7 @@ def test_accumulated_batches_have_loss_and_gradients_of_one_batch(
     reference = gradients(run)
     run.optimizer.zero_grad()
     found = first_step(run, monkeypatch)
-    assert run.loss[0]["loss"] == pytest.approx(expected.item(), abs=2e-6)
+    assert run.state.loss[0]["loss"] == pytest.approx(expected.item(), abs=2e-6)
     assert len(found) == 2 * 7 * 2
     for name, gradient in reference.items():
         assert gradient.norm() > 0, name
@@ -119,7 +93,7 @@ def test_the_adapter_is_the_same_however_a_step_is_cut_into_batches(
             gradient_accumulation_steps=accumulation,
         )
         run.fit()
-        ends.append(run.adapter())
+        ends.append(run.copy_adapter())
     for other in ends[1:]:
         for name, weight in ends[0].items():
             torch.testing.assert_close(other[name], weight, rtol=1e-3, atol=2e-5, msg=name)
@@ -132,19 +106,19 @@ def test_the_adapter_is_the_same_however_a_step_is_cut_into_batches(
 def test_validation_is_weighted_by_tokens_and_equals_an_unbatched_loop(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], batch_size: int, on_prompt: bool
 ) -> None:
-    rows = [row | {"loss_start": 0} if on_prompt else row for row in tokenized_rows(7, seed=1)]
+    rows = [replace(row, loss_start=0) if on_prompt else row for row in tokenized_rows(7, seed=1)]
     run = make_run(tiny_model_folder, tokenized_rows(2), rows, max_steps=1, per_device_eval_batch_size=batch_size)
     randomize(run)
     total, tokens = 0.0, 0
     with torch.inference_mode():
         for row in rows:
-            ids = torch.tensor(row["input_ids"])
+            ids = torch.tensor(row.input_ids)
             log_probabilities = run.inner.model(input_ids=ids[None]).logits[0].log_softmax(-1)
-            for position in range(max(1, row["loss_start"]), len(ids)):
+            for position in range(max(1, row.loss_start), len(ids)):
                 total -= log_probabilities[position - 1, ids[position]].item()
                 tokens += 1
     run.fit()
-    assert run.val_loss[0] == {"step": 0, "loss": pytest.approx(total / tokens, abs=2e-6)}
+    assert run.state.val_loss[0] == {"step": 0, "loss": pytest.approx(total / tokens, abs=2e-6)}
 
 
 def test_validation_goes_through_a_cpu_in_pieces(
@@ -153,8 +127,8 @@ def test_validation_goes_through_a_cpu_in_pieces(
     rows, validation = tokenized_rows(4), tokenized_rows(6, seed=1)
     whole = make_run(tiny_model_folder, rows, validation, per_device_eval_batch_size=6)
     expected = whole._loss_of(validation)
-    budget = max(row["length"] for row in validation)
-    monkeypatch.setattr("netllama.training.loop.pieces", partial(pieces, tokens=budget))
+    budget = max(row.length for row in validation)
+    monkeypatch.setattr("netllama.training.loop.cut_batch", partial(cut_batch, tokens=budget))
     sizes: list[int] = []
     whole.inner.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].numel()))
     assert whole._loss_of(validation) == pytest.approx(expected, rel=1e-4)
@@ -189,18 +163,35 @@ def test_early_stopping_ends_the_run_and_keeps_the_best_adapter(
         early_stopping_patience=3,
     )
     run.fit()
-    losses = [entry["loss"] for entry in run.val_loss]
+    losses = [entry["loss"] for entry in run.state.val_loss]
     best = losses.index(min(losses))
-    assert run.step < 40
+    assert run.state.step < 40
     assert len(losses) - 1 - best == 3, "validations without a new best"
     assert losses[-1] > losses[best]
     assert run._loss_of(validation) == pytest.approx(losses[best], abs=1e-6)
 
 
+def test_of_losses_that_are_equal_as_they_are_written_the_first_is_the_best(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter that is kept is that of the step which the curve shows as the best."""
+    run = make_run(
+        tiny_model_folder, tokenized_rows(4), tokenized_rows(2, seed=1), eval_steps=1, early_stopping_patience=4
+    )
+    losses = iter([1.0, 0.5, 0.5 - 1e-8, 0.5 - 2e-8, 0.5 - 3e-8])
+    monkeypatch.setattr(run, "_loss_of", lambda rows: next(losses))
+    copies: list[int] = []
+    copy = run.copy_adapter
+    monkeypatch.setattr(run, "copy_adapter", lambda: copies.append(run.state.step) or copy())
+    run.fit()
+    assert [point["loss"] for point in run.state.val_loss] == [1.0, 0.5, 0.5, 0.5, 0.5]
+    assert copies == [0, 1]
+
+
 def test_patience_without_validation_rows_is_refused(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]
 ) -> None:
-    with pytest.raises(StageError, match=r"^train\.early_stopping_patience: no validation rows; set split\.val_size"):
+    with pytest.raises(StageError, match=r"^train\.early_stopping_patience: needs validation rows: raise split\.val"):
         make_run(tiny_model_folder, tokenized_rows(4), early_stopping_patience=1)
 
 
@@ -215,14 +206,14 @@ def test_a_run_that_goes_on_stops_where_an_undisturbed_one_stopped_and_logs_all_
     undisturbed = fresh()
     undisturbed.fit()
     checkpoints = Checkpoints(tmp_path / "run")
-    fresh(undisturbed.step - 1).fit(checkpoints)
+    fresh(undisturbed.state.step - 1).fit(checkpoints)
     again = fresh()
     again.restore(checkpoints.load())
     again.fit()
-    assert 0 < checkpoints.load()["step"] < again.step == undisturbed.step < 40
-    assert (again.loss, again.val_loss) == (undisturbed.loss, undisturbed.val_loss)
-    assert again.loss[-1]["step"] == again.step, "between two logs"
-    assert all(torch.equal(again.adapter()[name], weight) for name, weight in undisturbed.adapter().items())
+    assert 0 < checkpoints.load().state.step < again.state.step == undisturbed.state.step < 40
+    assert (again.state.loss, again.state.val_loss) == (undisturbed.state.loss, undisturbed.state.val_loss)
+    assert again.state.loss[-1]["step"] == again.state.step, "between two logs"
+    assert all(torch.equal(again.copy_adapter()[name], weight) for name, weight in undisturbed.copy_adapter().items())
 
 
 def test_without_patience_the_same_run_goes_to_its_end(
@@ -230,7 +221,7 @@ def test_without_patience_the_same_run_goes_to_its_end(
 ) -> None:
     run = make_run(tiny_model_folder, tokenized_rows(4), tokenized_rows(3, seed=1), max_steps=16, learning_rate=0.03)
     run.fit()
-    assert run.step == 16
+    assert run.state.step == 16
 
 
 # --- the watchdog
@@ -239,7 +230,7 @@ def test_without_patience_the_same_run_goes_to_its_end(
 def poison(run: Any, row: str) -> None:
     """The loss of the named row alone is NaN."""
     forward = run.inner.forward
-    bad = next(each["input_ids"] for each in run.rows if each["id"] == row)
+    bad = next(each.input_ids for each in run.rows if each.id == row)
 
     def poisoned(input_ids: torch.Tensor, labels: torch.Tensor, weight: float) -> torch.Tensor:
         loss: torch.Tensor = forward(input_ids, labels, weight)
@@ -257,13 +248,13 @@ def test_a_row_whose_loss_is_not_a_number_is_named(
         run.fit()
 
 
-def test_weights_gone_astray_are_told_from_a_bad_row(
+def test_weights_that_diverged_are_told_from_a_bad_row(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]
 ) -> None:
     run = make_run(tiny_model_folder, tokenized_rows(4), max_steps=3)
     with torch.no_grad():
         run.weights[0][1].fill_(math.nan)
-    said = r"^train: loss is nan at step 1, for each of its rows \(row-.*\): the adapter's weights went astray; lower "
+    said = r"^train: loss is nan at step 1, for each of its rows \(row-.*\): the adapter's weights diverged; lower "
     with pytest.raises(StageError, match=said) as raised:
         run.fit()
     assert "\n" not in str(raised.value)
@@ -292,6 +283,24 @@ def test_a_layer_that_gets_no_gradient_stops_the_run(
         run.fit()
 
 
+def test_layers_without_a_gradient_are_looked_for_once_for_all_and_named_only_where_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a GPU each look waits for it: one a step, not one a layer and step."""
+    weights = [(f"{layer}.lora_{kind}", torch.nn.Parameter(torch.ones(2))) for layer in range(9) for kind in "AB"]
+    for name, weight in weights:
+        weight.grad = torch.ones(2) if "lora_B" in name else None
+    looks: list[torch.Tensor] = []
+    truth = torch.Tensor.__bool__
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: looks.append(self) or truth(self))
+    watchdog = Watchdog(["a"], lambda row: 1.0, lambda: True)
+    watchdog.check_gradients(1, 1.0, weights, [0], scaled=False)
+    assert len(looks) == 1
+    weights[3][1].grad, weights[7][1].grad = None, torch.zeros(2)
+    with pytest.raises(StageError, match=r"^train: no gradient reaches 2 of the adapter's layers, 1 first, at step 1"):
+        watchdog.check_gradients(1, 1.0, weights, [0], scaled=False)
+
+
 def test_a_gradient_that_overflows_is_the_scalers_business_for_a_while_and_an_error_without_one() -> None:
     watchdog = Watchdog(["a"], lambda row: 1.0, lambda: True)
     for _ in range(MOST_SKIPS - 1):
@@ -306,7 +315,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run_too(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tiny_model_folder, tokenized_rows(4), tokenized_rows(2, seed=1), max_steps=4)
-    monkeypatch.setattr(run, "_loss_of", lambda rows: math.nan if run.step else 1.0)
+    monkeypatch.setattr(run, "_loss_of", lambda rows: math.nan if run.state.step else 1.0)
     with pytest.raises(StageError, match=r"^train: val_loss is nan at step 2; lower train\.learning_rate"):
         run.fit()
 
@@ -315,8 +324,8 @@ def test_a_row_without_a_token_to_train_on_is_refused_by_name(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]
 ) -> None:
     rows = tokenized_rows(3)
-    rows[1]["loss_start"] = rows[1]["length"]
-    with pytest.raises(StageError, match=r"^train: no token of row-0-1 is trained; drop what has no answer$"):
+    rows[1] = replace(rows[1], loss_start=rows[1].length)
+    with pytest.raises(StageError, match=r"^train: rows row-0-1 have no answer tokens to train on; remove them$"):
         make_run(tiny_model_folder, rows)
 
 
@@ -324,7 +333,7 @@ def test_the_bar_ends_its_line_before_the_error(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tiny_model_folder, tokenized_rows(4), max_steps=3)
-    poison(run, run.rows[0]["id"])
+    poison(run, run.rows[0].id)
     with pytest.raises(StageError):
         run.fit()
     assert capfd.readouterr().err.endswith("\n")
@@ -360,17 +369,17 @@ def test_a_run_that_goes_on_ends_with_the_bits_of_an_undisturbed_one(
     killed_after(step, fresh(), tmp_path / "run")
     again = fresh()
     again.restore(Checkpoints(tmp_path / "run").load())
-    assert again.step == step
+    assert again.state.step == step
     again.fit()
-    for name, weight in undisturbed.adapter().items():
-        assert torch.equal(again.adapter()[name], weight), name
+    for name, weight in undisturbed.copy_adapter().items():
+        assert torch.equal(again.copy_adapter()[name], weight), name
     for curve in ("loss", "val_loss", "learning_rate", "grad_norm"):
-        assert getattr(again, curve) == getattr(undisturbed, curve)
+        assert getattr(again.state, curve) == getattr(undisturbed.state, curve)
 
 
 def test_an_interrupted_save_leaves_the_state_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints = Checkpoints(tmp_path / "run")
-    checkpoints.save({"step": 1})
+    checkpoints.save(Checkpoint({}, {}, {}, TrainingState(step=1)))
 
     def half(state: Any, path: Path) -> None:
         path.write_bytes(b"half")
@@ -378,28 +387,28 @@ def test_an_interrupted_save_leaves_the_state_before_it(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(KeyboardInterrupt):
-        checkpoints.save({"step": 2})
-    assert checkpoints.load() == {"step": 1}
+        checkpoints.save(Checkpoint({}, {}, {}, TrainingState(step=2)))
+    assert checkpoints.load() == Checkpoint({}, {}, {}, TrainingState(step=1))
     assert [path.name for path in checkpoints.folder.iterdir()] == ["state.pt"]
 
 
 def test_the_key_of_a_run_changes_with_inputs_values_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "rows"
     file.write_text("one")
-    key = run_key([file], rank=4)
-    assert run_key([file], rank=4) == key
-    assert run_key([file], rank=8) != key
+    key = compute_run_key([file], rank=4)
+    assert compute_run_key([file], rank=4) == key
+    assert compute_run_key([file], rank=8) != key
     file.write_text("two")
-    assert run_key([file], rank=4) != key
+    assert compute_run_key([file], rank=4) != key
     file.write_text("one")
-    loop = next(path for path in checkpoints._code() if path.name == "loop.py")
+    loop = next(path for path in checkpoints._list_code() if path.name == "loop.py")
     hashes = {loop: "other"}
     monkeypatch.setattr(checkpoints, "sha256_file", lambda path: hashes.get(path) or sha256_file(path))
-    assert run_key([file], rank=4) != key
+    assert compute_run_key([file], rank=4) != key
 
 
 def test_the_code_of_the_key_is_the_import_closure_of_the_stage() -> None:
-    code = {path.relative_to(ROOT).as_posix() for path in checkpoints._code()}
+    code = {path.relative_to(ROOT).as_posix() for path in checkpoints._list_code()}
     assert import_closure(ROOT / "stages" / "train.py") <= code
 
 
@@ -413,15 +422,16 @@ sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
 from functools import partial
 import netllama.training.loop as loop
+from netllama.core.tokenized_rows import TokenizedRow
 from tests.support.training_runs import make_run
-rows, validation = json.loads(Path("rows.json").read_text())
-pieces, ends = loop.pieces, []
+rows, validation = ([TokenizedRow(**row) for row in side] for side in json.loads(Path("rows.json").read_text()))
+cut_batch, ends = loop.cut_batch, []
 for tokens in (1024, 30):  # whole batches, and pieces that are not alike
-    loop.pieces = partial(pieces, tokens=tokens)
+    loop.cut_batch = partial(cut_batch, tokens=tokens)
     run = make_run(Path({folder!r}), rows, validation, lora={{"lora_dropout": 0.0}}, max_steps=5,
                    per_device_train_batch_size=2, gradient_accumulation_steps=2)
     run.fit()
-    ends.append([run.processes, run.loss, run.val_loss, run.grad_norm, run.adapter()])
+    ends.append([run.processes, run.state.loss, run.state.val_loss, run.state.grad_norm, run.copy_adapter()])
 if run.accelerator.is_main_process:
     torch.save(ends, "ends.pt")
 """
@@ -434,7 +444,7 @@ def test_two_processes_have_the_curves_and_the_adapter_of_one_with_twice_the_bat
     import json
 
     rows, validation = tokenized_rows(9), tokenized_rows(3, seed=1)
-    (tmp_path / "rows.json").write_text(json.dumps([rows, validation]))
+    (tmp_path / "rows.json").write_text(json.dumps([[asdict(row) for row in side] for side in (rows, validation)]))
     values = {"root": str(ROOT), "tests": str(ROOT / "tests"), "folder": str(tiny_model_folder)}
     (tmp_path / "script.py").write_text(textwrap.dedent(TWO_PROCESSES.format(**values)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "script.py"]
@@ -450,14 +460,14 @@ def test_two_processes_have_the_curves_and_the_adapter_of_one_with_twice_the_bat
         gradient_accumulation_steps=2,
     )
     one.fit()
-    norms = [entry["grad_norm"] for entry in one.grad_norm]
+    norms = [entry["grad_norm"] for entry in one.state.grad_norm]
     ends = torch.load(tmp_path / "ends.pt")
     assert len(ends) == 2
     for processes, loss, val_loss, grad_norm, adapter in ends:
         assert processes == 2
-        for found, expected in ((loss, one.loss), (val_loss, one.val_loss)):
+        for found, expected in ((loss, one.state.loss), (val_loss, one.state.val_loss)):
             assert [entry["step"] for entry in found] == [entry["step"] for entry in expected]
             assert [entry["loss"] for entry in found] == pytest.approx([entry["loss"] for entry in expected], abs=5e-5)
         assert [entry["grad_norm"] for entry in grad_norm] == pytest.approx(norms, rel=1e-3)
-        for name, weight in one.adapter().items():
+        for name, weight in one.copy_adapter().items():
             torch.testing.assert_close(adapter[f"module.{name}"], weight, rtol=1e-2, atol=2e-4, msg=name)

@@ -13,15 +13,16 @@ import pytest
 import torch
 
 from netllama.core.errors import StageError
+from netllama.core.tokenized_rows import TokenizedRow
 from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import save_adapter
 from netllama.training.setup import make_accelerator
 from tests.support.clones import ROOT
-from tests.support.training_runs import loading_params, make_run, randomize
+from tests.support.training_runs import loading_params, make_run, randomize, training_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 on_the_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without CUDA")
-Rows = list[dict[str, Any]]
+Rows = list[TokenizedRow]
 IDS = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1))
 LAYER = "base_model.model.model.layers.0.mlp.up_proj"
 
@@ -37,7 +38,7 @@ def layer(run: Any) -> Any:
 
 
 def saved(run: Any, folder: Path) -> Path:
-    save_adapter(run.inner.model, folder / "adapter", {"id": "tiny", "revision": ""}, {}, run.start)
+    save_adapter(run.inner.model, folder / "adapter", training_record(), run.start)
     return folder / "adapter"
 
 
@@ -48,7 +49,7 @@ def test_rslora_scales_by_the_root_of_the_rank(tiny_model_folder: Path, tokenize
     assert layer(stabilized).scaling["default"] == 2.0
     plain.fit()
     stabilized.fit()
-    assert plain.loss != stabilized.loss
+    assert plain.state.loss != stabilized.state.loss
 
 
 def test_dora_trains_a_magnitude_for_each_output(
@@ -58,7 +59,7 @@ def test_dora_trains_a_magnitude_for_each_output(
     magnitudes = {name: weight.clone() for name, weight in run.weights if "magnitude" in name}
     assert len(magnitudes) == 2 * 7
     run.fit()
-    assert all(not torch.equal(run.adapter()[name], weight) for name, weight in magnitudes.items())
+    assert all(not torch.equal(run.copy_adapter()[name], weight) for name, weight in magnitudes.items())
     tuned = load_adapter(load_base(tiny_model_folder, loading_params("fp32", "none", True)), saved(run, tmp_path))
     torch.testing.assert_close(logits(tuned), logits(run.inner.model))
 
@@ -173,7 +174,7 @@ def test_lora_plus_moves_the_b_matrices_further_and_the_first_a_as_far(
     for ratio in (1.0, 16.0):
         run = make_run(tiny_model_folder, tokenized_rows(4), max_steps=1, learning_rate=0.001, loraplus_lr_ratio=ratio)
         run.fit()
-        ends.append(run.adapter())
+        ends.append(run.copy_adapter())
     for name in ends[0]:
         factor = 16.0 if "lora_B" in name else 1.0
         torch.testing.assert_close(ends[1][name], ends[0][name] * factor, rtol=1e-3, atol=1e-6, msg=name)
@@ -188,8 +189,8 @@ def test_neftune_noise_changes_training_and_not_validation(
     ]
     for run in runs:
         run.fit()
-    assert runs[0].loss[0] != runs[1].loss[0]
-    assert runs[0].val_loss[0] == runs[1].val_loss[0]
+    assert runs[0].state.loss[0] != runs[1].state.loss[0]
+    assert runs[0].state.val_loss[0] == runs[1].state.val_loss[0]
 
 
 def test_gradient_checkpointing_computes_layers_again_and_changes_no_bit(
@@ -214,7 +215,7 @@ def test_gradient_checkpointing_computes_layers_again_and_changes_no_bit(
         )
         run.fit()
         assert len(calls) == 4 * 2 * (1 + checkpointing), "two layers, every step"
-        ends.append(run.adapter())
+        ends.append(run.copy_adapter())
     assert all(torch.equal(ends[1][name], weight) for name, weight in ends[0].items())
 
 
@@ -240,7 +241,7 @@ def test_packed_weights_train_what_cached_ones_train(
         run.fit()
         runs[weights] = run
     for curve in ("loss", "val_loss"):
-        found, expected = ([entry["loss"] for entry in getattr(runs[weights], curve)] for weights in runs)
+        found, expected = ([entry["loss"] for entry in getattr(runs[weights].state, curve)] for weights in runs)
         # int8 quantizes the activations as well (LLM.int8(), section 2), which plain layers do not.
         assert found == pytest.approx(expected, rel=1e-3 if quantization == "nf4" else 0.02)
 
@@ -314,7 +315,7 @@ def test_training_lowers_the_loss_of_what_it_trains_on(
     )
     randomize(run)
     run.fit()
-    assert run.val_loss[-1]["loss"] < 0.9 * run.val_loss[0]["loss"]
+    assert run.state.val_loss[-1]["loss"] < 0.9 * run.state.val_loss[0]["loss"]
 
 
 def test_gradients_are_clipped_to_max_grad_norm_before_the_update(
@@ -333,7 +334,7 @@ def test_gradients_are_clipped_to_max_grad_norm_before_the_update(
         monkeypatch.setattr(run.optimizer, "step", look)
         run.fit()
     assert norms[0] == pytest.approx(0.05, rel=1e-3)
-    assert norms[1] == pytest.approx(run.grad_norm[0]["grad_norm"], rel=1e-3)
+    assert norms[1] == pytest.approx(run.state.grad_norm[0]["grad_norm"], rel=1e-3)
     assert norms[1] > 0.1
 
 
@@ -354,10 +355,10 @@ def test_a_quota_of_cores_bounds_the_threads_and_fewer_stay_fewer(
 KERNELS = """
 import ctypes
 import torch
-from netllama.training.setup import bound_kernel_cache
+from netllama.training.setup import limit_kernel_cache
 
 if {bounded}:
-    bound_kernel_cache()
+    limit_kernel_cache()
 
 class Mallinfo2(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in

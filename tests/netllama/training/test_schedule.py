@@ -1,37 +1,31 @@
 """Learning rates against transformers' own schedules, and the optimizers' groups."""
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from netllama.training.schedule import build_optimizer, learning_rate
+from netllama.core.sections import TrainParams
+from netllama.training.schedule import build_optimizer, compute_learning_rate
+from tests.support.training_runs import train_params
 
 OPTIMIZERS = ["adamw_torch_fused", "adamw_torch", "paged_adamw_32bit", "paged_adamw_8bit"]
 
 
-def params(**changes: Any) -> Any:
-    defaults = {
-        "max_steps": 50,
-        "warmup_ratio": 0.05,
-        "learning_rate": 5e-4,
-        "lr_scheduler_type": "cosine",
-        "weight_decay": 0.0,
-        "optim": "adamw_torch",
-        "loraplus_lr_ratio": 1.0,
-    }
-    return SimpleNamespace(**defaults | changes)
+def params(**changes: Any) -> TrainParams:
+    """50 steps with an early rise, and `changes`."""
+    defaults = {"max_steps": 50, "warmup_ratio": 0.05, "learning_rate": 5e-4, "lr_scheduler_type": "cosine"}
+    return train_params(**defaults | {"optim": "adamw_torch"} | changes)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     name=st.sampled_from(["cosine", "linear", "constant", "constant_with_warmup"]),
     max_steps=st.integers(1, 120),
-    warmup_ratio=st.one_of(st.sampled_from([0.0, 0.03, 0.05, 0.1, 0.5, 1.0]), st.floats(0, 1)),
+    warmup_ratio=st.one_of(st.sampled_from([0.0, 0.03, 0.05, 0.1, 0.5]), st.floats(0, 1, exclude_max=True)),
     rate=st.sampled_from([2e-4, 1.0]),
 )
 def test_the_rate_of_each_step_is_that_of_transformers(
@@ -39,12 +33,13 @@ def test_the_rate_of_each_step_is_that_of_transformers(
 ) -> None:
     from transformers import get_scheduler
 
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
     warmup = math.ceil(max_steps * warmup_ratio)  # TrainingArguments.get_warmup_steps
+    assume(name == "constant" or warmup < max_steps)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
     scheduler = get_scheduler(name, optimizer, warmup, max_steps)
     train = params(lr_scheduler_type=name, max_steps=max_steps, warmup_ratio=warmup_ratio, learning_rate=rate)
     for step in range(1, max_steps + 1):
-        assert learning_rate(step, train) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12, abs=1e-15)
+        assert compute_learning_rate(step, train) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12, abs=1e-15)
         optimizer.step()
         scheduler.step()
 

@@ -1,0 +1,42 @@
+"""training.json, beside an adapter: all that made it. The stage train writes it, evaluate reads it."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from netllama.core.errors import StageError
+from netllama.core.files import read_json
+from netllama.models.reference import ModelReference
+
+FILE = "training.json"
+
+
+class TrainingRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    base: ModelReference
+    data: dict[str, str]
+    """SHA-256 of each table of tokenized rows, by its path."""
+    template_hash: str
+    """Of the renderer that made the rows."""
+    loading: dict[str, object]
+    """The params of this section; the precision is what `auto` came to, in torch's name."""
+    lora: dict[str, object]
+    train: dict[str, object]
+    device: str
+    processes: int
+    versions: dict[str, str]
+    """Of the libraries that decide the result."""
+
+
+def read_training_record(adapter: Path) -> TrainingRecord:
+    """The record beside the adapter in this folder."""
+    path = adapter / FILE
+    if not path.is_file():
+        raise StageError(f"{path}: no such file; run `dvc repro train`")
+    try:
+        return TrainingRecord.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StageError(f"{path}: {where}: {first['msg'].lower()}; run `dvc repro train`") from None

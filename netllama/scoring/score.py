@@ -1,0 +1,41 @@
+"""What every kind of scoring comes to, and what statistics and reports read: a record for each answer of a model."""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from netllama.core.records import QuestionKind, Record
+
+Numbers: TypeAlias = Mapping[str, "float | Numbers"]
+"""Metrics: numbers by name, in groups of groups."""
+
+
+def find_number(metrics: Numbers, key: str) -> float | None:
+    """The number under a dotted key such as `heldout.loss`; None where there is none."""
+    found: float | Numbers | None = metrics
+    for name in key.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, float | int) else None
+
+
+class Score(Record):
+    """One answer of a model, and what it is worth: a line of results/base.jsonl and results/tuned.jsonl."""
+
+    item: str
+    """Id of the question, or of the row of the test split."""
+    suite: str
+    """Where the item stands: `questions`, or `test` (the split)."""
+    family: str
+    kind: QuestionKind | Literal["generation"]
+    """generation: a row of the test split, answered in full."""
+    cluster: str
+    """Items of one non-empty cluster stand or fall together."""
+    value: float
+    """From 0 to 1: 1 for the right option, or 0; ROUGE-L F1 of an answer in full."""
+    measures: dict[str, float]
+    """What else was measured of the same answer, by name."""
+    answer: str
+    """What the model chose or wrote."""
+    expected: str
+    """The right option, or the reference answer."""
+    explanation: str
+    """How `value` came about, for people; empty: nothing to say."""
