@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from netllama.core.records import Instruction, SeedTask
 from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams, TeacherParams
-from netllama.selfinstruct.blocks import Blocks
-from netllama.selfinstruct.contract import Candidate, Contract, read_answer
-from netllama.selfinstruct.prompting import draw_exemplars
-from netllama.selfinstruct.schema import JsonSchema
+from netllama.selfinstruct.block_contract import Blocks
+from netllama.selfinstruct.exemplars import draw_exemplars
+from netllama.selfinstruct.json_schema_contract import JsonSchema
+from netllama.selfinstruct.output_contract import Candidate, Contract, read_answer
 from netllama.selfinstruct.task_pool import Pool, Questions
 from netllama.teacher.budget import BudgetReached
 from netllama.teacher.store import EMBEDDED, Request, Response

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netllama.core.records import SeedTask
-from netllama.selfinstruct.blocks import Blocks, block
-from netllama.selfinstruct.contract import CUT, Candidate, Contract, read_answer
-from netllama.selfinstruct.schema import FIELDS, JsonSchema
+from netllama.selfinstruct.block_contract import Blocks, block
+from netllama.selfinstruct.json_schema_contract import FIELDS, JsonSchema
+from netllama.selfinstruct.output_contract import CUT, Candidate, Contract, read_answer
 from netllama.teacher.store import Request, Response
 from tests.support.families import FAMILIES, seed, seeds_of
 

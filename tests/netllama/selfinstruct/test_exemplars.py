@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from netllama.core.records import SeedTask
-from netllama.selfinstruct.prompting import draw_exemplars, spread, tokens_of
+from netllama.selfinstruct.exemplars import draw_exemplars, spread, tokens_of
 from tests.support.families import seed
 
 Shape = list[tuple[int, str]]

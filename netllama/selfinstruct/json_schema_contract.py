@@ -11,9 +11,9 @@ from typing import Any
 
 import pydantic_core
 
-from netllama.selfinstruct.blocks import without_placeholder
-from netllama.selfinstruct.contract import Candidate
-from netllama.selfinstruct.prompting import NO_INPUT, Example
+from netllama.selfinstruct.block_contract import without_placeholder
+from netllama.selfinstruct.exemplars import NO_INPUT, Example
+from netllama.selfinstruct.output_contract import Candidate
 
 FIELDS = ("instruction", "input", "output", "category")
 

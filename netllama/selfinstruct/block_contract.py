@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from netllama.selfinstruct.contract import Candidate
-from netllama.selfinstruct.prompting import NO_INPUT, Example
+from netllama.selfinstruct.exemplars import NO_INPUT, Example
+from netllama.selfinstruct.output_contract import Candidate
 
 SEPARATOR = "###"
 # A separator, or a numbered instruction where the teacher forgot it.

@@ -1,14 +1,14 @@
 """What the teacher is asked to write, and its text back into tasks: one interface for every output contract.
 
-`blocks`       numbered blocks (blocks.py): every teacher can continue them, the smallest included
-`json_schema`  a strict JSON schema (schema.py): where the provider holds the teacher to one
+`blocks`       numbered blocks (block_contract.py): every teacher can continue them, the smallest included
+`json_schema`  a strict JSON schema (json_schema_contract.py): where the provider holds the teacher to one
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from netllama.selfinstruct.prompting import Example
+from netllama.selfinstruct.exemplars import Example
 from netllama.teacher.store import Response
 
 CUT = {"length": "truncated", "content_filter": "content_filter"}
