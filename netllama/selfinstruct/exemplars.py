@@ -1,7 +1,7 @@
-"""The examples of a request: drawn from seeds and accepted machine tasks, spread over their categories.
+"""Draws the examples for a request from seed tasks and kept machine-made tasks, spread over their categories.
 
-A task's rank in a draw is a hash of (draw, its id) and of nothing else. So an edited or added seed, or a task
-that joins the pool, changes the requests that draw it and no other.
+A task's rank in a draw is a hash of the draw's name and the task's id alone. So a seed that is edited or added, or a
+task that joins the pool, changes only the requests that draw it.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ NO_INPUT = "<noinput>"
 
 
 class Example(Protocol):
-    """A seed task or an accepted machine task."""
+    """A seed task or a kept machine-made task."""
 
     @property
     def id(self) -> str: ...
@@ -35,35 +35,38 @@ def draw_exemplars(
     max_tokens: int,
     draw: str,
 ) -> list[Example]:
-    """Machine-made and seed examples in mixed order, together at most `max_tokens` long.
+    """Draw machine-made and seed examples, in mixed order and together at most `max_tokens` long.
 
-    `draw` names the slot, with its seed: the same name draws the same. While the machine pool is still short, seeds
-    take its places (Self-Instruct, arXiv 2212.10560, section 2.2). What does not fit is passed over; when
-    nothing fits, the shortest seed is taken alone.
+    `draw` names the seed and the slot: equal names draw equal examples. While there are too few machine-made tasks,
+    seeds take their places (Self-Instruct, arXiv 2212.10560, section 2.2). Tasks that do not fit are skipped; if no
+    task fits, the shortest seed is the only example.
     """
     exemplars: list[Example] = []
 
     def fits(task: Example) -> bool:
-        return sum(map(tokens_of, [*exemplars, task])) <= max_tokens
+        return sum(map(estimate_length, [*exemplars, task])) <= max_tokens
 
     for pool, number in ((machine, num_machine), (seeds, num_seeds + num_machine)):
-        for task in islice(spread(pool, draw, fits), number - len(exemplars)):
-            exemplars.append(task)  # one at a time: what fits next depends on it
-    exemplars.sort(key=lambda task: _rank(f"{draw}/order", task.id))
-    return exemplars or [min(seeds, key=tokens_of)]
+        for task in islice(spread_over_categories(pool, draw, fits), number - len(exemplars)):
+            exemplars.append(task)  # one at a time: it decides which tasks fit next
+    exemplars.sort(key=lambda task: _compute_rank(f"{draw}/order", task.id))
+    return exemplars or [min(seeds, key=estimate_length)]
 
 
-def spread(
+def spread_over_categories(
     tasks: Sequence[Example], draw: str, fits: Callable[[Example], bool] = lambda task: True
 ) -> Iterator[Example]:
-    """`tasks` in drawn order, one of each category before the second of any: rare ones are as likely as common ones.
+    """`tasks` in drawn order, one of each category before the second of any, so rare ones are as likely as common ones.
 
-    In the place of a task that does not fit stands the next one of its category, as if it had never been there.
+    A task that does not fit gives its place to the next one of its category, as if it did not exist.
     """
     by_category: dict[str, list[Example]] = {}
-    for task in sorted(tasks, key=lambda task: _rank(draw, task.id)):
+    for task in sorted(tasks, key=lambda task: _compute_rank(draw, task.id)):
         by_category.setdefault(task.category, []).append(task)
-    left = [iter(by_category[name]) for name in sorted(by_category, key=lambda name: _rank(f"{draw}/category", name))]
+    left = [
+        iter(by_category[name])
+        for name in sorted(by_category, key=lambda name: _compute_rank(f"{draw}/category", name))
+    ]
     while left:
         for members in left.copy():
             found = next(filter(fits, members), None)
@@ -73,10 +76,10 @@ def spread(
                 yield found
 
 
-def _rank(draw: str, name: str) -> bytes:
+def _compute_rank(draw: str, name: str) -> bytes:
     return hashlib.sha256(f"{draw}/{name}".encode()).digest()
 
 
-def tokens_of(task: Example) -> int:
-    """Estimated tokens: a token is about four characters of English or code."""
+def estimate_length(task: Example) -> int:
+    """Length in tokens, at four characters of English or code a token."""
     return (len(task.instruction) + len(task.input) + len(task.output)) // 4

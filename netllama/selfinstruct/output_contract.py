@@ -1,26 +1,26 @@
-"""What the teacher is asked to write, and its text back into tasks: one interface for every output contract.
+"""An output contract tells the teacher in which form to write tasks, and parses tasks from its text.
 
-`blocks`       numbered blocks (block_contract.py): every teacher can continue them, the smallest included
-`json_schema`  a strict JSON schema (json_schema_contract.py): where the provider holds the teacher to one
+`blocks`       numbered blocks (block_contract.py): every teacher can continue them, even the smallest
+`json_schema`  a strict JSON schema (json_schema_contract.py): for providers that make the teacher follow one
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from netllama.selfinstruct.exemplars import Example
 from netllama.teacher.store import Response
 
-CUT = {"length": "truncated", "content_filter": "content_filter"}
-"""Finish reasons that end an answer in the middle of a task, and what that task's problem is called."""
+CUT_PROBLEMS = {"length": "truncated", "content_filter": "content_filter"}
+"""Finish reasons that cut an answer off in the middle of a task, and the names of that task's problem."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One task of an answer, or the reason why it is none.
+    """One task of an answer, or a part of the answer that is not a task because of its `problem`.
 
-    `malformed`: not in the form asked for; `truncated`: cut by max_tokens; `content_filter`: cut by the provider;
-    `refusal`: the teacher declined.
+    `malformed`: not in the form of the contract; `truncated`: cut off by max_tokens; `content_filter`: cut off by the
+    provider; `refusal`: the teacher declined.
     """
 
     instruction: str = ""
@@ -30,20 +30,28 @@ class Candidate:
     problem: str | None = None
 
 
-class Contract(Protocol):
+class Prompt(TypedDict, total=False):
+    """The fields of a `Request` that hold its text: `prompt`, or `messages` and perhaps `json_schema`."""
+
+    prompt: str
+    messages: list[dict[str, str]]
+    json_schema: dict[str, Any]
+
+
+class OutputContract(Protocol):
     wording: str
-    """What it adds to the directive: text that must not come back in a task."""
+    """What the contract adds to the directive. The filter `prompt_leak` rejects tasks that repeat it."""
 
-    def asking(self, directive: str, exemplars: Sequence[Example]) -> dict[str, Any]:
-        """The fields of a `Request` that hold the text: `prompt`, or `messages` and perhaps `json_schema`."""
+    def build_prompt(self, directive: str, exemplars: Sequence[Example]) -> Prompt:
+        """Ask for new tasks like `exemplars`, in the contract's form."""
 
-    def parse(self, text: str, cut: str | None) -> list[Candidate]:
-        """Candidates in the order of the text; `cut` is the problem of the last one when the answer was cut."""
+    def parse_tasks(self, text: str, cut: str | None) -> list[Candidate]:
+        """Candidates in the order of the text. If the answer was cut off, `cut` is the problem of the last one."""
 
 
-def read_answer(contract: Contract, response: Response) -> list[Candidate]:
-    """Every candidate of an answer, at least one: an answer that gave none is counted too."""
+def read_candidates(contract: OutputContract, response: Response) -> list[Candidate]:
+    """All candidates of an answer, at least one: an answer without any task counts as one candidate with a problem."""
     if response.finish_reason == "refusal":
         return [Candidate(instruction=response.text.strip(), problem="refusal")]
-    cut = CUT.get(response.finish_reason)
-    return contract.parse(response.text, cut) or [Candidate(problem=cut or "malformed")]
+    cut = CUT_PROBLEMS.get(response.finish_reason)
+    return contract.parse_tasks(response.text, cut) or [Candidate(problem=cut or "malformed")]
