@@ -136,8 +136,9 @@ def main() -> None:
     script: Path = given.script
     code = read_text(script) if script.suffix == ".py" else extract_code(script)
     network = ensure_network(scratch("network"), given.seed)
-    # A folder of its own for every script: two of one name do not delete each other's results.
-    place = scratch("replay") / f"{script.stem}-{hashlib.sha256(str(script.resolve()).encode()).hexdigest()[:8]}"
+    # Each script has its own folder, so two scripts with the same name do not delete each other's results.
+    digest = hashlib.sha256(str(script.resolve()).encode()).hexdigest()
+    place = scratch("replay") / f"{script.stem}-{digest[:8]}"
     shutil.rmtree(place, ignore_errors=True)
     work = place / "cwd"
     work.mkdir(parents=True)

@@ -29,7 +29,7 @@ from netllama.core.params import View
 from netllama.core.records import Question, SeedTask, load_questions, load_seeds, require_unique_ids
 from netllama.core.sections import ContaminationParams, Families, FilterParams
 from netllama.selfinstruct.candidate_filters import python_blocks
-from netllama.selfinstruct.contract import Candidate
+from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import Pool, Questions
 from netllama.validation import overlap
 from netllama.validation.references import list_reference_problems

@@ -1,4 +1,4 @@
-"""Prompts and seed tasks into instructions: Self-Instruct through an OpenAI-compatible API.
+"""Turns prompts and seed tasks into instructions: Self-Instruct through an OpenAI-compatible API.
 
 Reads  data/prompts/F.txt, data/seeds/F.jsonl for each family, data/questions/ (which no instruction may be near to),
        data/recorded/ (answers to replay), params `families`,
@@ -7,10 +7,10 @@ Writes data/generated/instructions.jsonl, rejected.jsonl (with reasons), respons
        metrics/generate.json, metrics/generate_funnel.csv
 Run    python -m stages.generate [--estimate | --promote]
 
-Recorded answers are replayed: offline, free, the same bytes everywhere. What is not recorded is asked
-live and stored in .scratch/responses/ before it is used, so that a killed run goes on where it was.
+Recorded answers are replayed: offline, free, the same bytes everywhere. All other requests go to the teacher, and each
+answer is stored in .scratch/responses/ before it is used, so that a killed run continues where it stopped.
 --estimate prints what a run would ask and cost, and sends nothing.
---promote moves the answers of the last run into data/recorded/ for everybody else to replay.
+--promote copies the answers of the last run to data/recorded/, for everybody else to replay.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from netllama.core.files import read_text, scratch, write_csv, write_json, write
 from netllama.core.params import View
 from netllama.core.records import load_questions, load_seeds
 from netllama.core.sections import ContaminationParams, Families, FilterParams, GenerateParams, TeacherParams
-from netllama.selfinstruct.estimate import estimate, replay, table
+from netllama.selfinstruct.estimate import estimate_family, format_estimates, judge_stored_rounds
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.selfinstruct.task_pool import Questions
 from netllama.selfinstruct.yield_report import funnel, yield_report
@@ -56,17 +56,17 @@ class Needs(View):
 
 
 def load_families(needs: Needs) -> list[Family]:
-    """Every family's files, all read before the first question is asked."""
+    """All families; reads all their files before the first request is sent."""
     for entry in needs.filters.required_imports:
         prompt = PROMPTS / f"{entry.partition('=')[0]}.txt"
         if not prompt.exists():
-            raise StageError(f"params.yaml: filters.required_imports: {entry!r} is for a family that has no {prompt}")
+            raise StageError(f"params.yaml: filters.required_imports: {entry!r} names a family without {prompt}")
     questions = Questions(load_questions(QUESTIONS))
     families = []
     for name in needs.families:
         directive = read_text(PROMPTS / f"{name}.txt").strip()
         if not directive:
-            raise StageError(f"{PROMPTS / name}.txt: empty; write what a good task of {name} is")
+            raise StageError(f"{PROMPTS / name}.txt: is empty; describe what a good task of {name} is")
         seeds = load_seeds(SEEDS, name)
         growth = needs.generate, needs.teacher, needs.filters, needs.contamination
         families.append(Family(name, directive, seeds, questions, *growth))
@@ -99,7 +99,7 @@ def make_teacher(params: TeacherParams, store: ResponseStore, budget: Budget) ->
 
 
 async def generate(families: list[Family], needs: Needs, store: ResponseStore) -> str:
-    """Grow all families behind a progress bar; returns what was asked, replayed and paid."""
+    """Grow all families behind a progress bar; returns a line about what was asked, replayed and paid."""
     total = needs.generate.num_instructions_to_generate * len(families)
     budget = make_budget(needs.teacher)
     async with make_teacher(needs.teacher, store, budget) as teacher:
@@ -113,11 +113,11 @@ async def generate(families: list[Family], needs: Needs, store: ResponseStore) -
 
             teacher.on_answer = report
             paid_for = await grow(families, teacher, report)
-    log = f"{teacher.asked} answers asked, {teacher.replayed} replayed"
+    log = f"{teacher.asked} answers from the teacher, {teacher.replayed} replayed"
     if budget.prices:
-        log += f", {budget.spent:.4f} US$ in all"
+        log += f", {budget.spent:.4f} US$ in total"
     if not paid_for:
-        log += f"; the next request could pass teacher.max_usd={budget.max_usd}: raise it to go on from here"
+        log += f"; the next request could pass teacher.max_usd={budget.max_usd}: raise it to continue"
     return log
 
 
@@ -131,28 +131,28 @@ def write_outs(families: list[Family], prices: Prices | None, store: ResponseSto
 
 def print_estimate(families: list[Family], params: TeacherParams, store: ResponseStore) -> None:
     budget = make_budget(params)
-    rows = [estimate(family, store) for family in families]
+    rows = [estimate_family(family, store) for family in families]
     for family in families:
-        asked: list[Request | Response] = [*family.responses, *replay(family, store)]
+        asked: list[Request | Response] = [*family.responses, *judge_stored_rounds(family, store)]
         for one in asked:
             budget.count_bought(store.bought(one))
-    print(table(rows, budget, params.mode == "batch"))
+    print(format_estimates(rows, budget, params.mode == "batch"))
 
 
-def promote() -> None:
-    """The answers of the last run become part of the repository: one file, what it held before is replaced."""
+def promote_answers() -> None:
+    """Make the answers of the last run part of the repository, in place of those recorded before."""
     write_text(RECORDED / "responses.jsonl", read_text(RESPONSES))
-    print(f"{RECORDED / 'responses.jsonl'}: written; commit it, and a fresh clone replays it")
+    print(f"{RECORDED / 'responses.jsonl'}: written; commit it, so that a fresh clone replays it")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--estimate", action="store_true", help="what a run would ask and cost; sends nothing")
-    action.add_argument("--promote", action="store_true", help="move the last run's answers into data/recorded/")
+    action.add_argument("--estimate", action="store_true", help="print what a run would ask and cost; sends nothing")
+    action.add_argument("--promote", action="store_true", help="copy the last run's answers to data/recorded/")
     arguments = parser.parse_args()
     if arguments.promote:
-        return promote()
+        return promote_answers()
     needs = Needs.load()
     params = needs.generate
     families = load_families(needs)
@@ -171,7 +171,8 @@ def main() -> None:
     for family in families:
         short = params.num_instructions_to_generate - len(family.kept)
         if short > 0 and len(family.responses) >= params.max_requests:
-            print(f"{family.name}: {short} short of the number after generate.max_requests={params.max_requests}")
+            limit = f"generate.max_requests={params.max_requests}"
+            print(f"{family.name}: {short} instructions missing after {limit}; raise it for more")
     print(f"{log}; kept {sum(len(family.kept) for family in families)} -> {INSTRUCTIONS}, rejected -> {REJECTED}")
     print(f"yield and reasons: {METRICS}, funnel: dvc plots show")
 

@@ -1,7 +1,7 @@
-"""How a stage ends when its input is bad: one clear line on stderr, exit code 1, no traceback.
+"""Errors that end a stage or a command: one clear line on stderr, exit code 1, no traceback.
 
-A `StageError` is for what the user can mend (a file, a key, a param, a server). Anything else is our
-own bug and keeps its traceback.
+A `StageError` is for problems that the user can fix (a file, a key, a param, a server). Any other exception is a bug of
+ours and keeps its traceback.
 """
 
 import signal
@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 
 class StageError(Exception):
-    """What is wrong, where (file:line or key), and what to do about it."""
+    """Its message says what is wrong, where (file:line or key), and what to do about it."""
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's `main` as a process: exit 0, 1 (`StageError`) or 130 (Ctrl-C, SIGTERM)."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run `main` and exit with 0, 1 (`StageError`, or an `OSError` such as a full disk) or 130 (Ctrl-C, SIGTERM)."""
+    signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         main()
     except StageError as error:
@@ -28,10 +28,10 @@ def run_stage(main: Callable[[], None]) -> None:
         print(f"error: {where}{error.strerror}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted: what was stored is kept, the next run goes on from there", file=sys.stderr)
+        print("interrupted: everything stored so far is kept, run again to continue", file=sys.stderr)
         sys.exit(130)
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    """SIGTERM ends a stage like Ctrl-C does, so that `finally` blocks stop the teacher's server."""
+def _raise_interrupt(signum: int, frame: object) -> None:
+    """Let SIGTERM end a stage like Ctrl-C, so that `finally` blocks run and stop the teacher's server."""
     raise KeyboardInterrupt

@@ -1,6 +1,6 @@
-"""Reading and writing, the same bytes every time: sorted keys, LF, no timestamps, temp file + rename.
+"""Reads and writes files. Equal values give equal bytes: sorted keys, LF, no timestamps.
 
-Every writer is atomic: a killed stage leaves the old file or the new one, never half of one.
+Every writer is atomic (temporary file, then rename): a killed stage leaves the old file or the new one, never a mix.
 """
 
 import contextlib
@@ -17,11 +17,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from netllama.core.errors import StageError
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 """Errors of a rename onto a folder that is not empty, of a folder onto a file, and of a file onto a folder."""
@@ -90,7 +91,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def canonical_json(value: object) -> str:
-    """One line of JSON that is equal for equal values: what hashes and JSONL rows are made of."""
+    """One line of JSON, the same for equal values. Hashes and JSONL rows are made of it."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(", ", ": "))
 
 
@@ -103,7 +104,7 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
-    """Rows of equal keys as CSV with a header (plots). No rows: an empty file with no header."""
+    """Write rows with equal keys as CSV with a header, for plots. No rows make an empty file without a header."""
     buffer = io.StringIO()
     if rows:
         writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
@@ -113,7 +114,7 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
 
 
 def read_text(path: str | Path) -> str:
-    """UTF-8 with or without a byte order mark (Windows editors write one)."""
+    """UTF-8 text without the byte order mark that Windows editors write; raises `StageError` if it is anything else."""
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -122,55 +123,59 @@ def read_text(path: str | Path) -> str:
         raise StageError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
 
 
-def _parse(text: str) -> Any:
-    """JSON; half a surrogate pair (an emoji cut in two) is refused here and not when a row is written."""
+def _parse_json(text: str) -> Any:
+    """The value of a JSON text. Rejects half a surrogate pair (an emoji cut in two), which no file can hold."""
     value = json.loads(text)
     if "\\ud" in text.lower():
         try:
             canonical_json(value).encode()
         except UnicodeEncodeError:
-            raise ValueError("half a surrogate pair (\\ud800 to \\udfff) is no character") from None
+            raise ValueError("half a surrogate pair (\\ud800 to \\udfff) is not a character; remove it") from None
     return value
 
 
 def read_json(path: str | Path) -> Any:
     try:
-        return _parse(read_text(path))
+        return _parse_json(read_text(path))
     except json.JSONDecodeError as error:
         raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
     except ValueError as error:
         raise StageError(f"{path}: {error}") from None
 
 
+@overload
+def read_jsonl(path: str | Path) -> list[Row]: ...
+@overload
+def read_jsonl(path: str | Path, parse: Callable[[Row], T]) -> list[T]: ...
 def read_jsonl(path: str | Path, parse: Callable[[Row], Any] = lambda row: row) -> list[Any]:
-    """The file's rows through `parse`; a bad line is an error that names the file and the line.
+    """The rows of a file, each passed through `parse`; raises `StageError` with file and line for a bad line.
 
-    `parse` raises ValueError with a short reason for a row it does not accept.
+    `parse` raises ValueError with a short reason if it rejects a row.
     """
     return [parse_line(path, number, line, parse) for number, line in iter_lines(path)]
 
 
 def iter_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """The file's lines that are not blank, each with its number, without the whole file in memory."""
+    """The lines that are not blank, each with its number from 1; does not hold the whole file in memory."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             yield from ((number, line.rstrip("\n")) for number, line in enumerate(file, start=1) if line.strip())
     except FileNotFoundError:
         raise StageError(f"{path}: no such file") from None
     except UnicodeDecodeError:
-        read_text(path)  # knows at which byte of the file
+        read_text(path)  # raises an error that names the byte
         raise
 
 
-def parse_line(path: str | Path, number: int, line: str, parse: Callable[[Row], Any]) -> Any:
-    """One line of a JSONL file through `parse`, as `read_jsonl` does it."""
+def parse_line(path: str | Path, number: int, line: str, parse: Callable[[Row], T]) -> T:
+    """Pass line `number` of a JSONL file through `parse`, as `read_jsonl` does."""
     try:
-        row = _parse(line)
+        row = _parse_json(line)
         if not isinstance(row, dict):
-            raise ValueError("expected one JSON object a line")
+            raise ValueError("not a JSON object; write one object per line")
         return parse(row)
     except json.JSONDecodeError as error:
-        raise StageError(f"{path}:{number}: not valid JSON ({error.msg}); one object a line") from None
+        raise StageError(f"{path}:{number}: not valid JSON ({error.msg}); write one object per line") from None
     except ValueError as error:
         raise StageError(f"{path}:{number}: {error}") from None
 
@@ -185,9 +190,10 @@ def sha256_json(value: object) -> str:
 
 
 def scratch(name: str) -> Path:
-    """A folder for state that outlives a crash, shared by all experiments of this checkout.
+    """Create (if missing) and return the folder `name` for state that outlives a crash, shared by all experiments.
 
-    DVC sets DVC_ROOT for a stage; in a `--temp` or queued run it points to the parent repository.
+    It lies in .scratch/ of the checkout. DVC sets DVC_ROOT for a stage; in a `--temp` or queued run it points to the
+    parent repository, so that these runs share the folder too.
     """
     folder = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from netllama.core.credentials import secret
+from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
 from netllama.core.files import read_json
 
@@ -11,7 +11,7 @@ FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "toke
 
 def token() -> str | None:
     """HF_TOKEN, or the seed document's hf_token; None leaves it to what `hf auth login` stored."""
-    return secret("HF_TOKEN", "hf_token")
+    return find_secret("HF_TOKEN", "hf_token")
 
 
 def pin(model_id: str, revision: str) -> str:

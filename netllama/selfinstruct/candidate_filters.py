@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netllama.core.sections import FilterName
-from netllama.selfinstruct.blocks import SEPARATOR
-from netllama.selfinstruct.contract import Candidate
-from netllama.selfinstruct.prompting import NO_INPUT
+from netllama.selfinstruct.block_contract import SEPARATOR
+from netllama.selfinstruct.exemplars import NO_INPUT
+from netllama.selfinstruct.output_contract import Candidate
 
 PYTHON = ("python", "py", "python3")
 FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)```", re.DOTALL)

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from netllama.core.records import GeneratedInstruction, RejectedCandidate, SeedTask
 from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams, TeacherParams
-from netllama.selfinstruct.blocks import Blocks
-from netllama.selfinstruct.contract import Candidate, Contract, read_answer
-from netllama.selfinstruct.prompting import draw_exemplars
-from netllama.selfinstruct.schema import JsonSchema
+from netllama.selfinstruct.block_contract import BlockContract
+from netllama.selfinstruct.exemplars import draw_exemplars
+from netllama.selfinstruct.json_schema_contract import JsonSchemaContract
+from netllama.selfinstruct.output_contract import Candidate, OutputContract, read_candidates
 from netllama.selfinstruct.task_pool import Pool, Questions
 from netllama.teacher.budget import BudgetReached
 from netllama.teacher.store import EMBEDDED, Request, Response
@@ -47,10 +47,10 @@ class Family:
     def __post_init__(self) -> None:
         params = self.params
         categories = sorted({seed.category for seed in self.seeds})
-        self.contract: Contract = (
-            JsonSchema(categories, params.tasks_per_request)
+        self.contract: OutputContract = (
+            JsonSchemaContract(categories, params.tasks_per_request)
             if params.output_contract == "json_schema"
-            else Blocks(self.teacher.api, params.tasks_per_request)
+            else BlockContract(self.teacher.api, params.tasks_per_request)
         )
         prompt = f"{self.directive}\n{self.contract.wording}"
         self.pool = Pool(
@@ -73,7 +73,7 @@ class Family:
         """Accept or reject every task of a round's answers, in slot order, until the number is reached."""
         for slot, response in enumerate(responses):
             self.responses.append(response)
-            for number, candidate in enumerate(read_answer(self.contract, response)):
+            for number, candidate in enumerate(read_candidates(self.contract, response)):
                 if len(self.kept) < self.params.num_instructions_to_generate:
                     self._judge(candidate, slot, number, response)
         self.rounds += 1
@@ -100,7 +100,7 @@ class Family:
             stop=list(teacher.stop),
             max_tokens=teacher.max_tokens,
             draw=draw,
-            **self.contract.asking(self.directive, exemplars),
+            **self.contract.build_prompt(self.directive, exemplars),
         )
 
     def _judge(self, candidate: Candidate, slot: int, number: int, response: Response) -> None:

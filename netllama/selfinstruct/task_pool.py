@@ -7,7 +7,7 @@ from netllama.core.records import Instruction, Question, SeedTask
 from netllama.core.sections import FilterParams
 from netllama.novelty.index import NoveltyIndex
 from netllama.selfinstruct.candidate_filters import Context, Match, choose_filters
-from netllama.selfinstruct.contract import Candidate
+from netllama.selfinstruct.output_contract import Candidate
 
 
 class Questions:

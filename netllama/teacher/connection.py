@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from netllama.core.credentials import secret
+from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
 from netllama.core.files import scratch
 from netllama.models import bundled
@@ -36,9 +36,8 @@ async def connect(base_url: str, timeout: float) -> AsyncIterator["AsyncOpenAI"]
             key = api_key(base_url)
         else:
             key = EMBEDDED
-            base_url = server.enter_context(
-                serve(bundled.ensure(find_cache_folder()), scratch("teacher") / "server.log")
-            )
+            log = scratch("teacher") / "server.log"
+            base_url = server.enter_context(serve(bundled.ensure(find_cache_folder()), log))
         # A proxy of the environment can't reach our loopback.
         http = DefaultAsyncHttpxClient(trust_env=not on_loopback(base_url))
         async with AsyncOpenAI(
@@ -58,7 +57,7 @@ async def post(client: "AsyncOpenAI", path: str, body: dict[str, Any]) -> Any:
 
 def api_key(base_url: str) -> str:
     """OPENAI_API_KEY; a server on this machine needs none."""
-    key = (secret("OPENAI_API_KEY") or "").strip()
+    key = (find_secret("OPENAI_API_KEY") or "").strip()
     if not (key.isascii() and key.isprintable()):
         raise StageError("OPENAI_API_KEY holds a character that no key has (a typographic dash?); set it anew")
     if key:

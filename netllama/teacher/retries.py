@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from netllama.core.credentials import secret
+from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
 from netllama.teacher.api_format import CONTENT_CODES, MAX_TOKENS, NotAnAnswer
 
@@ -173,5 +173,5 @@ def _quote_reason(error: "APIStatusError") -> str:
 
 def redact_text(text: str) -> str:
     """A provider's text made fit for an error message: one line of at most 400 characters, without the API key."""
-    key = (secret("OPENAI_API_KEY") or "").strip() or "\0"
+    key = (find_secret("OPENAI_API_KEY") or "").strip() or "\0"
     return " ".join(text.replace(key, "[key]").split())[:400]

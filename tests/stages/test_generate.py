@@ -125,12 +125,12 @@ def test_a_run_writes_its_outs_and_the_next_one_asks_nothing_and_writes_the_same
     assert [sum(row["family"] == name for row in rows) for name in ("bgp_knowledge", "packet_analysis")] == [8, 8]
     assert read_json("metrics/generate.json")["kept"] == 16
     assert all(request.path == "/v1/chat/completions" for request in server.requests)
-    assert f"{asked} answers asked, 0 replayed; kept 16" in first.stdout
+    assert f"{asked} answers from the teacher, 0 replayed; kept 16" in first.stdout
 
     second = generate()
     assert (second.returncode, len(server.requests)) == (0, asked)
     assert outs() == before
-    assert f"0 answers asked, {asked} replayed" in second.stdout
+    assert f"0 answers from the teacher, {asked} replayed" in second.stdout
 
 
 def test_a_killed_run_goes_on_where_it_was_and_ends_like_an_undisturbed_one(
@@ -215,7 +215,7 @@ def test_too_few_tasks_are_said_and_are_no_error(server: OpenAIServer, set_param
     set_params(**{"generate.max_requests": 2})
     run = generate()
     assert run.returncode == 0
-    assert "bgp_knowledge: 4 short of the number after generate.max_requests=2" in run.stdout
+    assert "bgp_knowledge: 4 instructions missing after generate.max_requests=2" in run.stdout
 
 
 @pytest.mark.parametrize("slots", [1, 64])
@@ -278,7 +278,7 @@ def test_a_bad_seed_file_is_one_line_before_anything_is_asked(
             {"filters.enabled": ["echo", "word_cuont"]},
             "params.yaml: filters.enabled: 'word_cuont' is unknown, nearest is word_count",
         ),
-        ({"filters.required_imports": ["typo=scapy"]}, "is for a family that has no data/prompts/typo.txt"),
+        ({"filters.required_imports": ["typo=scapy"]}, "names a family without data/prompts/typo.txt"),
         ({"teacher.max_usd": 5}, "max_usd needs both prices"),
         ({"teacher.usd_per_million_prompt_tokens": 0.15}, "one of usd_per_million_prompt_tokens and"),
         ({"filters.required_imports": ["scapy"]}, "required_imports: 'scapy' is not `family=module`"),
@@ -348,8 +348,8 @@ def test_a_run_ends_at_its_cap_and_a_higher_cap_goes_on_from_there(
         set_params(**{"teacher.max_concurrency": slots, "teacher.max_usd": cap})
         run = generate()
         assert run.returncode == 0, run.stderr
-        assert f"the next request could pass teacher.max_usd={cap}: raise it to go on from here" in run.stdout
-        assert f"{bill(server):.4f} US$ in all" in run.stdout
+        assert f"the next request could pass teacher.max_usd={cap}: raise it to continue" in run.stdout
+        assert f"{bill(server):.4f} US$ in total" in run.stdout
         assert 0 < bill(server) <= Decimal(str(cap))
         bought.append(sorted(server.prompts))
         capped = outs()
@@ -426,7 +426,7 @@ def test_an_estimate_needs_no_key(server: OpenAIServer, set_params: Callable[...
     set_params(**{"teacher.base_url": "https://api.example.com/v1"})
     run = generate("--estimate")
     assert run.returncode == 0
-    assert "no price: set teacher.usd_per_million_prompt_tokens" in run.stdout.splitlines()[-1]
+    assert "for prices, set teacher.usd_per_million_prompt_tokens" in run.stdout.splitlines()[-1]
 
 
 def test_the_strict_schema_goes_to_the_server_and_its_categories_into_the_rows(
@@ -447,7 +447,7 @@ def test_the_strict_schema_goes_to_the_server_and_its_categories_into_the_rows(
 
 def test_an_empty_prompt_file_is_one_line(server: OpenAIServer) -> None:
     Path("data/prompts/bgp_knowledge.txt").write_text(" \n")
-    assert_one_line(generate_apart(), "data/prompts/bgp_knowledge.txt: empty")
+    assert_one_line(generate_apart(), "data/prompts/bgp_knowledge.txt: is empty")
     assert_nothing_written()
 
 

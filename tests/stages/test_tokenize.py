@@ -359,7 +359,7 @@ def test_an_error_in_a_later_chunk_names_its_line_in_the_file(parallel: Callable
     tokenize.SPLITS["train"].write_text("\n".join(lines) + "\n", encoding="utf-8")
     parallel(1)
     with pytest.raises(
-        StageError, match=r"^data/splits/train\.jsonl:5: not valid JSON \([A-Za-z ]+\); one object a line$"
+        StageError, match=r"^data/splits/train\.jsonl:5: not valid JSON \([A-Za-z ]+\); write one object per line$"
     ):
         tokenize.main()
     assert not tokenize.TOKENIZED["train"].exists()
@@ -367,7 +367,7 @@ def test_an_error_in_a_later_chunk_names_its_line_in_the_file(parallel: Callable
 
 def test_an_error_in_a_worker_is_the_one_line_that_it_is_without() -> None:
     results = map_in_order(named("netllama.core.files.parse_line"), [("a.jsonl", 5, '{"id": ', dict)], 2)
-    with pytest.raises(StageError, match=r"^a\.jsonl:5: not valid JSON \([A-Za-z ]+\); one object a line$"):
+    with pytest.raises(StageError, match=r"^a\.jsonl:5: not valid JSON \([A-Za-z ]+\); write one object per line$"):
         next(results)
 
 

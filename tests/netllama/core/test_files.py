@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netllama.core.credentials import secret
+from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import (
     atomic_path,
@@ -267,11 +267,11 @@ def test_scratch_lies_in_the_checkout_that_dvc_names(tmp_path: Path, monkeypatch
 def test_a_secret_comes_from_the_environment_before_the_env_file(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert secret("HF_TOKEN", "hf_token") is None
+    assert find_secret("HF_TOKEN", "hf_token") is None
     (workdir / ".env").write_text("hf_token=from-file\n")
-    assert secret("HF_TOKEN", "hf_token") == "from-file"
+    assert find_secret("HF_TOKEN", "hf_token") == "from-file"
     monkeypatch.setenv("hf_token", "from-environment")
-    assert secret("HF_TOKEN", "hf_token") == "from-environment"
+    assert find_secret("HF_TOKEN", "hf_token") == "from-environment"
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_secret_comes_from_the_environment_before_the_env_file(
     [
         (StageError("params.yaml: lora.r: missing"), 1, "error: params.yaml: lora.r: missing\n"),
         (PermissionError(errno.EACCES, "Permission denied", "data/x"), 1, "error: data/x: Permission denied\n"),
-        (KeyboardInterrupt(), 130, "interrupted: what was stored is kept, the next run goes on from there\n"),
+        (KeyboardInterrupt(), 130, "interrupted: everything stored so far is kept, run again to continue\n"),
     ],
 )
 def test_a_stage_ends_in_one_line_and_an_exit_code(

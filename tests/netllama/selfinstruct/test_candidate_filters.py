@@ -8,7 +8,7 @@ import pytest
 
 from netllama.core.sections import FilterName
 from netllama.selfinstruct.candidate_filters import FILTERS, Context, choose_filters
-from netllama.selfinstruct.contract import Candidate
+from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import Pool, Questions
 from tests.support.families import FAMILIES, family, params, seeds_of
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netllama.selfinstruct.estimate import Estimate, estimate, replay, table
+from netllama.selfinstruct.estimate import Estimate, estimate_family, format_estimates, judge_stored_rounds
 from netllama.teacher.budget import Budget, Prices
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.families import Scripted, family, grown, tasks_for
@@ -35,7 +35,7 @@ def stored(tmp_path: Path, lines: int | None, **changes: Any) -> ResponseStore:
 
 
 def test_where_nothing_is_known_a_request_gives_one_row_of_max_tokens() -> None:
-    made = estimate(family(num_instructions_to_generate=9, requests_per_round=4), ResponseStore(NOTHING))
+    made = estimate_family(family(num_instructions_to_generate=9, requests_per_round=4), ResponseStore(NOTHING))
     assert (made.kept, made.answers) == (0, 0)
     assert made.likely_requests == 12, "nine rows in whole rounds of four"
     assert made.most_requests == 32
@@ -46,7 +46,7 @@ def test_prompts_count_four_characters_a_token() -> None:
     changes: dict[str, Any] = {"num_seed_exemplars": 1, "num_machine_exemplars": 0, "max_exemplar_tokens": 100_000}
     one = family(**changes)
     sizes = [len(request.prompt or "") / 4 for request in family(**changes).next_round()]
-    made = estimate(one, ResponseStore(NOTHING))
+    made = estimate_family(one, ResponseStore(NOTHING))
     assert made.likely_prompt_tokens == round(sum(sizes) / len(sizes))
     assert made.most_prompt_tokens >= max(sizes)
 
@@ -66,14 +66,14 @@ def test_prompts_count_four_characters_a_token() -> None:
 def test_no_run_asks_or_pays_more_than_the_estimate_says_at_most(
     reply: Any, changes: dict[str, Any], name: str
 ) -> None:
-    made = estimate(family(name, **changes), ResponseStore(NOTHING))
+    made = estimate_family(family(name, **changes), ResponseStore(NOTHING))
     one = family(name, **changes)
     teacher = grown(one, teacher=Scripted(reply))
     assert 0 < len(teacher.asked) <= made.most_requests
     assert max(response.prompt_tokens for response in one.responses) <= made.most_prompt_tokens
     assert max(response.completion_tokens for response in one.responses) <= made.most_completion_tokens
     paid = sum((PRICES.price_answer(response) for response in one.responses), Decimal(0))
-    assert paid <= made.usd(PRICES, batch=False)[1]
+    assert paid <= made.compute_price(PRICES, batch=False)[1]
     if reply is silent:
         assert len(teacher.asked) == made.most_requests, "a useless teacher is asked as often as that"
 
@@ -81,7 +81,7 @@ def test_no_run_asks_or_pays_more_than_the_estimate_says_at_most(
 def test_the_likely_figures_come_from_the_yield_so_far(tmp_path: Path) -> None:
     """Rounds of 4 that keep 2 of each answer: after 8 answers 16 rows, 24 are missing, 12 requests to go."""
     changes = {"num_instructions_to_generate": 40, "requests_per_round": 4}
-    made = estimate(family(**changes), stored(tmp_path, 8, **changes))
+    made = estimate_family(family(**changes), stored(tmp_path, 8, **changes))
     assert (made.kept, made.answers, made.likely_requests, made.most_requests) == (16, 8, 12, 24)
     assert (made.likely_completion_tokens, made.most_completion_tokens) == (7, 320)
 
@@ -91,11 +91,11 @@ def test_after_a_part_of_a_run_the_estimate_goes_on_from_what_is_stored(tmp_path
     changes = {"num_instructions_to_generate": 40, "requests_per_round": 4}
     store = stored(tmp_path, lines, **changes)
     one = family(**changes)
-    made = estimate(one, store)
+    made = estimate_family(one, store)
     assert made.answers == lines
     assert made.kept == len(one.kept) == 2 * (lines // 4 * 4), "whole rounds are judged"
     assert made.most_requests == 32 - lines
-    pending = replay(one, store)
+    pending = judge_stored_rounds(one, store)
     assert [request.draw for request in pending] == [f"bgp_knowledge/{lines // 4}/{slot}" for slot in range(4)]
 
     rest = family(**changes)
@@ -107,25 +107,25 @@ def test_after_a_part_of_a_run_the_estimate_goes_on_from_what_is_stored(tmp_path
 
 
 def test_a_run_that_is_done_has_nothing_to_ask(tmp_path: Path) -> None:
-    made = estimate(family(), stored(tmp_path, None))
+    made = estimate_family(family(), stored(tmp_path, None))
     assert made.kept == 8
     assert (made.likely_requests, made.most_requests) == (0, 0)
-    assert made.usd(PRICES, batch=False) == (0, 0)
-    empty = estimate(family(num_instructions_to_generate=0), ResponseStore(NOTHING))
+    assert made.compute_price(PRICES, batch=False) == (0, 0)
+    empty = estimate_family(family(num_instructions_to_generate=0), ResponseStore(NOTHING))
     assert (empty.answers, empty.likely_requests, empty.most_requests) == (0, 0, 0)
 
 
 def test_a_family_at_the_end_of_its_requests_has_nothing_to_ask(tmp_path: Path) -> None:
     changes = {"max_requests": 3, "requests_per_round": 2, "num_instructions_to_generate": 100}
-    made = estimate(family(**changes), stored(tmp_path, 2, **changes))
+    made = estimate_family(family(**changes), stored(tmp_path, 2, **changes))
     assert (made.answers, made.likely_requests, made.most_requests) == (2, 1, 1)
-    made = estimate(family(**changes), stored(tmp_path, None, **changes))
+    made = estimate_family(family(**changes), stored(tmp_path, None, **changes))
     assert (made.answers, made.likely_requests, made.most_requests) == (3, 0, 0)
 
 
-def test_replay_leaves_the_family_as_a_run_would(tmp_path: Path) -> None:
+def test_judging_stored_rounds_leaves_the_family_as_a_run_would(tmp_path: Path) -> None:
     store, one, other = stored(tmp_path, None), family(), family()
-    assert replay(one, store) == []
+    assert judge_stored_rounds(one, store) == []
     assert grown(other, teacher=Scripted(store=store)).asked == []
     assert (one.kept, one.rejected, one.responses) == (other.kept, other.rejected, other.responses)
     assert not NOTHING.exists()
@@ -136,14 +136,14 @@ def made(name: str, likely: int, most: int) -> Estimate:
 
 
 def test_the_price_is_exact_and_half_in_a_batch() -> None:
-    assert made("a", 7, 10).usd(PRICES, batch=False) == (Decimal("0.00147"), Decimal("0.0048"))
-    assert made("a", 7, 10).usd(PRICES, batch=True) == (Decimal("0.000735"), Decimal("0.0024"))
+    assert made("a", 7, 10).compute_price(PRICES, batch=False) == (Decimal("0.00147"), Decimal("0.0048"))
+    assert made("a", 7, 10).compute_price(PRICES, batch=True) == (Decimal("0.000735"), Decimal("0.0024"))
 
 
 def test_the_table_has_a_line_a_family_their_sum_and_the_cap() -> None:
     budget = Budget(PRICES, Decimal("1.5"))
     budget.count_bought([paid(1_000_000)])
-    head, first, second, total, unit, cap = table(
+    head, first, second, total, unit, cap = format_estimates(
         [made("a", 7, 10), made("b", 10, 100)], budget, batch=False
     ).splitlines()
     assert head.split("  ")[0] == "family"
@@ -151,7 +151,7 @@ def test_the_table_has_a_line_a_family_their_sum_and_the_cap() -> None:
     assert second.split() == ["b", "5", "6", "10", "100", "11,000", "230,000", "0.0021", "0.0480"]
     assert total.split() == ["all", "10", "12", "17", "110", "18,700", "253,000", "0.0036", "0.0528"]
     assert len({len(line) for line in (head, first, second, total)}) == 1, "the columns stand below their names"
-    assert unit == "tokens of prompts are counted at four characters each"
+    assert unit == "prompt tokens are estimated at four characters each"
     assert cap == "teacher.max_usd 1.5: spent so far 0.1500"
 
 
@@ -161,7 +161,7 @@ def paid(prompt_tokens: int) -> Response:
 
 
 def test_without_a_price_the_table_says_which_params_to_set() -> None:
-    head, first, total, _, last = table([made("a", 7, 10)], Budget(), batch=False).splitlines()
+    head, first, total, _, last = format_estimates([made("a", 7, 10)], Budget(), batch=False).splitlines()
     assert "US$" not in head
     assert first.split() == ["a", "5", "6", "7", "10", "7,700", "23,000"]
     assert total.split()[0] == "all"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from netllama.novelty.rouge import rouge_l
-from netllama.selfinstruct.prompting import draw_exemplars
+from netllama.selfinstruct.exemplars import draw_exemplars
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Request, ResponseStore

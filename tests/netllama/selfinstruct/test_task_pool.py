@@ -9,7 +9,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from netllama.core.records import Instruction, Question, SeedTask
 from netllama.selfinstruct.candidate_filters import Match
-from netllama.selfinstruct.contract import Candidate
+from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import Pool, Questions, Verdict
 from tests.support.families import params, seed
 

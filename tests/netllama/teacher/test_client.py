@@ -178,6 +178,7 @@ def test_a_refusal_that_no_retry_mends_ends_at_once_in_one_line_without_the_key(
     assert KEY not in str(error.value) + "".join(capfd.readouterr())
 
 
+TIMED_OUT = "no answer within teacher.request_timeout"
 PASSING: dict[str, tuple[Reply, str]] = {
     "408": (Refusal(408), "answered 408"),
     "409": (Refusal(409), "answered 409"),
@@ -188,20 +189,20 @@ PASSING: dict[str, tuple[Reply, str]] = {
     "a connection that is dropped": (DROPPED, "cannot be reached"),
     "a body that is dropped in its middle": (CUT_OFF, "cannot be reached"),
     "JSON without an end": (TRUNCATED, "cut off"),
-    "a server that hangs": (HANG, "no answer within teacher.request_timeout"),
-    "a body that trickles": (Answer("x" * 400, trickle=0.05), "no answer within teacher.request_timeout"),
+    "a server that hangs": (HANG, TIMED_OUT),
+    "a body that trickles": (Answer("x" * 400, trickle=0.05), TIMED_OUT),
 }
 
 
-def patience(fault: str) -> float:
-    """Seconds to wait for an answer: few where none comes, so many else that a busy machine is no fault."""
-    return 0.5 if PASSING[fault][1] == "no answer in time" else 30
+def choose_timeout(fault: str) -> float:
+    """Seconds to wait for an answer: few if none comes, otherwise enough for a busy machine."""
+    return 0.5 if PASSING[fault][1] == TIMED_OUT else 30
 
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_passing_fault_is_retried(fault: str) -> None:
     with OpenAIServer(at_first(PASSING[fault][0])) as server:
-        assert ask(server.url, [request(server.url)], request_timeout=patience(fault))[0].text == "text"
+        assert ask(server.url, [request(server.url)], request_timeout=choose_timeout(fault))[0].text == "text"
     assert len(server.requests) == 2
 
 
@@ -212,7 +213,7 @@ def test_a_lasting_fault_ends_in_one_line_after_the_retries(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     reply, says = PASSING[fault]
     with OpenAIServer(always(reply)) as server, pytest.raises(StageError, match=says) as error:
-        ask(server.url, [request(server.url)], max_retries=2, request_timeout=patience(fault))
+        ask(server.url, [request(server.url)], max_retries=2, request_timeout=choose_timeout(fault))
     assert len(server.requests) == 3
     assert server.url in str(error.value)
     assert "stored" in str(error.value)

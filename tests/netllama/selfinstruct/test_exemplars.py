@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from netllama.core.records import SeedTask
-from netllama.selfinstruct.prompting import draw_exemplars, spread, tokens_of
+from netllama.selfinstruct.exemplars import draw_exemplars, estimate_length, spread_over_categories
 from tests.support.families import seed
 
 Shape = list[tuple[int, str]]
@@ -36,15 +36,15 @@ def test_examples_keep_to_their_numbers_and_to_the_budget(
     seeds, machine = pool("seed", seed_shape), pool("made", machine_shape)
     exemplars = draw_exemplars(seeds, machine, *numbers, draw)
     assert exemplars == draw_exemplars(seeds, machine, *numbers, draw), "the same name draws the same examples"
-    used = sum(tokens_of(task) for task in exemplars)
+    used = sum(estimate_length(task) for task in exemplars)
     if used > max_tokens:
-        assert exemplars == [min(seeds, key=tokens_of)]
+        assert exemplars == [min(seeds, key=estimate_length)]
     assert 1 <= len(exemplars) <= num_seeds + num_machine
     assert sum(task in machine for task in exemplars) <= num_machine
     assert len({task.id for task in exemplars}) == len(exemplars), "none twice"
     if len(exemplars) < num_seeds + num_machine:
         left = [task for task in seeds if task not in exemplars]
-        assert all(used + tokens_of(task) > max_tokens for task in left), "room is left for one more seed"
+        assert all(used + estimate_length(task) > max_tokens for task in left), "room is left for one more seed"
 
 
 def test_the_name_of_the_draw_decides_it() -> None:
@@ -78,7 +78,7 @@ def test_every_seed_and_every_machine_made_task_is_drawn_sooner_or_later_and_in_
 @given(shapes, st.text())
 def test_each_category_comes_once_before_any_comes_twice(shape: Shape, draw: str) -> None:
     tasks = pool("seed", shape)
-    order = list(spread(tasks, draw))
+    order = list(spread_over_categories(tasks, draw))
     assert sorted(task.id for task in order) == sorted(task.id for task in tasks)
     seen = Counter[str]()
     turns = []
@@ -96,7 +96,9 @@ def test_a_rare_category_is_as_likely_as_a_common_one() -> None:
 
 
 def test_within_a_category_every_task_is_as_likely() -> None:
-    found = Counter(next(iter(spread(pool("seed", [(1, "a")] * 4), str(draw)))).id for draw in range(2000))
+    found = Counter(
+        next(iter(spread_over_categories(pool("seed", [(1, "a")] * 4), str(draw)))).id for draw in range(2000)
+    )
     assert all(415 < count < 585 for count in found.values()), found
     assert len(found) == 4
 
@@ -104,7 +106,7 @@ def test_within_a_category_every_task_is_as_likely() -> None:
 def test_what_does_not_fit_gives_its_place_to_the_next_of_its_category() -> None:
     tasks = pool("seed", [(90, "a")] * 5 + [(1, "a")] + [(1, "b")] * 5)
     for draw in range(20):
-        first_two = islice(spread(tasks, str(draw), lambda task: tokens_of(task) < 50), 2)
+        first_two = islice(spread_over_categories(tasks, str(draw), lambda task: estimate_length(task) < 50), 2)
         assert {task.category for task in first_two} == {"a", "b"}
 
 

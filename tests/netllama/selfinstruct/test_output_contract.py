@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netllama.core.records import SeedTask
-from netllama.selfinstruct.blocks import Blocks, block
-from netllama.selfinstruct.contract import CUT, Candidate, Contract, read_answer
-from netllama.selfinstruct.schema import FIELDS, JsonSchema
+from netllama.selfinstruct.block_contract import BlockContract, format_block
+from netllama.selfinstruct.json_schema_contract import FIELDS, JsonSchemaContract
+from netllama.selfinstruct.output_contract import CUT_PROBLEMS, Candidate, OutputContract, read_candidates
 from netllama.teacher.store import Request, Response
 from tests.support.families import FAMILIES, seed, seeds_of
 
 DIRECTIVE = "Write tasks for a network engineer who debugs BGP sessions between two autonomous systems every day."
 CATEGORIES = ["attributes", "timers"]
-BLOCKS = Blocks("completions", 4)
-JSON = JsonSchema(CATEGORIES, 4)
+BLOCKS = BlockContract("completions", 4)
+JSON = JsonSchemaContract(CATEGORIES, 4)
 GOOD = "###\n7. Instruction: a\n7. Output:\nb"
 TASK = {"instruction": "Name the BGP port.", "input": "", "output": "TCP 179.", "category": "timers"}
 READ = Candidate("Name the BGP port.", "", "TCP 179.", "timers")
@@ -29,7 +29,7 @@ def answer(text: str, finish_reason: str = "stop") -> Response:
     return Response(key="k", draw="a/0/0", model="m", text=text, finish_reason=finish_reason, **limits)
 
 
-# Blocks
+# BlockContract
 
 
 def test_well_formed_blocks_become_candidates_in_order() -> None:
@@ -37,7 +37,7 @@ def test_well_formed_blocks_become_candidates_in_order() -> None:
         "###\n3. Instruction: Name the\n BGP port.\n3. Input:\n<noinput>\n3. Output:\nTCP 179.\n"
         "###\n4. Instruction: Decode this.\n4. Input:\n40 01 01 00\n\n4. Output:\nORIGIN IGP\n\nTwo paragraphs.\n###\n"
     )
-    assert BLOCKS.parse(text, None) == [
+    assert BLOCKS.parse_tasks(text, None) == [
         Candidate("Name the BGP port.", "", "TCP 179."),
         Candidate("Decode this.", "40 01 01 00", "ORIGIN IGP\n\nTwo paragraphs."),
     ]
@@ -45,24 +45,24 @@ def test_well_formed_blocks_become_candidates_in_order() -> None:
 
 def test_the_first_piece_goes_on_where_the_prompt_ended() -> None:
     text = " Name the BGP port.\n3. Input:\n<noinput>\n3. Output:\nTCP 179."
-    assert BLOCKS.parse(text, None) == [Candidate("Name the BGP port.", "", "TCP 179.")]
+    assert BLOCKS.parse_tasks(text, None) == [Candidate("Name the BGP port.", "", "TCP 179.")]
 
 
 def test_a_first_piece_that_says_its_number_again_is_taken_as_it_is() -> None:
     text = "\n3. Instruction: Name the BGP port.\n3. Input:\n<noinput>\n3. Output:\nTCP 179."
-    assert BLOCKS.parse(text, None) == [Candidate("Name the BGP port.", "", "TCP 179.")]
+    assert BLOCKS.parse_tasks(text, None) == [Candidate("Name the BGP port.", "", "TCP 179.")]
 
 
 def test_a_block_with_no_input_field_has_an_empty_input() -> None:
     text = "###\n3. Instruction: Name the BGP port.\n3. Output:\nTCP 179."
-    assert BLOCKS.parse(text, None) == [Candidate("Name the BGP port.", "", "TCP 179.")]
+    assert BLOCKS.parse_tasks(text, None) == [Candidate("Name the BGP port.", "", "TCP 179.")]
 
 
 @pytest.mark.parametrize("written", ["<noinput>", "<NoInput>", "noinput", ""])
 def test_noinput_in_any_spelling_is_an_empty_input(written: str) -> None:
-    [candidate] = BLOCKS.parse(f"###\n1. Instruction: a\n1. Input:\n{written}\n1. Output:\nb", None)
+    [candidate] = BLOCKS.parse_tasks(f"###\n1. Instruction: a\n1. Input:\n{written}\n1. Output:\nb", None)
     assert candidate == Candidate("a", "", "b")
-    [candidate] = JSON.parse(json.dumps({"tasks": [TASK | {"input": written}]}), None)
+    [candidate] = JSON.parse_tasks(json.dumps({"tasks": [TASK | {"input": written}]}), None)
     assert candidate == READ
 
 
@@ -76,7 +76,7 @@ def test_noinput_in_any_spelling_is_an_empty_input(written: str) -> None:
     ],
 )
 def test_a_block_with_other_fields_is_malformed_and_keeps_its_text(piece: str) -> None:
-    assert BLOCKS.parse(f"###\n{piece}\n{GOOD}", None) == [
+    assert BLOCKS.parse_tasks(f"###\n{piece}\n{GOOD}", None) == [
         Candidate(instruction=piece, problem="malformed"),
         Candidate("a", "", "b"),
     ]
@@ -86,45 +86,48 @@ def test_a_block_with_other_fields_is_malformed_and_keeps_its_text(piece: str) -
 @pytest.mark.parametrize("start", ["###\n3. Instruction: a", "3. Instruction: a", " a"])
 def test_a_numbered_instruction_begins_a_block_where_the_separator_was_forgotten(start: str, between: str) -> None:
     text = f"{start}\n3. Output:\nb\n1. Step{between}4. Instruction: c\n4. Input:\nd\n4. Output:\ne"
-    assert BLOCKS.parse(text, None) == [Candidate("a", "", "b\n1. Step"), Candidate("c", "d", "e")]
-    [first, second] = BLOCKS.parse(text, "truncated")
+    assert BLOCKS.parse_tasks(text, None) == [Candidate("a", "", "b\n1. Step"), Candidate("c", "d", "e")]
+    [first, second] = BLOCKS.parse_tasks(text, "truncated")
     assert (first.problem, second.problem) == (None, "truncated")
 
 
 def test_chatter_before_the_first_block_is_one_malformed_candidate() -> None:
-    first, second = BLOCKS.parse(f"Sure! Here you go:\n{GOOD}", None)
+    first, second = BLOCKS.parse_tasks(f"Sure! Here you go:\n{GOOD}", None)
     assert (first.problem, second) == ("malformed", Candidate("a", "", "b"))
 
 
-@pytest.mark.parametrize("problem", sorted(CUT.values()))
+@pytest.mark.parametrize("problem", sorted(CUT_PROBLEMS.values()))
 def test_only_the_last_block_of_a_cut_answer_has_the_problem(problem: str) -> None:
     text = f"{GOOD}\n###\n2. Instruction: c\n2. Output:\nd and then"
-    assert BLOCKS.parse(text, problem) == [Candidate("a", "", "b"), Candidate("c", "", "d and then", problem=problem)]
+    assert BLOCKS.parse_tasks(text, problem) == [
+        Candidate("a", "", "b"),
+        Candidate("c", "", "d and then", problem=problem),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", " \n\n", "###\n###\n", "###"])
 def test_empty_blocks_are_no_candidates(text: str) -> None:
-    assert BLOCKS.parse(text, "truncated") == []
+    assert BLOCKS.parse_tasks(text, "truncated") == []
 
 
 def test_a_markdown_heading_does_not_end_a_block() -> None:
-    [candidate] = BLOCKS.parse("###\n1. Instruction: a\n1. Output:\n### Steps\nb\n#### More\nc", None)
+    [candidate] = BLOCKS.parse_tasks("###\n1. Instruction: a\n1. Output:\n### Steps\nb\n#### More\nc", None)
     assert candidate.output == "### Steps\nb\n#### More\nc"
 
 
 def test_a_completion_prompt_ends_where_the_next_task_begins() -> None:
-    asking = BLOCKS.asking(f"\n{DIRECTIVE}\n", [seed("seed0"), seed("seed1")])
-    assert set(asking) == {"prompt"}
-    assert asking["prompt"].startswith(
+    prompt = BLOCKS.build_prompt(f"\n{DIRECTIVE}\n", [seed("seed0"), seed("seed1")])
+    assert set(prompt) == {"prompt"}
+    assert prompt["prompt"].startswith(
         f"{DIRECTIVE}\n\n###\n1. Instruction: seed0\n1. Input:\n<noinput>\n1. Output:\nxxxx\n###\n2. "
     )
-    assert asking["prompt"].endswith("\n###\n3. Instruction:")
+    assert prompt["prompt"].endswith("\n###\n3. Instruction:")
 
 
 def test_chat_messages_hold_the_directive_first_and_say_how_many_to_write_and_how() -> None:
-    asking = Blocks("chat", 7).asking(f"{DIRECTIVE}\n", [seed("seed0"), seed("seed1")])
-    assert set(asking) == {"messages"}
-    system, user = asking["messages"]
+    prompt = BlockContract("chat", 7).build_prompt(f"{DIRECTIVE}\n", [seed("seed0"), seed("seed1")])
+    assert set(prompt) == {"messages"}
+    system, user = prompt["messages"]
     assert system == {"role": "system", "content": DIRECTIVE}
     assert user["role"] == "user"
     assert "2. Instruction: seed1\n2. Input:\n<noinput>\n" in user["content"]
@@ -156,21 +159,21 @@ def test_the_schema_is_strict_at_every_level() -> None:
 
 def test_the_schema_goes_out_with_messages_that_hold_the_directive_first_and_the_examples_as_json() -> None:
     exemplars = [seed("seed0", input="é"), seed("seed1")]
-    asking = JsonSchema(CATEGORIES, 7).asking(f"\n{DIRECTIVE}\n", exemplars)
-    assert set(asking) == {"messages", "json_schema"}
-    system, user = asking["messages"]
+    prompt = JsonSchemaContract(CATEGORIES, 7).build_prompt(f"\n{DIRECTIVE}\n", exemplars)
+    assert set(prompt) == {"messages", "json_schema"}
+    system, user = prompt["messages"]
     assert system == {"role": "system", "content": DIRECTIVE}
     shown, _, words = user["content"].rpartition("\n\n")
     assert json.loads(shown) == {"tasks": [{name: getattr(task, name) for name in FIELDS} for task in exemplars]}
     assert "é" in shown
     assert words.startswith("Write 7 new tasks")
     request = {"teacher": "t", "model": "m", "api": "chat", "temperature": 0, "top_p": 1, "max_tokens": 9, "draw": "d"}
-    assert Request(**request, **asking).json_schema == asking["json_schema"]
+    assert Request(**request, **prompt).json_schema == prompt["json_schema"]
 
 
 def test_whole_json_becomes_candidates_in_order() -> None:
     other = TASK | {"instruction": " Decode\n this. ", "input": " 40 01 ", "output": "\nORIGIN\n\nIGP\n"}
-    assert JSON.parse(json.dumps({"tasks": [TASK, other]}), None) == [
+    assert JSON.parse_tasks(json.dumps({"tasks": [TASK, other]}), None) == [
         READ,
         Candidate("Decode this.", "40 01", "ORIGIN\n\nIGP", "timers"),
     ]
@@ -196,7 +199,7 @@ def test_whole_json_becomes_candidates_in_order() -> None:
     ],
 )
 def test_an_answer_that_is_no_json_of_tasks_is_one_malformed_candidate_with_its_text(text: str) -> None:
-    assert JSON.parse(text, None) == [Candidate(instruction=text, problem="malformed")]
+    assert JSON.parse_tasks(text, None) == [Candidate(instruction=text, problem="malformed")]
 
 
 @pytest.mark.parametrize(
@@ -212,13 +215,13 @@ def test_an_answer_that_is_no_json_of_tasks_is_one_malformed_candidate_with_its_
     ],
 )
 def test_a_row_of_another_form_is_malformed_and_its_neighbours_are_read(row: object) -> None:
-    before, wrong, after = JSON.parse(json.dumps({"tasks": [TASK, row, TASK]}), None)
+    before, wrong, after = JSON.parse_tasks(json.dumps({"tasks": [TASK, row, TASK]}), None)
     assert before == after == READ
     assert (json.loads(wrong.instruction), wrong.problem) == (row, "malformed")
 
 
 def test_a_key_too_many_is_no_harm() -> None:
-    assert JSON.parse(json.dumps({"tasks": [TASK | {"note": 5}], "more": 1}), None) == [READ]
+    assert JSON.parse_tasks(json.dumps({"tasks": [TASK | {"note": 5}], "more": 1}), None) == [READ]
 
 
 # What may follow a cut: ends of lists and objects inside a text, escapes, characters of several bytes.
@@ -242,7 +245,7 @@ hostile_tasks = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(hostile_tasks, st.booleans(), st.sampled_from(sorted(CUT.values())))
+@given(hostile_tasks, st.booleans(), st.sampled_from(sorted(CUT_PROBLEMS.values())))
 def test_json_cut_at_any_byte_gives_the_tasks_that_were_whole_and_marks_the_one_that_was_not(
     tasks: list[dict[str, str]], ascii_only: bool, problem: str
 ) -> None:
@@ -254,7 +257,7 @@ def test_json_cut_at_any_byte_gives_the_tasks_that_were_whole_and_marks_the_one_
         spans.append((start, len(text.encode())))
     data = f"{text}\n]}}".encode()
     for cut in range(len(data) + 1):
-        candidates = JSON.parse(data[:cut].decode(errors="ignore"), problem)
+        candidates = JSON.parse_tasks(data[:cut].decode(errors="ignore"), problem)
         whole = [Candidate(**task) for task, (_, end) in zip(tasks, spans, strict=True) if end <= cut]
         assert [candidate for candidate in candidates if not candidate.problem] == whole, data[:cut]
         problems = [candidate.problem for candidate in candidates[len(whole) :]]
@@ -264,23 +267,25 @@ def test_json_cut_at_any_byte_gives_the_tasks_that_were_whole_and_marks_the_one_
             assert problems == [], data[:cut]
         else:
             assert problems in ([], [problem]), data[:cut]
-        assert read_answer(JSON, answer(data[:cut].decode(errors="ignore"), "length")), "each answer counts"
+        assert read_candidates(JSON, answer(data[:cut].decode(errors="ignore"), "length")), "each answer counts"
 
 
 def test_the_whole_fields_of_a_cut_task_are_kept_for_the_log() -> None:
-    [cut] = JSON.parse(json.dumps({"tasks": [TASK]})[:-4], "truncated")
+    [cut] = JSON.parse_tasks(json.dumps({"tasks": [TASK]})[:-4], "truncated")
     assert json.loads(cut.instruction) == {name: TASK[name] for name in ("instruction", "input", "output")}
 
 
 # Both
 
 
-@pytest.mark.parametrize("contract", [BLOCKS, Blocks("chat", 4), JSON], ids=["completions", "chat", "json_schema"])
-def test_refused_filtered_cut_and_empty_answers_are_different_outcomes(contract: Contract) -> None:
-    text = GOOD if isinstance(contract, Blocks) else json.dumps({"tasks": [TASK]})
+@pytest.mark.parametrize(
+    "contract", [BLOCKS, BlockContract("chat", 4), JSON], ids=["completions", "chat", "json_schema"]
+)
+def test_refused_filtered_cut_and_empty_answers_are_different_outcomes(contract: OutputContract) -> None:
+    text = GOOD if isinstance(contract, BlockContract) else json.dumps({"tasks": [TASK]})
 
     def problems(text: str, finish_reason: str) -> list[str | None]:
-        return [candidate.problem for candidate in read_answer(contract, answer(text, finish_reason))]
+        return [candidate.problem for candidate in read_candidates(contract, answer(text, finish_reason))]
 
     assert problems(text, "stop") == [None]
     assert problems(text, "refusal") == ["refusal"]
@@ -294,7 +299,7 @@ def test_refused_filtered_cut_and_empty_answers_are_different_outcomes(contract:
 
 
 def test_a_refusal_is_kept_in_its_words() -> None:
-    assert read_answer(JSON, answer(" I can't do that.\n", "refusal")) == [
+    assert read_candidates(JSON, answer(" I can't do that.\n", "refusal")) == [
         Candidate(instruction="I can't do that.", problem="refusal")
     ]
 
@@ -306,10 +311,10 @@ def normal(task: SeedTask, category: str) -> Candidate:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_seed_task_survives_both_contracts(family: str) -> None:
     seeds = seeds_of(family)
-    written = "".join(block(number, task) for number, task in enumerate(seeds, start=1))
-    assert BLOCKS.parse(written, None) == [normal(task, "") for task in seeds]
-    shown = JSON.asking("", seeds)["messages"][1]["content"].rpartition("\n\n")[0]
-    assert JSON.parse(shown, None) == [normal(task, task.category) for task in seeds]
+    written = "".join(format_block(number, task) for number, task in enumerate(seeds, start=1))
+    assert BLOCKS.parse_tasks(written, None) == [normal(task, "") for task in seeds]
+    shown = JSON.build_prompt("", seeds)["messages"][1]["content"].rpartition("\n\n")[0]
+    assert JSON.parse_tasks(shown, None) == [normal(task, task.category) for task in seeds]
 
 
 plain = st.text(max_size=60).map(str.strip)
@@ -328,20 +333,21 @@ round_trips = st.lists(
 @settings(deadline=None)
 @given(round_trips)
 def test_tasks_that_are_written_are_read_back(tasks: list[SeedTask]) -> None:
-    written = "".join(block(number, task) for number, task in enumerate(tasks, start=1))
-    assert BLOCKS.parse(written, None) == [normal(task, "") for task in tasks]
+    written = "".join(format_block(number, task) for number, task in enumerate(tasks, start=1))
+    assert BLOCKS.parse_tasks(written, None) == [normal(task, "") for task in tasks]
     written = json.dumps({"tasks": [{name: getattr(task, name) for name in FIELDS} for task in tasks]})
-    assert JSON.parse(written, None) == [normal(task, task.category) for task in tasks]
+    assert JSON.parse_tasks(written, None) == [normal(task, task.category) for task in tasks]
 
 
 @settings(max_examples=40, deadline=None)
 @given(round_trips)
 def test_blocks_cut_at_any_character_give_no_task_that_is_not_whole(tasks: list[SeedTask]) -> None:
-    text = "".join(block(number, task) for number, task in enumerate(tasks, start=1))
+    text = "".join(format_block(number, task) for number, task in enumerate(tasks, start=1))
     ends = [
-        len("".join(block(i, task) for i, task in enumerate(tasks[:number], 1))) for number in range(len(tasks) + 1)
+        len("".join(format_block(i, task) for i, task in enumerate(tasks[:number], 1)))
+        for number in range(len(tasks) + 1)
     ]
     for cut in range(len(text)):
-        good = [candidate for candidate in BLOCKS.parse(text[:cut], "truncated") if not candidate.problem]
+        good = [candidate for candidate in BLOCKS.parse_tasks(text[:cut], "truncated") if not candidate.problem]
         assert good == [normal(task, "") for task in tasks[: len(good)]]
         assert len(good) >= sum(end <= cut for end in ends[1:]) - 1

@@ -1,25 +1,24 @@
-"""The numbered block format, written and read: Instruction, Input and Output of one task after another.
+"""The contract `blocks`: writes and parses numbered blocks of Instruction, Input and Output, one for each task.
 
-The format of Alpaca's Self-Instruct. A completion prompt ends where the next task begins; a chat model is told
-to go on from there.
+This is the format of Alpaca's Self-Instruct. A completion prompt ends where the next task begins; a chat model is told
+to continue the list.
 """
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
-from netllama.selfinstruct.contract import Candidate
-from netllama.selfinstruct.prompting import NO_INPUT, Example
+from netllama.selfinstruct.exemplars import NO_INPUT, Example
+from netllama.selfinstruct.output_contract import Candidate, Prompt
 
 SEPARATOR = "###"
-# A separator, or a numbered instruction where the teacher forgot it.
+# A separator, or a numbered instruction in case the teacher forgot the separator.
 _BLOCK_EDGE = re.compile(rf"^{re.escape(SEPARATOR)}\s*$|^(?=\s*\d+\s*\.\s*Instruction\s*:)", re.MULTILINE)
 _FIELD = re.compile(r"^\s*(?:\d+\s*\.\s*)?(Instruction|Input|Output)\s*:", re.MULTILINE)
 _ORDERS = (["Instruction", "Input", "Output"], ["Instruction", "Output"])
 
 
-class Blocks:
-    """The contract `blocks`, for the completions API or for chat."""
+class BlockContract:
+    """For the completions API (`api: completions`) or the chat API (`api: chat`)."""
 
     def __init__(self, api: str, tasks_per_request: int) -> None:
         self.api = api
@@ -29,8 +28,8 @@ class Blocks:
             else f"Continue it with {tasks_per_request} new tasks, in exactly this format: a line `{SEPARATOR}`, then"
         )
 
-    def asking(self, directive: str, exemplars: Sequence[Example]) -> dict[str, Any]:
-        listed = "".join(block(number, task) for number, task in enumerate(exemplars, start=1))
+    def build_prompt(self, directive: str, exemplars: Sequence[Example]) -> Prompt:
+        listed = "".join(format_block(number, task) for number, task in enumerate(exemplars, start=1))
         following = len(exemplars) + 1
         if self.api == "completions":
             return {"prompt": f"{directive.strip()}\n\n{listed}{SEPARATOR}\n{following}. Instruction:"}
@@ -38,22 +37,22 @@ class Blocks:
             f"The list so far:\n\n{listed}\n{self.wording} `{following}. Instruction:`, "
             f"`{following}. Input:` ({NO_INPUT} when none is needed) and `{following}. Output:`, and so on."
         )
-        # The directive first, so that a provider's prompt cache holds it; the examples last.
+        # The directive comes first, so that a provider's prompt cache can hold it.
         return {"messages": [{"role": "system", "content": directive.strip()}, {"role": "user", "content": user}]}
 
-    def parse(self, text: str, cut: str | None) -> list[Candidate]:
+    def parse_tasks(self, text: str, cut: str | None) -> list[Candidate]:
         pieces = _BLOCK_EDGE.split(text)
-        # The prompt of a completion ends in "N. Instruction:", so the first piece may begin with its content.
+        # A completion prompt ends in "N. Instruction:", so the first piece may begin with the instruction itself.
         if pieces[0].strip() and not _FIELD.match(pieces[0].lstrip("\n")):
             pieces[0] = f"Instruction:{pieces[0]}"
-        candidates = [_parse(piece) for piece in pieces if piece.strip()]
+        candidates = [_parse_block(piece) for piece in pieces if piece.strip()]
         if cut and candidates:
             last = candidates[-1]
             candidates[-1] = Candidate(last.instruction, last.input, last.output, problem=cut)
         return candidates
 
 
-def block(number: int, task: Example) -> str:
+def format_block(number: int, task: Example) -> str:
     return (
         f"{SEPARATOR}\n{number}. Instruction: {task.instruction}\n"
         f"{number}. Input:\n{task.input or NO_INPUT}\n{number}. Output:\n{task.output}\n"
@@ -65,7 +64,7 @@ def without_placeholder(task_input: str) -> str:
     return "" if task_input.strip("<> \n").lower() == NO_INPUT.strip("<>") else task_input
 
 
-def _parse(piece: str) -> Candidate:
+def _parse_block(piece: str) -> Candidate:
     parts = _FIELD.split(piece)
     names, values = parts[1::2], [value.strip() for value in parts[2::2]]
     if names not in _ORDERS:

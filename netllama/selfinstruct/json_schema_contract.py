@@ -1,7 +1,7 @@
-"""The strict JSON schema contract: `{"tasks": [{instruction, input, output, category}]}`, written and read.
+"""The contract `json_schema`: asks for `{"tasks": [{instruction, input, output, category}]}` and parses it.
 
-For providers with structured outputs, which hold the teacher to the schema while it writes. Every key is
-required and no other allowed, as their strict mode demands; the categories are those of the family's seeds.
+It is for providers with structured outputs, which make the teacher follow the schema while it writes. As their strict
+mode demands, every key is required and no other key is allowed. The categories are those of the family's seeds.
 """
 
 import contextlib
@@ -11,23 +11,23 @@ from typing import Any
 
 import pydantic_core
 
-from netllama.selfinstruct.blocks import without_placeholder
-from netllama.selfinstruct.contract import Candidate
-from netllama.selfinstruct.prompting import NO_INPUT, Example
+from netllama.selfinstruct.block_contract import without_placeholder
+from netllama.selfinstruct.exemplars import NO_INPUT, Example
+from netllama.selfinstruct.output_contract import Candidate, Prompt
 
 FIELDS = ("instruction", "input", "output", "category")
 
 
-class JsonSchema:
-    """The contract `json_schema`, for the chat API."""
+class JsonSchemaContract:
+    """For the chat API."""
 
     def __init__(self, categories: Sequence[str], tasks_per_request: int) -> None:
         text = {"type": "string"}
         task = {"instruction": text, "input": text, "output": text, "category": text | {"enum": list(categories)}}
         self.wording = f"Write {tasks_per_request} new tasks that go on from these examples, as one JSON object:"
-        self.schema = _strict({"tasks": {"type": "array", "items": _strict(task)}})
+        self.schema = _make_strict({"tasks": {"type": "array", "items": _make_strict(task)}})
 
-    def asking(self, directive: str, exemplars: Sequence[Example]) -> dict[str, Any]:
+    def build_prompt(self, directive: str, exemplars: Sequence[Example]) -> Prompt:
         examples = [{name: getattr(task, name) for name in FIELDS} for task in exemplars]
         user = (
             f"{json.dumps({'tasks': examples}, ensure_ascii=False, indent=1)}\n\n{self.wording} an empty string as "
@@ -38,28 +38,28 @@ class JsonSchema:
             "json_schema": self.schema,
         }
 
-    def parse(self, text: str, cut: str | None) -> list[Candidate]:
-        """A cut answer is read up to the cut: the tasks before it are whole, and paid for."""
+    def parse_tasks(self, text: str, cut: str | None) -> list[Candidate]:
+        """Reads a cut answer up to the cut: the tasks before it are complete, and paid for."""
         try:
             rows = pydantic_core.from_json(text, allow_partial=bool(cut))["tasks"]
         except (ValueError, TypeError, KeyError):
             rows = None
         if not isinstance(rows, list):
             return [Candidate(instruction=text.strip(), problem=cut or "malformed")]
-        candidates = [_candidate(row) for row in rows]
-        if cut and _is_cut(text) and candidates:
+        candidates = [_read_candidate(row) for row in rows]
+        if cut and _has_incomplete_task(text) and candidates:
             last = candidates[-1]
             candidates[-1] = Candidate(last.instruction, last.input, last.output, last.category, problem=cut)
         return candidates
 
 
-def _strict(properties: dict[str, Any]) -> dict[str, Any]:
+def _make_strict(properties: dict[str, Any]) -> dict[str, Any]:
     required = list(properties)
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _is_cut(text: str) -> bool:
-    """Whether the last task itself is incomplete: behind a whole one only the ends of list and object are missing."""
+def _has_incomplete_task(text: str) -> bool:
+    """False if only the ends of the list and of the object around the tasks are missing."""
     for end in ("", "}", "]}"):
         with contextlib.suppress(ValueError):
             pydantic_core.from_json(text.rstrip(" \n\r\t,") + end)
@@ -67,7 +67,7 @@ def _is_cut(text: str) -> bool:
     return True
 
 
-def _candidate(row: Any) -> Candidate:
+def _read_candidate(row: Any) -> Candidate:
     if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in FIELDS):
         return Candidate(instruction=json.dumps(row, ensure_ascii=False), problem="malformed")
     instruction, task_input, output, category = (row[name].strip() for name in FIELDS)
