@@ -17,13 +17,12 @@ import hashlib
 import math
 import shutil
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch, write_text
-from netllama.selfinstruct.candidate_filters import FENCE, python_blocks
+from netllama.core.markdown import extract_python_blocks, extract_unlabelled_blocks
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
@@ -49,9 +48,8 @@ def format_catalogue() -> str:
 def extract_code(answer: Path) -> str:
     """The fenced Python blocks of a model's answer, joined; if it has none, its blocks without a language."""
     text = read_text(answer)
-    code = python_blocks(text) or [textwrap.dedent(code) for language, code in FENCE.findall(text) if not language]
-    if code:
-        return "\n\n".join(code)
+    if blocks := extract_python_blocks(text) or extract_unlabelled_blocks(text):
+        return "\n\n".join(blocks)
     problem = "its last code block has no closing ```" if text.count("```") % 2 else "has no ```python block"
     raise StageError(f"{answer}: {problem}; to run the file itself, rename it to end in .py")
 

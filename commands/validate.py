@@ -22,15 +22,16 @@ from typing import Any
 from tqdm import tqdm
 
 from netllama.code_tasks.code_answers import VARIANTS, describe_failure, find_differences, run_answer, run_code
+from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.cores import count_cores
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch
+from netllama.core.markdown import extract_python_blocks
 from netllama.core.params import View
 from netllama.core.records import Question, SeedTask, load_questions, load_seeds, require_unique_ids
 from netllama.core.sections import ContaminationParams, Families, FilterParams
-from netllama.selfinstruct.candidate_filters import python_blocks
 from netllama.selfinstruct.output_contract import Candidate
-from netllama.selfinstruct.task_pool import Pool, Questions
+from netllama.selfinstruct.task_pool import Pool
 from netllama.validation import overlap
 from netllama.validation.references import list_reference_problems
 from netllama.validation.shortcuts import Suite, learned, suites
@@ -59,12 +60,10 @@ class Needs(View):
     contamination: ContaminationParams
 
 
-def find_rejected_seeds(seeds: Seeds, questions: Sequence[Question], needs: Needs) -> Iterator[str]:
+def find_rejected_seeds(seeds: Seeds, evaluation: Evaluation, params: FilterParams) -> Iterator[str]:
     """Seeds that generate would reject if they were its candidates. Similar texts are `overlap`'s to find."""
-    asked = Questions(questions)
     for family, own in seeds.items():
-        directive = read_text(PROMPTS / f"{family}.txt")
-        pool = Pool(family, [], directive, asked, needs.filters, needs.contamination.similarity_threshold)
+        pool = Pool(family, [], read_text(PROMPTS / f"{family}.txt"), evaluation, params)
         for seed in own:
             reason = pool.judge(Candidate(seed.instruction, seed.input, seed.output, seed.category)).reason
             if reason and reason not in ("near_duplicate", "near_question"):
@@ -118,7 +117,8 @@ def find_guessable_suites(measured: Sequence[Suite], rules: Sequence[str]) -> It
 def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterator[str]:
     """Scripts that fail or misuse a library, and code questions with the same result on every network."""
     networks = {variant: ensure_network(scratch("network"), variant) for variant in VARIANTS}
-    rows: list[SeedTask | Question] = [seed for own in seeds.values() for seed in own if python_blocks(seed.output)]
+    tasks = itertools.chain.from_iterable(seeds.values())
+    rows: list[SeedTask | Question] = [seed for seed in tasks if extract_python_blocks(seed.output)]
     rows += [question for question in questions if question.kind == "code"]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count_cores()) as pool:
 
@@ -126,7 +126,7 @@ def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterato
             """(problem, result): the problem is empty if there is none; only questions have a result."""
             place = Path(folder) / f"{number}-{variant}"
             if isinstance(row, SeedTask):
-                run = run_code("\n\n".join(python_blocks(row.output)), row.scenario, networks[variant], place)
+                run = run_code("\n\n".join(extract_python_blocks(row.output)), row.scenario, networks[variant], place)
                 problem, value = describe_failure(run), None
             else:
                 outcome = run_answer(row, row.answer, networks[variant], place)
@@ -182,18 +182,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     needs = Needs.load()
     seeds = {family: load_seeds(SEEDS, family) for family in needs.families}
     questions = load_questions(QUESTIONS)
-    rows: list[SeedTask | Question] = [*itertools.chain.from_iterable(seeds.values()), *questions]
+    tasks = [*itertools.chain.from_iterable(seeds.values())]
+    rows: list[SeedTask | Question] = [*tasks, *questions]
     require_unique_ids(f"{SEEDS}/ and {QUESTIONS}/", rows)
+    evaluation = Evaluation(questions, needs.contamination, strict=True)
     each = suites(questions)
     together = suites([question.model_copy(update={"family": "all"}) for question in questions])
     found = [
         *find_bad_references(rows),
-        *find_rejected_seeds(seeds, questions, needs),
+        *find_rejected_seeds(seeds, evaluation, needs.filters),
         *find_malformed_questions(questions, needs.families),
-        *overlap.near_seeds(seeds, needs.filters.rouge_threshold),
-        *overlap.near_questions(questions, needs.filters.rouge_threshold),
-        *overlap.seeds_near_questions(seeds, questions, needs.contamination.similarity_threshold),
-        *overlap.shared_runs(seeds, questions),
+        *overlap.find_alike_seeds(tasks, needs.filters.rouge_threshold),
+        *overlap.find_alike_questions(questions, needs.filters.rouge_threshold),
+        *overlap.find_given_away_questions(tasks, evaluation),
         *find_guessable_suites(each, PER_SUITE),
         *find_guessable_suites(together, [rule for suite in together for rule in suite.rules]),
     ]

@@ -1,8 +1,7 @@
 """Turns prompts and seed tasks into instructions: Self-Instruct through an OpenAI-compatible API.
 
-Reads  data/prompts/F.txt, data/seeds/F.jsonl for each family, data/questions/ (which no instruction may be near to),
-       data/recorded/ (answers to replay), params `families`,
-       `generate`, `teacher`, `filters`, `contamination`
+Reads  data/prompts/F.txt, data/seeds/F.jsonl for each family, data/questions/ (which no instruction may give
+       away), data/recorded/ (answers to replay), params `families`, `generate`, `teacher`, `filters`, `contamination`
 Writes data/generated/instructions.jsonl, rejected.jsonl (with reasons), responses.jsonl (the answers used),
        metrics/generate.json, metrics/generate_funnel.csv
 Run    python -m stages.generate [--estimate | --promote]
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch, write_csv, write_json, write_jsonl, write_text
 from netllama.core.params import View
@@ -26,7 +26,6 @@ from netllama.core.records import load_questions, load_seeds
 from netllama.core.sections import ContaminationParams, Families, FilterParams, GenerateParams, TeacherParams
 from netllama.selfinstruct.estimate import estimate_family, format_estimates, judge_stored_rounds
 from netllama.selfinstruct.rounds import Family, grow
-from netllama.selfinstruct.task_pool import Questions
 from netllama.selfinstruct.yield_report import funnel, yield_report
 from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.budget import Budget, Prices
@@ -61,15 +60,14 @@ def load_families(needs: Needs) -> list[Family]:
         prompt = PROMPTS / f"{entry.partition('=')[0]}.txt"
         if not prompt.exists():
             raise StageError(f"params.yaml: filters.required_imports: {entry!r} names a family without {prompt}")
-    questions = Questions(load_questions(QUESTIONS))
+    evaluation = Evaluation(load_questions(QUESTIONS), needs.contamination)
     families = []
     for name in needs.families:
         directive = read_text(PROMPTS / f"{name}.txt").strip()
         if not directive:
             raise StageError(f"{PROMPTS / name}.txt: is empty; describe what a good task of {name} is")
         seeds = load_seeds(SEEDS, name)
-        growth = needs.generate, needs.teacher, needs.filters, needs.contamination
-        families.append(Family(name, directive, seeds, questions, *growth))
+        families.append(Family(name, directive, seeds, evaluation, needs.generate, needs.teacher, needs.filters))
     return families
 
 

@@ -1,44 +1,46 @@
-"""What of val, of test and of the questions is found in train, measured on the finished sides alone.
+"""How much of val, of test and of the questions is found in train, measured on the finished sides alone.
 
-Three measures: the same text (`exact`), the nearest text at or above the threshold (`near`), and texts of which half of
-the runs of `ngram` words occur in train (`ngram`). Half, since imports and boilerplate are in many scripts: the runs
-of words that GPT-3 looked for (Brown et al., arXiv 2005.14165, appendix C: 13 words), and a share of them as in Llama 2
-(Touvron et al., arXiv 2307.09288, appendix A.6), with the numbers in the words.
+Three measures: the same text (`exact`), a text at or above the threshold (`near`), and a text of which half of the runs
+of `ngram` words occur in train (`ngram`). Half, since imports and boilerplate are in many scripts: the runs of words
+that GPT-3 looked for (Brown et al., arXiv 2005.14165, appendix C: 13 words), and a share of them as in Llama 2 (Touvron
+et al., arXiv 2307.09288, appendix A.6), with the numbers in the words. A question may be spread over several rows of
+train, which the rule for single rows (evaluation_questions.py) can't see.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import NamedTuple
 
-from tqdm import tqdm
-
-from netllama.contamination.evaluation_questions import SHARE, asked, prompts, run_length, runs, whole
-from netllama.contamination.normalisation import exact, template, words
+from netllama.contamination.compared_texts import join_texts, list_forms, list_passages, list_prompts
+from netllama.contamination.evaluation_questions import SHARE, choose_run_length, cut_runs
+from netllama.contamination.normalisation import blot_numbers, list_words, squeeze_text
+from netllama.core.progress_bar import track_rows
 from netllama.core.records import Instruction, Question
+from netllama.core.sections import ContaminationParams
 from netllama.novelty.index import NoveltyIndex
-from netllama.novelty.rouge import tokens
-from netllama.novelty.vocabulary import of_either
-from netllama.splitting.groups import BAR_FROM, ROUNDING, comparable
+from netllama.novelty.rouge import TOLERANCE
+from netllama.novelty.vocabulary import collect_tokens
 
 SNIPPET = 100
+"""Characters of a text that are shown of it."""
 
 
 @dataclass(frozen=True)
-class Leak:
-    """A text of `side` (val, test or questions) that is found in train; or one of `seeds` in the questions."""
+class LeakedText:
+    """A text of `side` (val, test, questions) that is found in train, or one of `seeds` that gives a question away."""
 
     side: str
     id: str
     measure: str
     score: float
-    """near: ROUGE-L F1; ngram: the share of its runs of words that are in train; else 1."""
+    """near: ROUGE-L F1; ngram, words: the share of its runs of words; else 1."""
     of: str
-    """The row of train, for ngram the one that holds most of the runs; or the question."""
+    """The row of train (ngram: the one that holds most of the runs), or the question."""
     text: str
     of_text: str
 
-    def as_row(self) -> dict[str, Any]:
+    def as_row(self) -> dict[str, str | float]:
         return asdict(self)
 
     def __str__(self) -> str:
@@ -46,149 +48,204 @@ class Leak:
 
 
 @dataclass(frozen=True)
+class SideLeakage:
+    """How many texts of a side are found in train: by each measure, and by any of them."""
+
+    exact: int
+    near: int
+    ngram: int
+    max_similarity: float
+    """The highest ROUGE-L F1 of a text of the side to a text of train."""
+    leaked: int
+    share: float
+    """`leaked` of all texts of the side."""
+
+
+@dataclass(frozen=True)
 class Subject:
-    """What is looked for in train: a row as one text, a question with and without its options."""
+    """A row or a question that is looked for in train."""
 
     id: str
     texts: list[str]
-    said: str
+    """What is compared as a whole: a row as one text, a question with and without its options."""
+    passages: list[str]
     """What runs of words are taken from."""
+    whole_passages: bool
+    """Whether a passage that is shorter than a run counts as a whole. Of short rows `exact` and `near` tell more."""
 
 
-def whole_row(row: Instruction) -> list[str]:
-    return [comparable(row)]
+class _Hit(NamedTuple):
+    score: float
+    row: Instruction
 
 
-def subjects_of_rows(rows: Iterable[Instruction]) -> list[Subject]:
-    return [Subject(row.id, whole_row(row), comparable(row)) for row in rows]
+def list_row_subjects(rows: Iterable[Instruction]) -> list[Subject]:
+    return [Subject(row.id, [text := join_texts(row)], [text], whole_passages=False) for row in rows]
 
 
-def subjects_of_questions(questions: Iterable[Question]) -> list[Subject]:
-    return [Subject(question.id, asked(question), whole(question)) for question in questions]
+def list_question_subjects(questions: Iterable[Question]) -> list[Subject]:
+    return [Subject(each.id, list_forms(each), list_passages(each), whole_passages=True) for each in questions]
 
 
-def leaks(
-    sides: Mapping[str, Sequence[Instruction]], questions: Sequence[Question], threshold: float, ngram: int
-) -> tuple[dict[str, Any], list[Leak]]:
-    """Numbers for val, test and questions, and every leak behind them in the order of side, id and measure."""
+def measure_leakage(
+    sides: Mapping[str, Sequence[Instruction]],
+    questions: Sequence[Question],
+    near_duplicate_threshold: float,
+    contamination: ContaminationParams,
+) -> tuple[dict[str, SideLeakage], list[LeakedText]]:
+    """Numbers for val, test and questions, and the texts behind them in the order of side, id and measure.
+
+    Rows are near from `near_duplicate_threshold` on, questions from `contamination.similarity_threshold` on.
+    """
     train = sides["train"]
-    subjects = {name: subjects_of_rows(rows) for name, rows in sides.items() if name != "train"}
-    subjects["questions"] = subjects_of_questions(questions)
-    grams = _in_train(subjects, train, ngram)
-    rows = [subject for name, listed in subjects.items() if name != "questions" for subject in listed]
-    of_rows = _Trained("rows", train, whole_row, rows)
-    of_questions = _Trained("questions", train, prompts, subjects["questions"])
-    report, found = {}, []
+    subjects = {name: list_row_subjects(rows) for name, rows in sides.items() if name != "train"}
+    rows = [subject for listed in subjects.values() for subject in listed]
+    subjects["questions"] = list_question_subjects(questions)
+    repeated = _find_runs(subjects, train, contamination.ngram)  # before there is an index: both take memory
+    row_index = _TrainIndex("rows", train, lambda row: [join_texts(row)], rows)
+    question_index = _TrainIndex("questions", train, list_prompts, subjects["questions"])
+    report: dict[str, SideLeakage] = {}
+    leaked: list[LeakedText] = []
     for name, listed in subjects.items():
-        trained = of_questions if name == "questions" else of_rows
-        same = {subject.id: row for subject in listed if (row := trained.same(subject))}
-        close, most = _near(name, listed, trained, threshold - ROUNDING)
-        report[name] = {
-            "exact": len(same),
-            "near": len(close),
-            "ngram": len(grams[name]),
-            "max_similarity": round(most, 4),
-            "leaked": (leaked := len(same.keys() | close.keys() | grams[name].keys())),
-            "share": round(leaked / max(1, len(listed)), 4),
-        }
-        by_measure = {"exact": {key: (1.0, row) for key, row in same.items()}, "near": close, "ngram": grams[name]}
+        of_questions = name == "questions"
+        index = question_index if of_questions else row_index
+        threshold = contamination.similarity_threshold if of_questions else near_duplicate_threshold
+        same = {subject.id: _Hit(1.0, row) for subject in listed if (row := index.find_same(subject))}
+        near, highest = _find_near(name, listed, index, threshold - TOLERANCE)
+        measures = {"exact": same, "near": near, "ngram": repeated[name]}
+        number = len(same.keys() | near.keys() | repeated[name].keys())
+        report[name] = SideLeakage(
+            **{measure: len(hits) for measure, hits in measures.items()},
+            max_similarity=round(highest, 4),
+            leaked=number,
+            share=round(number / max(1, len(listed)), 4),
+        )
         for subject in listed:
-            for measure, hits in by_measure.items():
-                if subject.id in hits:
-                    score, row = hits[subject.id]
-                    texts = snippet(subject.texts[0]), snippet(comparable(row))
-                    found.append(Leak(name, subject.id, measure, round(score, 4), row.id, *texts))
-    return report, found
+            for measure, hits in measures.items():
+                if hit := hits.get(subject.id):
+                    texts = shorten_text(subject.texts[0]), shorten_text(join_texts(hit.row))
+                    leaked.append(LeakedText(name, subject.id, measure, round(hit.score, 4), hit.row.id, *texts))
+    return report, leaked
 
 
-class _Trained:
+class _TrainIndex:
     """The rows of train by the texts that the subjects are compared with."""
 
     def __init__(
         self,
         name: str,
         rows: Sequence[Instruction],
-        texts: Callable[[Instruction], list[str]],
+        list_texts: Callable[[Instruction], list[str]],
         subjects: Sequence[Subject],
     ) -> None:
-        self._same: dict[str, Instruction] = {}
-        self._vocabulary = of_either(template(text) for subject in subjects for text in subject.texts)
+        texts = [text for subject in subjects for text in subject.texts]
+        # Only the texts that are looked for: those of all rows of train would take as much memory as the rows.
+        self._same: dict[str, Instruction | None] = dict.fromkeys(map(squeeze_text, texts))
+        self._vocabulary = collect_tokens(map(blot_numbers, texts))
         self._index = NoveltyIndex()
         self._rows: list[Instruction] = []
-        for row in tqdm(rows, desc=f"train for {name}", unit="row", disable=len(rows) < BAR_FROM):
-            for text in texts(row):
-                self._same.setdefault(exact(text), row)
-                self._index.add(str(len(self._rows)), self._vocabulary.entry(template(text)))
+        for row in track_rows(rows, f"train for {name}"):
+            for text in list_texts(row):
+                squeezed = squeeze_text(text)
+                if squeezed in self._same:
+                    self._same[squeezed] = self._same[squeezed] or row
+                self._index.add(str(len(self._rows)), self._vocabulary.entry(blot_numbers(text)))
                 self._rows.append(row)
 
-    def same(self, subject: Subject) -> Instruction | None:
-        return next((row for text in subject.texts if (row := self._same.get(exact(text)))), None)
+    def find_same(self, subject: Subject) -> Instruction | None:
+        return next((row for text in subject.texts if (row := self._same[squeeze_text(text)])), None)
 
-    def nearest(self, subject: Subject, floor: float) -> tuple[float, Instruction | None]:
+    def find_nearest(self, subject: Subject, floor: float) -> tuple[float, Instruction | None]:
         """The best score of the subject's texts; (0, None) where none reaches `floor`."""
-        matches = [self._index.nearest(self._vocabulary.query(template(text)), floor) for text in subject.texts]
-        place, score = max(matches, key=lambda match: match[1])
+        queries = (self._vocabulary.query(blot_numbers(text)) for text in subject.texts)
+        place, score = max((self._index.nearest(query, floor) for query in queries), key=lambda match: match[1])
         return score, self._rows[int(place)] if place else None
 
 
-def _near(
-    name: str, subjects: Sequence[Subject], trained: _Trained, cutoff: float
-) -> tuple[dict[str, tuple[float, Instruction]], float]:
-    """The subjects with a text of train at or above `cutoff`, and the highest score of all."""
-    close, most = {}, 0.0
-    for subject in tqdm(subjects, desc=f"{name} in train", unit="row", disable=len(subjects) < BAR_FROM):
+def _find_near(
+    name: str, subjects: Sequence[Subject], index: _TrainIndex, cutoff: float
+) -> tuple[dict[str, _Hit], float]:
+    """By id, the subjects with a text of train at or above `cutoff`; and the highest score of all."""
+    near: dict[str, _Hit] = {}
+    highest = 0.0
+    for subject in track_rows(subjects, f"{name} in train"):
         # Below both the cutoff and the highest so far a score says nothing: the index need not look for it.
-        score, row = trained.nearest(subject, min(cutoff, most))
-        most = max(most, score)
+        score, row = index.find_nearest(subject, min(cutoff, highest))
+        highest = max(highest, score)
         if row and score >= cutoff:
-            close[subject.id] = (score, row)
-    return close, most
+            near[subject.id] = _Hit(score, row)
+    return near, highest
 
 
-def _in_train(
+class _SoughtPassage(NamedTuple):
+    """A passage whose runs are looked for in train."""
+
+    side: str
+    subject: str
+    """Its id."""
+    said: str
+    """Its words as text: lists of words take four times the memory."""
+    length: int
+    """Of a run, in words."""
+
+    def runs(self) -> list[str]:
+        return cut_runs(self.said.split(), self.length)
+
+
+def _find_runs(
     subjects: Mapping[str, Sequence[Subject]], train: Sequence[Instruction], ngram: int
-) -> dict[str, dict[str, tuple[float, Instruction]]]:
-    """By side and id, the share of runs that occur in train, where it is SHARE or more, and the row with most of them.
+) -> dict[str, dict[str, _Hit]]:
+    """By side and id, the largest share of a passage's runs that occur in train, where it is SHARE or more, and the row
+    that holds most of them.
 
-    Only the runs that are looked for are held; train passes by once.
+    Only the runs that are looked for are held in memory; train passes by once.
     """
-    # As text: lists of words take four times the memory.
-    said = {(name, s.id): " ".join(tokens(words(s.said))) for name, listed in subjects.items() for s in listed}
-    lengths: dict[tuple[str, str], int] = {}
-    holder: dict[int, dict[str, int]] = {}
-    for key, text in said.items():
-        listed = text.split()
-        # A short question counts as a whole, a short row does not: `exact` and `near` tell more of it.
-        length = run_length(listed, ngram) if key[0] == "questions" else ngram
-        if length and len(listed) >= length:
-            lengths[key] = length
-            holder.setdefault(length, {}).update(dict.fromkeys(runs(listed, length), -1))
+    passages = [
+        passage
+        for side, listed in subjects.items()
+        for subject in listed
+        for text in subject.passages
+        if (passage := _prepare_passage(side, subject, text, ngram))
+    ]
+    holders: dict[int, dict[str, int]] = {}
+    for passage in passages:
+        holders.setdefault(passage.length, {}).update(dict.fromkeys(passage.runs(), -1))
     for place, row in enumerate(train):
-        listed = tokens(words(comparable(row)))
-        for length, known in holder.items():
-            for run in runs(listed, length):
+        listed_words = list_words(join_texts(row))
+        for length, known in holders.items():
+            for run in cut_runs(listed_words, length):
                 if known.get(run) == -1:
                     known[run] = place
-    found: dict[str, dict[str, tuple[float, Instruction]]] = {name: {} for name in subjects}
-    for (name, subject_id), length in lengths.items():
-        searched = runs(said[name, subject_id].split(), length)
-        held = [place for run in searched if (place := holder[length][run]) >= 0]
-        if len(held) >= SHARE * len(searched):
+    found: dict[str, dict[str, _Hit]] = {side: {} for side in subjects}
+    for passage in passages:
+        runs = passage.runs()
+        held = [place for run in runs if (place := holders[passage.length][run]) >= 0]
+        share = len(held) / len(runs)
+        known_hit = found[passage.side].get(passage.subject)
+        if share >= SHARE and (known_hit is None or share > known_hit.score):
             counts = Counter(held)
             most = min(counts, key=lambda place: (-counts[place], place))
-            found[name][subject_id] = len(held) / len(searched), train[most]
+            found[passage.side][passage.subject] = _Hit(share, train[most])
     return found
 
 
-def snippet(text: str) -> str:
+def _prepare_passage(side: str, subject: Subject, text: str, ngram: int) -> _SoughtPassage | None:
+    """None where it has too few words to look for."""
+    listed = list_words(text)
+    length = choose_run_length(listed, ngram) if subject.whole_passages else ngram
+    return _SoughtPassage(side, subject.id, " ".join(listed), length) if 0 < length <= len(listed) else None
+
+
+def shorten_text(text: str) -> str:
+    """The text on one line, of at most SNIPPET characters."""
     line = " ".join(text.split())
     return line if len(line) <= SNIPPET else f"{line[: SNIPPET - 3]}..."
 
 
-def too_leaky(report: Mapping[str, Mapping[str, float]], sizes: Mapping[str, int], limit: float) -> list[str]:
+def list_leaky_sides(report: Mapping[str, SideLeakage], sizes: Mapping[str, int], limit: float) -> list[str]:
     """A phrase for each side of which a larger share than `limit` is found in train."""
     return [
-        f"{numbers['leaked']} of {sizes[name]} {'questions' if name == 'questions' else f'rows of {name}'}"
-        for name, numbers in report.items()
-        if numbers["leaked"] > limit * sizes[name] + 1e-9
+        f"{found.leaked} of {sizes[side]} {'questions' if side == 'questions' else f'rows of {side}'}"
+        for side, found in report.items()
+        if found.leaked > limit * sizes[side] + 1e-9
     ]

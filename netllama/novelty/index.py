@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
-from netllama.novelty.rouge import Alphabet, f1
+from netllama.novelty.rouge import TOLERANCE, Alphabet, f1
 
 Rows = NDArray[np.int64]
 Item = tuple[str, int]
@@ -128,13 +128,10 @@ class NoveltyIndex:
 
 def similar_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
     """All pairs (i < j) of `texts` with ROUGE-L F1 >= threshold, in order."""
-    # A score that is the threshold may come out a rounding error below it: 3 tokens in common of 3 and 5 are
-    # 0.7499999999999999. No other is as near.
-    cutoff = threshold - 1e-6
     index = NoveltyIndex()
     pairs = []
     for j, text in enumerate(texts):
-        pairs += [(i, j) for i, _ in index.matches(text, cutoff)]
+        pairs += [(i, j) for i, _ in index.matches(text, threshold - TOLERANCE)]
         index.add(str(j), text)
     return sorted(pairs)
 

@@ -13,6 +13,10 @@ from rapidfuzz.distance import LCSseq
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
 _FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800
 
+TOLERANCE = 1e-6
+"""Compare with `threshold - TOLERANCE`: a score that equals the threshold may come out a rounding error below it. Texts
+of 3 and 5 tokens with 3 in common have 0.7499999999999999 and not 0.75. No other score is as near."""
+
 
 def tokens(text: str) -> list[str]:
     """rouge-score's tokens, without stemming: lower case, runs of a-z and 0-9."""

@@ -22,8 +22,8 @@ class Vocabulary:
     def __init__(self, shared: set[str]) -> None:
         if len(shared) > MOST:
             raise StageError(
-                f"the rows have {len(shared)} different words in common, more than {MOST} can't be compared: take rows "
-                "with dumps of hashes or keys out of the files of split.extra"
+                f"the rows share {len(shared)} different words, and at most {MOST} can be compared: remove rows with "
+                "dumps of hashes or keys from the files of split.extra"
             )
         self._shared = shared
 
@@ -34,13 +34,13 @@ class Vocabulary:
         return " ".join(token if token in self._shared else _IN_QUERY for token in tokens(text))
 
 
-def of_either(texts: Iterable[str]) -> Vocabulary:
-    """For an index of which these are all the entries, or all the queries."""
+def collect_tokens(texts: Iterable[str]) -> Vocabulary:
+    """The vocabulary of an index of which these are all the entries, or all the queries."""
     return Vocabulary({token for text in texts for token in tokens(text)})
 
 
-def of_pairs(texts: Iterable[str]) -> Vocabulary:
-    """For texts that are compared with each other: the tokens of two texts or more."""
+def collect_shared_tokens(texts: Iterable[str]) -> Vocabulary:
+    """The vocabulary of texts that are compared with each other: the tokens of two texts or more."""
     once: set[str] = set()
     shared: set[str] = set()
     for text in texts:

@@ -7,7 +7,8 @@ to continue the list.
 import re
 from collections.abc import Sequence
 
-from netllama.selfinstruct.exemplars import NO_INPUT, Example
+from netllama.core.prompt_markup import NO_INPUT, drop_placeholder
+from netllama.selfinstruct.exemplars import Example
 from netllama.selfinstruct.output_contract import Candidate, Prompt
 
 SEPARATOR = "###"
@@ -59,11 +60,6 @@ def format_block(number: int, task: Example) -> str:
     )
 
 
-def without_placeholder(task_input: str) -> str:
-    """An input that only says that there is none is empty."""
-    return "" if task_input.strip("<> \n").lower() == NO_INPUT.strip("<>") else task_input
-
-
 def _parse_block(piece: str) -> Candidate:
     parts = _FIELD.split(piece)
     names, values = parts[1::2], [value.strip() for value in parts[2::2]]
@@ -72,6 +68,6 @@ def _parse_block(piece: str) -> Candidate:
     fields = dict(zip(names, values, strict=True))
     return Candidate(
         instruction=" ".join(fields["Instruction"].split()),
-        input=without_placeholder(fields.get("Input", "")),
+        input=drop_placeholder(fields.get("Input", "")),
         output=fields["Output"],
     )

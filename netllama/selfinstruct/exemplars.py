@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
-NO_INPUT = "<noinput>"
-
 
 class Example(Protocol):
     """A seed task or a kept machine-made task."""

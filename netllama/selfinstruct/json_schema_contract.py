@@ -11,8 +11,8 @@ from typing import Any
 
 import pydantic_core
 
-from netllama.selfinstruct.block_contract import without_placeholder
-from netllama.selfinstruct.exemplars import NO_INPUT, Example
+from netllama.core.prompt_markup import NO_INPUT, drop_placeholder
+from netllama.selfinstruct.exemplars import Example
 from netllama.selfinstruct.output_contract import Candidate, Prompt
 
 FIELDS = ("instruction", "input", "output", "category")
@@ -71,4 +71,4 @@ def _read_candidate(row: Any) -> Candidate:
     if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in FIELDS):
         return Candidate(instruction=json.dumps(row, ensure_ascii=False), problem="malformed")
     instruction, task_input, output, category = (row[name].strip() for name in FIELDS)
-    return Candidate(" ".join(instruction.split()), without_placeholder(task_input), output, category)
+    return Candidate(" ".join(instruction.split()), drop_placeholder(task_input), output, category)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.records import GeneratedInstruction, RejectedCandidate, SeedTask
-from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams, TeacherParams
+from netllama.core.sections import FilterParams, GenerateParams, TeacherParams
 from netllama.selfinstruct.block_contract import BlockContract
 from netllama.selfinstruct.exemplars import draw_exemplars
 from netllama.selfinstruct.json_schema_contract import JsonSchemaContract
 from netllama.selfinstruct.output_contract import Candidate, OutputContract, read_candidates
-from netllama.selfinstruct.task_pool import Pool, Questions
+from netllama.selfinstruct.task_pool import Pool
 from netllama.teacher.budget import BudgetReached
 from netllama.teacher.store import EMBEDDED, Request, Response
 
@@ -34,11 +35,10 @@ class Family:
     name: str
     directive: str
     seeds: Sequence[SeedTask]
-    questions: Questions
+    evaluation: Evaluation
     params: GenerateParams
     teacher: TeacherParams
     filters: FilterParams
-    contamination: ContaminationParams
     kept: list[GeneratedInstruction] = field(default_factory=list)
     rejected: list[RejectedCandidate] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
@@ -53,9 +53,7 @@ class Family:
             else BlockContract(self.teacher.api, params.tasks_per_request)
         )
         prompt = f"{self.directive}\n{self.contract.wording}"
-        self.pool = Pool(
-            self.name, self.seeds, prompt, self.questions, self.filters, self.contamination.similarity_threshold
-        )
+        self.pool = Pool(self.name, self.seeds, prompt, self.evaluation, self.filters)
         self._drawn: list[list[str]] = []
 
     @property

@@ -1,7 +1,7 @@
 """Why a row is on no side: one record a row, which data/splits/dropped.jsonl lists and metrics/split.json counts."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 Reason = Literal[
     "not_json",
@@ -20,7 +20,7 @@ Reason = Literal[
 
 
 class Origin(NamedTuple):
-    """Where a foreign row stands: a line of JSONL, or an item of a JSON array, counted from 1."""
+    """Where a foreign row stands: a line of JSONL or an item of a JSON array, counted from 1."""
 
     file: str
     unit: Literal["line", "item"]
@@ -29,21 +29,24 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Drop:
+    """A row that is left out, and why."""
+
     reason: Reason
     detail: str
+    """The reason in words, for this row."""
     id: str = ""
-    """Empty: no row could be made of it."""
+    """Empty where no row could be made of it."""
     of: tuple[str, ...] = ()
-    """The rows or questions that it was dropped for."""
+    """Ids of the rows or questions that it was dropped for."""
     origin: Origin | None = None
-    """Of foreign rows."""
+    """None unless the row is foreign."""
 
-    def as_row(self) -> dict[str, Any]:
-        """What is known of it, without empty keys: `file` and `line` or `item`, `id`, `reason`, `detail`, `of`."""
-        row = {key: value for key, value in asdict(self).items() if key != "origin" and value}
+    def as_row(self) -> dict[str, object]:
+        """`file` and `line` or `item`, `id`, `reason`, `detail`, `of`, without the keys that are empty."""
+        row: dict[str, object] = {"id": self.id, "reason": self.reason, "detail": self.detail, "of": list(self.of)}
         if self.origin:
             row |= {"file": self.origin.file, self.origin.unit: self.origin.number}
-        return row
+        return {key: value for key, value in row.items() if value}
 
     def __str__(self) -> str:
         where = f"{self.origin.file}, {self.origin.unit} {self.origin.number}" if self.origin else self.id

@@ -1,10 +1,10 @@
-"""Rows to sides, one after the other: whole groups to one side, and a row once placed never moves.
+"""Rows to sides, one after the other: near-duplicates stay together, and a row never moves once it is placed.
 
 A row joins the group of the earlier rows that it is near to. The group's first row alone decides its side: a hash of
-(seed, family, id) puts it somewhere in [0, 1), and each side is a range of that. What is near to rows of two sides
-would make one of them move, or leak: it is dropped.
+(seed, family, id) puts it somewhere in [0, 1), and each side is a range of that. A row that is near to rows on two
+sides would leak on either of them, so it is dropped.
 
-So a row's side depends on earlier rows that it is related to, and on no other: rows that are added after it, or
+The side of a row depends on the earlier rows that it is related to, and on no others: rows that are added after it, or
 anywhere without being related to it, don't move it. With sizes that are counts the ranges themselves depend on how
 many rows there are: then a few rows move.
 """
@@ -14,49 +14,58 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tqdm import tqdm
-
-from netllama.contamination.normalisation import template
+from netllama.contamination.compared_texts import join_texts
+from netllama.contamination.normalisation import blot_numbers
+from netllama.core.progress_bar import track_rows
 from netllama.core.records import Instruction
 from netllama.novelty.index import NoveltyIndex
-from netllama.novelty.vocabulary import of_pairs
+from netllama.novelty.rouge import TOLERANCE
+from netllama.novelty.vocabulary import collect_shared_tokens
 from netllama.splitting.drops import Drop
+from netllama.splitting.pool_rows import PoolRow
 
 SIDES = ("train", "val", "test")
-# A score that is the threshold may come out a rounding error below it (3 tokens in common of 3 and 5: 0.7499999999).
-ROUNDING = 1e-6
-BAR_FROM = 1000
-"""Rows from which on a progress bar is worth its line."""
-Limits = Mapping[str, tuple[float, float]]
-"""Per family: where the ranges of test and of val end; test begins at 0, train ends at 1."""
+
+
+class Ranges(NamedTuple):
+    """The ranges of one family: test from 0 to `test_end`, val from there to `val_end`, train from there to 1."""
+
+    test_end: float
+    val_end: float
 
 
 @dataclass(frozen=True)
 class Assignment:
+    """Where the rows went."""
+
     sides: dict[str, list[Instruction]]
     groups: dict[str, list[str]]
     """Ids by the id of the group's first row, all in the order of the rows."""
     drops: list[Drop]
 
 
-_Relative = tuple[float, int]
-"""ROUGE-L F1 and minus the row: of equals the earliest is the greatest."""
+class _Relative(NamedTuple):
+    """An earlier row that a row is near to. Of two relatives the greater one is closer, or as close and earlier."""
+
+    score: float
+    """ROUGE-L F1."""
+    minus_row: int
+
+    @property
+    def row(self) -> int:
+        return -self.minus_row
 
 
-def comparable(row: Instruction) -> str:
-    """The row as one text: what it is compared by."""
-    return f"{row.instruction} {row.input} {row.output}"
-
-
-def place(seed: int, family: str, row_id: str) -> float:
+def draw_place(seed: int, row: Instruction) -> float:
     """Where in [0, 1) a row stands that begins a group: 53 bits of a hash."""
-    digest = hashlib.sha256(f"{seed}/{family}/{row_id}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{row.family}/{row.id}".encode()).digest()
     return (int.from_bytes(digest[:7]) >> 3) / 2**53
 
 
-def quotas(total: int, counts: Mapping[str, int]) -> dict[str, int]:
-    """`total` shared out in proportion to `counts`, by largest remainder (ties: by name)."""
+def share_out(total: int, counts: Mapping[str, int]) -> dict[str, int]:
+    """`total` in proportion to `counts`, by largest remainder (ties: by name)."""
     rows = sum(counts.values())
     if not rows:
         return dict.fromkeys(counts, 0)
@@ -67,26 +76,25 @@ def quotas(total: int, counts: Mapping[str, int]) -> dict[str, int]:
     return shares
 
 
-def limits(rows: Sequence[Instruction], val: float, test: float, seed: int) -> Limits:
-    """The ranges of the sides in each family. A share (float) is the length of its range; a count (int) is a quota a
-    family, and its range ends after as many of the family's rows."""
+def set_ranges(rows: Sequence[Instruction], val: float, test: float, seed: int) -> dict[str, Ranges]:
+    """The ranges of each family. A share (float) is the length of a range; a count (int) is shared out among the
+    families, and the range ends after that many of the family's rows."""
     places: dict[str, list[float]] = {}
     for row in rows:
-        places.setdefault(row.family, []).append(place(seed, row.family, row.id))
+        places.setdefault(row.family, []).append(draw_place(seed, row))
     for standing in places.values():
         standing.sort()
-    start = dict.fromkeys(places, 0.0)
-    middle = _ends(places, start, test)
-    end = _ends(places, middle, val)
-    return {family: (middle[family], end[family]) for family in places}
+    test_ends = _find_ends(places, dict.fromkeys(places, 0.0), test)
+    val_ends = _find_ends(places, test_ends, val)
+    return {family: Ranges(test_ends[family], val_ends[family]) for family in places}
 
 
-def _ends(places: Mapping[str, list[float]], starts: Mapping[str, float], size: float) -> dict[str, float]:
-    """Where a range of `size` ends that begins at `starts`."""
+def _find_ends(places: Mapping[str, list[float]], starts: Mapping[str, float], size: float) -> dict[str, float]:
+    """Where a range of `size` ends that begins at `starts`, by family."""
     if isinstance(size, float):
         return {family: min(1.0, start + size) for family, start in starts.items()}
     before = {family: bisect_left(standing, starts[family]) for family, standing in places.items()}
-    wanted = quotas(size, {family: len(standing) - before[family] for family, standing in places.items()})
+    wanted = share_out(size, {family: len(standing) - before[family] for family, standing in places.items()})
     # Right behind the last row that is in: a range of no rows has no length, so that the next one begins with it.
     return {
         family: math.nextafter(standing[before[family] + wanted[family] - 1], 2) if wanted[family] else starts[family]
@@ -94,62 +102,63 @@ def _ends(places: Mapping[str, list[float]], starts: Mapping[str, float], size: 
     }
 
 
-def side_of(row: Instruction, ranges: Limits, seed: int) -> str:
-    test, val = ranges[row.family]
-    standing = place(seed, row.family, row.id)
-    return "test" if standing < test else "val" if standing < val else "train"
+def choose_side(row: Instruction, ranges: Mapping[str, Ranges], seed: int) -> str:
+    """The side in whose range the row stands."""
+    own, standing = ranges[row.family], draw_place(seed, row)
+    return "test" if standing < own.test_end else "val" if standing < own.val_end else "train"
 
 
-def assign(rows: Sequence[Instruction], threshold: float, ranges: Limits, seed: int) -> Assignment:
-    """Each row to a side or into the list of drops."""
-    texts = [template(comparable(row)) for row in rows]
-    vocabulary = of_pairs(texts)
-    index, indexed = NoveltyIndex(), _Distinct()
+def assign_sides(rows: Sequence[PoolRow], threshold: float, ranges: Mapping[str, Ranges], seed: int) -> Assignment:
+    """Each row to a side or into the list of drops; rows from `threshold` (ROUGE-L F1) on are near to each other."""
+    texts = [blot_numbers(join_texts(row.task)) for row in rows]
+    vocabulary = collect_shared_tokens(texts)
+    index, indexed = NoveltyIndex(), _DistinctTexts()
     side: dict[int, str] = {}
     head: dict[int, int] = {}
     drops = []
-    for current, row in enumerate(tqdm(rows, desc="near-duplicates", unit="row", disable=len(rows) < BAR_FROM)):
-        matches = index.matches(vocabulary.query(texts[current]), threshold - ROUNDING)
-        related = [(score, -indexed.rows[at]) for at, score in matches]
+    for current, row in enumerate(track_rows(rows, "near-duplicates")):
+        matches = index.matches(vocabulary.query(texts[current]), threshold - TOLERANCE)
+        relatives = [_Relative(score, -indexed.rows[entry]) for entry, score in matches]
         closest: dict[str, _Relative] = {}
-        for relative in related:
-            name = side[-relative[1]]
+        for relative in relatives:
+            name = side[relative.row]
             closest[name] = max(relative, closest.get(name, relative))
         if len(closest) > 1:
-            drops.append(_between(row, rows, closest))
+            drops.append(_drop_between(row, rows, closest))
             continue
-        side[current] = next(iter(closest), None) or side_of(row, ranges, seed)
+        side[current] = next(iter(closest), None) or choose_side(row.task, ranges, seed)
         head[current] = current
-        for first in {_first(head, -minus_row) for _, minus_row in related}:
-            one, other = sorted((_first(head, current), first))
-            head[other] = one
-        if indexed.is_new(texts[current], current):
-            index.add(row.id, vocabulary.entry(texts[current]))
+        for first in {_find_first(head, relative.row) for relative in relatives}:
+            earlier, later = sorted((_find_first(head, current), first))
+            head[later] = earlier
+        if indexed.add_if_new(texts[current], current):
+            index.add(row.task.id, vocabulary.entry(texts[current]))
     groups: dict[str, list[str]] = {}
     sides: dict[str, list[Instruction]] = {name: [] for name in SIDES}
     for current, name in side.items():
-        sides[name].append(rows[current])
-        groups.setdefault(rows[_first(head, current)].id, []).append(rows[current].id)
+        task = rows[current].task
+        sides[name].append(task)
+        groups.setdefault(rows[_find_first(head, current)].task.id, []).append(task.id)
     return Assignment(sides, groups, drops)
 
 
-def _between(row: Instruction, rows: Sequence[Instruction], closest: Mapping[str, _Relative]) -> Drop:
-    """The drop of a row with relatives on several sides: the closest of each, the closest of all first."""
-    of, told = [], []
-    for side, (score, minus_row) in sorted(closest.items(), key=lambda item: item[1], reverse=True):
-        of.append(rows[-minus_row].id)
-        told.append(f"near to {of[-1]} in {side} ({score:.2f})")
-    return Drop("two_sides", " and ".join(told), row.id, tuple(of))
+def _drop_between(row: PoolRow, rows: Sequence[PoolRow], closest: Mapping[str, _Relative]) -> Drop:
+    """The drop of a row with relatives on several sides: names the closest of each, the closest of all first."""
+    listed = sorted(closest.items(), key=lambda item: item[1], reverse=True)
+    ids = [rows[relative.row].task.id for _, relative in listed]
+    told = [f"near to {name} in {side} ({found.score:.2f})" for name, (side, found) in zip(ids, listed, strict=True)]
+    return Drop("two_sides", " and ".join(told), row.task.id, tuple(ids), row.origin)
 
 
-class _Distinct:
-    """Of rows with one text the first: 10,000 rows that differ in their numbers only are one entry of the index."""
+class _DistinctTexts:
+    """The first row of each text: 10,000 rows that differ only in their numbers are one entry of the index."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
+        """By entry of the index."""
         self._seen: set[bytes] = set()
 
-    def is_new(self, text: str, row: int) -> bool:
+    def add_if_new(self, text: str, row: int) -> bool:
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         if digest in self._seen:
             return False
@@ -158,7 +167,7 @@ class _Distinct:
         return True
 
 
-def _first(head: dict[int, int], row: int) -> int:
+def _find_first(head: dict[int, int], row: int) -> int:
     """The first row of a row's group; the way there is shortened for the next time."""
     while head[row] != row:
         head[row] = row = head[head[row]]

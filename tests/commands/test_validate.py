@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands.validate import PER_SUITE, find_malformed_questions, main
+from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError
 from netllama.core.files import write_jsonl
+from netllama.core.params import read_params
 from netllama.core.records import Question, SeedTask, load_questions
-from netllama.validation.overlap import near_questions, seeds_near_questions, shared_runs
+from netllama.validation.overlap import find_alike_questions, find_alike_seeds, find_given_away_questions
 from netllama.validation.references import list_reference_problems
 from netllama.validation.shortcuts import learned, suites
 from tests.support.clones import ROOT
@@ -352,35 +354,48 @@ def test_a_bag_of_words_that_saw_one_answer_alone_says_that() -> None:
     assert learned(rows, repeats=1) == {"true_false": 1.0}
 
 
+def given_away(tasks: Sequence[SeedTask], questions: Sequence[Question]) -> list[str]:
+    limits = read_params(ROOT / "params.yaml").contamination
+    return list(find_given_away_questions(tasks, Evaluation(questions, limits, strict=True)))
+
+
 def test_a_sentence_of_a_seed_inside_a_question_is_found_and_one_word_less_is_not() -> None:
-    seeds = {"bgp_knowledge": [seed(1, "Explain it.", f"Indeed {RUN_OF_EIGHT} peer, as everywhere.")]}
+    tasks = [seed(1, "Explain it.", f"Indeed {RUN_OF_EIGHT} peer, as everywhere.")]
     eight = question(1, question=f"Is it true that {RUN_OF_EIGHT} peer's own?")
     seven = question(2, question=f"Is it true that {RUN_OF_EIGHT.removeprefix('the ').removesuffix(' the')}?")
-    assert [found.split(":")[0] for found in shared_runs(seeds, [eight, seven])] == ["q-1 and s-1"]
-    assert list(shared_runs(seeds, [seven])) == []
+    first = RUN_OF_EIGHT.lower().removesuffix(" the")
+    said = f"s-1: repeats evaluation question q-1: {first!r}; reword or remove one of them"
+    assert given_away(tasks, [eight, seven]) == [said]
+    assert given_away(tasks, [seven]) == []
 
 
-def test_a_sentence_of_a_seed_with_a_gap_in_it_is_found() -> None:
-    seeds = {"bgp_knowledge": [seed(1, "Explain it.", f"Indeed {RUN_OF_EIGHT} peer, as everywhere.")]}
-    gap = question(
-        1, kind="blank", options=[], question=f"Indeed {RUN_OF_EIGHT.replace('AS', '____')} peer.", answer="AS"
-    )
-    assert len(list(shared_runs(seeds, [gap]))) == 1
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "blank", "question": f"Indeed {RUN_OF_EIGHT.replace('AS', '____')} peer.", "answer": "AS"},
+        {"kind": "open", "answer": f"Since {RUN_OF_EIGHT} peer."},
+        {"kind": "open", "answer": "So.", "key_facts": [f"that {RUN_OF_EIGHT} peer"]},
+        {"kind": "choice", "options": [f"{RUN_OF_EIGHT} origin", "it is not"], "answer": "B"},
+    ],
+)
+def test_a_sentence_of_a_seed_is_found_with_a_gap_in_it_and_in_options_key_facts_and_answers(changes: Row) -> None:
+    tasks = [seed(1, "Explain it.", f"Indeed {RUN_OF_EIGHT} peer, as everywhere.")]
+    assert len(given_away(tasks, [question(1, **{"options": []} | changes)])) == 1
 
 
-def test_a_path_or_an_address_is_one_word() -> None:
-    name = "mrt/rrc00/2024.03/updates.20240305.0800.gz"
-    seeds = {"bgp_knowledge": [seed(1, f"Read {name} with the library.")]}
-    assert list(shared_runs(seeds, [question(1, question=f"Count the elements of {name} by type.")])) == []
+def test_a_seed_that_asks_a_question_of_the_benchmark_is_found() -> None:
+    asked = question(1, question="How long is the header of a BGP message?")
+    (said,) = given_away([seed(1, "How long is the header of each BGP message?")], [asked])
+    assert said.startswith("s-1: near evaluation question q-1 (ROUGE-L 0.")
+
+
+def test_alike_seeds_are_a_problem_whatever_their_families() -> None:
+    tasks = [seed(number, "How long is the header of a BGP message?") for number in (1, 2)]
+    assert len(list(find_alike_seeds(tasks, 0.7))) == 1
+    assert list(find_alike_seeds([tasks[0], seed(2, "Explain it.")], 0.7)) == []
 
 
 def test_alike_questions_are_a_problem_unless_they_stand_in_one_cluster() -> None:
     rows = [question(number, question="How long is the header of a BGP message?") for number in (1, 2)]
-    assert len(list(near_questions(rows, 0.7))) == 1
-    assert list(near_questions([row.model_copy(update={"cluster": "header"}) for row in rows], 0.7)) == []
-
-
-def test_a_seed_that_asks_a_question_of_the_benchmark_is_found() -> None:
-    seeds = {"bgp_knowledge": [seed(1, "How long is the header of each BGP message?")]}
-    rows = [question(1, question="How long is the header of a BGP message?")]
-    assert len(list(seeds_near_questions(seeds, rows, 0.7))) == 1
+    assert len(list(find_alike_questions(rows, 0.7))) == 1
+    assert list(find_alike_questions([row.model_copy(update={"cluster": "header"}) for row in rows], 0.7)) == []

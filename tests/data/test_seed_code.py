@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from netllama.code_tasks.code_answers import VARIANTS, run_code
+from netllama.core.markdown import extract_python_blocks
 from netllama.core.params import read_params
 from netllama.core.records import SeedTask, load_seeds
-from netllama.selfinstruct.candidate_filters import python_blocks
 from tests.data import seed_checks
 from tests.data.seed_checks import CHECKS, Ran
 from tests.support.clones import ROOT
@@ -27,7 +27,7 @@ SEEDS: dict[str, SeedTask] = {
     for family in read_params(ROOT / "params.yaml").families
     for seed in load_seeds(ROOT / "data" / "seeds", family)
 }
-CODE = {name: "\n\n".join(blocks) for name, seed in SEEDS.items() if (blocks := python_blocks(seed.output))}
+CODE = {name: "\n\n".join(blocks) for name, seed in SEEDS.items() if (blocks := extract_python_blocks(seed.output))}
 CHECKED = sorted(CODE.keys() & CHECKS.keys())
 BROKEN = [name for name in CHECKED if SEEDS[name].form == "fix_code" and not CHECKS[name].fault_unseen]
 
@@ -105,8 +105,8 @@ def test_code_prints_the_same_on_another_network_where_that_is_said_and_what_is_
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_fault_in_the_code_to_be_mended_shows(name: str, network: Path, tmp_path: Path) -> None:
     seed = SEEDS[name]
-    ast.parse("\n\n".join(python_blocks(seed.input)) or seed.input)  # code, and not prose that fails
-    ran = _run(seed, "\n\n".join(python_blocks(seed.input)) or seed.input, network, tmp_path)
+    ast.parse("\n\n".join(extract_python_blocks(seed.input)) or seed.input)  # code, and not prose that fails
+    ran = _run(seed, "\n\n".join(extract_python_blocks(seed.input)) or seed.input, network, tmp_path)
     if ran.run.exit_code == 0 and not ran.run.misuses():
         with pytest.raises(AssertionError):
             CHECKS[name].check(ran)

@@ -195,7 +195,7 @@ def test_it_is_told_how_many_rows_were_dropped_and_in_words_why(ran: Ran) -> Non
         "no_instruction": "instruction: ",
         "no_output": "output: ",
         "half_surrogate": ": half a surrogate pair ",
-        "nul": ": a NUL character",
+        "nul": ": contains a NUL character",
         "prompt_leakage": " is markup of a prompt",
         "exact_duplicate": "the same text as foreign-",
         "near_question": "evaluation question q-",

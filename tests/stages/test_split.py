@@ -6,16 +6,19 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json, write_jsonl
 from netllama.core.params import read_params
-from netllama.core.records import Instruction
+from netllama.core.records import Instruction, Question, load_questions
+from netllama.selfinstruct.output_contract import Candidate
+from netllama.selfinstruct.rounds import Family
 from stages import split
 from tests.support.clones import ROOT
 from tests.support.foreign_rows import FAULTS, KEPT, LINE_FAULTS, write_foreign
@@ -35,23 +38,6 @@ def distinct_rows(number: int, family: str = "bgp_knowledge", seed: int = 0) -> 
     """Texts of 12 words drawn from 128: no two are near-duplicates."""
     draw = random.Random(f"{seed}/{family}")
     return [row(" ".join(draw.sample(WORDS, 12)), index, family) for index in range(number)]
-
-
-def placed(rows: list[Instruction]) -> list[split.Placed]:
-    return [(None, row) for row in rows]
-
-
-def test_of_exact_duplicates_the_earlier_one_stays() -> None:
-    rows = [row("Explain  the\nhold timer.", 1), row("Another.", 2), row("Explain the \u200bhold timer. ", 3)]
-    kept, drops = split.without_exact_duplicates(placed(rows))
-    assert [r.id for _, r in kept] == [rows[0].id, rows[1].id]
-    assert [(drop.id, drop.of) for drop in drops] == [(rows[2].id, (rows[0].id,))]
-
-
-def test_rows_that_differ_in_an_operator_or_in_their_script_are_no_duplicates() -> None:
-    texts = ["print(path[0])", "print(path[-1])", "什么是路由器?", "为什么需要它?", "Что такое маршрут?"]
-    rows = [row(text, number) for number, text in enumerate(texts)]
-    assert split.without_exact_duplicates(placed(rows)) == (placed(rows), [])
 
 
 # --- the whole stage
@@ -143,7 +129,7 @@ def test_a_generated_copy_of_a_seed_is_dropped_and_counted(
     assert dropped() == [
         {"id": "copy", "reason": "exact_duplicate", "of": [seed["id"]], "detail": f"the same text as {seed['id']}"}
     ]
-    assert "dropped 1 rows: 1 exact_duplicate; all in data/splits/dropped.jsonl\n  copy: " in capsys.readouterr().out
+    assert "dropped 1 row: 1 exact_duplicate; all in data/splits/dropped.jsonl\n  copy: " in capsys.readouterr().out
 
 
 def test_near_duplicates_are_counted_and_kept_on_one_side(pool: list[Instruction]) -> None:
@@ -160,7 +146,7 @@ def test_asking_for_more_rows_than_there_are_says_what_to_change(
 ) -> None:
     set_params(**{"split.val_size": 1300, "split.test_size": 0.5})
     rows = len(split.load_rows(read_params().families, [])[0])
-    said = f"^split\\.val_size and split\\.test_size ask for 1300 \\+ {round(rows / 2)} of {rows} rows: .*"
+    said = f"^split\\.val_size and split\\.test_size ask for 1300 \\+ {round(rows / 2)} of {rows} rows, which .*"
     with pytest.raises(StageError, match=said):
         split.main()
     assert not any(path.exists() for path in WRITTEN)
@@ -229,7 +215,7 @@ def test_the_wrong_file_ends_the_stage_and_nothing_is_written(
 ) -> None:
     write_jsonl(Path("data/extra/mine.jsonl"), [{"prompt": "a", "completion": "b"}] * 9)
     set_params(**{"split.extra": ["mine.jsonl"]})
-    with pytest.raises(StageError, match=r"^data/extra/mine\.jsonl: 9 of 9 rows are no instructions.*line 1: instruc"):
+    with pytest.raises(StageError, match=r"mine\.jsonl: 9 of 9 rows are not valid instructions.*line 1: instruc"):
         split.main()
     assert not any(path.exists() for path in WRITTEN)
 
@@ -279,7 +265,7 @@ def test_what_gives_a_question_away_goes_but_for_a_seed_which_is_reported(
     assert read_json(split.METRICS)["seeds_near_questions"] == 1
     (reported,) = (leak for leak in listed(split.LEAKAGE) if leak["side"] == "seeds")
     assert (reported["id"], reported["of"], reported["measure"]) == ("careless", "q-bgp_knowledge-001", "near")
-    assert "1 hand-written seeds are like an evaluation question" in capsys.readouterr().out
+    assert "seed tasks that are too near to an evaluation question: 1; all in" in capsys.readouterr().out
 
 
 def passages(number: int) -> list[dict[str, Any]]:
@@ -312,7 +298,7 @@ def test_a_planted_leak_ends_the_stage_names_the_rows_and_writes_nothing(
     shown = capsys.readouterr().err.splitlines()
     assert shown[0].startswith(f"val {found[0]['id']}: ngram ")
     assert all(text in shown[0] for text in (found[0]["of"], found[0]["text"][:40], found[0]["of_text"][:40]))
-    leaked = {leak["id"] for leak in found}
+    leaked = {each["id"] for each in found}
 
     set_params(**{"split.max_leakage": 0.5})  # then it is let through, and listed
     split.main()
@@ -338,12 +324,52 @@ def test_a_side_that_was_asked_for_and_is_empty_is_told(
     for seed in range(20):
         set_params(**{"split.seed": seed})
         split.main()
-        told = "warning: val holds 0 rows, asked for were 1; the biggest group" in capsys.readouterr().out
+        told = "warning: val has 0 rows (1 requested); the largest near-duplicate group" in capsys.readouterr().out
         assert told == (not read_json(split.METRICS)["rows"]["val"])
         if told:
             break
     else:
         pytest.fail("val was never empty")
+
+
+def candidates_about(questions: list[Question]) -> Iterator[Candidate]:
+    """Each question as a task: word for word, reworded, as the input, in the output, and its answer in the output."""
+    draw = random.Random(5)
+    for question in questions:
+        words = question.question.split()
+        reworded = " ".join(f"{word} {draw.choice(WORDS)}" if draw.random() < 0.3 else word for word in words)
+        fresh = " ".join(draw.sample(WORDS, 12))
+        answer = " ".join([*question.options, *question.key_facts, question.answer])
+        yield Candidate(question.question, "", fresh)
+        yield Candidate(reworded, "", fresh)
+        yield Candidate(fresh, question.question, fresh)
+        yield Candidate(fresh, reworded, fresh)
+        yield Candidate(fresh, "", f"{fresh} {question.question}")
+        yield Candidate(fresh, "", f"{fresh} {reworded} {answer}")
+
+
+def test_no_row_that_generate_keeps_is_dropped_for_giving_a_question_away(
+    workdir: Path, set_params: Callable[..., None]
+) -> None:
+    needs, questions = read_params(), load_questions(Path("data/questions"))
+    family = Family(
+        "bgp_knowledge", "", [], Evaluation(questions, needs.contamination),
+        needs.generate, needs.teacher, needs.filters,
+    )  # fmt: skip
+    reasons: Counter[str | None] = Counter()
+    kept = []
+    for candidate in candidates_about(questions[::7]):
+        reasons[reason := family.pool.judge(candidate).reason] += 1
+        if reason is None:
+            texts = {"input": candidate.input, "output": candidate.output}
+            kept.append(row(candidate.instruction, len(kept)).model_copy(update=texts))
+    assert reasons["near_question"] > 200
+    assert reasons[None] > 50
+    write_jsonl(split.GENERATED, (r.model_dump() for r in kept))
+    set_params(**{"split.max_leakage": 1.0})
+    split.main()
+    assert "near_question" not in read_json(split.METRICS)["dropped"]
+    assert "generated" in read_json(split.METRICS)["source"]["train"]
 
 
 # --- foreign data

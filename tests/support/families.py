@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.files import canonical_json
 from netllama.core.params import Params, read_params
 from netllama.core.records import SeedTask, load_seeds
 from netllama.selfinstruct.rounds import Family, grow
-from netllama.selfinstruct.task_pool import Questions
 from netllama.teacher.api_format import PATHS, build_body
 from netllama.teacher.store import Request, Response, ResponseStore
 from tests.support.clones import ROOT
@@ -45,13 +45,13 @@ def seed(name: str, size: int = 1, category: str = "one", **fields: str) -> Seed
 def family(
     name: str = "bgp_knowledge",
     seeds: Sequence[SeedTask] | None = None,
-    questions: Questions | None = None,
+    evaluation: Evaluation | None = None,
     **changes: Any,
 ) -> Family:
     settings = params(**changes)
-    kept_apart = questions or Questions()
-    growth = (getattr(settings, section) for section in GROWTH)
-    return Family(name, f"Write tasks about {name}.", seeds or seeds_of(name), kept_apart, *growth)
+    evaluation = evaluation or Evaluation([], settings.contamination)
+    growth = settings.generate, settings.teacher, settings.filters
+    return Family(name, f"Write tasks about {name}.", seeds or seeds_of(name), evaluation, *growth)
 
 
 def tasks_for(asked: Asked) -> Answer:

@@ -1,12 +1,10 @@
-"""Texts in the forms that they are compared in."""
+"""The forms in which texts are compared."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netllama.contamination.normalisation import exact, template, words
-from netllama.core.errors import StageError
-from netllama.novelty import vocabulary
+from netllama.contamination.normalisation import INVISIBLE, blot_numbers, fold_text, list_words, squeeze_text
 from netllama.novelty.rouge import rouge_l, tokens
 
 SAME = [
@@ -21,20 +19,39 @@ SAME = [
 
 @pytest.mark.parametrize(("text", "same"), SAME)
 def test_white_space_invisible_characters_and_compatibility_forms_do_not_count(text: str, same: str) -> None:
-    assert exact(text) == exact(same)
+    assert squeeze_text(text) == squeeze_text(same)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("path[0]", "path[-1]"), ("AS", "as"), ("什么?", "为什么?"), ("café", "cafe")]
 )
 def test_case_punctuation_and_accents_count_for_exact_duplicates(one: str, other: str) -> None:
-    assert exact(one) != exact(other)
+    assert squeeze_text(one) != squeeze_text(other)
 
 
 @given(st.text())
 def test_normal_forms_are_stable(text: str) -> None:
-    assert exact(exact(text)) == exact(text)
-    assert tokens(words(words(text))) == tokens(words(text))
+    assert squeeze_text(squeeze_text(text)) == squeeze_text(text)
+    assert tokens(fold_text(fold_text(text))) == tokens(fold_text(text))
+
+
+def test_a_name_with_underscores_is_one_word_and_emphasis_is_none() -> None:
+    assert list_words("Plot `dl_throughput_mbps` of __init__ and ____, _not_ the re-sent 10.0.0.1") == (
+        ["plot", "dl_throughput_mbps", "of", "init", "and", "not", "the", "re", "sent", "10", "0", "0", "1"]
+    )
+    assert list_words("one__name") == ["one__name"]
+    assert list_words("é_ß 路由_b") == ["e_ss", *fold_text("路由").split(), "b"]
+
+
+@given(st.text())
+def test_words_are_tokens_and_the_underscores_between_them(text: str) -> None:
+    assert " ".join(list_words(text)).replace("_", " ").split() == tokens(fold_text(text))
+
+
+def test_what_nobody_sees_is_told_from_what_changes_a_sign() -> None:
+    assert INVISIBLE.search("a\u200bb")
+    assert not INVISIBLE.search("\u26a0\ufe0f")
+    assert squeeze_text("\u26a0\ufe0f") == squeeze_text("\u26a0")
 
 
 TEMPLATES = [
@@ -53,61 +70,31 @@ TEMPLATES = [
 def test_numbers_addresses_and_times_are_placeholders(text: str, expected: str) -> None:
     if "add::b" in text:  # a C++ name may be taken for an address
         text, expected = text.replace(" and should be: add::b", ""), expected.replace(" and should be add b", "")
-    assert tokens(template(text)) == expected.split()
+    assert tokens(blot_numbers(text)) == expected.split()
 
 
 def test_tasks_that_differ_in_their_numbers_only_are_one() -> None:
     one = "Which of 10.0.0.0/8 and 10.1.0.0/16 does AS64500 prefer at 12:00 with 300 routes?"
     other = "Which of 192.0.2.0/24 and 2001:db8::/32 does AS7 prefer at 23:59:59 with 1,000 routes?"
-    assert rouge_l(template(one), template(other)) == 1
-    assert rouge_l(words(one), words(other)) < 0.7
+    assert rouge_l(blot_numbers(one), blot_numbers(other)) == 1
+    assert rouge_l(fold_text(one), fold_text(other)) < 0.7
 
 
 def test_a_word_of_any_script_is_a_token_and_the_same_with_or_without_its_accents() -> None:
-    assert len(tokens(words("Что такое маршрут?"))) == 3
-    assert len(tokens(words("什么是路由器?"))) == 6
-    assert len(tokens(words("BGP路由"))) == 3
-    assert len(tokens(words("مرحبا بالعالم"))) == 2
-    assert tokens(words("Crème BRÛLÉE, naïve Straße")) == ["creme", "brulee", "naive", "strasse"]
-    assert tokens(words("ЁЛКА")) == tokens(words("елка"))
+    assert len(tokens(fold_text("Что такое маршрут?"))) == 3
+    assert len(tokens(fold_text("什么是路由器?"))) == 6
+    assert len(tokens(fold_text("BGP路由"))) == 3
+    assert len(tokens(fold_text("مرحبا بالعالم"))) == 2
+    assert tokens(fold_text("Crème BRÛLÉE, naïve Straße")) == ["creme", "brulee", "naive", "strasse"]
+    assert tokens(fold_text("ЁЛКА")) == tokens(fold_text("елка"))
 
 
 def test_rows_in_chinese_or_russian_can_be_near_each_other_and_need_not_be() -> None:
-    assert rouge_l(template("什么是路由器的作用和功能?"), template("什么是路由器的作用与功能?")) > 0.8
-    assert rouge_l(template("什么是路由器?"), template("为何需要交换机?")) < 0.5
-    assert rouge_l(template("Почему маршрут выбран?"), template("Зачем нужен сервер?")) == 0
+    assert rouge_l(blot_numbers("什么是路由器的作用和功能?"), blot_numbers("什么是路由器的作用与功能?")) > 0.8
+    assert rouge_l(blot_numbers("什么是路由器?"), blot_numbers("为何需要交换机?")) < 0.5
+    assert rouge_l(blot_numbers("Почему маршрут выбран?"), blot_numbers("Зачем нужен сервер?")) == 0
 
 
 def test_a_long_text_without_spaces_takes_no_time() -> None:
     for text in ("a" * 200_000, "a" * 200_000 + "é", "0" * 100_000, "f:" * 50_000, "1.2." * 50_000, "12:" * 50_000):
-        assert len(template(text)) <= 4 * len(text) + 10
-
-
-TEXTS = st.lists(
-    st.lists(st.sampled_from(["bgp", "7", "é", "路由", "x1", "x2", "x3"]), max_size=9), min_size=2, max_size=5
-)
-
-
-@given(TEXTS)
-def test_words_that_cannot_match_are_blotted_out_and_no_score_changes(listed: list[list[str]]) -> None:
-    texts = [template(" ".join(text)) for text in listed]
-    pairs = vocabulary.of_pairs(texts)
-    entries_known = vocabulary.of_either(texts[:1])
-    for place, text in enumerate(texts):
-        for other in texts[:place]:
-            assert rouge_l(pairs.entry(other), pairs.query(text)) == rouge_l(other, text)
-        if place:
-            assert rouge_l(entries_known.entry(texts[0]), entries_known.query(text)) == rouge_l(texts[0], text)
-
-
-def test_words_of_one_text_alone_take_no_room() -> None:
-    texts = [f"shared word{number} only{number}" for number in range(50)]
-    pairs = vocabulary.of_pairs(texts)
-    assert {pairs.entry(text) for text in texts} == {"shared 1 1"}
-    assert {pairs.query(text) for text in texts} == {"shared 2 2"}
-
-
-def test_more_words_than_an_index_can_hold_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "MOST", 2)
-    with pytest.raises(StageError, match="3 different words in common, more than 2 can't be compared"):
-        vocabulary.of_pairs(["a b c", "c b a"])
+        assert len(blot_numbers(text)) <= 4 * len(text) + 10

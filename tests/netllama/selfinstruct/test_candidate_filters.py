@@ -6,10 +6,11 @@ from typing import get_args
 
 import pytest
 
+from netllama.contamination.evaluation_questions import Evaluation, GivenAway
 from netllama.core.sections import FilterName
 from netllama.selfinstruct.candidate_filters import FILTERS, Context, choose_filters
 from netllama.selfinstruct.output_contract import Candidate
-from netllama.selfinstruct.task_pool import Pool, Questions
+from netllama.selfinstruct.task_pool import Pool
 from tests.support.families import FAMILIES, family, params, seeds_of
 
 DIRECTIVE = "Write tasks for a network engineer who debugs BGP sessions between two autonomous systems every day."
@@ -20,9 +21,7 @@ BLACKLIST = replace(CONTEXT, blacklist=("image", "C++", "go to"))
 NEAR = replace(
     CONTEXT,
     rouge_threshold=0.7,
-    question_threshold=0.6,
     nearest=("seed", 0.7),
-    nearest_question=("question", 0.6),
 )
 LOOP = "The session is down again."
 DEEP = "-" * 3000 + "1"
@@ -69,12 +68,14 @@ CASES: list[tuple[str, Context, Candidate, bool]] = [
     ("markers", CONTEXT, says("Input: y\n7. Step"), False),
     ("markers", CONTEXT, says("x", "y <noinput>"), True),
     ("markers", CONTEXT, says("x", "y no input"), False),
+    ("markers", CONTEXT, says("x\n### Response: y"), True),
+    ("markers", CONTEXT, says("x", "<|im_start|>user"), True),
     *(
         ("markers", CONTEXT, Candidate(*(f"a b{mark} c" if place == field else "a b c" for place in range(3))), True)
-        for mark in "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
+        for mark in "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad\u202e\u3164"
         for field in range(3)
     ),
-    ("markers", CONTEXT, says("é ß 日本 \u00a0 \u2028 😀 – …"), False),
+    ("markers", CONTEXT, says("é ß 日本 \u00a0 \u2028 😀 ⚠\ufe0f – …"), False),
     ("prompt_leak", CONTEXT, says(f"As asked: {DIRECTIVE}"), True),
     ("prompt_leak", CONTEXT, says("x", DIRECTIVE), True),
     ("prompt_leak", CONTEXT, Candidate(DIRECTIVE.upper().replace(" ", "\n"), "", "x"), True),
@@ -94,6 +95,8 @@ CASES: list[tuple[str, Context, Candidate, bool]] = [
     ("repetition", CONTEXT, says(f"{LOOP} {LOOP} {LOOP}"), True),
     ("repetition", CONTEXT, says(f"{LOOP}\n" * 3), True),
     ("repetition", CONTEXT, says(f"{LOOP} {LOOP} It is up."), False),
+    ("repetition", CONTEXT, says("It is up again.\n" * 3), True),
+    ("repetition", CONTEXT, says("It is up again.\n" * 2), False),
     ("repetition", CONTEXT, says("It is up.\n" * 9), False),
     ("broken_code", CONTEXT, says("```\nx = 1"), True),
     ("broken_code", CONTEXT, code("x = = 1"), True),
@@ -174,7 +177,7 @@ CASES: list[tuple[str, Context, Candidate, bool]] = [
     ("duplicate_output", NEAR, PASSES, False),
     ("near_duplicate", replace(NEAR, nearest=("seed", 0.7001)), PASSES, True),
     ("near_duplicate", NEAR, PASSES, False),
-    ("near_question", replace(NEAR, nearest_question=("question", 0.6001)), PASSES, True),
+    ("near_question", replace(NEAR, given_away=GivenAway("question", "near", 0.7)), PASSES, True),
     ("near_question", NEAR, PASSES, False),
 ]
 
@@ -243,7 +246,7 @@ def test_no_filter_objects_to_a_hand_written_seed(name: str) -> None:
     for seed in seeds:
         others = [other for other in seeds if other is not seed]
         # No directive: some state facts of the field, and a seed may say the same in as many words.
-        pool = Pool(name, others, "", Questions(), params().filters, 0.7)
+        pool = Pool(name, others, "", Evaluation([], params().contamination), params().filters)
         verdict = pool.judge(Candidate(" ".join(seed.instruction.split()), seed.input, seed.output, seed.category))
         assert (seed.id, verdict.reason) == (seed.id, None)
 

@@ -7,16 +7,20 @@ from typing import Any
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
+from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.records import Instruction, Question, SeedTask
+from netllama.core.sections import ContaminationParams
 from netllama.selfinstruct.candidate_filters import Match
 from netllama.selfinstruct.output_contract import Candidate
-from netllama.selfinstruct.task_pool import Pool, Questions, Verdict
+from netllama.selfinstruct.task_pool import Pool, Verdict
 from tests.support.families import params, seed
+from tests.support.given_away import judge_slowly
 
 NEARNESS = ["duplicate_output", "near_duplicate", "near_question"]
 SEED = "Decode this BGP UPDATE and list its path attributes with their values"
 FRESH = "Sketch how quokkas would peer over a submarine cable"
 ASKED = "Which timer ends a BGP session when no KEEPALIVE arrives in time"
+REWORDED = f"{ASKED.removesuffix('time')} a minute"
 LONG_ANSWER = "It is the hold timer."
 VOCABULARY = ["bgp", "origin", "AS", "path", "MED", "hold", "timer", "peer", "route", "192.0.2.1", "é"]
 
@@ -32,13 +36,13 @@ def kept(name: str, instruction: str, output: str) -> Instruction:
 
 def pool(*filters: str, **changes: float) -> Pool:
     seeds = [seed("seed-1", instruction=SEED, output="ORIGIN is IGP."), seed("seed-2", instruction="Name the BGP port")]
-    questions = Questions([question("question-1", ASKED), question("question-2", "Name the four message types")])
+    questions = [question("question-1", ASKED), question("question-2", "Name the four message types")]
     return make_pool(seeds, questions, enabled=list(filters or NEARNESS), **changes)
 
 
-def make_pool(seeds: Sequence[SeedTask], questions: Questions, **changes: Any) -> Pool:
+def make_pool(seeds: Sequence[SeedTask], questions: Sequence[Question], **changes: Any) -> Pool:
     settings = params(**changes)
-    return Pool("a", seeds, "", questions, settings.filters, settings.contamination.similarity_threshold)
+    return Pool("a", seeds, "", Evaluation(questions, settings.contamination), settings.filters)
 
 
 def judge(pool: Pool, instruction: str, output: str = "new", task_input: str = "") -> tuple[str | None, str | None]:
@@ -58,25 +62,31 @@ def test_a_near_duplicate_of_a_kept_row_is_rejected_with_the_row() -> None:
     assert judge(grown, f"{FRESH} tonight") == ("near_duplicate", "row-1")
 
 
-def test_an_output_that_is_there_already_is_rejected_with_its_row_white_space_apart() -> None:
+def test_an_output_that_is_there_already_is_rejected_with_its_row_whatever_its_white_space() -> None:
     grown = pool()
     grown.add(kept("row-1", FRESH, "Two lines\n\n  of text."))
     grown.add(kept("row-2", "Something else altogether", "Two lines of text."))
     verdict = grown.judge(Candidate("Plan a route reflector", "", " Two\tlines of\ntext. "))
     assert verdict == Verdict("duplicate_output", ("row-1", 1.0)), "the earliest that has it"
     assert judge(grown, "Plan a route reflector", "ORIGIN  is\nIGP.") == ("duplicate_output", "seed-1")
+    assert judge(grown, "Plan a route reflector", "Two lines\u200b of text.") == ("duplicate_output", "row-1")
     assert judge(grown, "Plan a route reflector", "two lines of text.")[0] is None
 
 
-@pytest.mark.parametrize(("instruction", "task_input"), [(f"{ASKED} again", ""), ("Answer this question", ASKED)])
-def test_a_text_near_a_question_is_rejected_with_the_question(instruction: str, task_input: str) -> None:
-    assert judge(pool(), instruction, task_input=task_input) == ("near_question", "question-1")
+@pytest.mark.parametrize(
+    ("instruction", "task_input", "output"),
+    [(f"{ASKED} again", "", "new"), ("Answer this question", ASKED, "new"), (FRESH, "", f"They ask: {ASKED}?")],
+)
+def test_a_task_that_gives_a_question_away_is_rejected_with_the_question(
+    instruction: str, task_input: str, output: str
+) -> None:
+    assert judge(pool(), instruction, output, task_input) == ("near_question", "question-1")
 
 
 def test_each_threshold_is_its_own() -> None:
     assert judge(pool(rouge_threshold=1.0), f"{SEED} please")[0] is None
-    assert judge(pool(similarity_threshold=1.0), f"{ASKED} again")[0] is None
-    assert judge(pool(rouge_threshold=1.0), f"{ASKED} again")[0] == "near_question"
+    assert judge(pool(similarity_threshold=1.0), REWORDED)[0] is None
+    assert judge(pool(rouge_threshold=1.0), REWORDED)[0] == "near_question"
     assert judge(pool(similarity_threshold=1.0), f"{SEED} please")[0] == "near_duplicate"
 
 
@@ -124,17 +134,18 @@ class BruteForce:
         return best
 
     def judge(self, candidate: Candidate, questions: list[Question], threshold: float) -> Verdict:
-        asked = [(question.id, question.question) for question in questions]
         near = self.nearest(candidate.instruction, ((name, text) for name, text, _ in self.rows))
-        near_instruction = self.nearest(candidate.instruction, asked)
-        near_input = self.nearest(candidate.input, asked)
-        near_question = near_input if near_input[1] > near_instruction[1] else near_instruction
         same = [name for name, _, output in self.rows if output.split() == candidate.output.split()]
         if same:
             return Verdict("duplicate_output", (same[0], 1.0))
         if near[1] > threshold:
             return Verdict("near_duplicate", near)
-        return Verdict("near_question", near_question) if near_question[1] > threshold else Verdict(None, near)
+        limits = ContaminationParams(similarity_threshold=threshold, ngram=13)
+        found = judge_slowly(candidate, questions, limits)
+        if found.nearest:
+            return Verdict("near_question", (found.nearest[0], pytest.approx(found.near)))
+        others = [*found.repeated, *found.stated]
+        return Verdict("near_question", (others[0], 1.0)) if others else Verdict(None, near)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.9])
@@ -148,7 +159,7 @@ def test_verdicts_and_nearest_rows_are_those_of_a_loop_over_rouge_score(threshol
     questions = [question(f"question-{number}", f"Why {text()}?") for number in range(8)]
     seeds = [seed(f"seed-{number}", instruction=f"Do {text()}", output=f"out {text()}") for number in range(20)]
     changes = {"rouge_threshold": threshold, "similarity_threshold": threshold}
-    ours, theirs = make_pool(seeds, Questions(questions), enabled=list(NEARNESS), **changes), BruteForce()
+    ours, theirs = make_pool(seeds, questions, enabled=list(NEARNESS), **changes), BruteForce()
     theirs.rows = [(row.id, row.instruction, row.output) for row in seeds]
     reasons = set()
     for number in range(150):

@@ -32,10 +32,10 @@ def test_an_alpaca_array_and_the_same_rows_as_lines_are_the_same(tmp_path: Path)
     write_json(tmp_path / "mine.json", rows)
     write_jsonl(tmp_path / "mine.jsonl", rows)
     array, lines = load_extra(tmp_path / "mine.json"), load_extra(tmp_path / "mine.jsonl")
-    assert [row for _, row in array.rows] == [row for _, row in lines.rows]
-    assert [(origin.unit, origin.number) for origin, _ in array.rows] == [("item", 1), ("item", 2)]
-    assert [(origin.unit, origin.number) for origin, _ in lines.rows] == [("line", 1), ("line", 2)]
-    first, second = (row.model_dump() for _, row in array.rows)
+    assert [row for row, _ in array.rows] == [row for row, _ in lines.rows]
+    assert [(origin.unit, origin.number) for _, origin in array.rows] == [("item", 1), ("item", 2)]
+    assert [(origin.unit, origin.number) for _, origin in lines.rows] == [("line", 1), ("line", 2)]
+    first, second = (row.model_dump() for row, _ in array.rows)
     assert first.pop("id").startswith("mine-")
     assert first == {
         "family": "extra",
@@ -50,9 +50,9 @@ def test_an_alpaca_array_and_the_same_rows_as_lines_are_the_same(tmp_path: Path)
 
 def test_an_id_is_the_same_wherever_the_row_stands(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "mine.jsonl", [good(1), good(2)])
-    before = {row.id for _, row in load_extra(tmp_path / "mine.jsonl").rows}
+    before = {row.id for row, _ in load_extra(tmp_path / "mine.jsonl").rows}
     write_jsonl(tmp_path / "mine.jsonl", [good(3), good(2), {"instruction": ""}, good(1)])
-    after = {row.id for _, row in load_extra(tmp_path / "mine.jsonl").rows}
+    after = {row.id for row, _ in load_extra(tmp_path / "mine.jsonl").rows}
     assert before < after
     assert len(after) == 3
 
@@ -68,7 +68,7 @@ BAD: list[tuple[Any, str, str]] = [
     (["x", "y"], "not_an_object", 'expected an object with instruction, input, output, not ["x", "y"]'),
     (None, "not_an_object", "expected an object with instruction, input, output, not null"),
     ({"instruction": "x\ud83d", "output": "y"}, "half_surrogate", "instruction: half a surrogate pair"),
-    ({"instruction": "x", "output": "y\0"}, "nul", "output: a NUL character"),
+    ({"instruction": "x", "output": "y\0"}, "nul", "output: contains a NUL character"),
     ({"instruction": "x", "output": "y\n### Response: z"}, "prompt_leakage", "output: '### Response:' is markup"),
     ({"instruction": "x", "output": "y\n20. Instruction: z"}, "prompt_leakage", "output: '20. Instruction:' is"),
     ({"instruction": "<|im_start|>user", "output": "y"}, "prompt_leakage", "instruction: '<|im_start|>' is markup"),
@@ -88,7 +88,7 @@ def test_a_bad_row_is_dropped_with_its_place_and_reason(
     else:
         path.write_text("\n".join(json.dumps(each) for each in (good(1), row, good(2))))
     found = load_extra(path)
-    assert [row.instruction for _, row in found.rows] == ["What is 1?", "What is 2?"]
+    assert [row.instruction for row, _ in found.rows] == ["What is 1?", "What is 2?"]
     (drop,) = found.drops
     assert drop.reason == reason
     assert drop.detail.startswith(said)
@@ -106,7 +106,7 @@ BAD_LINES = [
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD_LINES)
-def test_a_line_that_is_no_json_is_dropped_and_the_file_read_on(tmp_path: Path, line: bytes, reason: str) -> None:
+def test_a_line_that_is_not_json_is_dropped_and_the_file_read_on(tmp_path: Path, line: bytes, reason: str) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_bytes(b"\n".join((json.dumps(good(1)).encode(), b"", line, json.dumps(good(2)).encode(), b"")))
     found = load_extra(path)
@@ -120,36 +120,37 @@ def test_a_byte_order_mark_blank_lines_carriage_returns_and_a_missing_last_newli
     path.write_bytes(b"\xef\xbb\xbf" + lines[0] + b"\r\n\r\n  \n" + lines[1] + b"\n" + lines[2])
     found = load_extra(path)
     assert not found.drops
-    assert [origin.number for origin, _ in found.rows] == [1, 4, 5]
+    assert [origin.number for _, origin in found.rows] == [1, 4, 5]
 
 
 @pytest.mark.parametrize(
-    "value", [{"input": None}, {}, {"input": ""}, {"input": "<noinput>"}, {"input": " <NoInput>\n"}]
+    "value",
+    [{"input": None}, {}, {"input": ""}, {"input": "<noinput>"}, {"input": " <NoInput>\n"}, {"input": "Noinput"}],
 )
 def test_no_input_in_any_way_is_an_empty_one(tmp_path: Path, value: dict[str, Any]) -> None:
     write_jsonl(tmp_path / "mine.jsonl", [GOOD | value])
-    ((_, row),) = load_extra(tmp_path / "mine.jsonl").rows
+    ((row, _),) = load_extra(tmp_path / "mine.jsonl").rows
     assert row.input == ""
 
 
 @pytest.mark.parametrize(
     "text", ["### Input:\n5", "Headings\n### Output:\n", "## 2. Output", "List[INSTANCE]", "a <s> b"]
 )
-def test_headings_and_code_are_no_markup_of_a_prompt(tmp_path: Path, text: str) -> None:
+def test_headings_and_code_are_not_markup_of_a_prompt(tmp_path: Path, text: str) -> None:
     write_jsonl(tmp_path / "mine.jsonl", [GOOD | {"output": text}])
-    ((_, row),) = load_extra(tmp_path / "mine.jsonl").rows
+    ((row, _),) = load_extra(tmp_path / "mine.jsonl").rows
     assert row.output == text
 
 
-def test_a_file_of_which_most_rows_are_bad_is_the_wrong_file(tmp_path: Path) -> None:
+def test_a_file_with_mostly_bad_rows_is_the_wrong_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     write_jsonl(path, [good(1), *[{"prompt": "a", "completion": "b"}] * 4])
     why = "instruction: missing or empty"
     first = f"line 2: {why}; line 3: {why}; line 4: {why}"
-    assert refused(path) == f"{path}: 4 of 5 rows are no instructions, is it the right file? {first}"
+    assert refused(path) == f"{path}: 4 of 5 rows are not valid instructions. Is this the right file? {first}"
 
 
-def test_a_file_of_which_half_the_rows_are_bad_is_read(tmp_path: Path) -> None:
+def test_a_file_with_half_of_its_rows_bad_is_read(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "mine.jsonl", [good(1), {"prompt": "a"}])
     assert len(load_extra(tmp_path / "mine.jsonl").drops) == 1
 
@@ -167,14 +168,14 @@ def test_a_file_in_another_encoding_is_the_wrong_file(tmp_path: Path) -> None:
         ('{"instruction": "a", "output": "b"}\n{"instruction"', ":2: not valid JSON (Extra data); name it .jsonl if"),
         (
             '["a"]',
-            ": 1 of 1 rows are no instructions, is it the right file? item 1: expected an object with instruction",
+            ": 1 of 1 rows are not valid instructions. Is this the right file? item 1: expected an object with",
         ),
         ('[\n{"instruction": "a", "output": "b"},\n{"instruction": "a"', ":3: not valid JSON ("),
         ("[" * 100_000, ": not valid JSON ("),
         ("", ":1: not valid JSON ("),
     ],
 )
-def test_an_array_that_is_none_says_what_is_expected(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_is_not_an_array_says_what_is_expected(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "mine.json"
     path.write_text(text)
     assert refused(path).startswith(f"{path}{said}")

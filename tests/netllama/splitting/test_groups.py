@@ -8,25 +8,18 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
 
-from netllama.contamination.normalisation import template
+from netllama.contamination.compared_texts import join_texts
 from netllama.core.records import Instruction
-from netllama.splitting.groups import (
-    Assignment,
-    assign,
-    comparable,
-    limits,
-    place,
-    quotas,
-    side_of,
-)
-from netllama.splitting.split_report import unbalanced
+from netllama.splitting.drops import Origin
+from netllama.splitting.groups import Assignment, assign_sides, choose_side, draw_place, set_ranges, share_out
+from netllama.splitting.pool_rows import PoolRow
+from netllama.splitting.split_report import warn_of_sizes
+from tests.support import given_away
 
 WORDS = [
     f"{a}{b}" for a in ("bgp", "hold", "peer", "route", "path", "origin", "next", "flap") for b in "abcdefghijklmnop"
 ]
-SCORER = RougeScorer(["rougeL"])
 
 
 def row(text: str, number: int, family: str = "bgp", source: Any = "generated", **extra: Any) -> Instruction:
@@ -54,7 +47,7 @@ def split(
     test: float = 0.25,
     seed: int = 1,
 ) -> Assignment:
-    return assign(rows, threshold, limits(rows, val, test, seed), seed)
+    return assign_sides([*map(PoolRow, rows)], threshold, set_ranges(rows, val, test, seed), seed)
 
 
 def sides(found: Assignment) -> dict[str, str]:
@@ -62,8 +55,7 @@ def sides(found: Assignment) -> dict[str, str]:
 
 
 def score(one: Instruction, other: Instruction) -> float:
-    texts = template(comparable(one)), template(comparable(other))
-    return float(SCORER.score(*texts)["rougeL"].fmeasure)
+    return given_away.score(join_texts(one), join_texts(other))
 
 
 def slow_place(seed: int, family: str, row_id: str) -> float:
@@ -163,6 +155,9 @@ def test_a_pair_exactly_at_the_threshold_stays_together() -> None:
     rows = [row(f"{same} g h i", 1), row(f"{same} x y z", 2)]
     assert len(split(rows, 0.7).groups) == 1
     assert len(split(rows, 0.71).groups) == 2
+    rows = [row("a b", 1), row("a b c d", 2)]  # with the output 3 in common of 3 and 5: rounded to just below 0.75
+    assert score(*rows) < 0.75
+    assert len(split(rows, 0.75).groups) == 1
 
 
 def on_two_sides(seed: int = 1) -> tuple[Instruction, Instruction]:
@@ -201,6 +196,21 @@ def test_thousands_of_rows_that_differ_in_their_numbers_only_are_one_group() -> 
     assert sorted(len(side) for side in found.sides.values()) == [0, 0, 3000]
 
 
+def test_a_dropped_row_names_the_closest_row_of_each_side_and_the_closest_of_all_first() -> None:
+    one, other = on_two_sides()
+    closer, between = row("a b c d e f x h", 4000), row("a b c d e f x y", 5000)
+    (drop,) = split([one, other, closer, between]).drops
+    assert drop.detail == f"near to {closer.id} in train (0.89) and near to {other.id} in test (0.78)"
+
+
+def test_the_drop_of_a_foreign_row_says_where_it_stands() -> None:
+    one, other = on_two_sides()
+    origin = Origin("mine.jsonl", "line", 7)
+    rows = [PoolRow(one), PoolRow(other), PoolRow(row("a b c d e f x y", 5000), origin)]
+    (drop,) = assign_sides(rows, 0.7, set_ranges([each.task for each in rows], 0.25, 0.25, 1), 1).drops
+    assert drop.origin == origin
+
+
 @settings(deadline=None)
 @given(
     counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 30), min_size=1),
@@ -214,9 +224,9 @@ def test_counts_are_exact_and_stratified_when_all_rows_are_distinct(
     test = sizes[0] * (total - 1) // 100
     val = sizes[1] * (total - 1 - test) // 100
     rows = [row("x", number, family) for family, size in counts.items() for number in range(size)]
-    ranges = limits(rows, val, test, seed)
-    held = Counter((side_of(r, ranges, seed), r.family) for r in rows)
-    in_all = Counter(side_of(r, ranges, seed) for r in rows)
+    ranges = set_ranges(rows, val, test, seed)
+    held = Counter((choose_side(r, ranges, seed), r.family) for r in rows)
+    in_all = Counter(choose_side(r, ranges, seed) for r in rows)
     assert (in_all["val"], in_all["test"]) == (val, test)
     for name, wanted, slack in (("test", test, 1), ("val", val, 2)):
         for family, size in counts.items():
@@ -236,8 +246,8 @@ def test_a_share_and_a_count_go_together() -> None:
 
 def test_a_share_is_held_in_each_family_but_for_chance() -> None:
     rows = [*distinct_rows(1000, "a"), *distinct_rows(1000, "b")]
-    ranges = limits(rows, 0.1, 0.2, 42)
-    held = Counter((r.family, side_of(r, ranges, 42)) for r in rows)
+    ranges = set_ranges(rows, 0.1, 0.2, 42)
+    held = Counter((r.family, choose_side(r, ranges, 42)) for r in rows)
     for family in ("a", "b"):  # five standard deviations
         assert abs(held[family, "test"] - 200) < 64
         assert abs(held[family, "val"] - 100) < 48
@@ -260,7 +270,7 @@ def test_another_seed_is_another_split() -> None:
 def test_a_quota_is_the_proportional_share_rounded_up_or_down(counts: dict[str, int], share: int) -> None:
     rows = sum(counts.values())
     total = rows * share // 100
-    shared = quotas(total, counts)
+    shared = share_out(total, counts)
     assert sum(shared.values()) == total
     assert all(abs(shared[name] - total * count / rows) < 1 for name, count in counts.items())
     assert all(shared[name] <= count for name, count in counts.items())
@@ -268,8 +278,9 @@ def test_a_quota_is_the_proportional_share_rounded_up_or_down(counts: dict[str, 
 
 @given(seed=st.integers(), family=st.text(max_size=5), row_id=st.text(max_size=9))
 def test_a_place_is_a_fraction_below_one(seed: int, family: str, row_id: str) -> None:
-    assert 0 <= place(seed, family, row_id) < 1
-    assert abs(place(seed, family, row_id) - slow_place(seed, family, row_id)) < 1e-15
+    standing = draw_place(seed, row("x", 1).model_copy(update={"family": family, "id": row_id}))
+    assert 0 <= standing < 1
+    assert abs(standing - slow_place(seed, family, row_id)) < 1e-15
 
 
 def test_a_side_that_a_group_makes_too_large_or_that_is_empty_is_told() -> None:
@@ -277,12 +288,13 @@ def test_a_side_that_a_group_makes_too_large_or_that_is_empty_is_told() -> None:
     twins = [row(f"{rows[0].instruction} again", 100 + number) for number in range(60)]
     found = split([*rows, *twins], val=0.0, test=0.25)
     big = sides(found)[rows[0].id]
-    assert unbalanced(found, {"val": 0}) == []
-    assert unbalanced(found, {big: 5}) == [
-        f"warning: {big} holds {len(found.sides[big])} rows, asked for were 5; its biggest group is that of "
+    assert list(warn_of_sizes(found, {"val": 0})) == []
+    assert list(warn_of_sizes(found, {big: 5})) == [
+        f"warning: {big} has {len(found.sides[big])} rows (5 requested); its largest near-duplicate group starts at "
         f"{rows[0].id} (61 rows)"
     ]
-    assert unbalanced(found, {"val": 8}) == [
-        f"warning: val holds 0 rows, asked for were 8; the biggest group is that of {rows[0].id} (61 rows, in {big})"
+    assert list(warn_of_sizes(found, {"val": 8})) == [
+        "warning: val has 0 rows (8 requested); the largest near-duplicate group starts at "
+        f"{rows[0].id} (61 rows, in {big})"
     ]
-    assert unbalanced(found, {big: len(found.sides[big])}) == []
+    assert list(warn_of_sizes(found, {big: len(found.sides[big])})) == []

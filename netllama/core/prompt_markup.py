@@ -1,0 +1,30 @@
+"""Markup that prompts are made of. In a task it means that two tasks ran together or that a raw prompt was copied."""
+
+import re
+
+NO_INPUT = "<noinput>"
+"""How Self-Instruct and Alpaca write an empty input."""
+
+# The templates of Alpaca, of Self-Instruct and of chat models. `### Input:` and `### Output:` are not among them, since
+# people write such headings.
+_MARKUP = re.compile(
+    r"#{2,}\s*(?:instruction|response|human|assistant)\s*:"
+    r"|\b\d+\s*\.\s*(?:instruction|input|output)\s*:"
+    rf"|{NO_INPUT}"
+    r"|<\|(?:im_(?:start|end|sep)|(?:start|end)_header_id|eot_id|eom_id|(?:begin|end)_of_text|endoftext"
+    r"|system|user|assistant|end|start|message|channel)\|>"
+    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
+    r"|\bbelow is an instruction that describes a task\b",
+    re.IGNORECASE,
+)
+
+
+def find_prompt_markup(text: str) -> str | None:
+    """The first piece of markup in the text; None where there is none."""
+    found = _MARKUP.search(text)
+    return found[0] if found else None
+
+
+def drop_placeholder(task_input: str) -> str:
+    """The input itself, or an empty text where it only says that there is none (`<noinput>`, `Noinput`)."""
+    return "" if task_input.strip("<> \r\n\t").lower() == NO_INPUT.strip("<>") else task_input

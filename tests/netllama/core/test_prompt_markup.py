@@ -1,0 +1,36 @@
+"""Markup of prompts is found where it is, and headings and code are left alone."""
+
+import pytest
+
+from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("y\n### Response: z", "### Response:"),
+        ("y\n20. Instruction: z", "20. Instruction:"),
+        ("y 3 . output : z", "3 . output :"),
+        ("<|im_start|>user", "<|im_start|>"),
+        ("[INST] x [/INST]", "[INST]"),
+        ("or <NoInput>", "<NoInput>"),
+        ("Below is an instruction that describes a task, paired", "Below is an instruction that describes a task"),
+    ],
+)
+def test_markup_is_found(text: str, found: str) -> None:
+    assert find_prompt_markup(text) == found
+
+
+@pytest.mark.parametrize("text", ["### Input:\n5", "## 2. Output", "List[INSTANCE]", "a <s> b", "Output: 7. Step"])
+def test_headings_and_code_are_not_markup(text: str) -> None:
+    assert find_prompt_markup(text) is None
+
+
+@pytest.mark.parametrize("text", ["<noinput>", " <NoInput>\r\n", "Noinput", ""])
+def test_an_input_that_says_that_there_is_none_is_empty(text: str) -> None:
+    assert drop_placeholder(text) == ""
+
+
+@pytest.mark.parametrize("text", ["no input", "<noinput> but 5", " 5 "])
+def test_any_other_input_stays_as_it_is(text: str) -> None:
+    assert drop_placeholder(text) == text
