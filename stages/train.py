@@ -68,7 +68,10 @@ def record_training(
 
 
 def find_checkpoints(made_by: TrainingRecord, accelerator: "Accelerator") -> "Checkpoints | None":
-    """Those of a run that is made of the same; none under FSDP, where each process has a part of weights and state."""
+    """The checkpoints of runs with the same inputs, params, code and libraries.
+
+    None under FSDP, where each process holds only a part of the weights and of the optimizer's state.
+    """
     from netllama.training.checkpoints import Checkpoints, compute_run_key
 
     launched = accelerator.distributed_type.value
@@ -77,7 +80,7 @@ def find_checkpoints(made_by: TrainingRecord, accelerator: "Accelerator") -> "Ch
 
 
 def fit_run(run: "TrainingRun", checkpoints: "Checkpoints | None") -> None:
-    """From the last checkpoint, or from the start, to the end."""
+    """Train from the last checkpoint, or from the start, to the end."""
     import torch
 
     if checkpoints and (checkpoint := checkpoints.load()):

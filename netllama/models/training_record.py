@@ -18,7 +18,7 @@ class TrainingRecord(BaseModel):
     data: dict[str, str]
     """SHA-256 of each table of tokenized rows, by its path."""
     template_hash: str
-    """Of the renderer that made the rows."""
+    """Fingerprint of the renderer that made the rows."""
     loading: dict[str, object]
     """The params of this section; the precision is what `auto` came to, in torch's name."""
     lora: dict[str, object]
@@ -26,7 +26,7 @@ class TrainingRecord(BaseModel):
     device: str
     processes: int
     versions: dict[str, str]
-    """Of the libraries that decide the result."""
+    """Versions of the libraries that affect the result."""
 
 
 def read_training_record(adapter: Path) -> TrainingRecord:

@@ -36,7 +36,10 @@ def score_answers(
 def generate_answers(
     model: "LanguageModel", prompts: Sequence[list[int]], eos: int, batch_size: int, max_new_tokens: int
 ) -> list[list[int]]:
-    """The ids that the model writes after each prompt, greedily: up to `eos`, which may stand there several times."""
+    """The ids that the model writes after each prompt, greedily.
+
+    An answer that ends before `max_new_tokens` has `eos` at its end, several times if others of its batch go on.
+    """
     import torch
 
     answers: list[list[int]] = [[] for _ in prompts]

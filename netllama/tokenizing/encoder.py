@@ -33,9 +33,9 @@ class Chunk:
     lines: int
     kept: "pyarrow.RecordBatch"
     lengths: list[int]
-    """Tokens of each row that is kept."""
+    """Tokens of each kept row."""
     answer_tokens: int
-    """Of all rows that are kept."""
+    """Sum over the kept rows."""
     first_of_family: dict[str, TokenizedRow]
     too_long: list[LongRow]
 

@@ -31,11 +31,11 @@ class TrainingState:
     step: int = 0
     """Updates done."""
     loss: Curve = field(default_factory=list)
-    """Each the mean since the point before."""
+    """Training loss; each point is the mean since the previous one."""
     val_loss: Curve = field(default_factory=list)
     learning_rate: Curve = field(default_factory=list)
     grad_norm: Curve = field(default_factory=list)
-    """Before clipping."""
+    """Norm of the gradient before clipping."""
     unlogged: list[float] = field(default_factory=list)
     """Losses of the steps since the last point of `loss`."""
     best: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Checkpoint:
     adapter: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
-    """Of the gradients; empty where the precision needs none."""
+    """State of the gradient scaler; empty if the precision needs none."""
     state: TrainingState
 
 

@@ -109,7 +109,7 @@ class TrainingRun:
     # --- the loop
 
     def fit(self, checkpoints: Checkpoints | None = None) -> None:
-        """To the last step, or until early stopping; raises StageError where the watchdog trips."""
+        """Train to the last step or until early stopping; raises StageError if the watchdog trips."""
         train, accelerator, state = self.train, self.accelerator, self.state
         self.progress = Progress(train.max_steps, state.step, accelerator.is_main_process)
         try:

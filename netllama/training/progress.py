@@ -14,15 +14,15 @@ from netllama.training.batch_plan import Batch, count_positions
 
 @dataclass(frozen=True)
 class SpeedReport:
-    """Of the steps since the run was started (or went on); memory of this process and of its device."""
+    """Speed of the steps since the run was started or resumed; memory of this process and of its device."""
 
     steps: int
     seconds: float
     tokens_per_second: float
-    """Real ones, without padding."""
+    """Real tokens, without padding."""
     trained_tokens_per_second: float
     padding_share: float
-    """Of all positions that went through the model."""
+    """Share of padding among all positions that went through the model."""
     peak_memory_mb: dict[str, int]
     """In 10^6 bytes: `process`, and `device` where there is one."""
     threads: int

@@ -13,7 +13,7 @@ import yaml
 
 from netllama.core.params import Params
 from tests.support.clones import ROOT
-from tests.support.source_tree import data_paths, fields_read, import_closure
+from tests.support.source_tree import data_paths, fields_read, import_closure, imported_modules
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
@@ -96,6 +96,12 @@ def test_no_stage_imports_another() -> None:
     for stage in STAGES:
         others = {f"stages/{other}.py" for other in STAGES} - {f"stages/{stage}.py"}
         assert not others & closure(stage)
+
+
+def test_no_stage_imports_scikit_learn_which_takes_a_second_for_what_the_standard_library_has() -> None:
+    modules = {name for stage in STAGES for path in closure(stage) for name in imported_modules(ROOT / path)}
+    assert {"torch", "transformers"} < modules
+    assert not {name for name in modules if name.partition(".")[0] == "sklearn"}
 
 
 def test_package_files_are_empty_so_that_they_need_no_dep() -> None:
