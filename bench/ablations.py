@@ -63,7 +63,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "any fused layer: torch.compile instead": {
         "patches": {FUSED: lambda model: [], BLOCKS: compile_layers, ATTENTION: lambda model: None}
     },
-    "cheap dropout masks": {"patches": {"netllama.training.fast_layers.DropoutPool.mask": draw_bernoulli_mask}},
+    "cheap dropout masks": {"patches": {"netllama.training.fast_lora_layers.DropoutPool.mask": draw_bernoulli_mask}},
     "blocked attention": {"patches": {ATTENTION: lambda model: None}},
     "bounded kernel cache": {"patches": {"netllama.training.setup.limit_kernel_cache": lambda: None}},
     "cached NF4": {"quantized_weights": "packed"},

@@ -229,7 +229,7 @@ def measure(side: str, steps: int, seed: int, without: str, scored: bool) -> dic
     from transformers import AutoConfig
 
     from netllama.core.sections import BUNDLED_MODEL
-    from netllama.models.reference import resolve_model
+    from netllama.models.model_reference import resolve_model
 
     folder = resolve_model(BUNDLED_MODEL, "").folder
     rows = tokenized_rows(folder)

@@ -33,8 +33,8 @@ from netllama.core.sections import ContaminationParams, Families, FilterParams
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import Pool
 from netllama.validation import overlap
-from netllama.validation.references import list_reference_problems
 from netllama.validation.shortcuts import Suite, learned, suites
+from netllama.validation.source_references import list_reference_problems
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.network import ensure_network

@@ -15,7 +15,7 @@ from netllama.core.files import write_json, write_jsonl
 from netllama.core.params import View
 from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_base
-from netllama.models.reference import locate_model
+from netllama.models.model_reference import locate_model
 from netllama.scoring.measure import load_material, measure_model
 
 BASE = Path("models/base.json")

@@ -13,7 +13,7 @@ from netllama.core.files import read_json, write_json, write_jsonl
 from netllama.core.params import View
 from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_adapter, load_base
-from netllama.models.reference import locate_model
+from netllama.models.model_reference import locate_model
 from netllama.models.training_record import read_training_record
 from netllama.rendering.renderer import require_same_template
 from netllama.scoring.measure import load_material, measure_model, subtract_metrics

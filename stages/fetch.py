@@ -14,7 +14,7 @@ from netllama.core.errors import StageError, run_stage
 from netllama.core.files import atomic_path, write_json
 from netllama.core.params import View
 from netllama.core.sections import ModelParams
-from netllama.models.reference import resolve_model
+from netllama.models.model_reference import resolve_model
 
 
 class Needs(View):

@@ -19,7 +19,7 @@ from netllama.core.params import View
 from netllama.core.sections import LoadingParams, LoraParams, TrainParams
 from netllama.core.tokenized_rows import read_template_hash, read_tokenized_rows
 from netllama.models.loading import load_base, under_fsdp
-from netllama.models.reference import ModelReference
+from netllama.models.model_reference import ModelReference
 from netllama.models.training_record import TrainingRecord
 
 if TYPE_CHECKING:  # at run time after the params are checked: torch takes seconds

@@ -127,7 +127,7 @@ def set_params(workdir: Path) -> Callable[..., None]:
 def tiny_base(workdir: Path, set_params: Callable[..., None], tiny_model_folder: Path, tiny_tokenizer: Any) -> Path:
     """The workdir as `fetch` leaves it: the tiny model in tiny/, models/base.json, models/tokenizer/; fp32."""
     from netllama.core.files import write_json
-    from netllama.models.reference import resolve_model
+    from netllama.models.model_reference import resolve_model
 
     shutil.copytree(tiny_model_folder, workdir / "tiny")
     set_params(**{"model.id": "tiny", "model.revision": "", "loading.precision": "fp32"})

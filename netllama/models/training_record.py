@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_json
-from netllama.models.reference import ModelReference
+from netllama.models.model_reference import ModelReference
 
 FILE = "training.json"
 

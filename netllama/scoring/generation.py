@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from netllama.core.batching import batch_by_length
+from netllama.core.length_batches import batch_by_length
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.novelty.rouge import rouge_l
 from netllama.rendering.renderer import Renderer

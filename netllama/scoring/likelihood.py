@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from netllama.core.batching import IGNORED, batch_by_length, collate_rows
+from netllama.core.length_batches import IGNORED, batch_by_length, collate_rows
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel

@@ -13,7 +13,7 @@ from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
 from netllama.core.files import scratch
 from netllama.models import bundled
-from netllama.models.reference import find_cache_folder
+from netllama.models.model_reference import find_cache_folder
 from netllama.teacher.embedded import serve
 from netllama.teacher.store import EMBEDDED
 

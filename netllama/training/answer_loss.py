@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from netllama.core.batching import IGNORED
-from netllama.training.fast_layers import DropoutPool
+from netllama.core.length_batches import IGNORED
+from netllama.training.fast_lora_layers import DropoutPool
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from netllama.core.batching import batch_by_length, collate_rows
 from netllama.core.errors import StageError
+from netllama.core.length_batches import batch_by_length, collate_rows
 from netllama.core.sections import TrainParams
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.training.answer_loss import AnswerLoss

@@ -10,11 +10,11 @@ from netllama.core.cores import count_cores
 from netllama.core.errors import StageError
 from netllama.core.sections import LoadingParams, LoraParams, TrainParams
 from netllama.models.loading import choose_precision, under_fsdp
-from netllama.models.reference import LocalModel, locate_model
+from netllama.models.model_reference import LocalModel, locate_model
 from netllama.training.adapter import add_adapter
 from netllama.training.answer_loss import AnswerLoss
 from netllama.training.blocked_attention import use_blocked_attention
-from netllama.training.fast_layers import DropoutPool, use_fast_blocks, use_fast_layers
+from netllama.training.fast_lora_layers import DropoutPool, use_fast_blocks, use_fast_layers
 from netllama.training.initialisation import Start
 
 if TYPE_CHECKING:

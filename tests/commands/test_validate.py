@@ -19,8 +19,8 @@ from netllama.core.files import write_jsonl
 from netllama.core.params import read_params
 from netllama.core.records import Question, SeedTask, load_questions
 from netllama.validation.overlap import find_alike_questions, find_alike_seeds, find_given_away_questions
-from netllama.validation.references import list_reference_problems
 from netllama.validation.shortcuts import learned, suites
+from netllama.validation.source_references import list_reference_problems
 from tests.support.clones import ROOT
 
 Row = dict[str, Any]

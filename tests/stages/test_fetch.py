@@ -20,7 +20,7 @@ from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json
 from netllama.core.params import read_params
 from netllama.models import bundled
-from netllama.models.reference import locate_model, resolve_model
+from netllama.models.model_reference import locate_model, resolve_model
 from tests.support.clones import ROOT
 from tests.support.stage_runs import Ended, run_here
 

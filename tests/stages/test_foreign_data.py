@@ -26,7 +26,7 @@ import yaml
 from safetensors.torch import load_file
 
 from netllama.core.files import write_json, write_jsonl
-from netllama.models.reference import resolve_model
+from netllama.models.model_reference import resolve_model
 from stages import split, tokenize, train
 from tests.support.clones import ROOT
 from tests.support.foreign_rows import FAULTS, KEPT, LINE_FAULTS, Truth, write_foreign

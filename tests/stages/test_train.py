@@ -285,7 +285,9 @@ def test_of_several_processes_on_one_machine_the_first_alone_hashes_the_weights(
     from netllama.training.setup import locate_base, make_accelerator
 
     hashed: list[Path] = []
-    monkeypatch.setattr("netllama.models.reference.sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+    monkeypatch.setattr(
+        "netllama.models.model_reference.sha256_file", lambda path: hashed.append(path) or sha256_file(path)
+    )
     accelerator = make_accelerator("fp32")
     first = locate_base(train.BASE, accelerator)
     assert {path.name for path in hashed} == set(first.reference.files) > {"model.safetensors"}

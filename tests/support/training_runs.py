@@ -8,7 +8,7 @@ import pytest
 from netllama.core.params import read_params
 from netllama.core.sections import LoadingParams, LoraParams, PromptParams, TrainParams
 from netllama.core.tokenized_rows import TokenizedRow
-from netllama.models.reference import ModelReference
+from netllama.models.model_reference import ModelReference
 from netllama.models.training_record import TrainingRecord
 from tests.support.clones import ROOT
 

@@ -93,7 +93,7 @@ def bundled_tokenizer() -> Any:
     from transformers import AutoTokenizer
 
     from netllama.models import bundled
-    from netllama.models.reference import find_cache_folder
+    from netllama.models.model_reference import find_cache_folder
 
     return AutoTokenizer.from_pretrained(bundled.ensure(find_cache_folder()))
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netllama.core.batching import IGNORED, collate_rows
+from netllama.core.length_batches import IGNORED, collate_rows
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.training import answer_loss as loss_module
 from netllama.training.answer_loss import AnswerLoss, HeadLoss, has_plain_head

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netllama.training import fast_layers
-from netllama.training.fast_layers import (
+from netllama.training import fast_lora_layers
+from netllama.training.fast_lora_layers import (
     DropoutPool,
     GatedLoraLinear,
     LoraLinear,
@@ -351,7 +351,7 @@ def test_masks_follow_from_torchs_seed_and_change_with_each_refresh() -> None:
 def test_a_mask_depends_on_no_mask_before_it(size: int, larger: int, seed: int) -> None:
     """Not on their sizes either: of masks larger than the pool, as here, the pool is made to hold them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_layers, "POOL", 64)
+        patch.setattr(fast_lora_layers, "POOL", 64)
         torch.manual_seed(seed)
         pool = DropoutPool(0.5, torch.float32)
         state = torch.get_rng_state()
@@ -412,7 +412,7 @@ def test_a_norm_that_is_trained_keeps_its_own_way() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gated_layer_has_the_output_and_the_gradients_of_silu_times_up(dtype: torch.dtype) -> None:
-    from netllama.training.fast_layers import Gated
+    from netllama.training.fast_lora_layers import Gated
 
     torch.manual_seed(0)
     values = [torch.randn(3, 5, 16).to(dtype).requires_grad_() for _ in range(2)]

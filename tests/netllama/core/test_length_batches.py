@@ -1,6 +1,6 @@
 """Rows into batches and tensors: every row once, padding on the right, no label where there is no loss."""
 
-from netllama.core.batching import IGNORED, batch_by_length, collate_rows
+from netllama.core.length_batches import IGNORED, batch_by_length, collate_rows
 
 
 def test_batches_hold_every_position_once_longest_first() -> None:
