@@ -27,7 +27,7 @@ from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
 from testbed.network import ensure_network
-from testbed.script_runner import CAPTURE, SCENARIO, Run, ending, furnish, run_script
+from testbed.script_runner import CAPTURE, SCENARIO, ScriptRun, describe_exit, furnish_folder, run_script
 
 TIMED_OUT = 124  # the exit status of coreutils' timeout
 INTERRUPTED = 130
@@ -61,12 +61,15 @@ def convert_exit_code(exit_code: int | None) -> int:
     return 128 - exit_code if exit_code < 0 else exit_code
 
 
-def summarise_run(run: Run, script: Path, work: Path) -> str:
+def summarise_run(run: ScriptRun, script: Path, work: Path) -> str:
     """How the script ended, what it read from streams, which API calls it misused, and which files it changed."""
-    lines = [f"{ending(run.exit_code)} after {run.seconds:.1f} s"]
-    if run.events("stream"):
+    lines = [f"{describe_exit(run.exit_code)} after {run.seconds:.1f} s"]
+    if run.select_events("stream"):
         lines += _describe_streams(run)
-    for title, events in (("misuse", run.misuses()), ("noted", run.events("note") + run.handled())):
+    for title, events in (
+        ("misuse", run.find_misuses()),
+        ("noted", run.select_events("note") + run.find_handled_misuses()),
+    ):
         if events:
             lines += [f"{title}:", *(f"  {_locate_event(event, script)}: {event['detail']}" for event in events)]
     if run.files:
@@ -77,10 +80,10 @@ def summarise_run(run: Run, script: Path, work: Path) -> str:
     return "\n".join(lines)
 
 
-def _describe_streams(run: Run) -> list[str]:
-    streams, (records, elems) = run.events("stream"), run.consumed()
+def _describe_streams(run: ScriptRun) -> list[str]:
+    streams, (records, elems) = run.select_events("stream"), run.count_consumed()
     lines = [f"pybgpstream: streams: {len(streams)}, records read: {records:,}, elements read: {elems:,}"]
-    uncounted = len(streams) - len(run.events("consumed"))
+    uncounted = len(streams) - len(run.select_events("consumed"))
     if uncounted > 0:
         lines.append(f"  streams not counted, still open when the script was stopped: {uncounted}")
     for shift, collectors in dict.fromkeys((each["shift"], tuple(each["collectors"].items())) for each in streams):
@@ -140,7 +143,7 @@ def main() -> None:
     shutil.rmtree(place, ignore_errors=True)
     work = place / "cwd"
     work.mkdir(parents=True)
-    furnish(work, network, given.scenario, given.capture)
+    furnish_folder(work, network, given.scenario, given.capture)
     if script.suffix != ".py":
         script = place / "answer.py"
         write_text(script, code)

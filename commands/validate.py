@@ -132,7 +132,7 @@ def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterato
                 outcome = run_answer(row, row.answer, networks[variant], place)
                 run, problem, value = outcome.run, outcome.problem, outcome.value
             shutil.rmtree(place)
-            misused = [f"line {misuse['line']}: {misuse['detail']}" for misuse in run.misuses()]
+            misused = [f"line {misuse['line']}: {misuse['detail']}" for misuse in run.find_misuses()]
             return problem or "".join(misused[:1]), value
 
         try:

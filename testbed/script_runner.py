@@ -37,11 +37,11 @@ FILE_LIMIT = 2**28
 GRACE = 2.0
 """Seconds between the interrupt at the end of a script's time and its end."""
 SHOWN = 2**20
-"""Octets of stdout and of stderr that a Run keeps, the last ones."""
+"""Octets of stdout and of stderr that a run keeps, the last ones."""
 
 
 @dataclass(frozen=True)
-class Run:
+class ScriptRun:
     """How a script ended. `exit_code` is None where the time was up, negative where a signal ended it."""
 
     exit_code: int | None
@@ -54,38 +54,38 @@ class Run:
     log: list[dict[str, Any]]
     """The events of the pybgpstream replay; shims/_pybgpstream/__init__.py documents them."""
 
-    def events(self, kind: str) -> list[dict[str, Any]]:
+    def select_events(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.log if event["event"] == kind]
 
-    def handled(self) -> list[dict[str, Any]]:
+    def find_handled_misuses(self) -> list[dict[str, Any]]:
         """Misuses that a correct script may provoke, which handled the exception and ended well."""
-        return [event for event in self.events("misuse") if self.exit_code == 0 and event["what"] in HANDLED]
+        return [event for event in self.select_events("misuse") if self.exit_code == 0 and event["what"] in HANDLED]
 
-    def misuses(self) -> list[dict[str, Any]]:
+    def find_misuses(self) -> list[dict[str, Any]]:
         """What counts against the script."""
-        handled = self.handled()
-        return [event for event in self.events("misuse") if event not in handled]
+        handled = self.find_handled_misuses()
+        return [event for event in self.select_events("misuse") if event not in handled]
 
-    def consumed(self) -> tuple[int, int]:
+    def count_consumed(self) -> tuple[int, int]:
         """Records and elements that the script took; one killed at once leaves no count of a stream it was in."""
-        streams = self.events("consumed")
+        streams = self.select_events("consumed")
         return sum(stream["records"] for stream in streams), sum(stream["elems"] for stream in streams)
 
 
-def ending(exit_code: int | None) -> str:
+def describe_exit(exit_code: int | None) -> str:
     if exit_code is None:
         return "time is up"
     return f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
 
 
-def chosen(name: str) -> tuple[str, str]:
+def choose_data(name: str) -> tuple[str, str]:
     """(scenario, capture) of a data row's `scenario`: a name of either kind, beside which the other is the default."""
     if name in CAPTURES and name not in ROUTING:
         return SCENARIO, name
     return name or SCENARIO, CAPTURE
 
 
-def furnish(folder: Path, network: Path, scenario: str = SCENARIO, capture: str = CAPTURE) -> None:
+def furnish_folder(folder: Path, network: Path, scenario: str = SCENARIO, capture: str = CAPTURE) -> None:
     """Fill an empty `folder` with what a script finds in its working directory.
 
     mrt/ and index.csv of the routing `scenario`, every capture as NAME.pcap and `capture` as capture.pcap too, every
@@ -106,11 +106,11 @@ def furnish(folder: Path, network: Path, scenario: str = SCENARIO, capture: str 
 
 def run_script(
     script: Path, folder: Path, state: Path, timeout: float, now: int | None = None, show: bool = False
-) -> Run:
+) -> ScriptRun:
     """Run `script` in the furnished `folder` for at most `timeout` seconds.
 
     `state` is a folder outside of it, for the replay's configuration and log. `now` is the time that live streams
-    begin at, None the real one. `show` leaves stdout and stderr on the terminal; the Run's are empty then.
+    begin at, None the real one. `show` leaves stdout and stderr on the terminal; the ScriptRun's are empty then.
     """
     state.mkdir(parents=True, exist_ok=True)
     config, log = state / "replay.json", state / "log.jsonl"
@@ -119,7 +119,7 @@ def run_script(
     config.write_text(json.dumps(settings), encoding="utf-8")
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | FIXED
     environment |= {CONFIG: str(config.resolve()), "HOME": str(state.resolve()), "PYTHONPATH": str(SHIMS)}
-    before = _stamps(folder)
+    before = _stamp_files(folder)
     started = time.monotonic()
     # Files, not pipes: a pipe stays open while any child has it, and what is printed without end would fill our memory.
     with (state / "stdout").open("w+b") as stdout, (state / "stderr").open("w+b") as stderr:
@@ -140,16 +140,16 @@ def run_script(
         finally:
             _kill(process)
         seconds = time.monotonic() - started
-        printed, complained = _end(stdout), _end(stderr)
-    after = _stamps(folder)
-    return Run(
+        printed, complained = _read_end(stdout), _read_end(stderr)
+    after = _stamp_files(folder)
+    return ScriptRun(
         exit_code=exit_code,
         seconds=seconds,
         stdout=printed,
         stderr=complained,
         files=sorted(path for path, stamp in after.items() if before.get(path) != stamp),
         removed=sorted(before.keys() - after.keys()),
-        log=_events(log),
+        log=_read_events(log),
     )
 
 
@@ -160,7 +160,7 @@ def _interrupt(process: "subprocess.Popen[bytes]") -> None:
         process.wait(GRACE)
 
 
-def _end(file: BinaryIO) -> str:
+def _read_end(file: BinaryIO) -> str:
     file.seek(max(0, file.seek(0, os.SEEK_END) - SHOWN))
     return file.read(SHOWN).decode("utf-8", errors="replace")
 
@@ -172,7 +172,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
+def _stamp_files(folder: Path) -> dict[Path, tuple[int, int]]:
     stamps = {}
     for path in folder.rglob("*"):
         if not path.is_dir() and "__pycache__" not in path.parts:
@@ -181,7 +181,7 @@ def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
     return stamps
 
 
-def _events(log: Path) -> list[dict[str, Any]]:
+def _read_events(log: Path) -> list[dict[str, Any]]:
     """The log's events; a line that a killed script left half-written is dropped."""
     if not log.is_file():
         return []

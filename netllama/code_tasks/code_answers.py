@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from netllama.core.records import Question
 from testbed.internet.changes import START
-from testbed.script_runner import Run, chosen, ending, furnish, run_script
+from testbed.script_runner import ScriptRun, choose_data, describe_exit, furnish_folder, run_script
 
 VARIANTS = (1, 2)
 """Seeds of the networks that a code question is asked on."""
@@ -33,16 +33,16 @@ _LONGEST = 200
 class Outcome:
     """How a script ended on one network, and what it wrote; `value` is None where `problem` says why there is none."""
 
-    run: Run
+    run: ScriptRun
     value: JsonValue
     problem: str
 
 
-def run_code(code: str, scenario: str, network: Path, folder: Path) -> Run:
+def run_code(code: str, scenario: str, network: Path, folder: Path) -> ScriptRun:
     """Run `code` in folder/cwd, furnished anew for a row's `scenario`. It has this user's rights: no sandbox."""
     work = folder / "cwd"
     work.mkdir(parents=True)
-    furnish(work, network, *chosen(scenario))
+    furnish_folder(work, network, *choose_data(scenario))
     script = folder / "script.py"
     script.write_text(code, encoding="utf-8")
     return run_script(script, work, folder / "state", TIMEOUT, now=NOW)
@@ -62,11 +62,11 @@ def run_answer(question: Question, code: str, network: Path, folder: Path) -> Ou
         return Outcome(run, None, f"{RESULT} is not JSON: {_one_line(str(error))}")
 
 
-def describe_failure(run: Run) -> str:
+def describe_failure(run: ScriptRun) -> str:
     """How a script failed, in one line; empty: it ended well."""
     if run.exit_code == 0:
         return ""
-    return " ".join([ending(run.exit_code), *map(_one_line, run.stderr.strip().splitlines()[-1:])])
+    return " ".join([describe_exit(run.exit_code), *map(_one_line, run.stderr.strip().splitlines()[-1:])])
 
 
 def find_differences(found: JsonValue, right: JsonValue, place: str = "") -> Iterator[str]:

@@ -17,7 +17,7 @@ from netllama.core.errors import StageError
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
-from testbed.script_runner import SHIMS, SHOWN, Run, ending, furnish, run_script
+from testbed.script_runner import SHIMS, SHOWN, ScriptRun, describe_exit, furnish_folder, run_script
 from tests.support.clones import ROOT
 
 ORIGINS = """
@@ -34,10 +34,10 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def run(network: Path, tmp_path: Path, code: str, timeout: float = 60, scenario: str = "mixed") -> Run:
+def run(network: Path, tmp_path: Path, code: str, timeout: float = 60, scenario: str = "mixed") -> ScriptRun:
     work = tmp_path / "work"
     work.mkdir(parents=True)
-    furnish(work, network, scenario)
+    furnish_folder(work, network, scenario)
     script = tmp_path / "script.py"
     script.write_text(code, encoding="utf-8")
     return run_script(script, work, tmp_path / "state", timeout, now=1614585600)
@@ -118,8 +118,8 @@ def test_a_script_reads_streams_captures_and_measurements(network: Path, tmp_pat
     assert 20 < origins <= len({asn for asns in truth["origins"].values() for asn in asns}) + len(truth["as_sets"])
     assert packets == json.loads((network / "captures" / "mixed.json").read_text())["packets"]
     assert rows == json.loads((network / "measurements" / "kpi.json").read_text())["rows"]
-    assert result.consumed()[1] == truth["counts"]["rrc00"]["ribs"]
-    assert result.events("misuse") == []
+    assert result.count_consumed()[1] == truth["counts"]["rrc00"]["ribs"]
+    assert result.select_events("misuse") == []
 
 
 def test_the_replay_is_on_the_path_of_the_script_only(network: Path, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_misuse_is_reported_with_its_line(network: Path, tmp_path: Path) -> None
     result = run(network, tmp_path, code)
     assert result.exit_code == 1
     assert "ValueError" in result.stderr
-    (misuse,) = result.misuses()
+    (misuse,) = result.find_misuses()
     assert (misuse["what"], misuse["line"]) == ("filter-string", 2)
     assert "misuse:\n  line 2: 'ipversion 5 or peer 1'" in summarise_run(
         result, tmp_path / "script.py", tmp_path / "work"
@@ -184,7 +184,7 @@ def test_what_a_script_had_read_when_its_time_was_up_is_counted(network: Path, t
     )
     result = run(network, tmp_path, code, timeout=3)
     assert result.exit_code is None
-    assert result.consumed()[1] == 51
+    assert result.count_consumed()[1] == 51
     assert "line 4" in result.stderr
 
 
@@ -234,9 +234,9 @@ def test_a_live_stream_begins_now_and_ends(network: Path, tmp_path: Path) -> Non
 
 def test_an_unknown_scenario_or_capture_names_the_known_ones(network: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no scenario 'hijack'; there are everyday, prefix_hijack"):
-        furnish(tmp_path, network, "hijack")
+        furnish_folder(tmp_path, network, "hijack")
     with pytest.raises(StageError, match="no capture 'tcp'; there are web, loss"):
-        furnish(tmp_path, network, capture="tcp")
+        furnish_folder(tmp_path, network, capture="tcp")
 
 
 def test_the_python_blocks_of_an_answer_are_run_one_after_the_other(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_killed_script_ends_as_a_shell_says_it_and_what_it_had_read_is_not_cou
         "import os, pybgpstream\nfor elem in pybgpstream.BGPStream(project='ris-live'):\n    os.kill(os.getpid(), 9)\n"
     )
     result = run(network, tmp_path, code)
-    assert (ending(result.exit_code), convert_exit_code(result.exit_code)) == ("killed by SIGKILL", 137)
+    assert (describe_exit(result.exit_code), convert_exit_code(result.exit_code)) == ("killed by SIGKILL", 137)
     assert (convert_exit_code(None), convert_exit_code(3)) == (124, 3)
     assert "still open when the script was stopped: 1" in summarise_run(
         result, tmp_path / "script.py", tmp_path / "work"

@@ -70,7 +70,7 @@ def test_code_ends_well_misuses_nothing_and_prints_what_is_true(runs: Runs) -> N
         ran = runs(number)
         assert ran.run.exit_code == 0, ran.run.stderr[-2000:]
         assert ran.run.stderr == ""
-        assert ran.run.events("misuse") == []
+        assert ran.run.select_events("misuse") == []
         assert ran.run.stdout.strip() or ran.run.files
         CHECKS[ran.seed.id].check(ran)
 
@@ -107,6 +107,6 @@ def test_the_fault_in_the_code_to_be_mended_shows(name: str, network: Path, tmp_
     seed = SEEDS[name]
     ast.parse("\n\n".join(extract_python_blocks(seed.input)) or seed.input)  # code, and not prose that fails
     ran = _run(seed, "\n\n".join(extract_python_blocks(seed.input)) or seed.input, network, tmp_path)
-    if ran.run.exit_code == 0 and not ran.run.misuses():
+    if ran.run.exit_code == 0 and not ran.run.find_misuses():
         with pytest.raises(AssertionError):
             CHECKS[name].check(ran)

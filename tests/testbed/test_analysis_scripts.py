@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from testbed.script_runner import Run, furnish, run_script
+from testbed.script_runner import ScriptRun, furnish_folder, run_script
 from tests.support.clones import ROOT
 from tests.support.mrt_elements import Archive
 
@@ -27,7 +27,7 @@ STATES = {1: "IDLE", 2: "CONNECT", 3: "ACTIVE", 4: "OPENSENT", 5: "OPENCONFIRM",
 class Found(NamedTuple):
     """What a script found in a scenario, and what there was to find."""
 
-    run: Run
+    run: ScriptRun
     result: Any
     truth: dict[str, Any]
     archive: Archive
@@ -56,7 +56,7 @@ def analyse(network: Path, tmp_path: Path) -> Analyse:
     ) -> Found:
         work = tmp_path / "work"
         work.mkdir()
-        furnish(work, network, scenario)
+        furnish_folder(work, network, scenario)
         for name, text in (files or {}).items():
             (work / name).write_text(text, encoding="utf-8")
         path = SCRIPTS / f"{script}.py"
@@ -69,8 +69,8 @@ def analyse(network: Path, tmp_path: Path) -> Analyse:
         assert run.exit_code == 0, run.stderr
         assert not run.stderr
         assert run.stdout
-        assert run.events("misuse") == []
-        records, elements = run.consumed()
+        assert run.select_events("misuse") == []
+        records, elements = run.count_consumed()
         assert records > 0
         assert (elements == 0) == selects_nothing
         assert run.files == [work / "result.json"]
@@ -173,7 +173,7 @@ def test_the_live_stream_has_every_element_of_ris_and_no_other(analyse: Analyse,
     total = {kind: sum(count[name] for count in counts) for kind, name in kinds.items()}
     assert found.result["by_type"] == {kind: count for kind, count in total.items() if count}
     assert found.result["by_peer"] == count_per_peer(found.archive, " ", RIS)
-    assert found.run.consumed()[1] == sum(total.values())
+    assert found.run.count_consumed()[1] == sum(total.values())
 
 
 @pytest.mark.parametrize("script", ["communities", "peer_sessions"])

@@ -17,7 +17,7 @@ from typing import Any
 
 from netllama.code_tasks.code_answers import NOW as NOW
 from netllama.core.records import SeedTask
-from testbed.script_runner import Run, chosen
+from testbed.script_runner import ScriptRun, choose_data
 from tests.support import pcap_reader
 from tests.support.mrt_elements import Archive
 
@@ -30,7 +30,7 @@ class Ran:
     network: Path
     work: Path
     """The script's working directory, as the script left it."""
-    run: Run
+    run: ScriptRun
 
     @property
     def stdout(self) -> str:
@@ -49,16 +49,16 @@ class Ran:
     @cached_property
     def archive(self) -> Archive:
         """The BGP scenario that was read: `.truth`, `.ribs`, `.updates`, `.list_elements()`, `.list_events()`."""
-        return Archive(self.network / "routing" / chosen(self.seed.scenario)[0])
+        return Archive(self.network / "routing" / choose_data(self.seed.scenario)[0])
 
     def capture(self, name: str = "") -> dict[str, Any]:
         """Ground truth of a capture; without a name, of what lay there as capture.pcap."""
-        return _json(self.network / "captures" / f"{name or chosen(self.seed.scenario)[1]}.json")
+        return _json(self.network / "captures" / f"{name or choose_data(self.seed.scenario)[1]}.json")
 
     def packets(self, name: str = "") -> list[pcap_reader.Packet]:
         """The packets of a capture, read with `struct` alone."""
         return list(
-            pcap_reader.read_packets(self.network / "captures" / f"{name or chosen(self.seed.scenario)[1]}.pcap")
+            pcap_reader.read_packets(self.network / "captures" / f"{name or choose_data(self.seed.scenario)[1]}.pcap")
         )
 
     def measurements(self, name: str) -> dict[str, Any]:
