@@ -70,7 +70,7 @@ def teacher() -> Iterator[OpenAIServer]:
 def pipeline(tiny_model_folder: Path, teacher: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     tiny = {
         "model.id": str(tiny_model_folder),
-        "generate.base_url": teacher.url,
+        "teacher.base_url": teacher.url,
         "tokenize.max_length": 1024,  # the tiny model's tokens are a few characters each
     }
     return run_small(tmp_path_factory.mktemp("pipeline") / "clone", **tiny)

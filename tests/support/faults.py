@@ -289,7 +289,8 @@ def distance(root: Path, test: str, target: str) -> int | None:
 def nearest_tests(root: Path, target: str) -> list[list[str]]:
     """Test files in sets: those that import the module, those that import what imports it, and so on.
 
-    The tests of the DAG come last; in a set those that mirror the module's folder come first, then the short ones.
+    The tests of the DAG come last; in a set those come first that are named like the module, then those that mirror its
+    folder, then the short ones.
     """
     sets: dict[int, list[str]] = {}
     for file in sorted((root / "tests").rglob("test_*.py")):
@@ -300,9 +301,10 @@ def nearest_tests(root: Path, target: str) -> list[list[str]]:
         if steps is not None:
             sets.setdefault(steps, []).append(test)
 
-    def order(test: str) -> tuple[int, int]:
+    def order(test: str) -> tuple[bool, int, int]:
         folders = zip(test.split("/")[1:-1], target.split("/")[:-1], strict=False)
-        return -sum(one == other for one, other in folders), (root / test).stat().st_size
+        alike = sum(one == other for one, other in folders)
+        return Path(test).stem != f"test_{Path(target).stem}", -alike, (root / test).stat().st_size
 
     return [sorted(sets[steps], key=order) for steps in sorted(sets)]
 
@@ -344,9 +346,9 @@ class Suite:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(child)
             while process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.2)
                 if sum(process.cpu_times()[:4]) > left:
                     os.killpg(child, signal.SIGKILL)
-                time.sleep(0.2)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         failed = FAILED.findall(out.read_text(encoding="utf-8", errors="replace"))
         if code < 0:
@@ -414,6 +416,7 @@ def main() -> None:
     parser.add_argument("number", type=int, help="of faults")
     parser.add_argument("--trees", type=Path, nargs="+", required=True, help="scratch checkouts with their tests")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--skip", type=int, default=0, help="so many of the faults, which an earlier run has tried")
     parser.add_argument("--budget", type=float, default=120, help="seconds of processor time for a fault and a tree")
     parser.add_argument("--results", type=Path, default=Path("faults.jsonl"))
     given = parser.parse_args()
@@ -425,11 +428,11 @@ def main() -> None:
     suites = [Suite(root, given.budget) for root in roots]
     rows: list[tuple[Fault, list[Found]]] = []
     say: Callable[..., None] = lambda *texts: print(*texts, flush=True)  # noqa: E731
-    for fault in draw(roots, given.number, given.seed):
+    for fault in draw(roots, given.number, given.seed)[given.skip :]:
         found: list[Found] = []
         for suite in suites:
             found.append(suite.look_for(fault, next((one.test for one in found if one.test), "")))
-            say(f"{len(rows) + 1}", fault.path, fault.kind, suite.root.name, found[-1])
+            say(f"{given.skip + len(rows) + 1}", fault.path, fault.kind, suite.root.name, found[-1])
         rows.append((fault, found))
         with given.results.open("a", encoding="utf-8") as file:
             values = {root.name: asdict(one) for root, one in zip(roots, found, strict=True)}
