@@ -88,7 +88,7 @@ class Provenance(Record):
     nearest: str | None
     """The row that the task is most like, or the question that it was rejected for; None: it is like none."""
     nearest_score: float
-    """ROUGE-L F1 to it."""
+    """ROUGE-L F1 to it; of a question whose words the task repeats, the share of the passage's runs."""
 
 
 class GeneratedInstruction(Provenance, Instruction):
