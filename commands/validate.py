@@ -27,9 +27,10 @@ from netllama.core.cores import count_cores
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch
 from netllama.core.markdown import extract_python_blocks
+from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import Question, SeedTask, load_questions, load_seeds, require_unique_ids
-from netllama.core.sections import ContaminationParams, Families, FilterParams
+from netllama.core.sections import ContaminationParams, FilterParams
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import Pool
 from netllama.validation import overlap

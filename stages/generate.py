@@ -21,9 +21,10 @@ from tqdm import tqdm
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import read_text, scratch, write_csv, write_json, write_jsonl, write_text
+from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import load_questions, load_seeds
-from netllama.core.sections import ContaminationParams, Families, FilterParams, GenerateParams, TeacherParams
+from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams, TeacherParams
 from netllama.selfinstruct.estimate import estimate_family, format_estimates, judge_stored_rounds
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.selfinstruct.yield_report import funnel, yield_report

@@ -21,6 +21,7 @@ from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.leakage_report import LeakedText, list_leaky_sides, measure_leakage
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import scratch, write_json, write_jsonl
+from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import (
     Instruction,
@@ -30,7 +31,7 @@ from netllama.core.records import (
     load_seeds,
     require_unique_ids,
 )
-from netllama.core.sections import ContaminationParams, Families, SplitParams
+from netllama.core.sections import ContaminationParams, SplitParams
 from netllama.splitting.drops import Drop
 from netllama.splitting.extra import load_extra
 from netllama.splitting.groups import assign_sides, set_ranges

@@ -26,10 +26,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from netllama.core.errors import StageError
 from netllama.core.files import read_text
 from netllama.core.moved_keys import find_moved_keys
+from netllama.core.param_types import Families
 from netllama.core.sections import (
     ContaminationParams,
     EvaluateParams,
-    Families,
     FilterParams,
     GenerateParams,
     LaunchParams,

@@ -4,10 +4,24 @@ docs/params.md and docs/params.schema.json are generated from the docstrings bel
 """
 
 import math
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from netllama.core.param_types import (
+    NUMBER,
+    Count,
+    Names,
+    NotNegative,
+    Positive,
+    PositiveInt,
+    Share,
+    Size,
+    Strings,
+    Threshold,
+    Usd,
+    freeze_list,
+)
 
 BUNDLED_MODEL = "smollm2-135m-instruct"
 
@@ -27,56 +41,6 @@ FilterName = Literal[
     "near_duplicate",
     "near_question",
 ]
-
-
-def _read_number(value: object) -> object:
-    """A number that was written in quotes, as `dvc exp run -S` writes some, is taken as the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _read_size(value: object) -> int | float:
-    value = _read_number(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, float) and 0 <= value < 1:
-        return value
-    raise ValueError(f"expected a count (1300) or a share below 1 (0.1), not {value!r}")
-
-
-def _read_decimal(value: object) -> object:
-    """Money stays what was written: 0.15 is 0.15, not the nearest binary fraction."""
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return Decimal(str(value))
-        except InvalidOperation:
-            return value
-    return value
-
-
-def _freeze_list(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-_NUMBER = BeforeValidator(_read_number)
-Share = Annotated[float, Field(ge=0, lt=1), _NUMBER]
-Threshold = Annotated[float, Field(gt=0, le=1), _NUMBER]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
-PositiveInt = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Size = Annotated[int | float, BeforeValidator(_read_size)]
-Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_read_decimal)]
-Strings = Annotated[tuple[str, ...], BeforeValidator(_freeze_list)]
-Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_freeze_list)]
-Families = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...], Field(min_length=1), BeforeValidator(_freeze_list)
-]
-"""Names of task families: each is data/prompts/NAME.txt and data/seeds/NAME.jsonl."""
 
 
 class Section(BaseModel):
@@ -169,15 +133,15 @@ class TeacherParams(Section):
     """chat: /chat/completions; completions: /completions."""
     mode: Literal["live", "batch"]
     """batch: send each round through the provider's Batch API, at half the price and within a day."""
-    temperature: Annotated[float, Field(ge=0, le=2), _NUMBER]
+    temperature: Annotated[float, Field(ge=0, le=2), NUMBER]
     """Sampling temperature."""
-    top_p: Annotated[float, Field(gt=0, le=1), _NUMBER]
+    top_p: Annotated[float, Field(gt=0, le=1), NUMBER]
     """Nucleus sampling: the share of probability that is sampled from."""
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2), _NUMBER]
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2), NUMBER]
     """The API's parameter of this name; sent only where it is not 0."""
-    presence_penalty: Annotated[float, Field(ge=-2, le=2), _NUMBER]
+    presence_penalty: Annotated[float, Field(ge=-2, le=2), NUMBER]
     """The API's parameter of this name; sent only where it is not 0."""
-    stop: Annotated[tuple[str, ...], Field(max_length=4), BeforeValidator(_freeze_list)]
+    stop: Annotated[tuple[str, ...], Field(max_length=4), BeforeValidator(freeze_list)]
     """Texts that end an answer. Keep it empty: Alpaca's "20." cuts answers at an address or a number."""
     max_tokens: PositiveInt
     """Tokens of one answer."""
@@ -224,7 +188,7 @@ class TeacherParams(Section):
 class FilterParams(Section):
     """Which of the teacher's tasks are kept."""
 
-    enabled: Annotated[tuple[FilterName, ...], BeforeValidator(_freeze_list)]
+    enabled: Annotated[tuple[FilterName, ...], BeforeValidator(freeze_list)]
     """The filters, in their order: the first that objects is the reason for the rejection. What each one does:
     docs/generating.md."""
     min_words: Count
@@ -271,7 +235,7 @@ class SplitParams(Section):
     """As val_size."""
     near_duplicate_threshold: Threshold
     """Rows whose texts are at least this similar (ROUGE-L F1) stay on one side."""
-    max_leakage: Annotated[float, Field(ge=0, le=1), _NUMBER]
+    max_leakage: Annotated[float, Field(ge=0, le=1), NUMBER]
     """The stage fails where a larger share than this of val, of test or of the questions is found in train."""
     extra: Strings
     """Names of Alpaca-format JSON or JSONL files of yours in data/extra/."""
@@ -350,7 +314,7 @@ class TrainParams(Section):
     """Gradients are clipped to this norm."""
     optim: Literal["adamw_torch_fused", "adamw_torch", "paged_adamw_32bit", "paged_adamw_8bit"]
     """The optimizer; the paged ones of bitsandbytes move their state to the host's memory when a GPU is full."""
-    loraplus_lr_ratio: Annotated[float, Field(ge=1), _NUMBER]
+    loraplus_lr_ratio: Annotated[float, Field(ge=1), NUMBER]
     """LoRA+ (arXiv 2402.12354): the B matrices learn this many times as fast as the A matrices; 1: off."""
     neftune_noise_alpha: NotNegative
     """NEFTune (arXiv 2310.05914): uniform noise on the embeddings; 0: off."""

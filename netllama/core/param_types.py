@@ -1,0 +1,56 @@
+"""The types of params' values: numbers with bounds, money, counts or shares, lists that stay frozen."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+
+def _read_number(value: object) -> object:
+    """A number that was written in quotes, as `dvc exp run -S` writes some, is taken as the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _read_size(value: object) -> int | float:
+    value = _read_number(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, float) and 0 <= value < 1:
+        return value
+    raise ValueError(f"expected a count (1300) or a share below 1 (0.1), not {value!r}")
+
+
+def _read_decimal(value: object) -> object:
+    """Money stays what was written: 0.15 is 0.15, not the nearest binary fraction."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return Decimal(str(value))
+        except InvalidOperation:
+            return value
+    return value
+
+
+def freeze_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+NUMBER = BeforeValidator(_read_number)
+Share = Annotated[float, Field(ge=0, lt=1), NUMBER]
+Threshold = Annotated[float, Field(gt=0, le=1), NUMBER]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
+PositiveInt = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int | float, BeforeValidator(_read_size)]
+Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_read_decimal)]
+Strings = Annotated[tuple[str, ...], BeforeValidator(freeze_list)]
+Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(freeze_list)]
+Families = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...], Field(min_length=1), BeforeValidator(freeze_list)
+]
+"""Names of task families: each is data/prompts/NAME.txt and data/seeds/NAME.jsonl."""
