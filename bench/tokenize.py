@@ -27,7 +27,7 @@ from typing import Any
 
 from bench.hardware import describe_hardware
 from bench.synthetic_text import Words
-from netllama.core.files import canonical_json, read_json
+from netllama.core.files import dump_canonical_json, read_json
 
 ROOT = Path(__file__).parent.parent
 NUMBERS, FULL = [10_000, 100_000], 1_000_000
@@ -66,7 +66,7 @@ def prepare_folder(folder: Path, number: int) -> int:
     rows = make_records(number)
     for side, share in SHARES.items():
         with open(splits / f"{side}.jsonl", "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(canonical_json(next(rows)) + "\n" for _ in range(round(number * share)))
+            file.writelines(dump_canonical_json(next(rows)) + "\n" for _ in range(round(number * share)))
     return sum(path.stat().st_size for path in splits.iterdir())
 
 

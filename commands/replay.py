@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import read_text, scratch, write_text
+from netllama.core.files import ensure_scratch_folder, read_text, write_text
 from netllama.core.markdown import extract_python_blocks, extract_unlabelled_blocks
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
@@ -136,10 +136,10 @@ def main() -> None:
         return print(format_catalogue())
     script: Path = given.script
     code = read_text(script) if script.suffix == ".py" else extract_code(script)
-    network = ensure_network(scratch("network"), given.seed)
+    network = ensure_network(ensure_scratch_folder("network"), given.seed)
     # Each script has its own folder, so two scripts with the same name do not delete each other's results.
     digest = hashlib.sha256(str(script.resolve()).encode()).hexdigest()
-    place = scratch("replay") / f"{script.stem}-{digest[:8]}"
+    place = ensure_scratch_folder("replay") / f"{script.stem}-{digest[:8]}"
     shutil.rmtree(place, ignore_errors=True)
     work = place / "cwd"
     work.mkdir(parents=True)

@@ -25,7 +25,7 @@ from netllama.code_tasks.code_answers import VARIANTS, describe_failure, find_di
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.cores import count_cores
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import read_text, scratch
+from netllama.core.files import ensure_scratch_folder, read_text
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.param_types import Families
 from netllama.core.params import View
@@ -117,7 +117,7 @@ def find_guessable_suites(measured: Sequence[Suite], rules: Sequence[str]) -> It
 
 def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterator[str]:
     """Scripts that fail or misuse a library, and code questions with the same result on every network."""
-    networks = {variant: ensure_network(scratch("network"), variant) for variant in VARIANTS}
+    networks = {variant: ensure_network(ensure_scratch_folder("network"), variant) for variant in VARIANTS}
     tasks = itertools.chain.from_iterable(seeds.values())
     rows: list[SeedTask | Question] = [seed for seed in tasks if extract_python_blocks(seed.output)]
     rows += [question for question in questions if question.kind == "code"]

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import read_text, scratch, write_csv, write_json, write_jsonl, write_text
+from netllama.core.files import ensure_scratch_folder, read_text, write_csv, write_json, write_jsonl, write_text
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import load_questions, load_seeds
@@ -155,7 +155,7 @@ def main() -> None:
     needs = Needs.load()
     params = needs.generate
     families = load_families(needs)
-    store = ResponseStore(scratch("responses") / "responses.jsonl", sorted(RECORDED.glob("*.jsonl")))
+    store = ResponseStore(ensure_scratch_folder("responses") / "responses.jsonl", sorted(RECORDED.glob("*.jsonl")))
     if arguments.estimate:
         return print_estimate(families, needs.teacher, store)
     prices = make_budget(needs.teacher).prices

@@ -20,7 +20,7 @@ from pathlib import Path
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.leakage_report import LeakedText, list_leaky_sides, measure_leakage
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import scratch, write_json, write_jsonl
+from netllama.core.files import ensure_scratch_folder, write_json, write_jsonl
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import (
@@ -92,7 +92,7 @@ def count_requested(split: SplitParams, rows: int) -> dict[str, int]:
 
 def refuse_leakage(leaky: Sequence[str], leaked: Sequence[LeakedText], limit: float) -> None:
     """Print the first leaked texts, write all of them to a file, and end the stage."""
-    path = scratch("split") / "leakage.jsonl"
+    path = ensure_scratch_folder("split") / "leakage.jsonl"
     write_jsonl(path, (each.as_row() for each in leaked))
     for each in leaked[:SHOWN]:
         print(each, file=sys.stderr)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from netllama.core.cores import count_cores
 from netllama.core.errors import run_stage
-from netllama.core.files import atomic_path, canonical_json, iter_lines, write_csv, write_json, write_text
+from netllama.core.files import atomic_path, dump_canonical_json, iter_lines, write_csv, write_json, write_text
 from netllama.core.params import View
 from netllama.core.sections import PromptParams, TokenizeParams
 from netllama.core.tokenized_rows import open_parquet_writer
@@ -77,7 +77,7 @@ def tokenize_side(name: str, encoder: Encoder, prompt: PromptParams, over_length
         for chunk in map_in_order(build, read_chunks(path), workers):
             append(chunk.kept)
             side.add(chunk)
-            over_length.writelines(canonical_json({"side": name} | row._asdict()) + "\n" for row in chunk.too_long)
+            over_length.writelines(dump_canonical_json({"side": name} | row._asdict()) + "\n" for row in chunk.too_long)
             bar.update(chunk.lines)
         side.require_rows(params.over_length)
     return side

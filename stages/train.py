@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import scratch, sha256_file, write_csv, write_json
+from netllama.core.files import ensure_scratch_folder, hash_file, write_csv, write_json
 from netllama.core.params import View
 from netllama.core.sections import LoadingParams, LoraParams, TrainParams
 from netllama.core.tokenized_rows import read_template_hash, read_tokenized_rows
@@ -56,7 +56,7 @@ def record_training(
 
     return TrainingRecord(
         base=base,
-        data={path.as_posix(): sha256_file(path) for path in (TRAIN, VAL)},
+        data={path.as_posix(): hash_file(path) for path in (TRAIN, VAL)},
         template_hash=read_template_hash(TRAIN),
         loading=needs.loading.model_dump() | {"precision": str(dtype).removeprefix("torch.")},
         lora=needs.lora.model_dump(),
@@ -76,7 +76,7 @@ def find_checkpoints(made_by: TrainingRecord, accelerator: "Accelerator") -> "Ch
 
     launched = accelerator.distributed_type.value
     key = compute_run_key([TRAIN, VAL, BASE], made_by=made_by.model_dump(), launched=launched)
-    return None if under_fsdp() else Checkpoints(scratch("train") / key)
+    return None if under_fsdp() else Checkpoints(ensure_scratch_folder("train") / key)
 
 
 def fit_run(run: "TrainingRun", checkpoints: "Checkpoints | None") -> None:
@@ -158,7 +158,7 @@ def main() -> None:
     write_curves(run.state)
     early_stopping = needs.train.early_stopping_patience > 0
     write_json(METRICS, summarize_run(run.state, run.count_epochs(), trainable, early_stopping))
-    write_json(scratch("logs") / "train.json", vars(run.progress.report()))
+    write_json(ensure_scratch_folder("logs") / "train.json", vars(run.progress.report()))
     if checkpoints:
         checkpoints.remove()
     print_speed(run.progress.report())

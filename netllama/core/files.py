@@ -21,7 +21,7 @@ from typing import Any, TypeVar, overload
 
 from netllama.core.errors import StageError
 
-Row = dict[str, Any]
+JsonObject = dict[str, Any]
 T = TypeVar("T")
 
 OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
@@ -90,7 +90,7 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def canonical_json(value: object) -> str:
+def dump_canonical_json(value: object) -> str:
     """One line of JSON, the same for equal values. Hashes and JSONL rows are made of it."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(", ", ": "))
 
@@ -100,10 +100,10 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    write_text(path, "".join(canonical_json(row) + "\n" for row in rows))
+    write_text(path, "".join(dump_canonical_json(row) + "\n" for row in rows))
 
 
-def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
+def write_csv(path: str | Path, rows: Sequence[JsonObject]) -> None:
     """Write rows with equal keys as CSV with a header, for plots. No rows make an empty file without a header."""
     buffer = io.StringIO()
     if rows:
@@ -128,7 +128,7 @@ def _parse_json(text: str) -> Any:
     value = json.loads(text)
     if "\\ud" in text.lower():
         try:
-            canonical_json(value).encode()
+            dump_canonical_json(value).encode()
         except UnicodeEncodeError:
             raise ValueError("half a surrogate pair (\\ud800 to \\udfff) is not a character; remove it") from None
     return value
@@ -144,10 +144,10 @@ def read_json(path: str | Path) -> Any:
 
 
 @overload
-def read_jsonl(path: str | Path) -> list[Row]: ...
+def read_jsonl(path: str | Path) -> list[JsonObject]: ...
 @overload
-def read_jsonl(path: str | Path, parse: Callable[[Row], T]) -> list[T]: ...
-def read_jsonl(path: str | Path, parse: Callable[[Row], Any] = lambda row: row) -> list[Any]:
+def read_jsonl(path: str | Path, parse: Callable[[JsonObject], T]) -> list[T]: ...
+def read_jsonl(path: str | Path, parse: Callable[[JsonObject], Any] = lambda row: row) -> list[Any]:
     """The rows of a file, each passed through `parse`; raises `StageError` with file and line for a bad line.
 
     `parse` raises ValueError with a short reason if it rejects a row.
@@ -167,7 +167,7 @@ def iter_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise
 
 
-def parse_line(path: str | Path, number: int, line: str, parse: Callable[[Row], T]) -> T:
+def parse_line(path: str | Path, number: int, line: str, parse: Callable[[JsonObject], T]) -> T:
     """Pass line `number` of a JSONL file through `parse`, as `read_jsonl` does."""
     try:
         row = _parse_json(line)
@@ -180,16 +180,16 @@ def parse_line(path: str | Path, number: int, line: str, parse: Callable[[Row], 
         raise StageError(f"{path}:{number}: {error}") from None
 
 
-def sha256_file(path: str | Path) -> str:
+def hash_file(path: str | Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_json(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+def hash_json(value: object) -> str:
+    return hashlib.sha256(dump_canonical_json(value).encode()).hexdigest()
 
 
-def scratch(name: str) -> Path:
+def ensure_scratch_folder(name: str) -> Path:
     """Create (if missing) and return the folder `name` for state that outlives a crash, shared by all experiments.
 
     It lies in .scratch/ of the checkout. DVC sets DVC_ROOT for a stage; in a `--temp` or queued run it points to the

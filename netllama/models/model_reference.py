@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netllama.core.errors import StageError
-from netllama.core.files import read_json, sha256_file
+from netllama.core.files import hash_file, read_json
 from netllama.core.sections import BUNDLED_MODEL
 from netllama.models import bundled, hub
 
@@ -89,7 +89,7 @@ def _verify_files(model: LocalModel, base_json: str | Path) -> None:
         path = model.folder / name
         if not path.is_file():
             raise StageError(f"{path}: missing; run `dvc repro --force fetch`")
-        if sha256_file(path) != recorded:
+        if hash_file(path) != recorded:
             raise StageError(f"{path}: not the file that {base_json} records; {_name_remedy(model)}")
 
 
@@ -110,4 +110,4 @@ def _hash_files(folder: Path) -> dict[str, str]:
         raise StageError(f"{folder}: not a model folder (config.json and *.safetensors are needed)")
     if missing := hub.missing_weights(folder):
         raise StageError(f"{folder}: incomplete, without {', '.join(missing)}; download the model again")
-    return {name: sha256_file(folder / name) for name in names}
+    return {name: hash_file(folder / name) for name in names}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError
-from netllama.core.files import sha256_json
+from netllama.core.files import hash_json
 from netllama.core.sections import PromptParams
 from netllama.rendering.special_tokens import SpecialTokens
 
@@ -123,7 +123,7 @@ class Renderer:
         special = {name: str(getattr(self.tokenizer, name)) for name in names} | self.special_tokens.ids_of
         rows = [self.encode_prompt(_PROBE), self.encode_prompt(_PROBE, _PROBE), self.special_tokens.encode(_PROBE)]
         parts = ([self.template, source], self.system_prompt, special, self.tokenizer.get_vocab(), rows)
-        return "-".join(sha256_json(part)[:16] for part in parts)
+        return "-".join(hash_json(part)[:16] for part in parts)
 
     def _render_prompt(self, request: str, context: str) -> str:
         """The prompt with the user's special tokens hidden."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from netllama.contamination.normalisation import squeeze_text
 from netllama.core.errors import StageError
-from netllama.core.files import canonical_json, read_text
+from netllama.core.files import dump_canonical_json, read_text
 from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup
 from netllama.core.records import Instruction
 from netllama.splitting.drops import Drop, Origin, Reason
@@ -87,7 +87,7 @@ def read_instruction(stem: str, raw: object) -> Instruction:
             raise BadRow("nul", f"{name}: contains a NUL character")
         if name != "family" and (found := find_prompt_markup(text)):
             raise BadRow("prompt_leakage", f"{name}: {found!r} is markup of a prompt")
-    digest = hashlib.sha256(canonical_json(fields | {"family": family}).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(dump_canonical_json(fields | {"family": family}).encode()).hexdigest()[:16]
     return Instruction(id=f"{stem}-{digest}", family=family, source="extra", **fields)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
-from netllama.core.files import scratch
+from netllama.core.files import ensure_scratch_folder
 from netllama.models import bundled
 from netllama.models.model_reference import find_cache_folder
 from netllama.teacher.embedded import serve
@@ -36,7 +36,7 @@ async def connect(base_url: str, timeout: float) -> AsyncIterator["AsyncOpenAI"]
             key = api_key(base_url)
         else:
             key = EMBEDDED
-            log = scratch("teacher") / "server.log"
+            log = ensure_scratch_folder("teacher") / "server.log"
             base_url = server.enter_context(serve(bundled.ensure(find_cache_folder()), log))
         # A proxy of the environment can't reach our loopback.
         http = DefaultAsyncHttpxClient(trust_env=not on_loopback(base_url))

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ConfigDict
 
 from netllama.core.errors import StageError
-from netllama.core.files import canonical_json, sha256_json
+from netllama.core.files import dump_canonical_json, hash_json
 from netllama.core.locks import hold_lock
 from netllama.teacher.claims import Claims
 
@@ -50,7 +50,7 @@ class Request(BaseModel):
     @cached_property
     def key(self) -> str:
         """Hash of all but `max_tokens`: raising it must re-ask truncated answers only."""
-        return sha256_json(self.model_dump(exclude={"max_tokens"}))
+        return hash_json(self.model_dump(exclude={"max_tokens"}))
 
     @property
     def claim(self) -> str:
@@ -118,7 +118,7 @@ class ResponseStore:
                 self._read_on(file)
                 # Two processes may import the results of one batch.
                 rows = [row for row in responses if row not in self._responses.get(row.key, [])]
-                file.write("".join(canonical_json(row.model_dump()) + "\n" for row in rows).encode())
+                file.write("".join(dump_canonical_json(row.model_dump()) + "\n" for row in rows).encode())
                 file.flush()
                 os.fsync(file.fileno())
                 self._end, self._lines = file.tell(), self._lines + len(rows)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 
-from netllama.core.files import atomic_path, sha256_file, sha256_json
+from netllama.core.files import atomic_path, hash_file, hash_json
 
 ROOT = Path(__file__).parent.parent.parent
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
@@ -62,10 +62,10 @@ def read_versions() -> dict[str, str]:
 
 def compute_run_key(inputs: list[Path], **decisive: object) -> str:
     """A hash of the files `inputs`, of the values `decisive`, of the code that trains and of the libraries."""
-    code = {path.relative_to(ROOT).as_posix(): sha256_file(path) for path in _list_code()}
-    files = {path.as_posix(): sha256_file(path) for path in inputs}
+    code = {path.relative_to(ROOT).as_posix(): hash_file(path) for path in _list_code()}
+    files = {path.as_posix(): hash_file(path) for path in inputs}
     # The threads share sums among them in another order: another number gives other bits.
-    return sha256_json([files, decisive, code, read_versions(), torch.get_num_threads()])[:16]
+    return hash_json([files, decisive, code, read_versions(), torch.get_num_threads()])[:16]
 
 
 def _list_code() -> list[Path]:

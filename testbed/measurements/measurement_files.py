@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from netllama.core.errors import StageError
-from netllama.core.files import Row, write_csv, write_json
+from netllama.core.files import JsonObject, write_csv, write_json
 from testbed.measurements.cost import build_cost
 from testbed.measurements.handovers import build_handovers
 from testbed.measurements.jitter import build_jitter
@@ -49,7 +49,7 @@ def write_measurements(name: str, seed: int, folder: Path) -> None:
     write_json(folder / f"{name}.json", truth)
 
 
-def _format_row(columns: dict[str, int], row: Row) -> Row:
+def _format_row(columns: dict[str, int], row: JsonObject) -> JsonObject:
     """The row as the file holds it: floats with their column's number of decimals, an empty text for None."""
     return {
         name: "" if row[name] is None else f"{row[name]:.{decimals}f}" if decimals else row[name]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.core.files import canonical_json, read_json, read_jsonl, write_jsonl
+from netllama.core.files import dump_canonical_json, read_json, read_jsonl, write_jsonl
 from netllama.core.sections import TokenizeParams
 from netllama.core.tokenized_rows import read_template_hash
 from netllama.rendering.renderer import load_renderer, require_same_template
@@ -354,7 +354,7 @@ def test_two_workers_write_the_bytes_of_one(
 
 
 def test_an_error_in_a_later_chunk_names_its_line_in_the_file(parallel: Callable[[int], None]) -> None:
-    lines = [canonical_json(row) for row in records("train") * 3]
+    lines = [dump_canonical_json(row) for row in records("train") * 3]
     lines[4] = '{"id": '
     tokenize.SPLITS["train"].write_text("\n".join(lines) + "\n", encoding="utf-8")
     parallel(1)

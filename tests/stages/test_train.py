@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from netllama.core.errors import StageError
-from netllama.core.files import sha256_file
+from netllama.core.files import hash_file
 from netllama.core.params import read_params
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.models.loading import load_adapter, load_base
@@ -166,7 +166,7 @@ def test_all_that_made_the_adapter_lies_beside_it_and_is_of_no_machine(
     assert made_by["lora"] == params.lora.model_dump()
     assert made_by["train"] == params.train.model_dump()
     assert made_by["loading"]["precision"] in ("bfloat16", "float16", "float32"), "what auto came to"
-    assert made_by["data"]["data/tokenized/train.parquet"] == sha256_file(train.TRAIN)
+    assert made_by["data"]["data/tokenized/train.parquet"] == hash_file(train.TRAIN)
     assert made_by["base"] == json.loads(train.BASE.read_text())
     assert made_by["versions"]["torch"] == torch.__version__.split("+")[0]
     assert str(ready) not in text
@@ -286,7 +286,7 @@ def test_of_several_processes_on_one_machine_the_first_alone_hashes_the_weights(
 
     hashed: list[Path] = []
     monkeypatch.setattr(
-        "netllama.models.model_reference.sha256_file", lambda path: hashed.append(path) or sha256_file(path)
+        "netllama.models.model_reference.hash_file", lambda path: hashed.append(path) or hash_file(path)
     )
     accelerator = make_accelerator("fp32")
     first = locate_base(train.BASE, accelerator)

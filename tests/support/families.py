@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from netllama.contamination.evaluation_questions import Evaluation
-from netllama.core.files import canonical_json
+from netllama.core.files import dump_canonical_json
 from netllama.core.params import Params, read_params
 from netllama.core.records import SeedTask, load_seeds
 from netllama.selfinstruct.rounds import Family, grow
@@ -102,4 +102,6 @@ def texts_of(request: Request) -> str:
 
 def rows_of(*families: Family) -> list[str]:
     """Kept, rejected and answers, as they are written."""
-    return [canonical_json(row.model_dump()) for one in families for row in (*one.kept, *one.responses, *one.rejected)]
+    return [
+        dump_canonical_json(row.model_dump()) for one in families for row in (*one.kept, *one.responses, *one.rejected)
+    ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.core.files import sha256_file
+from netllama.core.files import hash_file
 from testbed.internet.archive import write_archive
 from testbed.internet.scenarios import ROUTING, simulate_hour
 from tests.support.mrt_elements import Archive, Element, load_archive
@@ -18,7 +18,7 @@ KINDS = {"R": "ribs", "A": "announcements", "W": "withdrawals", "S": "peerstates
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_same_name_and_seed_give_the_same_bytes_again(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import (
     atomic_path,
-    canonical_json,
+    dump_canonical_json,
+    ensure_scratch_folder,
+    hash_file,
+    hash_json,
     read_json,
     read_jsonl,
     read_text,
-    scratch,
-    sha256_file,
-    sha256_json,
     write_csv,
     write_json,
     write_jsonl,
@@ -167,11 +167,11 @@ def test_bytes_are_canonical(tmp_path: Path) -> None:
 def test_equal_values_give_equal_lines_whatever_the_order_of_their_keys(value: dict[str, Any], seed: int) -> None:
     keys = list(value)
     random.Random(seed).shuffle(keys)
-    line = canonical_json({key: value[key] for key in keys})
-    assert line == canonical_json(value)
+    line = dump_canonical_json({key: value[key] for key in keys})
+    assert line == dump_canonical_json(value)
     assert "\n" not in line
     assert json.loads(line) == value
-    assert sha256_json(value) == hashlib.sha256(line.encode()).hexdigest()
+    assert hash_json(value) == hashlib.sha256(line.encode()).hexdigest()
 
 
 @given(rows=st.lists(st.dictionaries(st.text(), JSON, max_size=3), max_size=5))
@@ -252,16 +252,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_hash_of_a_file_is_the_hash_of_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "blob"
     path.write_bytes(bytes(range(256)) * 5000)
-    assert sha256_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert hash_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_scratch_lies_in_the_checkout_that_dvc_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    assert scratch("responses").resolve() == tmp_path / ".scratch" / "responses"
+    assert ensure_scratch_folder("responses").resolve() == tmp_path / ".scratch" / "responses"
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "parent"))
-    assert scratch("responses") == tmp_path / "parent" / ".scratch" / "responses"
-    assert scratch("responses").is_dir()
+    assert ensure_scratch_folder("responses") == tmp_path / "parent" / ".scratch" / "responses"
+    assert ensure_scratch_folder("responses").is_dir()
 
 
 def test_a_secret_comes_from_the_environment_before_the_env_file(

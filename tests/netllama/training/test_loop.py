@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from netllama.core.errors import StageError
-from netllama.core.files import sha256_file
+from netllama.core.files import hash_file
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.training import checkpoints
 from netllama.training.batch_plan import cut_batch
@@ -403,7 +403,7 @@ def test_the_key_of_a_run_changes_with_inputs_values_and_code(tmp_path: Path, mo
     file.write_text("one")
     loop = next(path for path in checkpoints._list_code() if path.name == "loop.py")
     hashes = {loop: "other"}
-    monkeypatch.setattr(checkpoints, "sha256_file", lambda path: hashes.get(path) or sha256_file(path))
+    monkeypatch.setattr(checkpoints, "hash_file", lambda path: hashes.get(path) or hash_file(path))
     assert compute_run_key([file], rank=4) != key
 
 
