@@ -1,8 +1,8 @@
 """The Self-Instruct novelty filter on synthetic instructions: time, growth and memory against a loop of rouge-score.
 
-Each text in turn goes through `nearest(text)`, as in the stage generate: it is rejected if the score is above 0.7, else
-added. The peer compares each text with all kept texts, using rouge-score's own `_score_lcs` on tokens made once, as
-Stanford Alpaca does. It runs in full on 1,000 texts, where the scores and decisions of both must be equal. For more
+Each text in turn goes through `find_nearest(text)`, as in the stage generate: it is rejected if the score is above 0.7,
+else added. The peer compares each text with all kept texts, using rouge-score's own `_score_lcs` on tokens made once,
+as Stanford Alpaca does. It runs in full on 1,000 texts, where the scores and decisions of both must be equal. For more
 texts its time is extrapolated (the mean time of a random sample of its pairs, times the number of pairs), and the
 decisions are compared on a sample of rows.
 
@@ -53,7 +53,7 @@ def filter_texts(texts: list[str], floor: float = 0.0) -> FilterPass:
     for row, text in enumerate(texts):
         if row == len(texts) - 1_000:
             tail = time.perf_counter()
-        _, score = index.nearest(text, floor)
+        _, score = index.find_nearest(text, floor)
         run.scores.append(score)
         if score <= THRESHOLD:
             index.add(str(row), text)

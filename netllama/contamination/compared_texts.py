@@ -8,7 +8,7 @@ from typing import Protocol
 
 from netllama.contamination.normalisation import blot_numbers
 from netllama.core.records import Question
-from netllama.novelty.rouge import tokens
+from netllama.novelty.rouge import split_rouge_tokens
 
 
 class TaskTexts(Protocol):
@@ -60,6 +60,6 @@ def fill_blank(question: Question) -> str:
 
 def _is_worded(text: str) -> bool:
     """Whether at most half of the text's tokens are numbers or addresses, so that it says something without them."""
-    listed = tokens(blot_numbers(text))
+    listed = split_rouge_tokens(blot_numbers(text))
     numbers = sum(token.startswith("0") for token in listed)  # the placeholders, with units: `0`, `0ip`, `0ms`
     return 2 * numbers <= len(listed) and bool(listed)

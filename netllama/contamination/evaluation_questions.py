@@ -120,7 +120,7 @@ class Evaluation:
     def _search(self, task: TaskTexts) -> Iterator[GivenAway]:
         queries = (self._vocabulary.query(blot_numbers(prompt)) for prompt in list_prompts(task))
         nearest, score = max(
-            (self._index.nearest(query, self._cutoff) for query in queries), key=lambda match: match[1]
+            (self._index.find_nearest(query, self._cutoff) for query in queries), key=lambda match: match[1]
         )
         if nearest:
             yield GivenAway(nearest, "near", score)

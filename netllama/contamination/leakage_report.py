@@ -158,7 +158,7 @@ class _TrainIndex:
     def find_nearest(self, subject: Subject, floor: float) -> tuple[float, Instruction | None]:
         """The best score of the subject's texts; (0, None) where none reaches `floor`."""
         queries = (self._vocabulary.query(blot_numbers(text)) for text in subject.texts)
-        place, score = max((self._index.nearest(query, floor) for query in queries), key=lambda match: match[1])
+        place, score = max((self._index.find_nearest(query, floor) for query in queries), key=lambda match: match[1])
         return score, self._rows[int(place)] if place else None
 
 

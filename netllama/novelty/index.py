@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
-from netllama.novelty.rouge import TOLERANCE, Alphabet, f1
+from netllama.novelty.rouge import TOLERANCE, Alphabet, compute_f1
 
 Rows = NDArray[np.int64]
 Item = tuple[str, int]
@@ -35,7 +35,7 @@ ROUNDING = 1e-9
 
 
 class NoveltyIndex:
-    """The texts added so far; `nearest` tells how new another text is."""
+    """The texts added so far; `find_nearest` tells how new another text is."""
 
     def __init__(self) -> None:
         self._alphabet = Alphabet()
@@ -61,7 +61,7 @@ class NoveltyIndex:
             if len(posting) > max(DENSE_ROWS, row // DENSE_SHARE):
                 self._columns[item] = _make_column(self._postings.pop(item))
 
-    def nearest(self, text: str, floor: float = 0.0) -> tuple[str | None, float]:
+    def find_nearest(self, text: str, floor: float = 0.0) -> tuple[str | None, float]:
         """(id, ROUGE-L F1) of the most similar text, the earliest of equals; (None, 0.0) if no text reaches `floor`.
 
         Texts without a shared token score 0 and are never found. A floor (0..1) of 0.7 halves the time.
@@ -84,7 +84,7 @@ class NoveltyIndex:
         score, minus_row = best
         return (self._ids[-minus_row], score) if score and score >= floor else (None, 0.0)
 
-    def matches(self, text: str, floor: float) -> list[tuple[int, float]]:
+    def find_matches(self, text: str, floor: float) -> list[tuple[int, float]]:
         """(row, counted from 0, and ROUGE-L F1) of every text that shares a token and scores at least `floor`."""
         query = self._alphabet.encode(text)
         rows, _ = self._select_rows(query, self._count_overlaps(query), floor)
@@ -120,19 +120,19 @@ class NoveltyIndex:
             return np.empty(0)
         texts = [self._encoded[row] for row in rows.tolist()]
         common = cdist([query], texts, scorer=LCSseq.similarity, dtype=np.int32)[0]
-        scores: NDArray[np.float64] = f1(common, len(query), self._get_lengths(rows))
+        scores: NDArray[np.float64] = compute_f1(common, len(query), self._get_lengths(rows))
         return scores
 
     def _get_lengths(self, rows: Rows) -> NDArray[np.int64]:
         return np.frombuffer(self._lengths, np.int64)[rows]
 
 
-def similar_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
+def find_similar_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
     """All pairs (i < j) of `texts` with ROUGE-L F1 >= threshold, in order."""
     index = NoveltyIndex()
     pairs = []
     for j, text in enumerate(texts):
-        pairs += [(i, j) for i, _ in index.matches(text, threshold - TOLERANCE)]
+        pairs += [(i, j) for i, _ in index.find_matches(text, threshold - TOLERANCE)]
         index.add(str(j), text)
     return sorted(pairs)
 

@@ -18,7 +18,7 @@ TOLERANCE = 1e-6
 of 3 and 5 tokens with 3 in common have 0.7499999999999999 and not 0.75. No other score is as near."""
 
 
-def tokens(text: str) -> list[str]:
+def split_rouge_tokens(text: str) -> list[str]:
     """rouge-score's tokens, without stemming: lower case, runs of a-z and 0-9."""
     return _NOT_ALPHANUMERIC.sub(" ", text.lower()).split()
 
@@ -31,7 +31,7 @@ class Alphabet:
 
     def encode(self, text: str) -> str:
         """The text with one character per token."""
-        return "".join(self._encode_token(token) for token in tokens(text))
+        return "".join(self._encode_token(token) for token in split_rouge_tokens(text))
 
     def _encode_token(self, token: str) -> str:
         if token not in self._characters:
@@ -40,15 +40,15 @@ class Alphabet:
         return self._characters[token]
 
 
-def rouge_l(first: str, second: str) -> float:
+def compute_rouge_l(first: str, second: str) -> float:
     """ROUGE-L F1 in 0..1; 0 if either text has no token."""
     alphabet = Alphabet()
     one, other = alphabet.encode(first), alphabet.encode(second)
     common = LCSseq.similarity(one, other)
-    return float(f1(common, len(one), len(other))) if common else 0.0
+    return float(compute_f1(common, len(one), len(other))) if common else 0.0
 
 
-def f1(common: Any, first: Any, second: Any) -> Any:
+def compute_f1(common: Any, first: Any, second: Any) -> Any:
     """F1 of texts with `first` and `second` tokens that share `common` (at least 1): numbers, or arrays of one shape.
 
     The steps are rouge-score's: 2 common / (first + second) would differ in the last bit, and 7 of 10 would not be 0.7.

@@ -8,7 +8,7 @@ one token, in a query another, which never meet. Scores stay what they were.
 from collections.abc import Iterable
 
 from netllama.core.errors import StageError
-from netllama.novelty.rouge import tokens
+from netllama.novelty.rouge import split_rouge_tokens
 
 MOST = 1_000_000
 
@@ -28,15 +28,15 @@ class Vocabulary:
         self._shared = shared
 
     def entry(self, text: str) -> str:
-        return " ".join(token if token in self._shared else _IN_ENTRY for token in tokens(text))
+        return " ".join(token if token in self._shared else _IN_ENTRY for token in split_rouge_tokens(text))
 
     def query(self, text: str) -> str:
-        return " ".join(token if token in self._shared else _IN_QUERY for token in tokens(text))
+        return " ".join(token if token in self._shared else _IN_QUERY for token in split_rouge_tokens(text))
 
 
 def collect_tokens(texts: Iterable[str]) -> Vocabulary:
     """The vocabulary of an index of which these are all the entries, or all the queries."""
-    return Vocabulary({token for text in texts for token in tokens(text)})
+    return Vocabulary({token for text in texts for token in split_rouge_tokens(text)})
 
 
 def collect_shared_tokens(texts: Iterable[str]) -> Vocabulary:
@@ -44,7 +44,7 @@ def collect_shared_tokens(texts: Iterable[str]) -> Vocabulary:
     once: set[str] = set()
     shared: set[str] = set()
     for text in texts:
-        held = set(tokens(text))
+        held = set(split_rouge_tokens(text))
         shared |= held & once
         once |= held
     return Vocabulary(shared)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from netllama.core.length_batches import batch_by_length
 from netllama.core.tokenized_rows import TokenizedRow
-from netllama.novelty.rouge import rouge_l
+from netllama.novelty.rouge import compute_rouge_l
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.score import Numbers, Score
 
@@ -81,7 +81,7 @@ def judge_answer(row: TokenizedRow, ids: list[int], renderer: Renderer) -> Score
         family=row.family,
         kind="generation",
         cluster="",
-        value=round(rouge_l(answer, expected), 4),
+        value=round(compute_rouge_l(answer, expected), 4),
         measures={"truncated": float(truncated)},
         answer=answer,
         expected=expected,

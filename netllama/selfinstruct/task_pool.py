@@ -58,7 +58,7 @@ class Pool:
         self._outputs.setdefault(squeeze_text(row.output), row.id)
 
     def judge(self, candidate: Candidate) -> Verdict:
-        nearest = self._index.nearest(candidate.instruction)
+        nearest = self._index.find_nearest(candidate.instruction)
         if candidate.problem:
             return Verdict(candidate.problem, nearest)
         context = replace(

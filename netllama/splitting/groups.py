@@ -117,7 +117,7 @@ def assign_sides(rows: Sequence[PoolRow], threshold: float, ranges: Mapping[str,
     head: dict[int, int] = {}
     drops = []
     for current, row in enumerate(track_rows(rows, "near-duplicates")):
-        matches = index.matches(vocabulary.query(texts[current]), threshold - TOLERANCE)
+        matches = index.find_matches(vocabulary.query(texts[current]), threshold - TOLERANCE)
         relatives = [_Relative(score, -indexed.rows[entry]) for entry, score in matches]
         closest: dict[str, _Relative] = {}
         for relative in relatives:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netllama.core.records import LETTERS, Question
-from netllama.novelty.rouge import tokens
+from netllama.novelty.rouge import split_rouge_tokens
 
 _NEGATIONS = re.compile(r"\b(?:not|no|none|never|cannot|without|nor|neither)\b", re.IGNORECASE)
 _ABSOLUTES = re.compile(r"\b(?:always|never|only|every|all|any|alone|must|none)\b", re.IGNORECASE)
@@ -21,7 +21,7 @@ Scores = Callable[[Question], Sequence[float]]
 
 
 def _overlap(one: str, other: str) -> int:
-    return len(set(tokens(one)) & set(tokens(other)))
+    return len(set(split_rouge_tokens(one)) & set(split_rouge_tokens(other)))
 
 
 def _common(question: Question) -> list[float]:

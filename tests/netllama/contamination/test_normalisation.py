@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netllama.contamination.normalisation import INVISIBLE, blot_numbers, fold_text, list_words, squeeze_text
-from netllama.novelty.rouge import rouge_l, tokens
+from netllama.novelty.rouge import compute_rouge_l, split_rouge_tokens
 
 SAME = [
     ("a  b\n\tc ", "a b c"),
@@ -32,7 +32,7 @@ def test_case_punctuation_and_accents_count_for_exact_duplicates(one: str, other
 @given(st.text())
 def test_normal_forms_are_stable(text: str) -> None:
     assert squeeze_text(squeeze_text(text)) == squeeze_text(text)
-    assert tokens(fold_text(fold_text(text))) == tokens(fold_text(text))
+    assert split_rouge_tokens(fold_text(fold_text(text))) == split_rouge_tokens(fold_text(text))
 
 
 def test_a_name_with_underscores_is_one_word_and_emphasis_is_none() -> None:
@@ -45,7 +45,7 @@ def test_a_name_with_underscores_is_one_word_and_emphasis_is_none() -> None:
 
 @given(st.text())
 def test_words_are_tokens_and_the_underscores_between_them(text: str) -> None:
-    assert " ".join(list_words(text)).replace("_", " ").split() == tokens(fold_text(text))
+    assert " ".join(list_words(text)).replace("_", " ").split() == split_rouge_tokens(fold_text(text))
 
 
 def test_what_nobody_sees_is_told_from_what_changes_a_sign() -> None:
@@ -70,29 +70,29 @@ TEMPLATES = [
 def test_numbers_addresses_and_times_are_placeholders(text: str, expected: str) -> None:
     if "add::b" in text:  # a C++ name may be taken for an address
         text, expected = text.replace(" and should be: add::b", ""), expected.replace(" and should be add b", "")
-    assert tokens(blot_numbers(text)) == expected.split()
+    assert split_rouge_tokens(blot_numbers(text)) == expected.split()
 
 
 def test_tasks_that_differ_in_their_numbers_only_are_one() -> None:
     one = "Which of 10.0.0.0/8 and 10.1.0.0/16 does AS64500 prefer at 12:00 with 300 routes?"
     other = "Which of 192.0.2.0/24 and 2001:db8::/32 does AS7 prefer at 23:59:59 with 1,000 routes?"
-    assert rouge_l(blot_numbers(one), blot_numbers(other)) == 1
-    assert rouge_l(fold_text(one), fold_text(other)) < 0.7
+    assert compute_rouge_l(blot_numbers(one), blot_numbers(other)) == 1
+    assert compute_rouge_l(fold_text(one), fold_text(other)) < 0.7
 
 
 def test_a_word_of_any_script_is_a_token_and_the_same_with_or_without_its_accents() -> None:
-    assert len(tokens(fold_text("Что такое маршрут?"))) == 3
-    assert len(tokens(fold_text("什么是路由器?"))) == 6
-    assert len(tokens(fold_text("BGP路由"))) == 3
-    assert len(tokens(fold_text("مرحبا بالعالم"))) == 2
-    assert tokens(fold_text("Crème BRÛLÉE, naïve Straße")) == ["creme", "brulee", "naive", "strasse"]
-    assert tokens(fold_text("ЁЛКА")) == tokens(fold_text("елка"))
+    assert len(split_rouge_tokens(fold_text("Что такое маршрут?"))) == 3
+    assert len(split_rouge_tokens(fold_text("什么是路由器?"))) == 6
+    assert len(split_rouge_tokens(fold_text("BGP路由"))) == 3
+    assert len(split_rouge_tokens(fold_text("مرحبا بالعالم"))) == 2
+    assert split_rouge_tokens(fold_text("Crème BRÛLÉE, naïve Straße")) == ["creme", "brulee", "naive", "strasse"]
+    assert split_rouge_tokens(fold_text("ЁЛКА")) == split_rouge_tokens(fold_text("елка"))
 
 
 def test_rows_in_chinese_or_russian_can_be_near_each_other_and_need_not_be() -> None:
-    assert rouge_l(blot_numbers("什么是路由器的作用和功能?"), blot_numbers("什么是路由器的作用与功能?")) > 0.8
-    assert rouge_l(blot_numbers("什么是路由器?"), blot_numbers("为何需要交换机?")) < 0.5
-    assert rouge_l(blot_numbers("Почему маршрут выбран?"), blot_numbers("Зачем нужен сервер?")) == 0
+    assert compute_rouge_l(blot_numbers("什么是路由器的作用和功能?"), blot_numbers("什么是路由器的作用与功能?")) > 0.8
+    assert compute_rouge_l(blot_numbers("什么是路由器?"), blot_numbers("为何需要交换机?")) < 0.5
+    assert compute_rouge_l(blot_numbers("Почему маршрут выбран?"), blot_numbers("Зачем нужен сервер?")) == 0
 
 
 def test_a_long_text_without_spaces_takes_no_time() -> None:

@@ -11,8 +11,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from netllama.core.records import load_seeds
 from netllama.novelty import index as novelty_index
-from netllama.novelty.index import NoveltyIndex, similar_pairs
-from netllama.novelty.rouge import tokens
+from netllama.novelty.index import NoveltyIndex, find_similar_pairs
+from netllama.novelty.rouge import split_rouge_tokens
 from tests.support.clones import ROOT
 
 SCORER = RougeScorer(["rougeL"], use_stemmer=False)
@@ -47,7 +47,7 @@ def index_of(pool: list[str]) -> NoveltyIndex:
 
 def exact(first: str, second: str) -> Fraction:
     """ROUGE-L F1 with no rounding: the textbook recurrence of the longest common subsequence."""
-    a, b = tokens(first), tokens(second)
+    a, b = split_rouge_tokens(first), split_rouge_tokens(second)
 
     @cache
     def lcs(i: int, j: int) -> int:
@@ -92,8 +92,8 @@ def tuning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @example("", ["", "a"], 0.0)
 def test_nearest_is_that_of_a_loop_over_rouge_score_to_the_last_bit(text: str, pool: list[str], floor: float) -> None:
     index = index_of(pool)
-    assert index.nearest(text) == nearest_by_loop(text, pool)
-    assert index.nearest(text, floor) == nearest_by_loop(text, pool, floor)
+    assert index.find_nearest(text) == nearest_by_loop(text, pool)
+    assert index.find_nearest(text, floor) == nearest_by_loop(text, pool, floor)
 
 
 @pytest.mark.usefixtures("tuning")
@@ -102,7 +102,7 @@ def test_texts_are_found_among_hundreds_as_by_a_loop() -> None:
     index = index_of(pool)
     for query in [*queries, *pool[::40]]:
         for floor in (0.0, 0.4, 0.7):
-            assert index.nearest(query, floor) == nearest_by_loop(query, pool, floor)
+            assert index.find_nearest(query, floor) == nearest_by_loop(query, pool, floor)
 
 
 @pytest.mark.usefixtures("tuning")
@@ -112,7 +112,7 @@ def test_the_filter_keeps_what_a_loop_over_rouge_score_keeps(threshold: float) -
     index, kept, hits = NoveltyIndex(), list[str](), 0
     for number, text in enumerate(synthetic(250, seed=2, most=12)):
         scores = [reference(other, text) for other in kept]
-        _, score = index.nearest(text)
+        _, score = index.find_nearest(text)
         assert score == max(scores, default=0.0)
         hits += abs(score - threshold) < 1e-9
         if score <= threshold:
@@ -126,25 +126,25 @@ def test_of_equal_texts_the_earliest_is_the_nearest() -> None:
     index = NoveltyIndex()
     for name in ("other", "first", "second"):
         index.add(name, "unrelated words" if name == "other" else "what is a route leak")
-    assert index.nearest("What is a route leak?") == ("first", 1.0)
-    assert index.nearest("what is a leak") == ("first", pytest.approx(8 / 9))
+    assert index.find_nearest("What is a route leak?") == ("first", 1.0)
+    assert index.find_nearest("what is a leak") == ("first", pytest.approx(8 / 9))
 
 
 def test_of_hundreds_of_equals_the_earliest_is_the_nearest() -> None:
     pool = ["route leak", *["what is a route leak"] * 300]
-    assert index_of(pool).nearest("what is a route leak") == ("t1", 1.0)
-    assert index_of(pool).nearest("is a leak") == ("t1", reference(pool[1], "is a leak"))
+    assert index_of(pool).find_nearest("what is a route leak") == ("t1", 1.0)
+    assert index_of(pool).find_nearest("is a leak") == ("t1", reference(pool[1], "is a leak"))
 
 
 def test_an_empty_index_and_a_text_with_no_token_have_no_nearest() -> None:
     index = NoveltyIndex()
-    assert index.nearest("what is a route leak") == (None, 0.0)
-    assert index.matches("what is a route leak", 0.5) == []
+    assert index.find_nearest("what is a route leak") == (None, 0.0)
+    assert index.find_matches("what is a route leak", 0.5) == []
     index.add("empty", "???")
-    assert index.nearest("what is a route leak") == (None, 0.0)
+    assert index.find_nearest("what is a route leak") == (None, 0.0)
     index.add("one", "what is a route leak")
-    assert index.nearest("!!!") == (None, 0.0)
-    assert index.matches("!!!", 0.5) == []
+    assert index.find_nearest("!!!") == (None, 0.0)
+    assert index.find_matches("!!!", 0.5) == []
 
 
 def test_texts_of_more_than_255_tokens_in_common_are_counted_in_full() -> None:
@@ -152,18 +152,21 @@ def test_texts_of_more_than_255_tokens_in_common_are_counted_in_full() -> None:
     index = NoveltyIndex()
     for name, length in (("some", 255), ("more", 300), ("most", 65_600)):
         index.add(name, " ".join(words[:length]))
-    assert index.nearest(" ".join(words[:257])) == ("some", reference(" ".join(words[:255]), " ".join(words[:257])))
-    assert index.nearest(" ".join(words[:301]))[0] == "more"
-    assert index.nearest(" ".join(words))[0] == "most"
+    assert index.find_nearest(" ".join(words[:257])) == (
+        "some",
+        reference(" ".join(words[:255]), " ".join(words[:257])),
+    )
+    assert index.find_nearest(" ".join(words[:301]))[0] == "more"
+    assert index.find_nearest(" ".join(words))[0] == "most"
 
 
 def test_a_token_repeated_thousands_of_times_is_counted_as_often() -> None:
     index = NoveltyIndex()
     index.add("many", "ff " * 3000)
     index.add("few", "ff " * 40 + "end")
-    assert index.nearest("ff " * 2999)[0] == "many"
-    assert index.nearest("ff " * 41) == ("few", 40 / 41)
-    assert index_of(["ff " * 16]).nearest("ff " * 16) == ("t0", 1.0)  # 16 times 16 would be 0 in a byte
+    assert index.find_nearest("ff " * 2999)[0] == "many"
+    assert index.find_nearest("ff " * 41) == ("few", 40 / 41)
+    assert index_of(["ff " * 16]).find_nearest("ff " * 16) == ("t0", 1.0)  # 16 times 16 would be 0 in a byte
 
 
 def test_more_distinct_tokens_than_there_are_characters_below_the_surrogates_stay_distinct() -> None:
@@ -172,8 +175,8 @@ def test_more_distinct_tokens_than_there_are_characters_below_the_surrogates_sta
     for start in range(0, 60_000, 100):
         index.add(str(start), " ".join(f"w{number}" for number in range(start, start + 100)))
     for start in (0, 55_200, 55_300, 57_300, 59_900):
-        assert index.nearest(" ".join(f"w{number}" for number in range(start, start + 100))) == (str(start), 1.0)
-    assert index.nearest(" ".join(f"w{number}" for number in range(50, 150))) == ("0", 0.5)
+        assert index.find_nearest(" ".join(f"w{number}" for number in range(start, start + 100))) == (str(start), 1.0)
+    assert index.find_nearest(" ".join(f"w{number}" for number in range(50, 150))) == ("0", 0.5)
 
 
 # --- matches and pairs
@@ -184,7 +187,7 @@ def test_more_distinct_tokens_than_there_are_characters_below_the_surrogates_sta
 def test_matches_are_those_of_a_loop_over_rouge_score(text: str, pool: list[str], floor: float) -> None:
     scores = [reference(other, text) for other in pool]
     expected = [(place, score) for place, score in enumerate(scores) if score > 0 and score >= floor]
-    assert index_of(pool).matches(text, floor) == expected
+    assert index_of(pool).find_matches(text, floor) == expected
 
 
 @pytest.mark.usefixtures("tuning")
@@ -194,7 +197,7 @@ def test_matches_among_hundreds_are_those_of_a_loop() -> None:
     for query in pool[::15]:
         for floor in (0.3, 0.7):
             scores = [reference(other, query) for other in pool]
-            assert index.matches(query, floor) == [(i, score) for i, score in enumerate(scores) if score >= floor]
+            assert index.find_matches(query, floor) == [(i, score) for i, score in enumerate(scores) if score >= floor]
 
 
 @QUICK
@@ -206,7 +209,7 @@ def test_matches_among_hundreds_are_those_of_a_loop() -> None:
 def test_similar_pairs_are_those_of_a_loop_over_all_pairs(pool: list[str], threshold: float) -> None:
     limit = Fraction(str(threshold))
     pairs = [(i, j) for i in range(len(pool)) for j in range(i + 1, len(pool))]
-    assert similar_pairs(pool, threshold) == [(i, j) for i, j in pairs if exact(pool[i], pool[j]) >= limit]
+    assert find_similar_pairs(pool, threshold) == [(i, j) for i, j in pairs if exact(pool[i], pool[j]) >= limit]
 
 
 def test_similar_pairs_are_found_near_and_far_apart() -> None:
@@ -215,4 +218,4 @@ def test_similar_pairs_are_found_near_and_far_apart() -> None:
     for place in places:
         pool[place] = "what is a route leak"
     expected = [(i, j) for position, i in enumerate(places) for j in places[position + 1 :]]
-    assert similar_pairs(pool, 0.7) == expected
+    assert find_similar_pairs(pool, 0.7) == expected

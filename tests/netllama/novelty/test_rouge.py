@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from netllama.core.records import load_seeds
-from netllama.novelty.rouge import rouge_l, tokens
+from netllama.novelty.rouge import compute_rouge_l, split_rouge_tokens
 from tests.support.clones import ROOT
 
 SCORER = RougeScorer(["rougeL"], use_stemmer=False)
@@ -35,7 +35,7 @@ def reference(first: str, second: str) -> float:
 @example("経路 漏洩", "経路 漏洩")
 @example("a b c d e f g", "a b c d e f g h i j k l m")  # 0.7000000000000001 to rouge-score, 0.7 to division
 def test_rouge_l_is_that_of_rouge_score_to_the_last_bit(first: str, second: str) -> None:
-    assert rouge_l(first, second) == reference(first, second)
+    assert compute_rouge_l(first, second) == reference(first, second)
 
 
 def nested(shared: int, first: int, second: int) -> tuple[str, str]:
@@ -59,8 +59,8 @@ def test_a_threshold_hit_exactly_is_decided_as_by_rouge_score(
         shared, rest = divmod(numerator * (first + second), 2 * denominator)
         if rest == 0 and shared <= min(first, second):
             pair = nested(shared, first, second)
-            assert (rouge_l(*pair) > threshold) == (reference(*pair) > threshold)
-            assert (rouge_l(*pair) >= threshold) == (reference(*pair) >= threshold)
+            assert (compute_rouge_l(*pair) > threshold) == (reference(*pair) > threshold)
+            assert (compute_rouge_l(*pair) >= threshold) == (reference(*pair) >= threshold)
             hits += 1
     assert hits > 10
 
@@ -68,4 +68,4 @@ def test_a_threshold_hit_exactly_is_decided_as_by_rouge_score(
 @QUICK
 @given(texts)
 def test_the_tokens_are_those_of_rouge_score(text: str) -> None:
-    assert tokens(text) == SCORER._tokenizer.tokenize(text)
+    assert split_rouge_tokens(text) == SCORER._tokenizer.tokenize(text)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from netllama.contamination.normalisation import blot_numbers
 from netllama.core.errors import StageError
 from netllama.novelty import vocabulary
-from netllama.novelty.rouge import rouge_l
+from netllama.novelty.rouge import compute_rouge_l
 
 TEXTS = st.lists(
     st.lists(st.sampled_from(["bgp", "7", "é", "路由", "x1", "x2", "x3"]), max_size=9), min_size=2, max_size=5
@@ -21,9 +21,11 @@ def test_words_that_cannot_match_are_blotted_out_and_no_score_changes(listed: li
     entries_known = vocabulary.collect_tokens(texts[:1])
     for place, text in enumerate(texts):
         for other in texts[:place]:
-            assert rouge_l(pairs.entry(other), pairs.query(text)) == rouge_l(other, text)
+            assert compute_rouge_l(pairs.entry(other), pairs.query(text)) == compute_rouge_l(other, text)
         if place:
-            assert rouge_l(entries_known.entry(texts[0]), entries_known.query(text)) == rouge_l(texts[0], text)
+            assert compute_rouge_l(entries_known.entry(texts[0]), entries_known.query(text)) == compute_rouge_l(
+                texts[0], text
+            )
 
 
 def test_words_of_one_text_alone_take_no_room() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from netllama.novelty.rouge import rouge_l
+from netllama.novelty.rouge import compute_rouge_l
 from netllama.selfinstruct.exemplars import draw_exemplars
 from netllama.selfinstruct.rounds import Family, grow
 from netllama.teacher.client import Teacher
@@ -82,7 +82,7 @@ def test_every_row_carries_its_origin(contract: dict[str, Any]) -> None:
     for place, row in enumerate(grown_family.kept):
         assert written(row.output, contract) in written(answers[row.request].text, {})
         before = [*grown_family.seeds, *grown_family.kept[:place]]
-        scores = [rouge_l(row.instruction, other.instruction) for other in before]
+        scores = [compute_rouge_l(row.instruction, other.instruction) for other in before]
         best = max(scores)
         nearest = before[scores.index(best)].id if best else None
         assert (row.nearest, row.nearest_score) == (nearest, round(best, 4))
