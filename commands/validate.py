@@ -32,7 +32,7 @@ from netllama.core.params import View
 from netllama.core.records import Question, SeedTask, load_questions, load_seeds, require_unique_ids
 from netllama.core.sections import ContaminationParams, FilterParams
 from netllama.selfinstruct.output_contract import Candidate
-from netllama.selfinstruct.task_pool import Pool
+from netllama.selfinstruct.task_pool import TaskPool
 from netllama.validation import overlap
 from netllama.validation.shortcuts import Suite, learned, suites
 from netllama.validation.source_references import list_reference_problems
@@ -64,9 +64,9 @@ class Needs(View):
 def find_rejected_seeds(seeds: Seeds, evaluation: Evaluation, params: FilterParams) -> Iterator[str]:
     """Seeds that generate would reject if they were its candidates. Similar texts are `overlap`'s to find."""
     for family, own in seeds.items():
-        pool = Pool(family, [], read_text(PROMPTS / f"{family}.txt"), evaluation, params)
+        pool = TaskPool(family, [], read_text(PROMPTS / f"{family}.txt"), evaluation, params)
         for seed in own:
-            reason = pool.judge(Candidate(seed.instruction, seed.input, seed.output, seed.category)).reason
+            reason = pool.judge_candidate(Candidate(seed.instruction, seed.input, seed.output, seed.category)).reason
             if reason and reason not in ("near_duplicate", "near_question"):
                 yield f"{seed.id}: the filter {reason} rejects it"
             pool.add(seed)

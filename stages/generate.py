@@ -26,8 +26,8 @@ from netllama.core.params import View
 from netllama.core.records import load_questions, load_seeds
 from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams, TeacherParams
 from netllama.selfinstruct.estimate import estimate_family, format_estimates, judge_stored_rounds
-from netllama.selfinstruct.rounds import Family, grow
-from netllama.selfinstruct.yield_report import funnel, yield_report
+from netllama.selfinstruct.rounds import Family, grow_families
+from netllama.selfinstruct.yield_report import build_funnel, build_yield_report
 from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.budget import Budget, Prices
 from netllama.teacher.client import Teacher
@@ -111,7 +111,7 @@ async def generate(families: list[Family], needs: Needs, store: ResponseStore) -
                 bar.set_postfix(rejected=rejected, asked=teacher.asked, replayed=teacher.replayed, **paid)
 
             teacher.on_answer = report
-            paid_for = await grow(families, teacher, report)
+            paid_for = await grow_families(families, teacher, report)
     log = f"{teacher.asked} answers from the teacher, {teacher.replayed} replayed"
     if budget.prices:
         log += f", {budget.spent:.4f} US$ in total"
@@ -124,8 +124,8 @@ def write_outs(families: list[Family], prices: Prices | None, store: ResponseSto
     write_jsonl(INSTRUCTIONS, (row.model_dump() for family in families for row in family.kept))
     write_jsonl(REJECTED, (row.model_dump() for family in families for row in family.rejected))
     write_jsonl(RESPONSES, (response.model_dump() for family in families for response in family.responses))
-    write_json(METRICS, yield_report(families, prices, store.is_recorded))
-    write_csv(FUNNEL, funnel(families))
+    write_json(METRICS, build_yield_report(families, prices, store.is_recorded))
+    write_csv(FUNNEL, build_funnel(families))
 
 
 def print_estimate(families: list[Family], params: TeacherParams, store: ResponseStore) -> None:

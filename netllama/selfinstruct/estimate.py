@@ -44,12 +44,12 @@ class Estimate:
 
 def judge_stored_rounds(family: Family, store: ResponseStore) -> list[Request]:
     """Judge the rounds that are stored in full; returns the requests of the next one, [] if the family is done."""
-    while not family.done:
-        requests = family.next_round()
+    while not family.is_done:
+        requests = family.build_round()
         answers = [store.find(request) for request in requests]
         if None in answers:
             return requests
-        family.judge([answer for answer in answers if answer])
+        family.judge_round([answer for answer in answers if answer])
     return []
 
 

@@ -1,9 +1,8 @@
-"""The Self-Instruct loop: rounds that freeze the pool, slots that draw from it, judges in slot order.
+"""The Self-Instruct loop: a round freezes the pool, its slots draw examples from it, and answers are judged in order.
 
-Round r of a family freezes its accepted tasks. Slot i draws its exemplars by (seed, family, round, slot), so
-its request depends on nothing that runs beside it; all requests of a round go out together, and their answers
-are judged in slot order. Concurrency, interruption and resume can't change the result.
-Wang et al., "Self-Instruct", arXiv 2212.10560.
+A slot draws its examples by (seed, family, round, slot), so its request depends on no other request of the round. All
+requests of a round are sent together, and their answers are judged in slot order. So concurrency, interruptions and
+resuming do not change the result. Wang et al., "Self-Instruct", arXiv 2212.10560.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,20 +16,20 @@ from netllama.selfinstruct.block_contract import BlockContract
 from netllama.selfinstruct.exemplars import draw_exemplars
 from netllama.selfinstruct.json_schema_contract import JsonSchemaContract
 from netllama.selfinstruct.output_contract import Candidate, OutputContract, read_candidates
-from netllama.selfinstruct.task_pool import Pool
+from netllama.selfinstruct.task_pool import TaskPool
 from netllama.teacher.budget import BudgetReached
 from netllama.teacher.store import EMBEDDED, Request, Response
 
 
-class Answering(Protocol):
-    """Whoever has the answers: the live teacher, the Batch API, or the store alone."""
+class AnswerSource(Protocol):
+    """Where answers come from: the live teacher or the Batch API; in tests, a script."""
 
     async def ask_all(self, requests: list[Request]) -> list[Response]: ...
 
 
 @dataclass
 class Family:
-    """One family's seeds and what has grown from them."""
+    """A family's seeds and what has been generated from them."""
 
     name: str
     directive: str
@@ -53,30 +52,30 @@ class Family:
             else BlockContract(self.teacher.api, params.tasks_per_request)
         )
         prompt = f"{self.directive}\n{self.contract.wording}"
-        self.pool = Pool(self.name, self.seeds, prompt, self.evaluation, self.filters)
+        self.pool = TaskPool(self.name, self.seeds, prompt, self.evaluation, self.filters)
         self._drawn: list[list[str]] = []
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         target, asked = self.params.num_instructions_to_generate, len(self.responses)
         return len(self.kept) >= target or asked >= self.params.max_requests
 
-    def next_round(self) -> list[Request]:
-        """The requests of the next round, from the pool as it stands."""
+    def build_round(self) -> list[Request]:
+        """The requests of the next round, drawn from the pool as it is now."""
         width = min(self.params.requests_per_round, self.params.max_requests - len(self.responses))
         self._drawn = []
-        return [self._request(slot) for slot in range(width)]
+        return [self._build_request(slot) for slot in range(width)]
 
-    def judge(self, responses: Sequence[Response]) -> None:
-        """Accept or reject every task of a round's answers, in slot order, until the number is reached."""
+    def judge_round(self, responses: Sequence[Response]) -> None:
+        """Keep or reject every task in a round's answers, in slot order, until enough are kept."""
         for slot, response in enumerate(responses):
             self.responses.append(response)
             for number, candidate in enumerate(read_candidates(self.contract, response)):
                 if len(self.kept) < self.params.num_instructions_to_generate:
-                    self._judge(candidate, slot, number, response)
+                    self._judge_candidate(candidate, slot, number, response)
         self.rounds += 1
 
-    def _request(self, slot: int) -> Request:
+    def _build_request(self, slot: int) -> Request:
         params, teacher, draw = self.params, self.teacher, f"{self.name}/{self.rounds}/{slot}"
         exemplars = draw_exemplars(
             self.seeds,
@@ -101,8 +100,8 @@ class Family:
             **self.contract.build_prompt(self.directive, exemplars),
         )
 
-    def _judge(self, candidate: Candidate, slot: int, number: int, response: Response) -> None:
-        verdict = self.pool.judge(candidate)
+    def _judge_candidate(self, candidate: Candidate, slot: int, number: int, response: Response) -> None:
+        verdict = self.pool.judge_candidate(candidate)
         nearest, score = verdict.nearest
         row: dict[str, Any] = {
             "id": f"{self.name}-r{self.rounds:03d}-s{slot:02d}-t{number:02d}",
@@ -126,19 +125,19 @@ class Family:
             self.pool.add(self.kept[-1])
 
 
-async def grow(families: Sequence[Family], teacher: Answering, report: Callable[[], None]) -> bool:
-    """Rounds until every family is done; `report` is called after each judged round.
+async def grow_families(families: Sequence[Family], teacher: AnswerSource, report: Callable[[], None]) -> bool:
+    """Run rounds until every family is done; calls `report` after each judged round.
 
-    False when the budget ended it first: what the unfinished round was answered is stored, not judged.
+    Returns False if the budget ended it first. The answers to an unfinished round are stored, but not judged.
     """
-    while unfinished := [family for family in families if not family.done]:
-        rounds = [family.next_round() for family in unfinished]
+    while unfinished := [family for family in families if not family.is_done]:
+        rounds = [family.build_round() for family in unfinished]
         try:
             answers = await teacher.ask_all([request for requests in rounds for request in requests])
         except BudgetReached:
             return False
         for family, requests in zip(unfinished, rounds, strict=True):
-            family.judge(answers[: len(requests)])
+            family.judge_round(answers[: len(requests)])
             answers = answers[len(requests) :]
         report()
     return True

@@ -17,13 +17,13 @@ class Verdict:
     """The outcome for one candidate."""
 
     reason: str | None
-    """Why it is rejected; None where it is not."""
+    """Why it is rejected; None if it is kept."""
     nearest: Match
     """The seed or kept row that it is most similar to, or the row or question that it is rejected for."""
 
 
-class Pool:
-    """Seeds and kept rows of one family; `judge` a candidate, then `add` it."""
+class TaskPool:
+    """Seeds and kept rows of one family; `judge_candidate` compares a candidate with them, `add` lets it join."""
 
     def __init__(
         self,
@@ -51,13 +51,15 @@ class Pool:
 
     @property
     def filters(self) -> list[str]:
+        """Names of the filters, in their order."""
         return [check.__name__ for check in self._filters]
 
     def add(self, row: SeedTask | Instruction) -> None:
         self._index.add(row.id, row.instruction)
         self._outputs.setdefault(squeeze_text(row.output), row.id)
 
-    def judge(self, candidate: Candidate) -> Verdict:
+    def judge_candidate(self, candidate: Candidate) -> Verdict:
+        """Why the candidate is rejected, if it is, and what it is most similar to. Does not change the pool."""
         nearest = self._index.find_nearest(candidate.instruction)
         if candidate.problem:
             return Verdict(candidate.problem, nearest)

@@ -1,4 +1,4 @@
-"""Where the teacher's answers went: the yield of each family, its price, and the funnel from answers to rows."""
+"""What became of the teacher's answers: yield and price of each family, and the funnel from answers to kept rows."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,21 +9,21 @@ from netllama.selfinstruct.rounds import Family
 from netllama.teacher.budget import Prices
 from netllama.teacher.store import Response
 
-CONTRACT = ("malformed", "truncated", "content_filter", "refusal")
-"""What the parser says of a task, before any filter."""
+PARSER_PROBLEMS = ("malformed", "truncated", "content_filter", "refusal")
+"""Problems that the parser finds in a task, before any filter."""
 
 
-def yield_report(
+def build_yield_report(
     families: Sequence[Family], prices: Prices | None, is_recorded: Callable[[Response], bool]
 ) -> dict[str, Any]:
     """metrics/generate.json: totals, and the same numbers by family."""
     return {
-        **_numbers(families, prices, is_recorded),
-        "family": {family.name: _numbers([family], prices, is_recorded) for family in families},
+        **_count_yield(families, prices, is_recorded),
+        "family": {family.name: _count_yield([family], prices, is_recorded) for family in families},
     }
 
 
-def _numbers(
+def _count_yield(
     families: Sequence[Family], prices: Prices | None, is_recorded: Callable[[Response], bool]
 ) -> dict[str, Any]:
     kept = [row for family in families for row in family.kept]
@@ -36,39 +36,39 @@ def _numbers(
         "kept": len(kept),
         "rejected": rejected.total(),
         "rejected_for": dict(rejected),
-        # Asked: of the teacher, by this run or by one before it that was interrupted.
+        # "asked": sent to the teacher by this run, or by an interrupted run before it.
         "answers": {"replayed": recorded, "asked": len(responses) - recorded},
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
-        "tokens_per_kept_row": _share(prompt_tokens + completion_tokens, len(kept)),
-        "similarity_of_kept": _spread([row.nearest_score for row in kept]),
+        "tokens_per_kept_row": _divide(prompt_tokens + completion_tokens, len(kept)),
+        "similarity_of_kept": _compute_quantiles([row.nearest_score for row in kept]),
     }
     if prices:
         usd = sum(map(prices.price_answer, responses), start=prices.price_tokens(0, 0))
-        numbers |= {"usd": float(round(usd, 6)), "usd_per_kept_row": _share(float(usd), len(kept))}
+        numbers |= {"usd": float(round(usd, 6)), "usd_per_kept_row": _divide(float(usd), len(kept))}
     return numbers
 
 
-def _share(amount: float, rows: int) -> float | None:
-    """None: nothing was kept to share it."""
+def _divide(amount: float, rows: int) -> float | None:
+    """The amount per row; None if there are no rows."""
     return round(amount / rows, 6) if rows else None
 
 
-def _spread(scores: Sequence[float]) -> dict[str, float]:
-    """Quantiles of the ROUGE-L F1 between a kept row and the row nearest to it when it joined; {} below two rows."""
+def _compute_quantiles(scores: Sequence[float]) -> dict[str, float]:
+    """Quantiles of kept rows' ROUGE-L F1 to the nearest row at the time they joined; {} for fewer than two scores."""
     if len(scores) < 2:
         return {}
     cuts = quantiles(scores, n=20, method="inclusive")
     return {"p05": round(cuts[0], 4), "p50": round(cuts[9], 4), "p95": round(cuts[18], 4), "max": max(scores)}
 
 
-def funnel(families: Sequence[Family]) -> list[dict[str, Any]]:
-    """Rows of the plot: how many tasks are left after each check, from all that were written to those kept."""
+def build_funnel(families: Sequence[Family]) -> list[dict[str, Any]]:
+    """Rows of the plot: how many tasks are left after each check, from all tasks written to those kept."""
     rejected = Counter(row.reason for family in families for row in family.rejected)
     left = rejected.total() + sum(len(family.kept) for family in families)
     steps = [{"step": "written", "tasks": left}]
     filters = dict.fromkeys(name for family in families for name in family.pool.filters)
-    for name in (*CONTRACT, *filters):
+    for name in (*PARSER_PROBLEMS, *filters):
         left -= rejected[name]
         if rejected[name]:
             steps.append({"step": f"not {name}", "tasks": left})

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from netllama.core.params import Params, parse_yaml
 from netllama.selfinstruct.candidate_filters import FILTERS
-from netllama.selfinstruct.yield_report import CONTRACT
+from netllama.selfinstruct.yield_report import PARSER_PROBLEMS
 from tests.support.clones import ROOT
 from tests.support.pages import (
     PAGES,
@@ -248,7 +248,7 @@ def test_the_picture_of_the_dag_has_the_edges_of_dvc_yaml_and_what_is_on_them() 
 
 def test_every_filter_and_every_reason_before_it_is_documented_in_order() -> None:
     reasons, filters = list_tables(read_section(GENERATING, "What is rejected, and why"))[:2]
-    assert [row[0].strip("`") for row in reasons[1:]] == list(CONTRACT)
+    assert [row[0].strip("`") for row in reasons[1:]] == list(PARSER_PROBLEMS)
     assert [row[0].strip("`") for row in filters[1:]] == list(FILTERS)
 
 

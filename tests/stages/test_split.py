@@ -359,7 +359,7 @@ def test_no_row_that_generate_keeps_is_dropped_for_giving_a_question_away(
     reasons: Counter[str | None] = Counter()
     kept = []
     for candidate in candidates_about(questions[::7]):
-        reasons[reason := family.pool.judge(candidate).reason] += 1
+        reasons[reason := family.pool.judge_candidate(candidate).reason] += 1
         if reason is None:
             texts = {"input": candidate.input, "output": candidate.output}
             kept.append(row(candidate.instruction, len(kept)).model_copy(update=texts))

@@ -9,7 +9,7 @@ from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.files import dump_canonical_json
 from netllama.core.params import Params, read_params
 from netllama.core.records import SeedTask, load_seeds
-from netllama.selfinstruct.rounds import Family, grow
+from netllama.selfinstruct.rounds import Family, grow_families
 from netllama.teacher.api_format import PATHS, build_body
 from netllama.teacher.store import Request, Response, ResponseStore
 from tests.support.clones import ROOT
@@ -91,7 +91,7 @@ class Scripted:
 def grown(*families: Family, teacher: Any = None) -> Any:
     """The teacher, after the families have grown through it."""
     teacher = teacher or Scripted()
-    asyncio.run(grow(families, teacher, lambda: None))
+    asyncio.run(grow_families(families, teacher, lambda: None))
     return teacher
 
 

@@ -8,7 +8,7 @@ from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.records import Instruction, Question
 from netllama.core.sections import ContaminationParams
 from netllama.selfinstruct.output_contract import Candidate
-from netllama.selfinstruct.task_pool import Pool
+from netllama.selfinstruct.task_pool import TaskPool
 from netllama.splitting.pool_rows import PoolRow, drop_given_away
 from tests.support.families import params
 from tests.support.given_away import LIMITS, judge_slowly, make_question, make_row, score
@@ -193,7 +193,7 @@ def test_generate_rejects_exactly_the_rows_that_split_would_drop_and_validate_co
 ) -> None:
     evaluation = Evaluation(questions, limits)
     settings = params(enabled=["near_question"]).filters
-    verdict = Pool("bgp", [], "", evaluation, settings).judge(Candidate(*fields))
+    verdict = TaskPool("bgp", [], "", evaluation, settings).judge_candidate(Candidate(*fields))
     row = make_row(*fields).model_copy(update={"source": "generated"})
     screened = drop_given_away([PoolRow(row)], evaluation)
     expected = judge_slowly(row, questions, limits)

@@ -10,7 +10,7 @@ from netllama.contamination.evaluation_questions import Evaluation, GivenAway
 from netllama.core.sections import FilterName
 from netllama.selfinstruct.candidate_filters import FILTERS, Context, choose_filters
 from netllama.selfinstruct.output_contract import Candidate
-from netllama.selfinstruct.task_pool import Pool
+from netllama.selfinstruct.task_pool import TaskPool
 from tests.support.families import FAMILIES, family, params, seeds_of
 
 DIRECTIVE = "Write tasks for a network engineer who debugs BGP sessions between two autonomous systems every day."
@@ -237,7 +237,7 @@ def test_the_params_list_every_filter_for_every_family() -> None:
 @pytest.mark.parametrize("word", ["file", "plot", "map"])
 def test_words_of_the_domain_pass_by_default(word: str) -> None:
     candidate = says("```python\nimport pandas\n```", instruction=f"Read the capture {word} and explain it.")
-    assert family("performance_analysis").pool.judge(candidate).reason is None
+    assert family("performance_analysis").pool.judge_candidate(candidate).reason is None
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -246,8 +246,10 @@ def test_no_filter_objects_to_a_hand_written_seed(name: str) -> None:
     for seed in seeds:
         others = [other for other in seeds if other is not seed]
         # No directive: some state facts of the field, and a seed may say the same in as many words.
-        pool = Pool(name, others, "", Evaluation([], params().contamination), params().filters)
-        verdict = pool.judge(Candidate(" ".join(seed.instruction.split()), seed.input, seed.output, seed.category))
+        pool = TaskPool(name, others, "", Evaluation([], params().contamination), params().filters)
+        verdict = pool.judge_candidate(
+            Candidate(" ".join(seed.instruction.split()), seed.input, seed.output, seed.category)
+        )
         assert (seed.id, verdict.reason) == (seed.id, None)
 
 
@@ -258,5 +260,5 @@ def test_the_orders_of_either_contract_are_a_leak() -> None:
     ]
     for wording, contract in zip(wordings, ("blocks", "json_schema"), strict=True):
         pool = family(api="chat", output_contract=contract, enabled=["prompt_leak"]).pool
-        assert pool.judge(says(wording)).reason == "prompt_leak"
-        assert pool.judge(PASSES).reason is None
+        assert pool.judge_candidate(says(wording)).reason == "prompt_leak"
+        assert pool.judge_candidate(PASSES).reason is None

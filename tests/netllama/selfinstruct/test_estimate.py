@@ -45,7 +45,7 @@ def test_where_nothing_is_known_a_request_gives_one_row_of_max_tokens() -> None:
 def test_prompts_count_four_characters_a_token() -> None:
     changes: dict[str, Any] = {"num_seed_exemplars": 1, "num_machine_exemplars": 0, "max_exemplar_tokens": 100_000}
     one = family(**changes)
-    sizes = [len(request.prompt or "") / 4 for request in family(**changes).next_round()]
+    sizes = [len(request.prompt or "") / 4 for request in family(**changes).build_round()]
     made = estimate_family(one, ResponseStore(NOTHING))
     assert made.likely_prompt_tokens == round(sum(sizes) / len(sizes))
     assert made.most_prompt_tokens >= max(sizes)

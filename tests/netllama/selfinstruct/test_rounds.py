@@ -12,7 +12,7 @@ import pytest
 
 from netllama.novelty.rouge import compute_rouge_l
 from netllama.selfinstruct.exemplars import draw_exemplars
-from netllama.selfinstruct.rounds import Family, grow
+from netllama.selfinstruct.rounds import Family, grow_families
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Request, ResponseStore
 from tests.support.families import TEACHER, Scripted, family, grown, rows_of, seeds_of, tasks_for, texts_of
@@ -34,7 +34,7 @@ def grown_through(server: OpenAIServer, store: str, concurrency: int, **changes:
 
     async def run() -> None:
         async with Teacher(server.url, ResponseStore(Path(store)), concurrency) as teacher:
-            await grow(families, teacher, lambda: None)
+            await grow_families(families, teacher, lambda: None)
 
     asyncio.run(run())
     return families
@@ -105,13 +105,13 @@ def test_a_request_is_made_of_the_params() -> None:
         "max_tokens": 99,
         "model_name": "gpt",
     }
-    [request, *_] = family(**changes).next_round()
+    [request, *_] = family(**changes).build_round()
     asked = request.model_dump()
     assert asked["teacher"] == TEACHER
     assert asked["model"] == changes.pop("model_name")
     assert {name: asked[name] for name in changes} == changes
     assert request.draw == "bgp_knowledge/0/0"
-    same, other = (family(**changes, model_name="gpt", seed=number).next_round()[0].key for number in (42, 7))
+    same, other = (family(**changes, model_name="gpt", seed=number).build_round()[0].key for number in (42, 7))
     assert same == request.key != other
 
 
@@ -242,7 +242,7 @@ def test_every_slot_of_a_family_is_a_draw_of_its_own() -> None:
 
 def test_the_report_is_called_after_every_round() -> None:
     one, seen = family(**ENDLESS), []
-    asyncio.run(grow([one], Scripted(), lambda: seen.append(len(one.responses))))
+    asyncio.run(grow_families([one], Scripted(), lambda: seen.append(len(one.responses))))
     assert seen == [8, 16, 24, 32]
 
 

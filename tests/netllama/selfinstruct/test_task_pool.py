@@ -12,7 +12,7 @@ from netllama.core.records import Instruction, Question, SeedTask
 from netllama.core.sections import ContaminationParams
 from netllama.selfinstruct.candidate_filters import Match
 from netllama.selfinstruct.output_contract import Candidate
-from netllama.selfinstruct.task_pool import Pool, Verdict
+from netllama.selfinstruct.task_pool import TaskPool, Verdict
 from tests.support.families import params, seed
 from tests.support.given_away import judge_slowly
 
@@ -34,19 +34,19 @@ def kept(name: str, instruction: str, output: str) -> Instruction:
     return Instruction(id=name, family="a", instruction=instruction, input="", output=output, source="generated")
 
 
-def pool(*filters: str, **changes: float) -> Pool:
+def pool(*filters: str, **changes: float) -> TaskPool:
     seeds = [seed("seed-1", instruction=SEED, output="ORIGIN is IGP."), seed("seed-2", instruction="Name the BGP port")]
     questions = [question("question-1", ASKED), question("question-2", "Name the four message types")]
     return make_pool(seeds, questions, enabled=list(filters or NEARNESS), **changes)
 
 
-def make_pool(seeds: Sequence[SeedTask], questions: Sequence[Question], **changes: Any) -> Pool:
+def make_pool(seeds: Sequence[SeedTask], questions: Sequence[Question], **changes: Any) -> TaskPool:
     settings = params(**changes)
-    return Pool("a", seeds, "", Evaluation(questions, settings.contamination), settings.filters)
+    return TaskPool("a", seeds, "", Evaluation(questions, settings.contamination), settings.filters)
 
 
-def judge(pool: Pool, instruction: str, output: str = "new", task_input: str = "") -> tuple[str | None, str | None]:
-    verdict = pool.judge(Candidate(instruction, task_input, output))
+def judge(pool: TaskPool, instruction: str, output: str = "new", task_input: str = "") -> tuple[str | None, str | None]:
+    verdict = pool.judge_candidate(Candidate(instruction, task_input, output))
     return verdict.reason, verdict.nearest[0]
 
 
@@ -66,7 +66,7 @@ def test_an_output_that_is_there_already_is_rejected_with_its_row_whatever_its_w
     grown = pool()
     grown.add(kept("row-1", FRESH, "Two lines\n\n  of text."))
     grown.add(kept("row-2", "Something else altogether", "Two lines of text."))
-    verdict = grown.judge(Candidate("Plan a route reflector", "", " Two\tlines of\ntext. "))
+    verdict = grown.judge_candidate(Candidate("Plan a route reflector", "", " Two\tlines of\ntext. "))
     assert verdict == Verdict("duplicate_output", ("row-1", 1.0)), "the earliest that has it"
     assert judge(grown, "Plan a route reflector", "ORIGIN  is\nIGP.") == ("duplicate_output", "seed-1")
     assert judge(grown, "Plan a route reflector", "Two lines\u200b of text.") == ("duplicate_output", "row-1")
@@ -99,7 +99,7 @@ def test_the_order_of_the_filters_decides_the_reason() -> None:
 
 
 def test_what_the_parser_says_comes_before_every_filter_and_has_its_nearest_too() -> None:
-    verdict = pool().judge(Candidate(f"{SEED} and", problem="truncated"))
+    verdict = pool().judge_candidate(Candidate(f"{SEED} and", problem="truncated"))
     assert (verdict.reason, verdict.nearest[0]) == ("truncated", "seed-1")
     assert verdict.nearest[1] > 0.9
 
@@ -107,11 +107,11 @@ def test_what_the_parser_says_comes_before_every_filter_and_has_its_nearest_too(
 def test_a_rejection_for_another_reason_and_an_acceptance_name_the_nearest_row() -> None:
     assert judge(pool("word_count"), "Decode UPDATE") == ("word_count", "seed-1")
     assert judge(pool(), "Explain BGP to a child in one line") == (None, "seed-2")
-    assert pool().judge(Candidate("Quokkas jump", "", "b")).nearest == (None, 0.0)
+    assert pool().judge_candidate(Candidate("Quokkas jump", "", "b")).nearest == (None, 0.0)
 
 
 def test_a_candidate_without_words_is_like_nothing() -> None:
-    assert pool().judge(Candidate(problem="malformed")) == Verdict("malformed", (None, 0.0))
+    assert pool().judge_candidate(Candidate(problem="malformed")) == Verdict("malformed", (None, 0.0))
 
 
 def test_a_pool_has_its_filters_in_their_order() -> None:
@@ -165,7 +165,7 @@ def test_verdicts_and_nearest_rows_are_those_of_a_loop_over_rouge_score(threshol
     for number in range(150):
         task_input = draw.choice([text(), draw.choice(questions).question])
         candidate = Candidate(draw.choice(["Why", "Do", ""]) + f" {text()}", task_input, f"out {text()}")
-        verdict = ours.judge(candidate)
+        verdict = ours.judge_candidate(candidate)
         assert verdict == theirs.judge(candidate, questions, threshold)
         reasons.add(verdict.reason)
         if verdict.reason is None and candidate.instruction.strip():

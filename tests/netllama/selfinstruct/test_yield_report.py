@@ -11,7 +11,7 @@ import pytest
 from netllama.core.files import write_jsonl
 from netllama.selfinstruct.candidate_filters import FILTERS
 from netllama.selfinstruct.rounds import Family
-from netllama.selfinstruct.yield_report import CONTRACT, funnel, yield_report
+from netllama.selfinstruct.yield_report import PARSER_PROBLEMS, build_funnel, build_yield_report
 from netllama.teacher.budget import Prices
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.families import PRICED, Scripted, family, grown
@@ -54,7 +54,7 @@ def never(response: Response) -> bool:
 
 
 def test_the_report_counts_what_was_kept_rejected_and_paid() -> None:
-    report = yield_report([judged()], PRICES, never)
+    report = build_yield_report([judged()], PRICES, never)
     similarity = report.pop("similarity_of_kept")
     by_family = report.pop("family")
     assert report == {
@@ -85,7 +85,7 @@ def test_the_report_counts_what_was_kept_rejected_and_paid() -> None:
 def test_totals_are_the_sums_of_the_families() -> None:
     families = [family(name) for name in ("bgp_knowledge", "packet_analysis")]
     grown(*families)
-    report = yield_report(families, None, never)
+    report = build_yield_report(families, None, never)
     assert [len(one.kept) for one in families] == [8, 8]
     for key in ("kept", "rejected", "prompt_tokens", "completion_tokens"):
         assert report[key] == sum(numbers[key] for numbers in report["family"].values())
@@ -94,7 +94,7 @@ def test_totals_are_the_sums_of_the_families() -> None:
 
 
 def test_without_a_price_there_is_no_price_in_the_report() -> None:
-    report = yield_report([judged()], None, never)
+    report = build_yield_report([judged()], None, never)
     assert not [key for key in (*report, *report["family"]["bgp_knowledge"]) if "usd" in key]
 
 
@@ -102,7 +102,7 @@ def test_a_thousand_small_prices_add_up_to_a_figure_as_people_write_it() -> None
     cheap = Answer("I can't.", "stop", 1, 0)
     one = family(max_requests=1000, requests_per_round=1000, num_instructions_to_generate=5)
     grown(one, teacher=Scripted(lambda asked: cheap))
-    report = yield_report([one], Prices(Decimal("150"), Decimal(0)), never)
+    report = build_yield_report([one], Prices(Decimal("150"), Decimal(0)), never)
     assert report["usd"] == 0.15
     assert json.dumps(report["usd"]) == "0.15"
 
@@ -110,16 +110,16 @@ def test_a_thousand_small_prices_add_up_to_a_figure_as_people_write_it() -> None
 def test_batch_answers_are_counted_at_half_the_price() -> None:
     one = judged()
     one.responses = [response.model_copy(update={"batch": True}) for response in one.responses]
-    assert yield_report([one], PRICES, never)["usd"] == float(round(USD / 2, 6))
+    assert build_yield_report([one], PRICES, never)["usd"] == float(round(USD / 2, 6))
 
 
 def test_where_nothing_is_kept_no_price_a_row_is_made_up() -> None:
     one = family(max_requests=2)
     grown(one, teacher=Scripted(lambda asked: Answer("I can't.")))
-    report = yield_report([one], PRICES, never)
+    report = build_yield_report([one], PRICES, never)
     assert (report["usd_per_kept_row"], report["tokens_per_kept_row"]) == (None, None)
     assert report["similarity_of_kept"] == {}
-    empty = yield_report([family(num_instructions_to_generate=0)], PRICES, never)
+    empty = build_yield_report([family(num_instructions_to_generate=0)], PRICES, never)
     assert (empty["kept"], empty["usd"], empty["answers"]) == (0, 0.0, {"replayed": 0, "asked": 0})
 
 
@@ -128,19 +128,19 @@ def test_similarity_is_the_spread_of_the_kept_rows_nearest_scores() -> None:
     grown(one)
     scores = [place / 20 for place in range(21)]
     one.kept = [row.model_copy(update={"nearest_score": score}) for row, score in zip(one.kept, scores, strict=True)]
-    spread = yield_report([one], None, never)["similarity_of_kept"]
+    spread = build_yield_report([one], None, never)["similarity_of_kept"]
     assert spread == {"p05": 0.05, "p50": 0.5, "p95": 0.95, "max": 1.0}
     one.kept = one.kept[:2]
-    assert yield_report([one], None, never)["similarity_of_kept"]["max"] == 0.05
+    assert build_yield_report([one], None, never)["similarity_of_kept"]["max"] == 0.05
     one.kept = one.kept[:1]
-    assert yield_report([one], None, never)["similarity_of_kept"] == {}
+    assert build_yield_report([one], None, never)["similarity_of_kept"] == {}
 
 
 def test_answers_are_replayed_when_they_were_recorded_and_asked_when_they_were_not(tmp_path: Path) -> None:
     def counted(store: ResponseStore) -> dict[str, Any]:
         one = family(**PRICED)
         grown(one, teacher=Scripted(store=store))
-        report = yield_report([one], PRICES, store.is_recorded)
+        report = build_yield_report([one], PRICES, store.is_recorded)
         write_jsonl(tmp_path / "used.jsonl", [response.model_dump() for response in one.responses])
         assert sum(report["answers"].values()) == len(one.responses)
         return {"asked": report["answers"]["asked"], "all": len(one.responses), "usd": report["usd"]}
@@ -155,7 +155,7 @@ def test_answers_are_replayed_when_they_were_recorded_and_asked_when_they_were_n
 
 
 def test_the_funnel_goes_from_all_that_was_written_to_what_was_kept() -> None:
-    assert funnel([judged()]) == [
+    assert build_funnel([judged()]) == [
         {"step": "written", "tasks": 11},
         {"step": "not malformed", "tasks": 10},
         {"step": "not truncated", "tasks": 9},
@@ -174,7 +174,7 @@ def test_the_funnel_adds_up_whatever_the_filters(filters: list[str]) -> None:
     families = [family(name, enabled=filters, max_requests=6) for name in ("bgp_knowledge", "packet_analysis")]
     for one in families:
         grown(one, teacher=Scripted(scripted if one.name == "bgp_knowledge" else lambda asked: ANSWERS[0]))
-    steps = funnel(families)
+    steps = build_funnel(families)
     rejected = [row for one in families for row in one.rejected]
     kept = sum(len(one.kept) for one in families)
     assert steps[0] == {"step": "written", "tasks": kept + len(rejected)}
@@ -186,13 +186,13 @@ def test_the_funnel_adds_up_whatever_the_filters(filters: list[str]) -> None:
 
 
 def test_contract_problems_come_before_filters_in_the_funnel() -> None:
-    assert set(CONTRACT).isdisjoint(FILTERS)
-    steps = [row["step"].removeprefix("not ") for row in funnel([judged()])[1:-1]]
-    assert steps == [name for name in (*CONTRACT, *FILTERS) if name in steps]
+    assert set(PARSER_PROBLEMS).isdisjoint(FILTERS)
+    steps = [row["step"].removeprefix("not ") for row in build_funnel([judged()])[1:-1]]
+    assert steps == [name for name in (*PARSER_PROBLEMS, *FILTERS) if name in steps]
 
 
 def test_a_funnel_of_nothing_has_two_empty_steps() -> None:
-    assert funnel([family(num_instructions_to_generate=0)]) == [
+    assert build_funnel([family(num_instructions_to_generate=0)]) == [
         {"step": "written", "tasks": 0},
         {"step": "kept", "tasks": 0},
     ]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.selfinstruct.rounds import grow
+from netllama.selfinstruct.rounds import grow_families
 from netllama.teacher import batch_api_client, batch_api_files, retries
 from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.budget import Budget, BudgetReached, Prices
@@ -619,7 +619,7 @@ def test_families_grown_by_batches_are_those_grown_live_at_half_the_price() -> N
 
         async def run() -> None:
             async with teacher:
-                assert await grow(families, teacher, lambda: None)
+                assert await grow_families(families, teacher, lambda: None)
 
         asyncio.run(run())
         paid = sum((DEAR.price_answer(response) for one in families for response in one.responses), Decimal(0))
