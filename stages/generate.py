@@ -134,7 +134,7 @@ def print_estimate(families: list[Family], params: TeacherParams, store: Respons
     for family in families:
         asked: list[Request | Response] = [*family.responses, *judge_stored_rounds(family, store)]
         for one in asked:
-            budget.count_bought(store.bought(one))
+            budget.count_bought(store.list_bought(one))
     print(format_estimates(rows, budget, params.mode == "batch"))
 
 

@@ -70,7 +70,7 @@ class BatchTeacher:
         for request in requests:
             if request.key not in self._counted:
                 self._counted.add(request.key)
-                self.budget.count_bought(self.store.bought(request))
+                self.budget.count_bought(self.store.list_bought(request))
         self.replayed += sum(self.store.find(request) is not None for request in requests)
         missing = self._find_missing(requests)
         backoff = Backoff(self.max_retries)
@@ -104,7 +104,11 @@ class BatchTeacher:
         wanted = {}
         for key, request in missing.items():
             limit = batch.limits.get(key)
-            if limit is None or key in batch.unanswered or limit in {r.max_tokens for r in self.store.bought(request)}:
+            if (
+                limit is None
+                or key in batch.unanswered
+                or limit in {r.max_tokens for r in self.store.list_bought(request)}
+            ):
                 continue
             wanted[key] = request.model_copy(update={"max_tokens": limit})
         return wanted

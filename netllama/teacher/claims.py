@@ -25,16 +25,17 @@ class Claims:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "ab")  # noqa: SIM115 (its claims end when it is closed)
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(name))
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _choose_byte(name))
         except (BlockingIOError, PermissionError):
             return False
         return True
 
     def drop(self, name: str) -> None:
+        """Give the claim up, so that another process can take it."""
         if self._file is not None:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(name))
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _choose_byte(name))
 
 
-def _place(name: str) -> int:
-    """60 bits of its hash. If two names shared a place, one would wait for the other, nothing worse."""
+def _choose_byte(name: str) -> int:
+    """60 bits of the name's hash. If two names share a place, one waits for the other, nothing worse."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)

@@ -92,7 +92,7 @@ class Teacher:
         for request in requests:
             if request.key not in self._counted:
                 self._counted.add(request.key)
-                self.budget.count_bought(self.store.bought(request))
+                self.budget.count_bought(self.store.list_bought(request))
         stored = [self.store.find(request) for request in requests]
         self.replayed += len(requests) - stored.count(None)
         tasks: dict[tuple[str, int], asyncio.Task[Response]] = {}

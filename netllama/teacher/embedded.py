@@ -20,9 +20,9 @@ START_TIMEOUT = 180.0
 
 
 @contextlib.contextmanager
-def serve(model: Path, log: Path, timeout: float = START_TIMEOUT) -> Iterator[str]:
-    """Serve the model of a folder; yields the base_url once the server is ready, stops it at the end."""
-    log.unlink(missing_ok=True)  # another run may be writing its own log there: it keeps the file that it has open
+def serve_model(model: Path, log: Path, timeout: float = START_TIMEOUT) -> Iterator[str]:
+    """Serve the model in a folder; yields the base_url once the server is ready, and stops the server at the end."""
+    log.unlink(missing_ok=True)  # another run may be writing its log there; it keeps its open file
     ours, its = socket.socketpair()
     with ours, open(log, "a+b") as output:
         with its:
@@ -39,16 +39,18 @@ def serve(model: Path, log: Path, timeout: float = START_TIMEOUT) -> Iterator[st
             try:
                 port = ours.recv(16)
             except TimeoutError:
-                raise StageError(f"the embedded teacher was not ready after {timeout:.0f} s: {_end(output)}") from None
+                raise StageError(
+                    f"the embedded teacher was not ready after {timeout:.0f} s: {_quote_end(output)}"
+                ) from None
             if not port:
-                raise StageError(f"the embedded teacher ended with exit code {process.wait()}: {_end(output)}")
+                raise StageError(f"the embedded teacher ended with exit code {process.wait()}: {_quote_end(output)}")
             yield f"http://127.0.0.1:{int(port)}/v1"
         finally:
             process.kill()
             process.wait()
 
 
-def _end(log: BinaryIO, count: int = 3) -> str:
+def _quote_end(log: BinaryIO, count: int = 3) -> str:
     """The last lines of the log, and where to read all of it."""
     log.seek(0)
     lines = log.read().decode(errors="replace").strip().splitlines()

@@ -4,9 +4,9 @@ Run    python -m netllama.teacher.server_process FOLDER     (standard input: a s
 
 The system picks the port. The server writes it to the socket when the model is loaded and requests are accepted.
 
-Requests that wait together are generated together, up to `MAX_ROWS` at a time. Each row is sampled from its
-own `seed`, which `transformers serve` can't do; and its continuous batching on a CPU attends over all rows
-laid end to end: 12 tokens a second with 8 prompts of 900 tokens on one core, against 20 with one plain batch.
+Requests that wait at the same time are decoded together, up to `MAX_ROWS` in a group, and each row is sampled from its
+own `seed`. `transformers serve` cannot do that, and its continuous batching on a CPU attends over all rows laid end to
+end: 12 tokens a second with 8 prompts of 900 tokens on one core, while one plain group gives 20.
 """
 
 import contextlib
@@ -27,28 +27,28 @@ from netllama.core.cores import count_cores
 
 MAX_ROWS = 16
 WAIT = 0.1
-"""Seconds of silence after which a batch begins: a client sends a round at once."""
+"""Seconds without a new request after which decoding begins; a client sends all requests of a round at once."""
 
 
 class BadRequest(ValueError):
-    """An `(HTTP 400)` of the API: its args are the code and the message."""
+    """A request that is answered with HTTP 400; the arguments are the API's error code and the message."""
 
 
 @dataclass
 class Job:
-    """One request, and where its answer is put."""
+    """One request, and the future that receives its answer."""
 
     ids: list[int]
-    """The prompt's tokens."""
+    """The tokens of the prompt."""
     settings: tuple[tuple[str, Any], ...]
-    """max_tokens, temperature, top_p, penalties: rows with equal ones share a batch."""
+    """max_tokens, temperature, top_p and penalties. Only jobs with equal settings are decoded together."""
     seed: int
     answer: "Future[tuple[str, str, int]]" = field(default_factory=Future)
     """(text, finish_reason, completion tokens)"""
 
 
-class Model:
-    """Tokenizer and weights; `generate` answers a batch of jobs."""
+class TeacherModel:
+    """Tokenizer and weights; `generate_answers` decodes jobs together."""
 
     def __init__(self, folder: str) -> None:
         from transformers import AutoTokenizer
@@ -66,8 +66,8 @@ class Model:
         ends = self.model.generation_config.eos_token_id
         self.ends = {ends} if isinstance(ends, int) else set(ends)
 
-    def job(self, path: str, body: dict[str, Any]) -> Job:
-        """The request's body as a job; `BadRequest` where it asks for what is not here."""
+    def make_job(self, path: str, body: dict[str, Any]) -> Job:
+        """The request's body as a job; raises `BadRequest` if it asks for something this server does not have."""
         if path.endswith("/chat/completions"):
             ids: Any = self.tokenizer.apply_chat_template(
                 body["messages"], add_generation_prompt=True, return_dict=False
@@ -75,7 +75,9 @@ class Model:
         else:
             ids = self.tokenizer(body["prompt"]).input_ids
         if unknown := {"response_format", "stop"} & set(body):
-            raise BadRequest("unsupported_parameter", f"the embedded teacher has no {' and no '.join(sorted(unknown))}")
+            raise BadRequest(
+                "unsupported_parameter", f"the embedded teacher does not support {' and '.join(sorted(unknown))}"
+            )
         settings = {
             "max_tokens": int(body["max_tokens"]),
             "temperature": float(body["temperature"]),
@@ -85,15 +87,15 @@ class Model:
         }
         room = self.model.config.max_position_embeddings
         if len(ids) + settings["max_tokens"] > room:
-            asked = f"{len(ids)} tokens of prompt and {settings['max_tokens']} of answer"
-            raise BadRequest("context_length_exceeded", f"{asked} do not fit the model's {room}")
+            asked = f"{len(ids)} prompt tokens and {settings['max_tokens']} answer tokens"
+            raise BadRequest("context_length_exceeded", f"{asked} exceed the model's {room}; lower teacher.max_tokens")
         return Job(ids, tuple(settings.items()), int(body.get("seed", 0)))
 
-    def answer(self, jobs: list[Job]) -> None:
-        """`generate`, with what it took in the log; when it fails, the error is the answer of each job."""
+    def answer_jobs(self, jobs: list[Job]) -> None:
+        """Answer jobs with equal settings and log the speed. If that fails, every job gets the error."""
         start = time.monotonic()
         try:
-            self.generate(jobs)
+            self.generate_answers(jobs)
         except Exception as error:
             for job in jobs:
                 job.answer.set_exception(error)
@@ -101,8 +103,8 @@ class Model:
         seconds, tokens = time.monotonic() - start, sum(job.answer.result()[2] for job in jobs)
         print(f"{len(jobs)} answers, {tokens} tokens in {seconds:.1f} s ({tokens / seconds:.0f} a second)", flush=True)
 
-    def generate(self, jobs: list[Job]) -> None:
-        """Answer `jobs`, which have equal settings."""
+    def generate_answers(self, jobs: list[Job]) -> None:
+        """Decode jobs with equal settings together."""
         import torch
         from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
 
@@ -112,9 +114,9 @@ class Model:
         limit = settings.pop("max_tokens")
         width = max(len(job.ids) for job in jobs)
         pad = next(iter(self.ends))
-        # The prompts of a family begin with the same directive, a third of their tokens: it is read once for all
-        # rows. The padding stands behind it, so that it is at the same places in each row.
-        shared = _shared([job.ids for job in jobs]) if len(jobs) > 1 else 0
+        # The prompts of a family begin with the same directive, a third of their tokens. It is processed once for all
+        # rows, and the padding stands behind it, so that the directive has the same positions in each row.
+        shared = _count_shared_tokens([job.ids for job in jobs]) if len(jobs) > 1 else 0
         gaps = [width - len(job.ids) for job in jobs]
         rows = [job.ids[:shared] + [pad] * gap + job.ids[shared:] for job, gap in zip(jobs, gaps, strict=True)]
         ids = torch.tensor(rows, device=self.model.device)
@@ -144,27 +146,27 @@ class Model:
             job.answer.set_result((text, "stop" if end < len(row) else "length", end))
 
 
-def _shared(prompts: list[list[int]]) -> int:
-    """How many tokens all prompts begin with, the last one of each left out: it is what the answer goes on from."""
-    first, last = min(prompts), max(prompts)  # in the order of words in a dictionary: what these share, all share
+def _count_shared_tokens(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with. The last token of a prompt never counts: the answer continues from it."""
+    first, last = min(prompts), max(prompts)  # in dictionary order, so all prompts share what these two share
     pairs = enumerate(zip(first[:-1], last[:-1], strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(map(len, prompts)) - 1)
 
 
-def work(model: Model, jobs: "queue.Queue[Job]", workers: int) -> None:
-    """For ever: what waits in the queue, in one batch a worker."""
+def serve_queue(model: TeacherModel, jobs: "queue.Queue[Job]", workers: int) -> None:
+    """Answer the jobs in the queue forever, one group of jobs per worker at a time."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: list[Job] = []
         while True:
-            waiting += _gather(jobs, MAX_ROWS * workers - len(waiting), block=not waiting)
+            waiting += _gather_jobs(jobs, MAX_ROWS * workers - len(waiting), block=not waiting)
             equal = [job for job in waiting if job.settings == waiting[0].settings]
             waiting = [job for job in waiting if job not in equal]
             rows = math.ceil(len(equal) / workers)
-            list(pool.map(model.answer, (equal[start : start + rows] for start in range(0, len(equal), rows))))
+            list(pool.map(model.answer_jobs, (equal[start : start + rows] for start in range(0, len(equal), rows))))
 
 
-def _gather(jobs: "queue.Queue[Job]", most: int, block: bool) -> list[Job]:
-    """What comes until nothing has come for `WAIT` seconds."""
+def _gather_jobs(jobs: "queue.Queue[Job]", most: int, block: bool) -> list[Job]:
+    """Take up to `most` jobs from the queue, until none has arrived for `WAIT` seconds. `block`: wait for the first."""
     gathered = [jobs.get()] if block else []
     with contextlib.suppress(queue.Empty):
         while len(gathered) < most:
@@ -174,13 +176,13 @@ def _gather(jobs: "queue.Queue[Job]", most: int, block: bool) -> list[Job]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    model: Model
+    model: TeacherModel
     jobs: "queue.Queue[Job]"
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
-            job = self.model.job(self.path, body)
+            job = self.model.make_job(self.path, body)
             self.jobs.put(job)
             text, finish_reason, tokens = job.answer.result()
         except BadRequest as error:
@@ -212,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *args: object) -> None:
-        """Batches are logged, not requests."""
+        """Logs nothing for each request; `answer_jobs` logs groups."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -220,11 +222,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *args: object) -> None:
-        """A client that hangs up while it waits is no error of ours."""
+        """Ignores clients that disconnect while they wait."""
 
 
 def _exit_with_parent() -> None:
-    """The parent never writes: a read that returns means that the socket closed, so the parent is gone."""
+    """Exit when a read returns: the parent never writes, so the socket has closed and the parent has ended."""
     os.read(0, 1)
     os._exit(0)
 
@@ -233,11 +235,11 @@ def main(folder: str) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     import torch
 
-    # On a CPU each core has a batch of its own: the products of one step are too small to be shared between cores.
+    # On a CPU each core decodes its own group: the matrix products of one step are too small to share between cores.
     workers = 1 if torch.cuda.is_available() else count_cores()
     torch.set_num_threads(1)
-    _Handler.model, _Handler.jobs = Model(folder), queue.Queue()
-    threading.Thread(target=work, args=(_Handler.model, _Handler.jobs, workers), daemon=True).start()
+    _Handler.model, _Handler.jobs = TeacherModel(folder), queue.Queue()
+    threading.Thread(target=serve_queue, args=(_Handler.model, _Handler.jobs, workers), daemon=True).start()
     with _Server(("127.0.0.1", 0), _Handler) as server:
         os.write(0, b"%d\n" % server.server_address[1])
         server.serve_forever()

@@ -1,9 +1,9 @@
-"""Every answer of the teacher, kept: an append-only JSONL file, written and fsynced before use.
+"""Keeps every answer of the teacher in an append-only JSONL file, written and fsynced before the answer is used.
 
 A row is keyed by the SHA-256 of the canonical request (never the API key). Nothing stored is asked again.
 
-Several processes may use the file at once: each takes a lock to read or append. So a torn last line that a reader finds
-was left by a killed process: it is cut off, and everything before it is kept.
+Several processes may use the file at once: each takes a lock to read or append. So if a reader finds an incomplete last
+line, a killed process has left it. The line is cut off, and everything before it is kept.
 """
 
 import json
@@ -22,7 +22,7 @@ from netllama.core.locks import hold_lock
 from netllama.teacher.claims import Claims
 
 EMBEDDED = "embedded"
-"""The `teacher` of a request to the embedded one: its loopback port changes from run to run."""
+"""The `teacher` of a request to the embedded one, whose loopback port changes from run to run."""
 
 
 class Request(BaseModel):
@@ -37,7 +37,7 @@ class Request(BaseModel):
     prompt: str | None = None
     messages: list[dict[str, str]] | None = None
     json_schema: dict[str, Any] | None = None
-    """The answer's strict JSON schema, for servers that hold the teacher to one."""
+    """The answer's strict JSON schema, for servers that make the teacher follow one."""
     temperature: float
     top_p: float
     frequency_penalty: float = 0.0
@@ -49,7 +49,7 @@ class Request(BaseModel):
 
     @cached_property
     def key(self) -> str:
-        """Hash of all but `max_tokens`: raising it must re-ask truncated answers only."""
+        """Hash of everything but `max_tokens`, so that raising it asks again only for truncated answers."""
         return hash_json(self.model_dump(exclude={"max_tokens"}))
 
     @property
@@ -66,7 +66,7 @@ class Response(BaseModel):
     key: str
     draw: str
     model: str
-    """The model that the server says it used; a dated version behind an alias, for instance."""
+    """The model that the server says it used, such as the dated version behind an alias."""
     text: str
     finish_reason: str
     max_tokens: int
@@ -75,47 +75,47 @@ class Response(BaseModel):
     batch: bool = False
     """Answered through the Batch API, at its price."""
 
-    def answers(self, request: Request) -> bool:
-        """Whether asking `request` anew could end no differently: same limit, or the limit was not met."""
+    def is_answer_to(self, request: Request) -> bool:
+        """Whether this answers `request`, which has its key: it has the same limit, or fits and was not cut off."""
         if self.max_tokens == request.max_tokens:
             return True
         return self.finish_reason != "length" and self.completion_tokens <= request.max_tokens
 
 
 class ResponseStore:
-    """Recorded files (read only) below one live file that grows."""
+    """Answers from recorded files, which are only read, and from one live file, to which new answers are appended."""
 
     def __init__(self, live: Path, recorded: Iterable[Path] = ()) -> None:
         self.live = live
         self.claims = Claims(live.with_name("asking.lock"))
-        """Whoever asks the teacher takes `request.claim` before, calls `find` again, and drops it after `add`."""
+        """Whoever asks the teacher takes `request.claim` first, calls `find` again, and drops the claim after `add`."""
         self._responses: dict[str, list[Response]] = {}
         for path in recorded:
             self._load(path, path.read_bytes())
         self._recorded = {id(row) for rows in self._responses.values() for row in rows}
         self._lines = self._end = 0
-        """How much of the live file is loaded: lines and bytes."""
-        self._refresh()
+        """How many lines and bytes of the live file are loaded."""
+        self._load_appended()
 
     def find(self, request: Request) -> Response | None:
         """The first answer to `request` that this process or another one has stored."""
-        return self._known(request) or (self._known(request) if self._refresh() else None)
+        return self._find_loaded(request) or (self._find_loaded(request) if self._load_appended() else None)
 
-    def bought(self, asked: Request | Response) -> list[Response]:
-        """Every answer that this request ever got, those that a higher limit made obsolete included."""
+    def list_bought(self, asked: Request | Response) -> list[Response]:
+        """Every answer ever received to this request, including those that a higher limit made obsolete."""
         return list(self._responses.get(asked.key, []))
 
     def is_recorded(self, response: Response) -> bool:
-        """Whether it came from data/recorded/, not from a teacher that this checkout asked."""
+        """Whether the response is from data/recorded/, not from a teacher that this checkout asked."""
         return id(response) in self._recorded
 
     def add(self, *responses: Response) -> None:
-        """Durable when this returns: one write, then fsync. A response that is already stored is not added again."""
+        """Append responses that are not stored yet. They are durable when this returns."""
         self.live.parent.mkdir(parents=True, exist_ok=True)
         with self._lock():
             new = not self.live.exists()
             with open(self.live, "a+b") as file:
-                self._read_on(file)
+                self._read_new_lines(file)
                 # Two processes may import the results of one batch.
                 rows = [row for row in responses if row not in self._responses.get(row.key, [])]
                 file.write("".join(dump_canonical_json(row.model_dump()) + "\n" for row in rows).encode())
@@ -124,13 +124,13 @@ class ResponseStore:
                 self._end, self._lines = file.tell(), self._lines + len(rows)
             for row in rows:
                 self._remember(row)
-        if new:  # the name of the file must be as durable as what is in it
+        if new:  # the file's name must be as durable as its content
             folder = os.open(self.live.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
 
-    def _known(self, request: Request) -> Response | None:
-        return next((row for row in self._responses.get(request.key, []) if row.answers(request)), None)
+    def _find_loaded(self, request: Request) -> Response | None:
+        return next((row for row in self._responses.get(request.key, []) if row.is_answer_to(request)), None)
 
     def _remember(self, response: Response) -> None:
         self._responses.setdefault(response.key, []).append(response)
@@ -138,7 +138,7 @@ class ResponseStore:
     def _lock(self) -> AbstractContextManager[None]:
         return hold_lock(self.live.with_name(f"{self.live.name}.lock"), f"reads or appends to {self.live}")
 
-    def _refresh(self) -> bool:
+    def _load_appended(self) -> bool:
         """Load what other processes have appended to the live file. False if it has not grown."""
         try:
             grown = self.live.stat().st_size > self._end
@@ -146,10 +146,10 @@ class ResponseStore:
             return False
         if grown:
             with self._lock(), open(self.live, "r+b") as file:
-                self._read_on(file)
+                self._read_new_lines(file)
         return grown
 
-    def _read_on(self, file: BinaryIO) -> None:
+    def _read_new_lines(self, file: BinaryIO) -> None:
         """Load the lines after those already loaded, and cut off a torn one. The caller holds the lock."""
         file.seek(self._end)
         data = file.read()

@@ -531,7 +531,7 @@ def test_the_embedded_teacher_has_no_key_to_be_wrong_and_begins_with_all_slots(m
         served.append(Path("stopped"))
 
     monkeypatch.setattr("netllama.models.bundled.ensure", lambda cache: Path("weights"))
-    monkeypatch.setattr("netllama.teacher.connection.serve", serve)
+    monkeypatch.setattr("netllama.teacher.connection.serve_model", serve)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with OpenAIServer(always(Answer("text", delay=1.0))) as server:
         responses = ask("", [request("embedded", slot) for slot in range(3)])

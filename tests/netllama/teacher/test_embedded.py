@@ -20,7 +20,7 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.teacher.client import Teacher
-from netllama.teacher.embedded import serve
+from netllama.teacher.embedded import serve_model
 from netllama.teacher.store import Request, ResponseStore
 from tests.support.clones import ROOT
 
@@ -30,8 +30,8 @@ MEMORY = 3e9
 PARENT = """
 import sys, time
 from pathlib import Path
-from netllama.teacher.embedded import serve
-with serve(Path(sys.argv[1]), Path("server.log")) as url:
+from netllama.teacher.embedded import serve_model
+with serve_model(Path(sys.argv[1]), Path("server.log")) as url:
     print("serving", url, flush=True)
     time.sleep(600)
 """
@@ -93,7 +93,10 @@ def test_a_broken_model_is_one_line_with_the_servers_own_words_and_leaves_no_pro
     folder = tmp_path / "broken"
     shutil.copytree(tiny_model_folder, folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(StageError, match="ended with exit code 1") as error, serve(folder, tmp_path / "server.log"):
+    with (
+        pytest.raises(StageError, match="ended with exit code 1") as error,
+        serve_model(folder, tmp_path / "server.log"),
+    ):
         pass
     assert "config.json" in str(error.value)
     assert "not a valid JSON file" in str(error.value)
@@ -106,7 +109,7 @@ def test_a_server_that_is_not_ready_in_time_is_one_line_and_leaves_no_process(
     tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "server.log"
-    with pytest.raises(StageError, match="not ready after 0 s"), serve(tiny_model_folder, log, timeout=0.1):
+    with pytest.raises(StageError, match="not ready after 0 s"), serve_model(tiny_model_folder, log, timeout=0.1):
         pass
     assert servers() == []
 
@@ -150,7 +153,7 @@ def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 def test_the_server_speaks_both_apis_and_says_what_it_does_not_have(tiny_model_folder: Path, tmp_path: Path) -> None:
     asking = {"model": "tiny", "max_tokens": 4, "temperature": 1.0, "top_p": 1.0, "seed": 3}
     messages = [{"role": "user", "content": "Name the BGP port."}]
-    with serve(tiny_model_folder, tmp_path / "server.log") as url:
+    with serve_model(tiny_model_folder, tmp_path / "server.log") as url:
         [server] = servers()
         sockets = [each for each in server.net_connections() if each.status == psutil.CONN_LISTEN]
         assert [each.laddr for each in sockets] == [("127.0.0.1", urlsplit(url).port)], "the port is the server's own"
@@ -166,6 +169,6 @@ def test_the_server_speaks_both_apis_and_says_what_it_does_not_have(tiny_model_f
         assert (status, refused["error"]["code"]) == (400, "unsupported_parameter")
         status, refused = post(f"{url}/completions", asking | {"prompt": "port " * 2000})
         assert (status, refused["error"]["code"]) == (400, "context_length_exceeded")
-        assert "do not fit the model's 1024" in refused["error"]["message"]
+        assert "exceed the model's 1024" in refused["error"]["message"]
         status, again = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
         assert again["choices"] == completion["choices"], "the same seed, the same answer"

@@ -1,4 +1,4 @@
-"""The embedded teacher's batches: each row as if it were alone, sampled as its own seed says."""
+"""Rows that the embedded teacher decodes together: each as if it were alone, sampled as its own seed says."""
 
 import queue
 import random
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import TopPLogitsWarper
 
 from netllama.teacher.sampling import Sampler
-from netllama.teacher.server_process import Job, Model, work
+from netllama.teacher.server_process import Job, TeacherModel, serve_queue
 
 PROMPTS = [
     "Name the port of BGP and the protocol below it.",
@@ -25,24 +25,24 @@ SETTINGS = {"temperature": 0.9, "top_p": 0.9, "frequency_penalty": 0.4, "presenc
 
 
 @pytest.fixture
-def model(tiny_model_folder: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Model:
+def model(tiny_model_folder: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> TeacherModel:
     """The tiny model in fp32: rounding must not decide which token is drawn."""
     monkeypatch.setattr("netllama.models.loading.choose_precision", lambda precision: torch.float32)
-    return Model(str(tiny_model_folder))
+    return TeacherModel(str(tiny_model_folder))
 
 
-def answers(model: Model, prompts: list[str], seeds: list[int], **changes: Any) -> list[tuple[str, str, int]]:
+def answers(model: TeacherModel, prompts: list[str], seeds: list[int], **changes: Any) -> list[tuple[str, str, int]]:
     body = {"max_tokens": 12} | SETTINGS | changes
     jobs = [
-        model.job("/v1/completions", body | {"prompt": prompt, "seed": seed})
+        model.make_job("/v1/completions", body | {"prompt": prompt, "seed": seed})
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
-    model.generate(jobs)
+    model.generate_answers(jobs)
     return [job.answer.result() for job in jobs]
 
 
-def by_hand(model: Model, prompt: str, seed: int, max_tokens: int = 12) -> str:
-    """Without batch, cache or Sampler: the whole text through the model at each step, tokens drawn one by one."""
+def by_hand(model: TeacherModel, prompt: str, seed: int, max_tokens: int = 12) -> str:
+    """Without a group, cache or Sampler: the whole text through the model at each step, tokens drawn one by one."""
     ids, made, draw = model.tokenizer(prompt).input_ids, [], random.Random(seed)
     while len(made) < max_tokens:
         with torch.no_grad():
@@ -67,14 +67,14 @@ def by_hand(model: Model, prompt: str, seed: int, max_tokens: int = 12) -> str:
     return str(model.tokenizer.decode(made, skip_special_tokens=True))
 
 
-def test_a_row_of_a_batch_is_what_a_plain_loop_without_cache_writes(model: Model) -> None:
+def test_a_row_of_a_group_is_what_a_plain_loop_without_cache_writes(model: TeacherModel) -> None:
     seeds = [5, 6, 7]
     together = [text for text, _, _ in answers(model, PROMPTS, seeds)]
     assert together == [by_hand(model, prompt, seed) for prompt, seed in zip(PROMPTS, seeds, strict=True)]
     assert len(set(together)) == 3
 
 
-def test_a_row_does_not_depend_on_the_rows_beside_it(model: Model) -> None:
+def test_a_row_does_not_depend_on_the_rows_beside_it(model: TeacherModel) -> None:
     together = answers(model, PROMPTS, [5, 6, 7])
     alone = [answers(model, [prompt], [seed])[0] for prompt, seed in zip(PROMPTS, [5, 6, 7], strict=True)]
     others = answers(model, ["An altogether other beginning.", PROMPTS[1]], [9, 6])
@@ -82,18 +82,18 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(model: Model) -> None:
     assert others[1] == together[1]
 
 
-def test_equal_prompts_with_other_seeds_are_other_draws(model: Model) -> None:
+def test_equal_prompts_with_other_seeds_are_other_draws(model: TeacherModel) -> None:
     texts = [text for text, _, _ in answers(model, PROMPTS[:1] * 8, list(range(8)))]
     assert len(set(texts)) == 8
     assert len({text for text, _, _ in answers(model, PROMPTS[:1] * 3, [4, 4, 4])}) == 1
 
 
-def test_temperature_0_takes_the_likeliest_whatever_the_seed(model: Model) -> None:
+def test_temperature_0_takes_the_likeliest_whatever_the_seed(model: TeacherModel) -> None:
     texts = {text for text, _, _ in answers(model, PROMPTS[:1] * 3, [1, 2, 3], temperature=0.0)}
     assert len(texts) == 1
 
 
-def test_an_answer_ends_before_the_end_token_and_says_stop(model: Model) -> None:
+def test_an_answer_ends_before_the_end_token_and_says_stop(model: TeacherModel) -> None:
     end = next(iter(model.ends))
     with torch.no_grad():
         model.model.lm_head.weight.zero_()
@@ -131,19 +131,19 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     assert torch.allclose(shares, chances, atol=0.02)  # five standard deviations of the likeliest
 
 
-def test_a_job_of_other_settings_is_another_batch(model: Model) -> None:
-    first = model.job("/v1/completions", {"prompt": "a", "max_tokens": 4} | SETTINGS)
-    other = model.job("/v1/completions", {"prompt": "a", "max_tokens": 5} | SETTINGS)
+def test_jobs_with_other_settings_are_told_apart(model: TeacherModel) -> None:
+    first = model.make_job("/v1/completions", {"prompt": "a", "max_tokens": 4} | SETTINGS)
+    other = model.make_job("/v1/completions", {"prompt": "a", "max_tokens": 5} | SETTINGS)
     assert isinstance(first, Job)
     assert first.settings != other.settings
 
 
-def test_what_waits_together_is_shared_out_to_the_workers_in_batches_of_equal_settings() -> None:
+def test_what_waits_together_is_shared_out_to_the_workers_in_groups_of_equal_settings() -> None:
     class Noting:
-        batches: ClassVar[list[list[Job]]] = []
+        groups: ClassVar[list[list[Job]]] = []
 
-        def answer(self, jobs: list[Job]) -> None:
-            self.batches.append(jobs)
+        def answer_jobs(self, jobs: list[Job]) -> None:
+            self.groups.append(jobs)
             for job in jobs:
                 job.answer.set_result(("", "stop", 0))
 
@@ -152,7 +152,7 @@ def test_what_waits_together_is_shared_out_to_the_workers_in_batches_of_equal_se
     waiting: queue.Queue[Job] = queue.Queue()
     for job in [*equal[:2], other, *equal[2:]]:
         waiting.put(job)
-    threading.Thread(target=work, args=(Noting(), waiting, 2), daemon=True).start()
+    threading.Thread(target=serve_queue, args=(Noting(), waiting, 2), daemon=True).start()
     for job in [*equal, other]:
         job.answer.result(timeout=20)
-    assert sorted([job.ids for job in batch] for batch in Noting.batches) == [[[0], [1], [2]], [[3], [4]], [[9]]]
+    assert sorted([job.ids for job in group] for group in Noting.groups) == [[[0], [1], [2]], [[3], [4]], [[9]]]

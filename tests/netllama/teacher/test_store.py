@@ -114,7 +114,7 @@ def test_what_another_process_stores_is_found_without_opening_the_store_again(tm
         assert reader.find(asked) is None
         writer.add(response(asked))
         assert reader.find(asked) == response(asked)
-        assert len(reader.bought(asked)) == 1
+        assert len(reader.list_bought(asked)) == 1
     with open(live, "ab") as file:
         file.write(b"not json\n")
     with pytest.raises(StageError, match=r"live\.jsonl:5: not a stored response"):
