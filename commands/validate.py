@@ -34,7 +34,7 @@ from netllama.core.sections import ContaminationParams, FilterParams
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import TaskPool
 from netllama.validation import overlap
-from netllama.validation.shortcuts import Suite, learned, suites
+from netllama.validation.shortcuts import Suite, measure_learned_guesses, measure_suites
 from netllama.validation.source_references import list_reference_problems
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
@@ -165,10 +165,10 @@ def format_summary(seeds: Seeds, questions: Sequence[Question], measured: Sequen
     ]
     for suite in measured:
         values = "".join(f"{suite.rules[rule]:14.3f}" if rule in suite.rules else f"{'-':>14}" for rule in PER_SUITE)
-        rule, excess = suite.excess()
+        rule, excess = suite.find_best_rule()
         name = f"{suite.family} {suite.kind}"
         lines.append(f"{name:36}{suite.questions:5}{suite.chance:8.3f}{values}  {rule} ({excess:+.3f})")
-    for kind, accuracy in learned(questions).items():
+    for kind, accuracy in measure_learned_guesses(questions).items():
         lines.append(f"{'all ' + kind + ', learned from a bag of words':49}{accuracy:14.3f}")
     return "\n".join(lines)
 
@@ -187,8 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[SeedTask | Question] = [*tasks, *questions]
     require_unique_ids(f"{SEEDS}/ and {QUESTIONS}/", rows)
     evaluation = Evaluation(questions, needs.contamination, strict=True)
-    each = suites(questions)
-    together = suites([question.model_copy(update={"family": "all"}) for question in questions])
+    each = measure_suites(questions)
+    together = measure_suites([question.model_copy(update={"family": "all"}) for question in questions])
     found = [
         *find_bad_references(rows),
         *find_rejected_seeds(seeds, evaluation, needs.filters),

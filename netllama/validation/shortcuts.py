@@ -1,8 +1,8 @@
-"""How far does one get without knowing anything? Rules that guess closed questions from their form alone.
+"""Measures how well rules guess closed questions from their form alone, without any knowledge.
 
 A benchmark on which "always C" or "the longest option" wins measures test-taking, not knowledge. Each rule here answers
-every question of a suite (one family, one kind); its accuracy is held against chance. Gururangan et al., "Annotation
-Artifacts in Natural Language Inference Data", NAACL 2018, is the classic case.
+every question of a suite (one family, one kind), and its accuracy is compared with chance. Gururangan et al.,
+"Annotation Artifacts in Natural Language Inference Data", NAACL 2018, is the classic case.
 """
 
 import re
@@ -17,16 +17,17 @@ _NEGATIONS = re.compile(r"\b(?:not|no|none|never|cannot|without|nor|neither)\b",
 _ABSOLUTES = re.compile(r"\b(?:always|never|only|every|all|any|alone|must|none)\b", re.IGNORECASE)
 
 Scores = Callable[[Question], Sequence[float]]
-"""How much a rule likes each option; of the ones it likes most it draws one."""
+"""The score that a rule gives each option. It draws one of the options with the highest score."""
 
 
-def _overlap(one: str, other: str) -> int:
+def _count_shared_words(one: str, other: str) -> int:
     return len(set(split_rouge_tokens(one)) & set(split_rouge_tokens(other)))
 
 
-def _common(question: Question) -> list[float]:
+def _score_common_words(question: Question) -> list[float]:
     return [
-        sum(_overlap(option, other) for other in question.options if other is not option) for option in question.options
+        sum(_count_shared_words(option, other) for other in question.options if other is not option)
+        for option in question.options
     ]
 
 
@@ -34,24 +35,24 @@ CHOICE: dict[str, Scores] = {
     "first": lambda question: [-position for position in range(len(question.options))],
     "longest": lambda question: [len(option) for option in question.options],
     "shortest": lambda question: [-len(option) for option in question.options],
-    "most overlap": lambda question: [_overlap(option, question.question) for option in question.options],
-    "least overlap": lambda question: [-_overlap(option, question.question) for option in question.options],
+    "most overlap": lambda question: [_count_shared_words(option, question.question) for option in question.options],
+    "least overlap": lambda question: [-_count_shared_words(option, question.question) for option in question.options],
     "most digits": lambda question: [sum(c.isdigit() for c in option) for option in question.options],
-    "most common words": _common,
+    "most common words": _score_common_words,
 }
 """`most overlap`: shares most words with the question; `most digits`: looks most specific; `most common words`: shares
-most words with the other options, as a right answer does of which the wrong ones were made by changing one thing."""
+most words with the other options, as a right answer does if the wrong ones were made from it by changing one thing."""
 
 TRUE_FALSE: dict[str, Callable[[Question], bool]] = {
     "negation is false": lambda question: not _NEGATIONS.search(question.question),
     "absolute is false": lambda question: not _ABSOLUTES.search(question.question),
 }
-"""Whether the rule says `true`. Each is also taken the other way round: bias helps in either direction."""
+"""Whether the rule says `true`. Each rule is also reversed, since a bias helps in either direction."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """The closed questions of one family and kind, and what each rule gets of them."""
+    """The closed questions of one family and kind, and how many of them each rule gets right."""
 
     family: str
     kind: str
@@ -60,16 +61,16 @@ class Suite:
     rules: dict[str, float]
     """Accuracy in 0..1 by rule."""
     p_even: float
-    """p-value of chi-square: the answers are spread evenly over the positions (choice) or truth values."""
+    """p-value of the chi-square test that answers are spread evenly over positions (choice) or truth values."""
 
-    def excess(self) -> tuple[str, float]:
-        """The rule that beats chance by most, and by how much (0..1)."""
+    def find_best_rule(self) -> tuple[str, float]:
+        """The rule that beats chance by most, and by how much (at most 1; negative if no rule beats it)."""
         name = max(self.rules, key=lambda rule: self.rules[rule])
         return name, self.rules[name] - self.chance
 
 
-def suites(questions: Sequence[Question]) -> list[Suite]:
-    """One a family and closed kind, in the order of the questions."""
+def measure_suites(questions: Sequence[Question]) -> list[Suite]:
+    """A suite for each family and closed kind, in the order of the questions."""
     groups: dict[tuple[str, str], list[Question]] = {}
     for question in questions:
         if question.kind in _MEASURES:
@@ -77,59 +78,67 @@ def suites(questions: Sequence[Question]) -> list[Suite]:
     return [_MEASURES[kind](family, own) for (family, kind), own in groups.items()]
 
 
-def _choice(family: str, questions: Sequence[Question]) -> Suite:
+def _measure_choices(family: str, questions: Sequence[Question]) -> Suite:
     counts = Counter(question.answer for question in questions)
     rules = {"majority": max(counts.values()) / len(questions)}
-    rules |= {name: sum(_hit(q, scores(q)) for q in questions) / len(questions) for name, scores in CHOICE.items()}
+    rules |= {
+        name: sum(_compute_hit_rate(q, scores(q)) for q in questions) / len(questions)
+        for name, scores in CHOICE.items()
+    }
     chance = sum(1 / len(question.options) for question in questions) / len(questions)
     places = range(max(len(question.options) for question in questions))
     expected = [sum(1 / len(q.options) for q in questions if place < len(q.options)) for place in places]
     return Suite(
-        family, "choice", len(questions), chance, rules, _even([counts[LETTERS[place]] for place in places], expected)
+        family,
+        "choice",
+        len(questions),
+        chance,
+        rules,
+        _test_evenness([counts[LETTERS[place]] for place in places], expected),
     )
 
 
-def _hit(question: Question, scores: Sequence[float]) -> float:
-    """The probability that the rule is right, which draws where several options score alike."""
+def _compute_hit_rate(question: Question, scores: Sequence[float]) -> float:
+    """The probability that the rule is right; it draws one of the options with the highest score."""
     best = [position for position, score in enumerate(scores) if score == max(scores)]
     return (LETTERS.index(question.answer) in best) / len(best)
 
 
-def _true_false(family: str, questions: Sequence[Question]) -> Suite:
+def _measure_statements(family: str, questions: Sequence[Question]) -> Suite:
     truths = [question.answer == "true" for question in questions]
     rules = {"majority": max(sum(truths), len(truths) - sum(truths)) / len(truths)}
     for name, says in TRUE_FALSE.items():
         right = sum(says(question) == truth for question, truth in zip(questions, truths, strict=True)) / len(truths)
         rules |= {name: right, f"{name}, reversed": 1 - right}
-    even = _even([sum(truths), len(truths) - sum(truths)], [len(truths) / 2] * 2)
+    even = _test_evenness([sum(truths), len(truths) - sum(truths)], [len(truths) / 2] * 2)
     return Suite(family, "true_false", len(truths), 0.5, rules, even)
 
 
-def _blank(family: str, questions: Sequence[Question]) -> Suite:
-    """The rule: always the one text that fits most blanks. Chance is one blank, which some text always fits."""
+def _measure_blanks(family: str, questions: Sequence[Question]) -> Suite:
+    """The only rule always gives the text that fits most blanks. Chance is one blank."""
     fits = Counter(text for q in questions for text in {" ".join(t.casefold().split()) for t in (q.answer, *q.aliases)})
     majority = max(fits.values()) / len(questions)
     return Suite(family, "blank", len(questions), 1 / len(questions), {"majority": majority}, 1.0)
 
 
-def _even(counts: Sequence[int], expected: Sequence[float]) -> float:
+def _test_evenness(counts: Sequence[int], expected: Sequence[float]) -> float:
     from scipy.stats import chisquare
 
     return float(chisquare(counts, expected).pvalue)
 
 
 _MEASURES: dict[str, Callable[[str, Sequence[Question]], Suite]] = {
-    "choice": _choice,
-    "true_false": _true_false,
-    "blank": _blank,
+    "choice": _measure_choices,
+    "true_false": _measure_statements,
+    "blank": _measure_blanks,
 }
 
 
-def learned(questions: Sequence[Question], folds: int = 10, repeats: int = 10) -> dict[str, float]:
-    """Accuracy by kind of a bag of words that sees options without their question, or statements without any knowledge.
+def measure_learned_guesses(questions: Sequence[Question], folds: int = 10, repeats: int = 10) -> dict[str, float]:
+    """Accuracy by kind of a bag-of-words classifier that sees options without their question, or only statements.
 
-    Logistic regression on TF-IDF of words and pairs of words, cross-validated (all options of a question and all
-    questions of a cluster in one fold), averaged over shufflings: wording that gives answers away would show here,
+    It is a logistic regression on TF-IDF of words and pairs of words, cross-validated (all options of a question and
+    all questions of a cluster are in one fold) and averaged over shuffles. Wording that gives answers away shows here,
     whatever rule it follows. Kinds with fewer questions than folds are left out.
     """
     from sklearn.model_selection import GroupKFold
@@ -144,18 +153,20 @@ def learned(questions: Sequence[Question], folds: int = 10, repeats: int = 10) -
         for seed in range(repeats):
             for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(own, groups=groups):
                 asked = [own[position] for position in test]
-                guesses = _guesses([own[position] for position in train], asked)
-                hits += sum(guess == _right(question) for guess, question in zip(guesses, asked, strict=True))
+                guesses = _guess_answers([own[position] for position in train], asked)
+                hits += sum(
+                    guess == _find_right_position(question) for guess, question in zip(guesses, asked, strict=True)
+                )
         accuracies[kind] = hits / (len(own) * repeats)
     return accuracies
 
 
-def _right(question: Question) -> int:
+def _find_right_position(question: Question) -> int:
     return LETTERS.index(question.answer) if question.kind == "choice" else int(question.answer == "true")
 
 
-def _guesses(learned_from: Sequence[Question], asked: Sequence[Question]) -> list[int]:
-    """Learns from questions of one kind and guesses those `asked`: a position each, or 1 for true."""
+def _guess_answers(learned_from: Sequence[Question], asked: Sequence[Question]) -> list[int]:
+    """Learn from questions of one kind and guess those `asked`: the position of an option, or 1 for true."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -165,7 +176,7 @@ def _guesses(learned_from: Sequence[Question], asked: Sequence[Question]) -> lis
     for question in learned_from:
         if question.kind == "choice":
             texts += question.options
-            labels += [place == _right(question) for place in range(len(question.options))]
+            labels += [place == _find_right_position(question) for place in range(len(question.options))]
         else:
             texts.append(question.question)
             labels.append(question.answer == "true")

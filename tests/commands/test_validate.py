@@ -19,7 +19,7 @@ from netllama.core.files import write_jsonl
 from netllama.core.params import read_params
 from netllama.core.records import Question, SeedTask, load_questions
 from netllama.validation.overlap import find_alike_questions, find_alike_seeds, find_given_away_questions
-from netllama.validation.shortcuts import learned, suites
+from netllama.validation.shortcuts import measure_learned_guesses, measure_suites
 from netllama.validation.source_references import list_reference_problems
 from tests.support.clones import ROOT
 
@@ -90,13 +90,13 @@ def test_the_content_of_the_repository_has_no_problems(workdir: Path) -> None:
 def test_no_rule_that_knows_nothing_beats_chance_by_three_points_in_any_suite() -> None:
     """Stricter than the command, which allows one question more than chance."""
     questions = load_questions(ROOT / "data" / "questions")
-    measured = suites(questions)
+    measured = measure_suites(questions)
     assert len(measured) == 15
     for suite in measured:
         beaten = {rule: suite.rules[rule] for rule in PER_SUITE if suite.rules.get(rule, 0) > suite.chance + 0.03}
         assert beaten == {}, (suite.family, suite.kind)
-    for suite in suites([question.model_copy(update={"family": "all"}) for question in questions]):
-        assert suite.excess()[1] <= 0.03, suite.excess()
+    for suite in measure_suites([question.model_copy(update={"family": "all"}) for question in questions]):
+        assert suite.find_best_rule()[1] <= 0.03, suite.find_best_rule()
 
 
 def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: Any) -> None:
@@ -174,7 +174,9 @@ def test_a_small_family_of_a_user_passes(workdir: Path, set_params: Callable[...
 def test_a_mistyped_filter_is_one_line_before_anything_is_computed(
     workdir: Path, set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("commands.validate.learned", lambda questions: pytest.fail("classifiers were fitted"))
+    monkeypatch.setattr(
+        "commands.validate.measure_learned_guesses", lambda questions: pytest.fail("classifiers were fitted")
+    )
     set_params(**{"filters.enabled": ["near_questoin"]})
     found = problems_found()
     assert "\n" not in found
@@ -284,7 +286,7 @@ def test_a_reference_without_a_place_is_a_problem(reference: str) -> None:
 @given(answers=st.lists(st.sampled_from("ABCD"), min_size=4, max_size=60))
 def test_rules_on_choices_are_what_a_plain_count_says(answers: list[str]) -> None:
     rows = [question(number, answer=answer) for number, answer in enumerate(answers)]
-    (suite,) = suites(rows)
+    (suite,) = measure_suites(rows)
     assert suite.chance == 0.25
     assert suite.rules["majority"] == max(answers.count(letter) for letter in "ABCD") / len(answers)
     assert suite.rules["first"] == answers.count("A") / len(answers)
@@ -305,7 +307,7 @@ def test_a_rule_on_statements_and_its_reverse_share_out_all_of_them(truths: list
         )
         for number, truth in enumerate(truths)
     ]
-    (suite,) = suites(rows)
+    (suite,) = measure_suites(rows)
     assert suite.rules["majority"] == max(sum(truths), len(truths) - sum(truths)) / len(truths)
     assert suite.rules["negation is false"] == 0
     assert suite.rules["negation is false, reversed"] == 1
@@ -318,17 +320,17 @@ def test_the_text_that_fits_most_blanks_counts_with_its_aliases() -> None:
         question(2, kind="blank", options=[], answer="Three", aliases=["3"]),
         question(3, kind="blank", options=[], answer="AS_PATH"),
     ]
-    (suite,) = suites(rows)
+    (suite,) = measure_suites(rows)
     assert (suite.rules["majority"], suite.chance) == (2 / 3, 1 / 3)
 
 
 def test_evenness_is_chi_square_over_the_positions_that_there_are() -> None:
-    even = suites([question(number, answer="ABCD"[number % 4]) for number in range(40)])[0]
-    skewed = suites([question(number, answer="A") for number in range(40)])[0]
+    even = measure_suites([question(number, answer="ABCD"[number % 4]) for number in range(40)])[0]
+    skewed = measure_suites([question(number, answer="A") for number in range(40)])[0]
     assert even.p_even == 1.0
     assert skewed.p_even < 1e-20
     of_two = [question(number, answer="AB"[number % 2], options=["yes", "no"]) for number in range(40)]
-    mixed = suites([*of_two, *(question(40 + number, answer="ABCD"[number % 4]) for number in range(40))])[0]
+    mixed = measure_suites([*of_two, *(question(40 + number, answer="ABCD"[number % 4]) for number in range(40))])[0]
     assert mixed.p_even == pytest.approx(1.0)
     assert mixed.chance == 0.375
 
@@ -343,15 +345,17 @@ def test_a_bag_of_words_finds_wording_that_gives_the_answer_away_and_nothing_in_
         text = f"Statement {number}." if number % 2 or not told else f"Statement {number}, surely."
         return question(number, kind=kind, options=[], question=text, answer=str(number % 2 == 0).lower())
 
-    told, untold = (learned([row(number, give) for number in range(60)], repeats=2)[kind] for give in (True, False))
+    told, untold = (
+        measure_learned_guesses([row(number, give) for number in range(60)], repeats=2)[kind] for give in (True, False)
+    )
     assert told > 0.95
     assert untold < 0.7
-    assert learned([row(number, True) for number in range(9)]) == {}
+    assert measure_learned_guesses([row(number, True) for number in range(9)]) == {}
 
 
 def test_a_bag_of_words_that_saw_one_answer_alone_says_that() -> None:
     rows = [question(number, kind="true_false", options=[], answer="true") for number in range(20)]
-    assert learned(rows, repeats=1) == {"true_false": 1.0}
+    assert measure_learned_guesses(rows, repeats=1) == {"true_false": 1.0}
 
 
 def given_away(tasks: Sequence[SeedTask], questions: Sequence[Question]) -> list[str]:
