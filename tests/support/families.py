@@ -32,7 +32,7 @@ def params(**changes: Any) -> Params:
     return Params.model_validate(ours)
 
 
-def seeds_of(family: str) -> list[SeedTask]:
+def load_family_seeds(family: str) -> list[SeedTask]:
     return load_seeds(ROOT / "data" / "seeds", family)
 
 
@@ -51,7 +51,7 @@ def family(
     settings = params(**changes)
     evaluation = evaluation or Evaluation([], settings.contamination)
     growth = settings.generate, settings.teacher, settings.filters
-    return Family(name, f"Write tasks about {name}.", seeds or seeds_of(name), evaluation, *growth)
+    return Family(name, f"Write tasks about {name}.", seeds or load_family_seeds(name), evaluation, *growth)
 
 
 def tasks_for(asked: Asked) -> Answer:
@@ -95,12 +95,12 @@ def grown(*families: Family, teacher: Any = None) -> Any:
     return teacher
 
 
-def texts_of(request: Request) -> str:
+def join_texts(request: Request) -> str:
     """All that the teacher reads."""
     return request.prompt or "\n".join(message["content"] for message in request.messages or [])
 
 
-def rows_of(*families: Family) -> list[str]:
+def dump_rows(*families: Family) -> list[str]:
     """Kept, rejected and answers, as they are written."""
     return [
         dump_canonical_json(row.model_dump()) for one in families for row in (*one.kept, *one.responses, *one.rejected)

@@ -38,7 +38,7 @@ def nearest_by_loop(text: str, pool: list[str], floor: float = 0.0) -> tuple[str
     return (f"t{scores.index(best)}", best) if best > 0 and best >= floor else (None, 0.0)
 
 
-def index_of(pool: list[str]) -> NoveltyIndex:
+def make_index(pool: list[str]) -> NoveltyIndex:
     index = NoveltyIndex()
     for number, text in enumerate(pool):
         index.add(f"t{number}", text)
@@ -91,7 +91,7 @@ def tuning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @example("a a a a", ["a", "a a", "a a a", "b a a a a"], 0.0)
 @example("", ["", "a"], 0.0)
 def test_nearest_is_that_of_a_loop_over_rouge_score_to_the_last_bit(text: str, pool: list[str], floor: float) -> None:
-    index = index_of(pool)
+    index = make_index(pool)
     assert index.find_nearest(text) == nearest_by_loop(text, pool)
     assert index.find_nearest(text, floor) == nearest_by_loop(text, pool, floor)
 
@@ -99,7 +99,7 @@ def test_nearest_is_that_of_a_loop_over_rouge_score_to_the_last_bit(text: str, p
 @pytest.mark.usefixtures("tuning")
 def test_texts_are_found_among_hundreds_as_by_a_loop() -> None:
     pool, queries = synthetic(400), synthetic(40, seed=1)
-    index = index_of(pool)
+    index = make_index(pool)
     for query in [*queries, *pool[::40]]:
         for floor in (0.0, 0.4, 0.7):
             assert index.find_nearest(query, floor) == nearest_by_loop(query, pool, floor)
@@ -132,8 +132,8 @@ def test_of_equal_texts_the_earliest_is_the_nearest() -> None:
 
 def test_of_hundreds_of_equals_the_earliest_is_the_nearest() -> None:
     pool = ["route leak", *["what is a route leak"] * 300]
-    assert index_of(pool).find_nearest("what is a route leak") == ("t1", 1.0)
-    assert index_of(pool).find_nearest("is a leak") == ("t1", reference(pool[1], "is a leak"))
+    assert make_index(pool).find_nearest("what is a route leak") == ("t1", 1.0)
+    assert make_index(pool).find_nearest("is a leak") == ("t1", reference(pool[1], "is a leak"))
 
 
 def test_an_empty_index_and_a_text_with_no_token_have_no_nearest() -> None:
@@ -166,7 +166,7 @@ def test_a_token_repeated_thousands_of_times_is_counted_as_often() -> None:
     index.add("few", "ff " * 40 + "end")
     assert index.find_nearest("ff " * 2999)[0] == "many"
     assert index.find_nearest("ff " * 41) == ("few", 40 / 41)
-    assert index_of(["ff " * 16]).find_nearest("ff " * 16) == ("t0", 1.0)  # 16 times 16 would be 0 in a byte
+    assert make_index(["ff " * 16]).find_nearest("ff " * 16) == ("t0", 1.0)  # 16 times 16 would be 0 in a byte
 
 
 def test_more_distinct_tokens_than_there_are_characters_below_the_surrogates_stay_distinct() -> None:
@@ -187,13 +187,13 @@ def test_more_distinct_tokens_than_there_are_characters_below_the_surrogates_sta
 def test_matches_are_those_of_a_loop_over_rouge_score(text: str, pool: list[str], floor: float) -> None:
     scores = [reference(other, text) for other in pool]
     expected = [(place, score) for place, score in enumerate(scores) if score > 0 and score >= floor]
-    assert index_of(pool).find_matches(text, floor) == expected
+    assert make_index(pool).find_matches(text, floor) == expected
 
 
 @pytest.mark.usefixtures("tuning")
 def test_matches_among_hundreds_are_those_of_a_loop() -> None:
     pool = synthetic(300, seed=3)
-    index = index_of(pool)
+    index = make_index(pool)
     for query in pool[::15]:
         for floor in (0.3, 0.7):
             scores = [reference(other, query) for other in pool]

@@ -11,7 +11,7 @@ from netllama.core.sections import FilterName
 from netllama.selfinstruct.candidate_filters import FILTERS, Context, choose_filters
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import TaskPool
-from tests.support.families import FAMILIES, family, params, seeds_of
+from tests.support.families import FAMILIES, family, load_family_seeds, params
 
 DIRECTIVE = "Write tasks for a network engineer who debugs BGP sessions between two autonomous systems every day."
 CONTEXT = Context(DIRECTIVE, min_words=3, max_words=8)
@@ -242,7 +242,7 @@ def test_words_of_the_domain_pass_by_default(word: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_filter_objects_to_a_hand_written_seed(name: str) -> None:
-    seeds = seeds_of(name)
+    seeds = load_family_seeds(name)
     for seed in seeds:
         others = [other for other in seeds if other is not seed]
         # No directive: some state facts of the field, and a seed may say the same in as many words.

@@ -13,7 +13,7 @@ from netllama.selfinstruct.block_contract import BlockContract, format_block
 from netllama.selfinstruct.json_schema_contract import FIELDS, JsonSchemaContract
 from netllama.selfinstruct.output_contract import CUT_PROBLEMS, Candidate, OutputContract, read_candidates
 from netllama.teacher.store import Request, Response
-from tests.support.families import FAMILIES, seed, seeds_of
+from tests.support.families import FAMILIES, load_family_seeds, seed
 
 DIRECTIVE = "Write tasks for a network engineer who debugs BGP sessions between two autonomous systems every day."
 CATEGORIES = ["attributes", "timers"]
@@ -310,7 +310,7 @@ def normal(task: SeedTask, category: str) -> Candidate:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_seed_task_survives_both_contracts(family: str) -> None:
-    seeds = seeds_of(family)
+    seeds = load_family_seeds(family)
     written = "".join(format_block(number, task) for number, task in enumerate(seeds, start=1))
     assert BLOCKS.parse_tasks(written, None) == [normal(task, "") for task in seeds]
     shown = JSON.build_prompt("", seeds)["messages"][1]["content"].rpartition("\n\n")[0]

@@ -15,7 +15,7 @@ from netllama.selfinstruct.exemplars import draw_exemplars
 from netllama.selfinstruct.rounds import Family, grow_families
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Request, ResponseStore
-from tests.support.families import TEACHER, Scripted, family, grown, rows_of, seeds_of, tasks_for, texts_of
+from tests.support.families import TEACHER, Scripted, dump_rows, family, grown, join_texts, load_family_seeds, tasks_for
 from tests.support.openai_server import Answer, Asked, OpenAIServer, Reply
 
 CONTRACTS: list[dict[str, Any]] = [
@@ -53,7 +53,7 @@ def test_concurrency_and_the_order_of_the_answers_do_not_change_a_byte(contract:
         many = grown_through(server, "64.jsonl", 64, **changes)
         out_of_order = server.prompts[len(in_order) :]
         assert server.most_at_once > 4
-    assert rows_of(*one) == rows_of(*many)
+    assert dump_rows(*one) == dump_rows(*many)
     assert [len(grown.kept) for grown in one] == [40, 40]
     assert min(grown.rounds for grown in one) > 1
     assert sorted(in_order) == sorted(out_of_order)
@@ -72,7 +72,7 @@ def test_every_row_carries_its_origin(contract: dict[str, Any]) -> None:
         assert answers[row.request].draw == f"bgp_knowledge/{row.round}/{row.slot}"
         assert row.id.startswith(f"bgp_knowledge-r{row.round:03d}-s{row.slot:02d}-t")
         assert row.model == "test"
-        sent = texts_of(requests[row.request])
+        sent = join_texts(requests[row.request])
         assert {name for name, text in texts.items() if text in sent} == set(row.exemplars)
         places = [sent.index(texts[name]) for name in row.exemplars]
         assert places == sorted(places), "in their order"
@@ -131,7 +131,7 @@ def test_slots_of_a_round_see_the_pool_as_it_was_when_the_round_began() -> None:
 def test_a_slot_draws_by_its_name_from_the_seeds_and_all_rows_of_earlier_rounds() -> None:
     one = family(num_seed_exemplars=1, num_machine_exemplars=2, max_exemplar_tokens=1000, seed=7, **ENDLESS)
     grown(one)
-    for (number, slot), drew in exemplars_of(one).items():
+    for (number, slot), drew in list_exemplars(one).items():
         before = [row for row in one.kept if row.round < number]
         drawn = draw_exemplars(one.seeds, before, 1, 2, 1000, f"7/bgp_knowledge/{number}/{slot}")
         assert drew == {task.id for task in drawn}
@@ -151,12 +151,12 @@ def test_a_higher_number_keeps_the_earlier_rows_and_asks_only_for_more(contract:
     assert len(asked_for_more) > len(asked_for_few)
 
 
-def exemplars_of(one: Family) -> dict[tuple[int, int], set[str]]:
+def list_exemplars(one: Family) -> dict[tuple[int, int], set[str]]:
     """What each slot drew."""
     return {(row.round, row.slot): set(row.exemplars) for row in (*one.kept, *one.rejected)}
 
 
-def requests_of(teacher: Scripted) -> dict[tuple[int, int], Request]:
+def index_requests(teacher: Scripted) -> dict[tuple[int, int], Request]:
     slots = {tuple(map(int, request.draw.split("/")[1:])): request for request in teacher.asked}
     return {(number, slot): request for (number, slot), request in slots.items()}
 
@@ -166,18 +166,18 @@ def requests_of(teacher: Scripted) -> dict[tuple[int, int], Request]:
 def test_an_edited_seed_asks_again_only_for_slots_that_drew_it_or_a_row_that_changed_with_it(
     contract: dict[str, Any], machine: int
 ) -> None:
-    seeds = seeds_of("bgp_knowledge")
+    seeds = load_family_seeds("bgp_knowledge")
     before = family(seeds=seeds, num_machine_exemplars=machine, **contract, **ENDLESS)
-    asked_before = requests_of(grown(before))
-    drew_before = exemplars_of(before)
+    asked_before = index_requests(grown(before))
+    drew_before = list_exemplars(before)
     drawn = {task.id: sum(task.id in drew for drew in drew_before.values()) for task in seeds}
     place = next(place for place, task in enumerate(seeds) if 1 < drawn[task.id] < 9)
     task = seeds[place]
     # Of the same length: the budget lets the same examples in.
     edited = [*seeds[:place], task.model_copy(update={"output": "Z" + task.output[1:]}), *seeds[place + 1 :]]
     after = family(seeds=edited, num_machine_exemplars=machine, **contract, **ENDLESS)
-    asked_after = requests_of(grown(after))
-    drew_after = exemplars_of(after)
+    asked_after = index_requests(grown(after))
+    drew_after = list_exemplars(after)
     assert set(asked_before) == set(asked_after) == set(drew_before) == set(drew_after)
 
     rows_before, rows_after = ({row.id: row for row in one.kept} for one in (before, after))
@@ -212,7 +212,7 @@ def test_a_useless_teacher_is_asked_max_requests_times_and_no_more(contract: dic
 def test_a_number_of_zero_asks_nothing() -> None:
     one = family(num_instructions_to_generate=0)
     assert grown(one).asked == []
-    assert rows_of(one) == []
+    assert dump_rows(one) == []
 
 
 def test_families_that_are_done_wait_for_the_others_and_are_not_asked_again() -> None:
