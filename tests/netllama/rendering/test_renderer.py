@@ -20,6 +20,7 @@ from netllama.rendering.renderer import (
     load_renderer,
     require_same_template,
 )
+from netllama.rendering.special_tokens import SpecialTokens
 from tests.support.clones import ROOT
 from tests.support.training_runs import prompt_params
 
@@ -458,3 +459,14 @@ def test_a_changed_template_tokenizer_or_special_token_changes_the_fingerprint(t
     ]
     assert prints[0] == Renderer(tiny_tokenizer, "chat", "").fingerprint
     assert len(set(prints)) == len(prints)
+
+
+def test_a_tokenizer_that_was_saved_with_truncation_and_padding_loses_and_adds_nothing(tiny_tokenizer: Any) -> None:
+    plain = copy.deepcopy(tiny_tokenizer)
+    limited = copy.deepcopy(tiny_tokenizer)
+    limited.backend_tokenizer.enable_truncation(4)
+    limited.backend_tokenizer.enable_padding(length=200)
+    texts = ["Which AS announced 192.0.2.0/24 at 07:15?", "Why?"]
+    expected = SpecialTokens(plain.backend_tokenizer).encode_all(texts)
+    assert len(expected[0]) > 4
+    assert SpecialTokens(limited.backend_tokenizer).encode_all(texts) == expected
