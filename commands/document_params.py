@@ -1,6 +1,6 @@
 """Write docs/params.md and docs/params.schema.json from the docstrings of the params' sections.
 
-Reads  netllama/core/sections.py, params.yaml (for the defaults)
+Reads  netllama/core/sections.py and teacher_section.py, params.yaml (for the defaults)
 Writes docs/params.md, docs/params.schema.json (editors complete and check params.yaml with it)
 Run    python -m commands.document_params
 
@@ -16,15 +16,15 @@ from pydantic.fields import FieldInfo
 
 from netllama.core.errors import run_stage
 from netllama.core.files import write_text
+from netllama.core.param_types import Section
 from netllama.core.params import PARAMS, Params, read_params
-from netllama.core.sections import Section
 
 DOCUMENT = Path("docs/params.md")
 SCHEMA = Path("docs/params.schema.json")
 HEAD = """# Params
 
 Every key of `params.yaml`, by section. Written by `python -m commands.document_params` from the docstrings in
-`netllama/core/sections.py`; don't edit it by hand.
+`netllama/core/`; don't edit it by hand.
 
 Change a value in the file, or for one experiment: `dvc exp run -S lora.r=32`. The whole file is checked before a stage
 does anything: an unknown key is an error that names the nearest known one, and one error reports every problem.
@@ -115,7 +115,7 @@ def _one_line(text: str) -> str:
 def main() -> None:
     write_text(DOCUMENT, document_params(read_params(PARAMS)))
     write_text(SCHEMA, render_schema())
-    print(f"{DOCUMENT}, {SCHEMA}: written from netllama/core/sections.py")
+    print(f"{DOCUMENT}, {SCHEMA}: written from netllama/core/")
 
 
 if __name__ == "__main__":

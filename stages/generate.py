@@ -24,12 +24,13 @@ from netllama.core.files import ensure_scratch_folder, read_text, write_csv, wri
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import load_questions, load_seeds
-from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams, TeacherParams
+from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams
+from netllama.core.teacher_section import TeacherParams
 from netllama.selfinstruct.estimate import estimate_family, format_estimates, judge_stored_rounds
 from netllama.selfinstruct.rounds import Family, grow_families
 from netllama.selfinstruct.yield_report import build_funnel, build_yield_report
 from netllama.teacher.batch_api_teacher import BatchTeacher
-from netllama.teacher.budget import Budget, Prices
+from netllama.teacher.budget import BATCH, Budget, Prices
 from netllama.teacher.client import Teacher
 from netllama.teacher.rate_limiter import RateLimiter
 from netllama.teacher.store import Request, Response, ResponseStore
@@ -74,7 +75,10 @@ def load_families(needs: Needs) -> list[Family]:
 
 def make_budget(params: TeacherParams) -> Budget:
     prompt, completion = params.usd_per_million_prompt_tokens, params.usd_per_million_completion_tokens
-    return Budget(None if prompt is None or completion is None else Prices(prompt, completion), params.max_usd)
+    if prompt is None or completion is None:
+        return Budget(None, params.max_usd)
+    cached, written = params.usd_per_million_cached_tokens, params.usd_per_million_cache_write_tokens
+    return Budget(Prices(prompt, completion, cached, written), params.max_usd)
 
 
 def make_teacher(params: TeacherParams, store: ResponseStore, budget: Budget) -> Teacher | BatchTeacher:
@@ -135,7 +139,7 @@ def print_estimate(families: list[Family], params: TeacherParams, store: Respons
         asked: list[Request | Response] = [*family.responses, *judge_stored_rounds(family, store)]
         for one in asked:
             budget.count_bought(store.list_bought(one))
-    print(format_estimates(rows, budget, params.mode == "batch"))
+    print(format_estimates(rows, budget, BATCH if params.mode == "batch" else params.service_tier or ""))
 
 
 def promote_answers() -> None:

@@ -3,7 +3,9 @@
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+BUNDLED_MODEL = "smollm2-135m-instruct"
 
 
 def _read_number(value: object) -> object:
@@ -54,3 +56,17 @@ Families = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...], Field(min_length=1), BeforeValidator(freeze_list)
 ]
 """Names of task families: each is data/prompts/NAME.txt and data/seeds/NAME.jsonl."""
+
+
+class Section(BaseModel):
+    """The base of a section of params.yaml: every key is required, no other one is allowed."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+
+def raise_all(problems: list[str]) -> None:
+    """Raise all problems of a section as one ValueError; nothing if there are none."""
+    if problems:
+        raise ValueError("; ".join(problems))

@@ -39,10 +39,10 @@ from netllama.core.sections import (
     PromptParams,
     Section,
     SplitParams,
-    TeacherParams,
     TokenizeParams,
     TrainParams,
 )
+from netllama.core.teacher_section import TeacherParams
 
 PARAMS = Path("params.yaml")
 
@@ -118,10 +118,10 @@ def find_conflicts(sections: Mapping[str, object]) -> list[str]:
     generate, teacher, families = sections.get("generate"), sections.get("teacher"), sections.get("families")
     if isinstance(generate, GenerateParams) and isinstance(teacher, TeacherParams):
         strict = generate.output_contract == "json_schema"
-        if strict and (teacher.api != "chat" or not teacher.base_url):
+        if strict and (teacher.api == "completions" or not teacher.base_url):
             problems.append(
-                "generate.output_contract: json_schema needs teacher.api chat and a teacher.base_url whose server "
-                "supports it; use blocks"
+                "generate.output_contract: json_schema needs teacher.api responses or chat, and a teacher.base_url "
+                "whose server supports it; use blocks"
             )
     if isinstance(families, tuple) and len(set(families)) < len(families):
         problems.append("families: the list has the same name twice")

@@ -6,24 +6,24 @@ docs/params.md and docs/params.schema.json are generated from the docstrings bel
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from netllama.core.param_types import (
+    BUNDLED_MODEL,
     NUMBER,
     Count,
     Names,
     NotNegative,
     Positive,
     PositiveInt,
+    Section,
     Share,
     Size,
     Strings,
     Threshold,
-    Usd,
     freeze_list,
+    raise_all,
 )
-
-BUNDLED_MODEL = "smollm2-135m-instruct"
 
 FilterName = Literal[
     "empty_field",
@@ -41,17 +41,6 @@ FilterName = Literal[
     "near_duplicate",
     "near_question",
 ]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
-    )
-
-
-def _raise_all(problems: list[str]) -> None:
-    if problems:
-        raise ValueError("; ".join(problems))
 
 
 class ModelParams(Section):
@@ -122,69 +111,6 @@ class GenerateParams(Section):
         return self
 
 
-class TeacherParams(Section):
-    """The teacher: which server and model are asked, how, how fast, and for how much money."""
-
-    base_url: str
-    """An OpenAI-compatible server; empty: the embedded teacher on a loopback port."""
-    model_name: str = Field(min_length=1)
-    """The server's name of the model."""
-    api: Literal["chat", "completions"]
-    """chat: /chat/completions; completions: /completions."""
-    mode: Literal["live", "batch"]
-    """batch: send each round through the provider's Batch API, at half the price and within a day."""
-    temperature: Annotated[float, Field(ge=0, le=2), NUMBER]
-    """Sampling temperature."""
-    top_p: Annotated[float, Field(gt=0, le=1), NUMBER]
-    """Nucleus sampling: the share of probability that is sampled from."""
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2), NUMBER]
-    """The API's parameter of this name; sent only where it is not 0."""
-    presence_penalty: Annotated[float, Field(ge=-2, le=2), NUMBER]
-    """The API's parameter of this name; sent only where it is not 0."""
-    stop: Annotated[tuple[str, ...], Field(max_length=4), BeforeValidator(freeze_list)]
-    """Texts that end an answer. Keep it empty: Alpaca's "20." cuts answers at an address or a number."""
-    max_tokens: PositiveInt
-    """Tokens of one answer."""
-    max_concurrency: PositiveInt
-    """Requests under way at the same time."""
-    requests_per_minute: Count
-    """Your account's limit; 0: none."""
-    tokens_per_minute: Count
-    """Your account's limit; 0: none."""
-    max_retries: Count
-    """Retries of one request after a fault that may pass (408, 409, 429, 5xx, a lost connection)."""
-    request_timeout: Positive
-    """Seconds for one answer, from the first byte sent to the last byte received."""
-    usd_per_million_prompt_tokens: Usd | None
-    """The provider's price without the batch discount; empty: not known."""
-    usd_per_million_completion_tokens: Usd | None
-    """The provider's price without the batch discount; empty: not known."""
-    max_usd: Usd | None
-    """What all answers of the stage generate may cost together, those of earlier runs included; empty: no cap."""
-
-    @model_validator(mode="after")
-    def _check_combinations(self) -> "TeacherParams":
-        problems = []
-        if not self.base_url and self.model_name != BUNDLED_MODEL:
-            problems.append(
-                f"model_name is {self.model_name!r} but base_url is empty; the embedded teacher is {BUNDLED_MODEL}: "
-                "name that, or set base_url"
-            )
-        if self.mode == "batch" and not self.base_url:
-            problems.append("mode batch needs a provider's Batch API: set base_url, or use live")
-        if self.stop and not self.base_url:
-            problems.append("the embedded teacher does not support stop")
-        prices = (self.usd_per_million_prompt_tokens, self.usd_per_million_completion_tokens)
-        if prices.count(None) == 1:
-            problems.append("one of usd_per_million_prompt_tokens and usd_per_million_completion_tokens is missing")
-        if self.max_usd is not None and None in prices:
-            problems.append(
-                "max_usd needs both prices: set usd_per_million_prompt_tokens and usd_per_million_completion_tokens"
-            )
-        _raise_all(problems)
-        return self
-
-
 class FilterParams(Section):
     """Which of the teacher's tasks are kept."""
 
@@ -211,7 +137,7 @@ class FilterParams(Section):
         for entry in self.required_imports:
             if not entry.partition("=")[2].isidentifier():
                 problems.append(f"required_imports: {entry!r} is not `family=module`")
-        _raise_all(problems)
+        raise_all(problems)
         return self
 
 
@@ -338,7 +264,7 @@ class TrainParams(Section):
             problems.append(f"warmup_ratio {self.warmup_ratio} of max_steps {self.max_steps} is all warmup")
         if self.early_stopping_patience * self.eval_steps > self.max_steps:
             problems.append("early_stopping_patience * eval_steps is above max_steps: it could never stop")
-        _raise_all(problems)
+        raise_all(problems)
         return self
 
 

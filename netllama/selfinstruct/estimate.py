@@ -1,8 +1,9 @@
 """Estimates how many requests a run would send and what they would cost, before anything is sent.
 
-Rounds whose answers are stored are judged first, as a run would judge them. From there on, a family's yield and mean
-answer length so far give the likely figures (without any answer: one kept row per request, answers of max_tokens);
-max_requests and max_tokens give the upper bounds.
+Rounds whose answers are stored are judged first, as a run would judge them. From there on, a family's yield, mean
+answer length and cached share so far give the likely figures (without any answer: one kept row per request, answers of
+max_tokens, and the opening of all prompts in the provider's cache once it has been sent); max_requests, max_tokens and
+max_reasoning_tokens give the upper bounds.
 """
 
 import math
@@ -11,9 +12,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from netllama.selfinstruct.rounds import Family
-from netllama.teacher.budget import Budget, Prices
+from netllama.teacher.budget import BATCH, Budget, Prices, Usage
 from netllama.teacher.rate_limiter import estimate_tokens
 from netllama.teacher.store import Request, ResponseStore
+
+SHORTEST_CACHED = 1024
+"""Tokens of the shortest beginning in the prompt cache of OpenAI (platform.openai.com/docs/guides/prompt-caching)."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,30 @@ class Estimate:
     likely_completion_tokens: int
     most_completion_tokens: int
 
-    def compute_price(self, prices: Prices, batch: bool) -> tuple[Decimal, Decimal]:
-        """US dollars (likely, at most); `batch`: at the price of the Batch API."""
-        likely = (
-            prices.price_tokens(self.likely_prompt_tokens, self.likely_completion_tokens, batch) * self.likely_requests
-        )
-        return likely, prices.price_tokens(
-            self.most_prompt_tokens, self.most_completion_tokens, batch
-        ) * self.most_requests
+    likely_cached_tokens: int = 0
+    """Of the prompt, per request: what the provider has in its cache."""
+
+    @property
+    def likely_tokens(self) -> int:
+        return self.likely_requests * (self.likely_prompt_tokens + self.likely_completion_tokens)
+
+    @property
+    def most_tokens(self) -> int:
+        return self.most_requests * (self.most_prompt_tokens + self.most_completion_tokens)
+
+    def compute_price(self, prices: Prices, tier: str) -> tuple[Decimal, Decimal]:
+        """US dollars (likely, at most) at `tier`, one of `budget.TIER_FACTORS` or the standard one.
+
+        The first request writes the cache. At most, every request writes all of its prompt and reads nothing.
+        """
+        cached = self.likely_cached_tokens
+        prompt, completion = self.likely_prompt_tokens, self.likely_completion_tokens
+        likely = prices.price_tokens(Usage(prompt, completion, cached=cached), tier) * max(self.likely_requests - 1, 0)
+        if self.likely_requests:
+            likely += prices.price_tokens(Usage(prompt, completion, written=cached), tier)
+        written = self.most_prompt_tokens if (prices.cache_write or 0) > prices.prompt else 0
+        most = Usage(self.most_prompt_tokens, self.most_completion_tokens, written=written)
+        return likely, prices.price_tokens(most, tier) * self.most_requests
 
 
 def judge_stored_rounds(family: Family, store: ResponseStore) -> list[Request]:
@@ -56,7 +76,7 @@ def judge_stored_rounds(family: Family, store: ResponseStore) -> list[Request]:
 def estimate_family(family: Family, store: ResponseStore) -> Estimate:
     """Judge the family's stored rounds and estimate what the rest of its run asks and costs."""
     requests = judge_stored_rounds(family, store)
-    asked, params, max_tokens = len(family.responses), family.params, family.teacher.max_tokens
+    asked, params, teacher = len(family.responses), family.params, family.teacher
     stored = sum(store.find(request) is not None for request in requests)
     most = params.max_requests - asked - stored if requests else 0
     missing = params.num_instructions_to_generate - len(family.kept)
@@ -72,30 +92,45 @@ def estimate_family(family: Family, store: ResponseStore) -> Estimate:
         most,
         round(sum(prompts) / len(prompts)) if prompts else 0,
         math.ceil(max(prompts)) + params.max_exemplar_tokens if prompts else 0,
-        round(sum(lengths) / len(lengths)) if lengths else max_tokens,
-        max_tokens,
+        round(sum(lengths) / len(lengths)) if lengths else teacher.max_tokens,
+        teacher.max_answer_tokens,
+        _estimate_cached_tokens(family) if prompts else 0,
     )
 
 
-def format_estimates(estimates: Sequence[Estimate], budget: Budget, batch: bool) -> str:
-    """A table with a line per family, their sum, and what is left of the cap."""
+def _estimate_cached_tokens(family: Family) -> int:
+    """Prompt tokens per request that the provider will have in its cache: the mean so far, or else the opening."""
+    if family.responses:
+        return round(sum(response.cached_tokens for response in family.responses) / len(family.responses))
+    opening = len(family.opening) // 4
+    return opening if family.teacher.prompt_cache and opening >= SHORTEST_CACHED else 0
+
+
+def format_estimates(estimates: Sequence[Estimate], budget: Budget, tier: str) -> str:
+    """A table with a line per family, their sum, the price at each tier, and what is left of the cap.
+
+    `tier`: the one that the settings choose, as in `Estimate.compute_price`.
+    """
     prices = budget.prices
     lines = [
-        f"{'family':24}{'kept':>6}{'stored':>8}{'to send':>8}{'at most':>9}{'tokens':>12}{'at most':>12}"
+        f"{'family':24}{'kept':>6}{'stored':>8}{'to send':>8}{'at most':>9}{'tokens':>13}{'at most':>13}{'cached':>8}"
         + (f"{'US$':>10}{'at most':>10}" if prices else "")
     ]
-    total = [0] * 6
-    money = [Decimal(0), Decimal(0)]
-    for row in estimates:
-        likely = row.likely_requests * (row.likely_prompt_tokens + row.likely_completion_tokens)
-        most = row.most_requests * (row.most_prompt_tokens + row.most_completion_tokens)
-        numbers = [row.kept, row.answers, row.likely_requests, row.most_requests, likely, most]
-        usd = row.compute_price(prices, batch) if prices else (Decimal(0), Decimal(0))
-        lines.append(_format_line(row.family, numbers, usd if prices else None))
-        total = [sum(pair) for pair in zip(total, numbers, strict=True)]
-        money = [sum(pair, Decimal(0)) for pair in zip(money, usd, strict=True)]
-    lines.append(_format_line("all", total, (money[0], money[1]) if prices else None))
-    lines.append("prompt tokens are estimated at four characters each")
+    for name, rows in [*((row.family, [row]) for row in estimates), ("all", list(estimates))]:
+        prompt = sum(row.likely_requests * row.likely_prompt_tokens for row in rows)
+        cached = sum(max(row.likely_requests - 1, 0) * row.likely_cached_tokens for row in rows)
+        lines.append(
+            f"{name:24}{sum(row.kept for row in rows):6}{sum(row.answers for row in rows):8}"
+            f"{sum(row.likely_requests for row in rows):8}{sum(row.most_requests for row in rows):9}"
+            f"{sum(row.likely_tokens for row in rows):13,}{sum(row.most_tokens for row in rows):13,}"
+            f"{cached / prompt if prompt else 0:8.0%}" + (_format_price(rows, prices, tier) if prices else "")
+        )
+    if prices:
+        lines.append(f"{'US$ in all':24}{'likely':>10}{'at most':>10}")
+        for name, other in (("live", ""), ("flex", "flex"), ("batch", BATCH)):
+            chosen = "  <- these settings" if other == tier else ""
+            lines.append(f"{name:24}{_format_price(estimates, prices, other)}{chosen}")
+    lines.append("prompt tokens are estimated at four characters each; cached: their share in the provider's cache")
     if not prices:
         lines.append("for prices, set teacher.usd_per_million_prompt_tokens and usd_per_million_completion_tokens")
     if budget.max_usd is not None:
@@ -103,7 +138,7 @@ def format_estimates(estimates: Sequence[Estimate], budget: Budget, batch: bool)
     return "\n".join(lines)
 
 
-def _format_line(name: str, numbers: Sequence[int], usd: tuple[Decimal, Decimal] | None) -> str:
-    kept, stored, likely, most, likely_tokens, most_tokens = numbers
-    line = f"{name:24}{kept:6}{stored:8}{likely:8}{most:9}{likely_tokens:12,}{most_tokens:12,}"
-    return line + (f"{usd[0]:10.4f}{usd[1]:10.4f}" if usd else "")
+def _format_price(estimates: Sequence[Estimate], prices: Prices, tier: str) -> str:
+    """Two columns: US dollars, likely and at most."""
+    usd = [estimate.compute_price(prices, tier) for estimate in estimates]
+    return "".join(f"{sum(column, Decimal(0)):10.4f}" for column in zip(*usd, strict=True))

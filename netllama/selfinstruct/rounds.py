@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from netllama.contamination.evaluation_questions import Evaluation
+from netllama.core.files import hash_json
 from netllama.core.records import GeneratedInstruction, RejectedCandidate, SeedTask
-from netllama.core.sections import FilterParams, GenerateParams, TeacherParams
+from netllama.core.sections import FilterParams, GenerateParams
+from netllama.core.teacher_section import TeacherParams
 from netllama.selfinstruct.block_contract import BlockContract
 from netllama.selfinstruct.exemplars import draw_exemplars
 from netllama.selfinstruct.json_schema_contract import JsonSchemaContract
@@ -51,6 +53,8 @@ class Family:
             if params.output_contract == "json_schema"
             else BlockContract(self.teacher.api, params.tasks_per_request)
         )
+        self.opening = build_opening(self.directive, self.seeds if self.teacher.prompt_cache else ())
+        self._cache_key = f"netllama-{self.name}-{hash_json(self.opening)[:12]}" if self.teacher.prompt_cache else ""
         prompt = f"{self.directive}\n{self.contract.wording}"
         self.pool = TaskPool(self.name, self.seeds, prompt, self.evaluation, self.filters)
         self._drawn: list[list[str]] = []
@@ -95,9 +99,12 @@ class Family:
             frequency_penalty=teacher.frequency_penalty,
             presence_penalty=teacher.presence_penalty,
             stop=list(teacher.stop),
-            max_tokens=teacher.max_tokens,
+            reasoning_effort=teacher.reasoning_effort,
+            max_tokens=teacher.max_answer_tokens,
+            service_tier=teacher.service_tier,
+            cache_key=self._cache_key,
             draw=draw,
-            **self.contract.build_prompt(self.directive, exemplars),
+            **self.contract.build_prompt(self.opening, exemplars),
         )
 
     def _judge_candidate(self, candidate: Candidate, slot: int, number: int, response: Response) -> None:
@@ -123,6 +130,17 @@ class Family:
         else:
             self.kept.append(GeneratedInstruction(**row))
             self.pool.add(self.kept[-1])
+
+
+def build_opening(directive: str, seeds: Sequence[SeedTask]) -> str:
+    """What all prompts of a family begin with: its directive, and what the tasks in hand already ask.
+
+    The list keeps the teacher from writing them again, and makes the opening long enough for a provider's prompt cache.
+    """
+    if not seeds:
+        return directive
+    listed = "\n".join(f"- {' '.join(seed.instruction.split())}" for seed in seeds)
+    return f"{directive.strip()}\n\nThese tasks exist. Write none of them again, in no other words either:\n{listed}"
 
 
 async def grow_families(families: Sequence[Family], teacher: AnswerSource, report: Callable[[], None]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from statistics import quantiles
 from typing import Any
 
@@ -43,8 +44,13 @@ def _count_yield(
         "tokens_per_kept_row": _divide(prompt_tokens + completion_tokens, len(kept)),
         "similarity_of_kept": _compute_quantiles([row.nearest_score for row in kept]),
     }
+    # Only some providers report these.
+    if reasoning_tokens := sum(response.reasoning_tokens for response in responses):
+        numbers["reasoning_tokens"] = reasoning_tokens
+    if cached_tokens := sum(response.cached_tokens for response in responses):
+        numbers |= {"cached_tokens": cached_tokens, "cached_share": _divide(cached_tokens, prompt_tokens)}
     if prices:
-        usd = sum(map(prices.price_answer, responses), start=prices.price_tokens(0, 0))
+        usd = sum(map(prices.price_answer, responses), start=Decimal(0))
         numbers |= {"usd": float(round(usd, 6)), "usd_per_kept_row": _divide(float(usd), len(kept))}
     return numbers
 

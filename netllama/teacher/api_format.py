@@ -1,85 +1,99 @@
-"""The JSON of an OpenAI-compatible API: a `Request` as the body to post, and the server's answer as a `Response`.
+"""A `Request` as the JSON body to post to an OpenAI-compatible API: Responses, Chat Completions or Completions.
 
 Live calls (client.py) and the Batch API use the same functions: a request has the same body, and its answer is stored
-as the same row, whichever way it went.
+as the same row (api_answer.py), whichever way it went.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-from netllama.teacher.store import EMBEDDED, Request, Response
+from netllama.teacher.store import EMBEDDED, Request
 
-PATHS = {"chat": "/chat/completions", "completions": "/completions"}
-MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
-"""The two names of the limit on an answer. Newer chat models accept only the second one."""
-CONTENT_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}
-"""Error codes of a 400 that concerns this one prompt. It becomes the answer of its slot and does not end the run."""
+PATHS = {"chat": "/chat/completions", "completions": "/completions", "responses": "/responses"}
+MAX_TOKENS, MAX_COMPLETION_TOKENS, MAX_OUTPUT_TOKENS = "max_tokens", "max_completion_tokens", "max_output_tokens"
+"""The names of the limit on an answer: of all APIs; of the chat API for newer models; of the responses API."""
+LIMIT_NAMES = (MAX_TOKENS, MAX_COMPLETION_TOKENS, MAX_OUTPUT_TOKENS)
+OPTIONAL = (
+    "temperature",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "stop",
+    "seed",
+    "store",
+    "reasoning_effort",
+    "reasoning",
+    "prompt_cache_key",
+    "prompt_cache_options",
+)
+"""What may be left out where a server refuses it: the answer is still an answer to the request. A refused service_tier
+ends the run instead, because without it the answer would cost twice as much."""
 
 
-class NotAnAnswer(ValueError):
-    """The body is not an answer of the OpenAI API."""
+@dataclass(frozen=True)
+class Dialect:
+    """What a server has refused for a model in this run, and therefore is not sent again."""
+
+    omitted: frozenset[str] = frozenset()
+    """Names of `OPTIONAL`, and `MAX_TOKENS` where `MAX_COMPLETION_TOKENS` takes its place."""
+
+    def refuse(self, name: str) -> "Dialect":
+        return Dialect(self.omitted | {name})
+
+    def choose_limit_name(self, api: str) -> str:
+        if api == "responses":
+            return MAX_OUTPUT_TOKENS
+        return MAX_COMPLETION_TOKENS if api == "chat" and MAX_TOKENS in self.omitted else MAX_TOKENS
+
+    def can_omit(self, name: str, api: str) -> bool:
+        """Whether a request, sent with `name` in this dialect, can do without it."""
+        return name not in self.omitted and (name in OPTIONAL or (name == MAX_TOKENS and api == "chat"))
 
 
-def build_body(request: Request, limit_name: str = MAX_TOKENS) -> dict[str, Any]:
-    """The body to post to `PATHS[request.api]`. Leaves out penalties and stop unless set: some servers reject them."""
-    body: dict[str, Any] = {
-        "model": request.model,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        limit_name: request.max_tokens,
-    }
-    if request.api == "chat":
-        body["messages"] = request.messages
-    else:
+PLAIN = Dialect()
+
+
+def build_body(request: Request, dialect: Dialect = PLAIN) -> dict[str, Any]:
+    """The body to post to `PATHS[request.api]`.
+
+    What is None, 0 or empty is not sent, nor what the server has refused. The answer is not stored by the provider.
+    """
+    cached = bool(request.cache_key)
+    body: dict[str, Any] = {"model": request.model, dialect.choose_limit_name(request.api): request.max_tokens}
+    if request.api == "completions":
         body["prompt"] = request.prompt
-    if request.json_schema:
-        schema = {"name": "tasks", "strict": True, "schema": request.json_schema}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    for name in ("frequency_penalty", "presence_penalty", "stop"):
-        if value := getattr(request, name):
-            body[name] = value
+    else:
+        marks = cached and "prompt_cache_options" not in dialect.omitted
+        body["input" if request.api == "responses" else "messages"] = _format_messages(request, marks)
+    optional: dict[str, Any] = {"temperature": request.temperature, "top_p": request.top_p}
+    for name in ("frequency_penalty", "presence_penalty", "stop", "service_tier"):
+        optional[name] = getattr(request, name) or None
+    if cached:
+        # Only the marked beginning is worth its place in the cache: what follows it is never sent again.
+        optional |= {"prompt_cache_key": request.cache_key, "prompt_cache_options": {"mode": "explicit"}}
+    if request.api == "responses":
+        optional["store"] = False
+        optional["reasoning"] = {"effort": request.reasoning_effort} if request.reasoning_effort else None
+    else:
+        optional["reasoning_effort"] = request.reasoning_effort
     if request.teacher == EMBEDDED:
         # Our own server samples each row from its own seed. Other servers treat a seed as best effort.
-        body["seed"] = int(request.key[:8], 16)
+        optional["seed"] = int(request.key[:8], 16)
+    body |= {k: value for k, value in optional.items() if value is not None and k not in dialect.omitted}
+    if request.json_schema:
+        schema = {"name": "tasks", "strict": True, "schema": request.json_schema}
+        if request.api == "responses":
+            body["text"] = {"format": {"type": "json_schema"} | schema}
+        else:
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
 
 
-def parse_answer(request: Request, body: Any, batch: bool = False) -> Response:
-    """The server's answer as a row of the store; raises `NotAnAnswer` if `body` is anything else."""
-    try:
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        finish_reason = choice.get("finish_reason") or "stop"
-        if request.api == "chat":
-            text, refusal = choice["message"].get("content"), choice["message"].get("refusal")
-            if refusal:
-                text, finish_reason = refusal, "refusal"
-        else:
-            text = choice["text"]
-        return Response(
-            key=request.key,
-            draw=request.draw,
-            model=str(body.get("model") or request.model),
-            # A lone surrogate, such as half an emoji, cannot be stored as UTF-8: it becomes a question mark.
-            text=(text or "").encode("utf-8", "replace").decode(),
-            finish_reason=finish_reason,
-            max_tokens=request.max_tokens,
-            prompt_tokens=usage.get("prompt_tokens") or 0,
-            completion_tokens=usage.get("completion_tokens") or 0,
-            batch=batch,
-        )
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-        raise NotAnAnswer from None
-
-
-def make_filtered_answer(request: Request, batch: bool = False) -> Response:
-    """The row for a prompt that the provider's content filter rejected (`CONTENT_CODES`). It costs nothing."""
-    return Response(
-        key=request.key,
-        draw=request.draw,
-        model=request.model,
-        text="",
-        finish_reason="content_filter",
-        max_tokens=request.max_tokens,
-        prompt_tokens=0,
-        completion_tokens=0,
-        batch=batch,
-    )
+def _format_messages(request: Request, marks: bool) -> list[dict[str, Any]]:
+    """The messages; `marks`: the end of the first one is marked as the end of what many requests have in common."""
+    messages: list[dict[str, Any]] = [dict(message) for message in request.messages or []]
+    if marks and messages:
+        kind = "input_text" if request.api == "responses" else "text"
+        part = {"type": kind, "text": messages[0]["content"], "prompt_cache_breakpoint": {"mode": "explicit"}}
+        messages[0]["content"] = [part]
+    return messages

@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar, cast
 
 from netllama.core.errors import StageError
-from netllama.teacher.api_format import NotAnAnswer
+from netllama.teacher.api_answer import NotAnAnswer
 from netllama.teacher.connection import connect
-from netllama.teacher.retries import Backoff, Retryable, classify_error
+from netllama.teacher.error_verdicts import STORED, PromptWithheld, classify_error
+from netllama.teacher.model_lookup import describe_model
+from netllama.teacher.retries import Backoff, Retryable
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -60,6 +62,10 @@ class BatchApi:
     async def __aexit__(self, *exc: object) -> None:
         await self._cleanup.aclose()
         self._client = None
+
+    async def describe_model(self, model: str) -> str:
+        """A line for the user about a model that is unknown or will shut down; else an empty string."""
+        return await describe_model(await self._connect(), self.name, model)
 
     async def list_batches(self) -> list[BatchObject]:
         """All batches of the account, including those of other people and projects."""
@@ -145,8 +151,9 @@ class BatchApi:
                 verdict = classify_error(error, self.name, "the Batch API")
             if isinstance(verdict, StageError):
                 raise verdict
-            if not isinstance(verdict, Retryable):  # an error code about a prompt, which a call about a batch can't get
-                raise StageError(f"{self.name}: rejected a call to its Batch API; use teacher.mode: live")
+            if not isinstance(verdict, Retryable):
+                hint = "use teacher.mode: live" if isinstance(verdict, PromptWithheld) else STORED
+                raise StageError(f"{verdict.refusal} to a call of its Batch API; {hint}")
             if (seconds := backoff.next_wait(verdict)) is None:
                 raise StageError(verdict.message)
             await asyncio.sleep(max(seconds, pause))

@@ -7,28 +7,29 @@ those of live calls, and errors are classified as those of live calls are.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 from netllama.core.errors import StageError
-from netllama.teacher.api_format import (
+from netllama.teacher.api_answer import ErrorInAnswer, make_withheld_answer, parse_answer
+from netllama.teacher.api_format import LIMIT_NAMES, PATHS, PLAIN, Dialect, build_body
+from netllama.teacher.error_bodies import read_server_error
+from netllama.teacher.error_verdicts import (
     CONTENT_CODES,
-    MAX_COMPLETION_TOKENS,
-    MAX_TOKENS,
-    PATHS,
-    build_body,
-    make_filtered_answer,
-    parse_answer,
+    RESUME,
+    ParameterRefused,
+    PromptWithheld,
+    classify_error,
+    judge_server_error,
 )
-from netllama.teacher.retries import RESUME, LimitRenamed, PromptFiltered, Retryable, classify_error, redact_text
+from netllama.teacher.retries import Retryable
 from netllama.teacher.store import Request, Response
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200_000_000
 """The largest batch that OpenAI accepts: https://platform.openai.com/docs/guides/batch"""
-Outcome = Response | Retryable | StageError | LimitRenamed
+Outcome = Response | Retryable | StageError | PromptWithheld | ParameterRefused
 
 
 @dataclass
@@ -63,12 +64,12 @@ class Results:
         self.lines += other.lines
 
 
-def split_into_uploads(requests: Iterable[Request], renamed: Collection[str]) -> Iterator[Upload]:
-    """Uploads in the order of the requests. `renamed`: the models that need `MAX_COMPLETION_TOKENS`."""
+def split_into_uploads(requests: Iterable[Request], dialects: Mapping[str, Dialect]) -> Iterator[Upload]:
+    """Uploads in the order of the requests. `dialects`: what models have refused, by model."""
     growing: dict[tuple[str, str], tuple[Upload, int]] = {}
     for request in requests:
         kind = request.api, request.model
-        line = _write_line(request, choose_limit_name(request.api, request.model, renamed))
+        line = _write_line(request, dialects.get(request.model, PLAIN))
         upload, size = growing.get(kind) or (Upload(*kind), 0)
         if upload.lines and (len(upload.lines) == MAX_REQUESTS or size + len(line) > MAX_BYTES):
             yield upload
@@ -80,12 +81,9 @@ def split_into_uploads(requests: Iterable[Request], renamed: Collection[str]) ->
         yield upload
 
 
-def choose_limit_name(api: str, model: str, renamed: Collection[str]) -> str:
-    return MAX_COMPLETION_TOKENS if api == "chat" and model in renamed else MAX_TOKENS
-
-
-def _write_line(request: Request, limit_name: str) -> bytes:
-    body = build_body(request, limit_name)
+def _write_line(request: Request, dialect: Dialect) -> bytes:
+    body = build_body(request, dialect)
+    body.pop("service_tier", None)  # the Batch API is a tier of its own
     row = {"custom_id": request.key, "method": "POST", "url": f"/v1{PATHS[request.api]}", "body": body}
     # Keys are not sorted, because strict answers follow the order of their schema. json.dumps escapes all but ASCII, so
     # no reader takes a character such as U+2028 for a line end.
@@ -98,8 +96,8 @@ def read_limits(content: bytes) -> dict[str, int]:
     for line in _split_lines(content):
         try:
             row = json.loads(line)
-            limits[str(row["custom_id"])] = int(row["body"].get(MAX_TOKENS) or row["body"][MAX_COMPLETION_TOKENS])
-        except (KeyError, TypeError, AttributeError) as error:
+            limits[str(row["custom_id"])] = int(next(row["body"][name] for name in LIMIT_NAMES if name in row["body"]))
+        except (KeyError, TypeError, AttributeError, StopIteration) as error:
             raise ValueError from error
     return limits
 
@@ -126,20 +124,25 @@ def read_results(content: bytes, file: str, wanted: dict[str, Request], teacher:
 
 def _read_outcome(row: dict[str, Any], request: Request, teacher: str) -> Outcome:
     """Raises ValueError, KeyError, TypeError or AttributeError if the row is not a result."""
-    import openai
-
     if not row.get("response") and row.get("error"):
-        code = row["error"].get("code")
-        if code in CONTENT_CODES:
-            return make_filtered_answer(request, batch=True)
-        return Retryable(redact_text(f"{teacher}: a request ended with {code} in its batch; {RESUME}"))
+        error = read_server_error(row["error"])
+        if error.code in CONTENT_CODES:
+            return make_withheld_answer(request, batch=True)
+        return Retryable(
+            f"{teacher}: a request ended with {error.code or 'an error'} in its batch{error.quote}; {RESUME}"
+        )
     status, body = row["response"]["status_code"], row["response"]["body"]
-    if status < 400:
-        return parse_answer(request, body, batch=True)
-    answer: Any = SimpleNamespace(status_code=status, headers={}, request=None)
-    details = body.get("error", body) if isinstance(body, dict) else body
-    verdict = classify_error(openai.APIStatusError("", response=answer, body=details), teacher, request.model)
-    return make_filtered_answer(request, batch=True) if isinstance(verdict, PromptFiltered) else verdict
+    sent = build_body(request)
+    if status >= 400:
+        verdict = judge_server_error(status, read_server_error(body), teacher, request.model, sent)
+    else:
+        try:
+            return parse_answer(request, body, batch=True)
+        except ErrorInAnswer as error:
+            verdict = classify_error(error, teacher, request.model, sent)
+    if isinstance(verdict, PromptWithheld) and verdict.certain:
+        return make_withheld_answer(request, batch=True)
+    return verdict
 
 
 def _split_lines(content: bytes) -> list[bytes]:

@@ -15,10 +15,10 @@ from typing import Any
 from netllama.core.errors import StageError
 from netllama.core.files import write_json
 from netllama.core.locks import hold_lock_async
-from netllama.teacher.api_format import MAX_COMPLETION_TOKENS
+from netllama.teacher.api_format import Dialect
 from netllama.teacher.batch_api_client import BatchApi, BatchObject, NotFoundAtProvider
 from netllama.teacher.batch_api_files import Results, Upload, hash_keys, read_limits, read_results
-from netllama.teacher.retries import redact_text
+from netllama.teacher.error_bodies import redact_text
 from netllama.teacher.store import Request
 
 PROJECT = "netllama"
@@ -68,8 +68,9 @@ class ProviderBatch:
         return str(self.metadata.get("model"))
 
     @property
-    def has_renamed_limit(self) -> bool:
-        return self.metadata.get("limit") == MAX_COMPLETION_TOKENS
+    def dialect(self) -> Dialect:
+        """What its requests do without, because the model has refused it before."""
+        return Dialect(frozenset(str(self.metadata.get("omitted") or "").split()))
 
 
 class BatchLedger:
@@ -94,9 +95,11 @@ class BatchLedger:
                 batch.limits = batch.limits or await self._find_limits(batch)
                 self.batches[batch.id] = batch
 
-    async def create(self, upload: Upload, limit_name: str) -> ProviderBatch:
-        """Create a batch from `upload`, in which the limit of an answer is called `limit_name`."""
-        metadata = {"project": PROJECT, "keys": hash_keys(upload.requests), "model": upload.model, "limit": limit_name}
+    async def create(self, upload: Upload, dialect: Dialect) -> ProviderBatch:
+        """Create a batch from `upload`, whose requests are written in `dialect`."""
+        metadata = {"project": PROJECT, "keys": hash_keys(upload.requests), "model": upload.model}
+        if dialect.omitted:
+            metadata["omitted"] = " ".join(sorted(dialect.omitted))
         created = await self._api.create_batch(b"".join(upload.lines), upload.path, metadata)
         batch = ProviderBatch(created, {key: request.max_tokens for key, request in upload.requests.items()})
         self.batches[batch.id] = batch

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from netllama.core.errors import StageError
+from netllama.teacher.api_answer import make_withheld_answer
+from netllama.teacher.api_format import PLAIN, Dialect
 from netllama.teacher.batch_api_client import BatchApi
-from netllama.teacher.batch_api_files import choose_limit_name, split_into_uploads
+from netllama.teacher.batch_api_files import split_into_uploads
 from netllama.teacher.batch_api_ledger import FINISHED, BatchLedger, ProviderBatch
 from netllama.teacher.budget import Budget, BudgetReached
-from netllama.teacher.retries import RESUME, Backoff, LimitRenamed, Retryable, redact_text
+from netllama.teacher.error_bodies import redact_text
+from netllama.teacher.error_verdicts import RESUME, STORED, ParameterRefused, PromptWithheld
+from netllama.teacher.retries import Backoff, Retryable
 from netllama.teacher.store import Request, Response, ResponseStore
 
 QUEUE_FULL = "token_limit_exceeded"
@@ -45,8 +49,8 @@ class BatchTeacher:
         self.on_answer: Callable[[], None] = lambda: None
         self._api = BatchApi(base_url, max_retries, request_timeout)
         self._ledger = BatchLedger(self._api, store.live.parent / "batches")
-        self._renamed: set[str] = set()
-        """Models that need `MAX_COMPLETION_TOKENS`."""
+        self._dialects: dict[str, Dialect] = {}
+        """What models have refused, by model."""
         self._counted: set[str] = set()
 
     async def __aenter__(self) -> "BatchTeacher":
@@ -74,14 +78,18 @@ class BatchTeacher:
         self.replayed += sum(self.store.find(request) is not None for request in requests)
         missing = self._find_missing(requests)
         backoff = Backoff(self.max_retries)
+        for model in sorted({request.model for request in missing.values()} - self._dialects.keys()):
+            self._dialects[model] = PLAIN
+            if line := await self._api.describe_model(model):
+                print(line, flush=True)
         while missing:
-            before = self.asked, len(self._renamed)
+            before = self.asked, dict(self._dialects)
             async with self._ledger.lock_out_others():
                 await self._ledger.survey({request.model for request in missing.values()})
                 reason, waiting = await self._start_batches(missing)
             reason = await self._wait_for(waiting, missing) or reason
             missing = self._find_missing(requests)
-            if (self.asked, len(self._renamed)) != before:
+            if (self.asked, self._dialects) != before:
                 backoff = Backoff(self.max_retries)
             elif missing:
                 if (seconds := backoff.next_wait(Retryable(reason))) is None:
@@ -116,7 +124,9 @@ class BatchTeacher:
     async def _start_batches(self, missing: dict[str, Request]) -> tuple[str, list[ProviderBatch]]:
         """Import ended batches and create new ones. Returns why some requests have no answer, and what to wait for."""
         reason, waiting = "", list[ProviderBatch]()
-        self._renamed |= {batch.model for batch in self._ledger.batches.values() if batch.has_renamed_limit}
+        for batch in self._ledger.batches.values():
+            for name in batch.dialect.omitted:
+                self._dialects[batch.model] = self._dialects.get(batch.model, PLAIN).refuse(name)
         held: set[str] = set()
         for batch in list(self._ledger.batches.values()):
             if batch.status in FINISHED and (wanted := self._select_wanted(batch, missing)):
@@ -131,8 +141,8 @@ class BatchTeacher:
         admitted = self._admit(free)
         if free and not admitted and not waiting:
             raise BudgetReached
-        for upload in split_into_uploads(admitted, self._renamed):
-            batch = await self._ledger.create(upload, choose_limit_name(upload.api, upload.model, self._renamed))
+        for upload in split_into_uploads(admitted, self._dialects):
+            batch = await self._ledger.create(upload, self._dialects.get(upload.model, PLAIN))
             self._reserve(batch, upload.requests)
             waiting.append(batch)
         return reason, waiting
@@ -197,6 +207,12 @@ class BatchTeacher:
         if results.unreadable:
             results = await self._ledger.fetch_results(batch, wanted)  # in case the download was cut off
         outcomes = [results.outcomes.get(key) for key in wanted]
+        if any(isinstance(outcome, Response) for outcome in outcomes):
+            # Others of the batch were answered, so the provider refused these prompts for what they say.
+            outcomes = [
+                make_withheld_answer(request, batch=True) if isinstance(outcome, PromptWithheld) else outcome
+                for request, outcome in zip(wanted.values(), outcomes, strict=True)
+            ]
         answers = [outcome for outcome in outcomes if isinstance(outcome, Response)]
         costs = [
             self.budget.price_answer(row, batch.reserved.get(row.key, self._bound_price(wanted[row.key])))
@@ -214,9 +230,10 @@ class BatchTeacher:
         batch.unanswered |= wanted.keys() - {row.key for row in answers}
         reason = ""
         for request, outcome in zip(wanted.values(), outcomes, strict=True):
-            if isinstance(outcome, LimitRenamed) and not batch.has_renamed_limit:
-                self._renamed.add(request.model)
-            elif isinstance(outcome, LimitRenamed | StageError) and batch.watched:
-                raise outcome if isinstance(outcome, StageError) else StageError(outcome.message)
+            dialect = self._dialects.get(request.model, PLAIN)
+            if isinstance(outcome, ParameterRefused) and batch.dialect.can_omit(outcome.name, request.api):
+                self._dialects[request.model] = dialect.refuse(outcome.name)
+            elif isinstance(outcome, ParameterRefused | PromptWithheld | StageError) and batch.watched:
+                raise outcome if isinstance(outcome, StageError) else StageError(f"{outcome.refusal}; {STORED}")
             reason = outcome.message if isinstance(outcome, Retryable) else reason
         return reason or f"{self.name}: batch {batch.id} {batch.status} without answering every request; {RESUME}"

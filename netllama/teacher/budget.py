@@ -9,38 +9,66 @@ admits is the same at every concurrency.
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from netllama.teacher.store import Request, Response
 
 MILLION = Decimal(1_000_000)
-BATCH_API_FACTOR = Decimal("0.5")
-"""The Batch API costs half: https://platform.openai.com/docs/guides/batch"""
+BATCH = "batch"
+TIER_FACTORS = {BATCH: Decimal("0.5"), "flex": Decimal("0.5"), "priority": Decimal(2), "fast": Decimal(2)}
+"""OpenAI's prices in terms of the standard tier (developers.openai.com/api/docs/models/gpt-6-luna, 2026-11-28). "batch"
+is the Batch API, the others are values of service_tier."""
 _TOKENS_AROUND_A_MESSAGE = 16
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one answer."""
+
+    prompt: int
+    completion: int
+    """Thinking included."""
+    cached: int = 0
+    """Of the prompt: read from the provider's cache."""
+    written: int = 0
+    """Of the prompt: put into the provider's cache."""
 
 
 class BudgetReached(Exception):
     """The next request could pass max_usd, and no request in flight can free part of its reservation."""
 
 
+@dataclass(frozen=True)
 class Prices:
-    """US dollars per million prompt tokens and per million completion tokens."""
+    """US dollars per million tokens at the provider's standard tier."""
 
-    def __init__(self, prompt: Decimal, completion: Decimal) -> None:
-        self.prompt = prompt
-        self.completion = completion
+    prompt: Decimal
+    completion: Decimal
+    cached: Decimal | None = None
+    """Prompt tokens that were in the provider's cache; None: as other prompt tokens."""
+    cache_write: Decimal | None = None
+    """Prompt tokens that were put into the provider's cache; None: as other prompt tokens."""
 
-    def price_tokens(self, prompt_tokens: int, completion_tokens: int, batch: bool = False) -> Decimal:
-        """US dollars; `batch`: at the price of the Batch API."""
-        usd = (self.prompt * prompt_tokens + self.completion * completion_tokens) / MILLION
-        return usd * BATCH_API_FACTOR if batch else usd
+    def price_tokens(self, usage: Usage, tier: str = "") -> Decimal:
+        """US dollars at `tier`, one of `TIER_FACTORS` or the standard one."""
+        cached = self.prompt if self.cached is None else self.cached
+        written = self.prompt if self.cache_write is None else self.cache_write
+        fresh = max(0, usage.prompt - usage.cached - usage.written)
+        usd = self.prompt * fresh + cached * usage.cached + written * usage.written + self.completion * usage.completion
+        return usd / MILLION * TIER_FACTORS.get(tier, Decimal(1))
 
     def price_answer(self, response: Response) -> Decimal:
-        return self.price_tokens(response.prompt_tokens, response.completion_tokens, response.batch)
+        usage = Usage(
+            response.prompt_tokens, response.completion_tokens, response.cached_tokens, response.cache_write_tokens
+        )
+        return self.price_tokens(usage, BATCH if response.batch else response.service_tier)
 
     def bound_price(self, request: Request, batch: bool = False) -> Decimal:
-        """The most that an answer to `request` can cost."""
-        return self.price_tokens(bound_prompt_tokens(request), request.max_tokens, batch)
+        """The most that an answer to `request` can cost: at the standard tier, where the cheaper one has no room."""
+        tokens = bound_prompt_tokens(request)
+        usage = Usage(tokens, request.max_tokens, written=tokens if (self.cache_write or 0) > self.prompt else 0)
+        return self.price_tokens(usage, BATCH if batch else "")
 
 
 def bound_prompt_tokens(request: Request) -> int:

@@ -14,18 +14,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
-from netllama.teacher.api_format import (
-    MAX_COMPLETION_TOKENS,
-    MAX_TOKENS,
-    PATHS,
-    build_body,
-    make_filtered_answer,
-    parse_answer,
-)
+from netllama.teacher.api_answer import make_withheld_answer, parse_answer
+from netllama.teacher.api_format import OPTIONAL, PATHS, PLAIN, Dialect, build_body
 from netllama.teacher.budget import Budget
 from netllama.teacher.connection import connect, post
+from netllama.teacher.error_verdicts import STORED, ParameterRefused, PromptWithheld, classify_error
+from netllama.teacher.model_lookup import describe_model
 from netllama.teacher.rate_limiter import RateLimiter, estimate_tokens
-from netllama.teacher.retries import Backoff, LimitRenamed, PromptFiltered, Retryable, classify_error
+from netllama.teacher.retries import Backoff, Retryable
 from netllama.teacher.store import EMBEDDED, Request, Response, ResponseStore
 
 if TYPE_CHECKING:
@@ -33,6 +29,8 @@ if TYPE_CHECKING:
 
 WORTH_A_LINE = 10.0
 """Seconds of waiting after which a silent progress bar would look stuck."""
+WITHHELD_IN_A_ROW = 3
+"""Prompts that a server may refuse one after another, for reasons that it does not name, before the run ends."""
 CLAIM_POLL = 0.1
 """Seconds between two tries to claim a request that another process is asking."""
 
@@ -69,7 +67,9 @@ class Teacher:
         self._open = asyncio.Event()
         self._open.set()
         self._answers = 0
-        self._limit_name = MAX_TOKENS
+        self._dialect = PLAIN
+        self._doubtful: list[tuple[Response, str]] = []
+        """Prompts refused since the last answer, perhaps not for what they say, and the errors that they met."""
         self._counted: set[str] = set()
         self._waiting: set[asyncio.Task[Any]] = set()
         self._failure: Exception | None = None
@@ -105,6 +105,8 @@ class Teacher:
             for task in tasks.values():
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
+        if not self._failure:
+            self._settle_doubts()
         if self._failure:
             raise self._failure
         return [found or tasks[_identify(request)].result() for request, found in zip(requests, stored, strict=True)]
@@ -127,7 +129,7 @@ class Teacher:
                     await self._open.wait()
                     await self._slots.acquire()
                     held.callback(self._slots.release)
-                    client = await self._connect()
+                    client = await self._connect(request.model)
                     await self.limiter.acquire(estimate_tokens(request))
                     reserved = await self.budget.reserve(request)
                     if self.base_url and not self._answers:
@@ -154,9 +156,11 @@ class Teacher:
             if waited - CLAIM_POLL < WORTH_A_LINE <= waited:
                 print(f"{self.name}: waiting for another process that asks for the same answer ...", flush=True)
 
-    async def _connect(self) -> "AsyncOpenAI":
+    async def _connect(self, model: str) -> "AsyncOpenAI":
         if self._client is None:
             self._client = await self._cleanup.enter_async_context(connect(self.base_url, self.request_timeout))
+            if self.base_url and (line := await describe_model(self._client, self.name, model)):
+                print(line, flush=True)
         return self._client
 
     async def _fetch_answer(self, client: "AsyncOpenAI", request: Request, reserved: Decimal) -> Response:
@@ -175,24 +179,28 @@ class Teacher:
                     reserved = await self.budget.reserve(request)
                 await self._sleep(seconds, outcome.rate_limited)
                 await self.limiter.acquire(estimate_tokens(request))
+            if isinstance(outcome, PromptWithheld):
+                return self._withhold(request, outcome)
             spent = self.budget.price_answer(outcome, reserved)
             self.store.add(outcome)
             self._answers += 1
             self._open.set()
+            self._settle_doubts()
             return outcome
         finally:
             await self.budget.settle(reserved, spent)
 
-    async def _attempt(self, client: "AsyncOpenAI", request: Request) -> Response | Retryable:
+    async def _attempt(self, client: "AsyncOpenAI", request: Request) -> Response | Retryable | PromptWithheld:
         """Send once and refund unused tokens to the limiter. Raises errors that retrying cannot fix."""
-        body, estimate = build_body(request, self._limit_name), estimate_tokens(request)
+        dialect, estimate = self._dialect, estimate_tokens(request)
+        body = build_body(request, dialect)
         self._waiting.discard(_get_task())  # in flight and perhaps paid for: no longer cancelled
         try:
             # httpx times out after silence only, so a body that trickles in never trips its timeout.
             async with asyncio.timeout(self.request_timeout):
                 response = parse_answer(request, await post(client, PATHS[request.api], body))
         except Exception as error:
-            verdict = classify_error(error, self.name, request.model)
+            verdict = classify_error(error, self.name, request.model, body)
         else:
             self.limiter.refund(estimate - (response.prompt_tokens + response.completion_tokens or estimate))
             return response
@@ -200,13 +208,44 @@ class Teacher:
             self.limiter.refund(0 if verdict.maybe_billed else estimate)
             return verdict
         self.limiter.refund(estimate)
-        if isinstance(verdict, PromptFiltered):
-            return make_filtered_answer(request)
-        if isinstance(verdict, LimitRenamed) and request.api == "chat" and MAX_TOKENS in body:
-            self._limit_name = MAX_COMPLETION_TOKENS  # for the rest of the run
+        if isinstance(verdict, PromptWithheld):
+            return verdict
+        if isinstance(verdict, ParameterRefused) and dialect.can_omit(verdict.name, request.api):
+            self._leave_out(verdict, request)
             await self.limiter.acquire(estimate)
             return await self._attempt(client, request)
-        raise verdict if isinstance(verdict, StageError) else StageError(verdict.message) from None
+        raise verdict if isinstance(verdict, StageError) else StageError(f"{verdict.refusal}; {STORED}") from None
+
+    def _leave_out(self, refused: ParameterRefused, request: Request) -> None:
+        """Leave the parameter out of all further requests of this run."""
+        if refused.name not in self._dialect.omitted:
+            self._dialect = self._dialect.refuse(refused.name)
+            print(describe_omission(refused, self._dialect, request), flush=True)
+
+    def _withhold(self, request: Request, verdict: PromptWithheld) -> Response:
+        """The answer to a prompt that the server refused; if it may have refused it for other reasons, in doubt."""
+        answer = make_withheld_answer(request)
+        self._open.set()
+        if verdict.certain:
+            self.store.add(answer)
+            return answer
+        self._doubtful.append((answer, verdict.refusal))
+        if len(self._doubtful) >= WITHHELD_IN_A_ROW:
+            raise StageError(f"{self._doubtful[0][1]}; {STORED}")
+        return answer
+
+    def _settle_doubts(self) -> None:
+        """Store the answers in doubt: other prompts were answered, so the server refused these for what they say.
+
+        If no prompt was answered, the first refusal is the run's failure.
+        """
+        if self._doubtful and not self._answers:
+            self._failure = StageError(f"{self._doubtful[0][1]}; {STORED}")
+            return
+        for answer, refusal in self._doubtful:
+            self.store.add(answer)
+            print(f"{refusal}; this prompt stays without an answer, the run goes on", flush=True)
+        self._doubtful.clear()
 
     async def _sleep(self, seconds: float, rate_limited: bool) -> None:
         """Wait for this request's next attempt; a rate limit also pauses all other requests."""
@@ -217,6 +256,13 @@ class Teacher:
                 print(f"{self.name}: rate-limited (429), continues in {seconds:.0f} s", flush=True)
                 self._quiet_until = now + seconds
         await asyncio.sleep(seconds)
+
+
+def describe_omission(refused: ParameterRefused, dialect: Dialect, request: Request) -> str:
+    """A line about what is no longer sent, for the user."""
+    limit = dialect.choose_limit_name(request.api)
+    what = f"called {limit} from now on" if refused.name not in OPTIONAL else "left out from now on"
+    return f"{refused.refusal}; {refused.name} is {what}"
 
 
 def _identify(request: Request) -> tuple[str, int]:

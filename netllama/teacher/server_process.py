@@ -80,8 +80,8 @@ class TeacherModel:
             )
         settings = {
             "max_tokens": int(body["max_tokens"]),
-            "temperature": float(body["temperature"]),
-            "top_p": float(body["top_p"]),
+            "temperature": float(body.get("temperature", 1)),
+            "top_p": float(body.get("top_p", 1)),
             "frequency_penalty": float(body.get("frequency_penalty", 0)),
             "presence_penalty": float(body.get("presence_penalty", 0)),
         }

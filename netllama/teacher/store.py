@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from netllama.core.errors import StageError
 from netllama.core.files import dump_canonical_json, hash_json
@@ -25,8 +25,12 @@ EMBEDDED = "embedded"
 """The `teacher` of a request to the embedded one, whose loopback port changes from run to run."""
 
 
+def _is_unset(value: object) -> bool:
+    return not value
+
+
 class Request(BaseModel):
-    """One call of the teacher: `prompt` for the completions API, `messages` for the chat API."""
+    """One call of the teacher: `prompt` for the completions API, `messages` for the chat and the responses API."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,19 +42,28 @@ class Request(BaseModel):
     messages: list[dict[str, str]] | None = None
     json_schema: dict[str, Any] | None = None
     """The answer's strict JSON schema, for servers that make the teacher follow one."""
-    temperature: float
-    top_p: float
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
+    temperature: float | None
+    """None, here and below: not sent."""
+    top_p: float | None
+    frequency_penalty: float | None = 0.0
+    presence_penalty: float | None = 0.0
     stop: list[str] = []
+    reasoning_effort: str | None = Field(default=None, exclude_if=_is_unset)
     max_tokens: int
+    """Limit on the answer, a reasoning model's thinking included."""
+    service_tier: str | None = None
+    cache_key: str = ""
+    """Names the first message for the provider's prompt cache, where many requests begin with it; empty: none do."""
     draw: str
     """family/round/slot: equal prompts of two slots are two draws."""
 
     @cached_property
     def key(self) -> str:
-        """Hash of everything but `max_tokens`, so that raising it asks again only for truncated answers."""
-        return hash_json(self.model_dump(exclude={"max_tokens"}))
+        """Hash of what the answer depends on.
+
+        Without `max_tokens`: raising it asks again only for truncated answers. Without what decides the price alone.
+        """
+        return hash_json(self.model_dump(exclude={"max_tokens", "service_tier", "cache_key"}))
 
     @property
     def claim(self) -> str:
@@ -59,7 +72,7 @@ class Request(BaseModel):
 
 
 class Response(BaseModel):
-    """One answer. Its finish_reason is the API's (`stop`, `length`, `content_filter`) or `refusal`."""
+    """One answer. Its finish_reason is one of `api_answer.FINISH_REASONS`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,6 +85,14 @@ class Response(BaseModel):
     max_tokens: int
     prompt_tokens: int
     completion_tokens: int
+    """Those of the thinking included."""
+    reasoning_tokens: int = Field(default=0, exclude_if=_is_unset)
+    cached_tokens: int = Field(default=0, exclude_if=_is_unset)
+    """Prompt tokens that the provider had in its cache."""
+    cache_write_tokens: int = Field(default=0, exclude_if=_is_unset)
+    """Prompt tokens that the provider put into its cache."""
+    service_tier: str = Field(default="", exclude_if=_is_unset)
+    """The tier that served it, if the server says so and it is not the default."""
     batch: bool = False
     """Answered through the Batch API, at its price."""
 

@@ -1,6 +1,6 @@
 """An OpenAI-compatible server on a loopback port, scripted request by request.
 
-`with OpenAIServer(reply) as server`: `reply` turns each request into an `Answer`, a `Refusal`, a `Page` or a
+`with OpenAIServer(reply) as server`: `reply` turns each request into an `Answer`, a `Refusal`, a `Body`, a `Page` or a
 fault (`DROPPED`, `HANG`, `TRUNCATED`, `CUT_OFF`); `server.requests` holds what was asked, headers included, and
 `server.billed` the answers that it would charge for, whether they arrived or not.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,13 @@ class Asked:
         """What the teacher reads: the prompt, or all messages one after another."""
         if "prompt" in self.body:
             return str(self.body["prompt"])
-        return "\n".join(message["content"] for message in self.body["messages"])
+        return "\n".join(map(read_content, self.body.get("messages") or self.body["input"]))
+
+
+def read_content(message: dict[str, Any]) -> str:
+    """The text of a message, which is a string or a list of parts."""
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,12 @@ class Answer:
     """Seconds between each eight bytes of it."""
     refusal: str | None = None
     """Chat: the model's own refusal, in the place of a text."""
+    reasoning_tokens: int = 0
+    """Of the completion tokens."""
+    cached_tokens: int = 0
+    """Of the prompt tokens, as the next."""
+    cache_write_tokens: int = 0
+    service_tier: str = "default"
 
 
 @dataclass(frozen=True)
@@ -60,11 +73,20 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Body:
+    """A JSON body as it is, in any form that a server may give it."""
+
+    content: Any
+    status: int = 200
+
+
+@dataclass(frozen=True)
 class Page:
     """Something that is no answer of the API, such as a web page."""
 
     content: str
     content_type: str = "text/html"
+    status: int = 200
 
 
 WORDS = [f"{first}{second}" for first in "bcdfghklmnprstv" for second in ("ane", "ilo", "orm", "uft", "ex", "yst")]
@@ -105,7 +127,8 @@ def filled_in(schema: dict[str, Any], draw: random.Random) -> Any:
 
 def strict_answer(asked: Asked) -> str:
     """The text of an answer that keeps to the request's own schema: a pure function of the request."""
-    schema = asked.body["response_format"]["json_schema"]["schema"]
+    form = asked.body["text"]["format"] if "text" in asked.body else asked.body["response_format"]["json_schema"]
+    schema = form["schema"]
     return json.dumps(filled_in(schema, random.Random(asked.prompt)))
 
 
@@ -117,7 +140,37 @@ TRUNCATED = "truncated"
 """JSON without its end, in a response that is whole by its headers."""
 CUT_OFF = "cut off"
 """The connection is closed in the middle of the body."""
-Reply = Answer | Refusal | Page | str
+Reply = Answer | Refusal | Body | Page | str
+
+
+def make_response_object(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    """An answer of the responses API: a reasoning item first, as reasoning models give it."""
+    part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": []}
+    if answer.refusal:
+        part = {"type": "refusal", "refusal": answer.refusal}
+    message = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [part]}
+    cut = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish_reason)
+    output = [{"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "a plan"}]}]
+    return {
+        "id": "test",
+        "object": "response",
+        "status": "incomplete" if cut else "completed",
+        "error": None,
+        "incomplete_details": {"reason": cut} if cut else None,
+        "model": body["model"],
+        "service_tier": answer.service_tier,
+        "output": [*output, message] if answer.text or answer.refusal else output,
+        "usage": {
+            "input_tokens": answer.prompt_tokens,
+            "input_tokens_details": {
+                "cached_tokens": answer.cached_tokens,
+                "cache_write_tokens": answer.cache_write_tokens,
+            },
+            "output_tokens": answer.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
+            "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+        },
+    }
 
 
 @dataclass
@@ -126,6 +179,10 @@ class OpenAIServer:
     requests: list[Asked] = field(default_factory=list)
     billed: list[tuple[int, int]] = field(default_factory=list)
     """Prompt and completion tokens of each answer that was made."""
+    models: list[dict[str, Any]] | None = None
+    """What `GET /models` lists; None: the server has no such path."""
+    lookups: list[str] = field(default_factory=list)
+    """Paths of the GET requests."""
     most_at_once: int = 0
     """The largest number of requests that were being answered at one time."""
 
@@ -197,10 +254,23 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {} if reply.retry_after is None else {"Retry-After": str(reply.retry_after)}
             self._send(reply.status, json.dumps({"error": error}), "application/json", headers)
         elif isinstance(reply, Page):
-            self._send(200, reply.content, reply.content_type)
+            self._send(reply.status, reply.content, reply.content_type)
+        elif isinstance(reply, Body):
+            self._send(reply.status, json.dumps(reply.content), "application/json")
         else:
             content = json.dumps(self._completion(body, reply))
             self._send(200, content, "application/json", trickle=reply.trickle)
+
+    def do_GET(self) -> None:
+        script = self.server.script
+        script.lookups.append(self.path)
+        known = {model["id"]: model for model in script.models or []}
+        name = unquote(self.path.removeprefix("/v1/models").removeprefix("/"))
+        found = known.get(name) if name else {"object": "list", "data": script.models}
+        if script.models is None or not found:
+            found = None
+        error = {"error": {"message": f"The model '{name}' does not exist", "code": "model_not_found"}}
+        self._send(200 if found else 404, json.dumps(found or error), "application/json")
 
     def _fault(self, body: dict[str, Any], fault: str) -> None:
         content = json.dumps(self._completion(body, Answer("lost on the way")))
@@ -215,6 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def _completion(self, body: dict[str, Any], answer: Answer) -> dict[str, Any]:
+        if self.path.endswith("/responses"):
+            return make_response_object(body, answer)
         chat = self.path.endswith("/chat/completions")
         message = {"role": "assistant", "content": None if answer.refusal else answer.text, "refusal": answer.refusal}
         content = {"message": message} if chat else {"text": answer.text}
@@ -223,11 +295,17 @@ class _Handler(BaseHTTPRequestHandler):
             "object": "chat.completion" if chat else "text_completion",
             "created": 0,
             "model": body["model"],
+            "service_tier": answer.service_tier,
             "choices": [{"index": 0, "finish_reason": answer.finish_reason, "logprobs": None, **content}],
             "usage": {
                 "prompt_tokens": answer.prompt_tokens,
                 "completion_tokens": answer.completion_tokens,
                 "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+                "prompt_tokens_details": {
+                    "cached_tokens": answer.cached_tokens,
+                    "cache_write_tokens": answer.cache_write_tokens,
+                },
+                "completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
             },
         }
 

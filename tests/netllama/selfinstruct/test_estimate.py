@@ -73,7 +73,7 @@ def test_no_run_asks_or_pays_more_than_the_estimate_says_at_most(
     assert max(response.prompt_tokens for response in one.responses) <= made.most_prompt_tokens
     assert max(response.completion_tokens for response in one.responses) <= made.most_completion_tokens
     paid = sum((PRICES.price_answer(response) for response in one.responses), Decimal(0))
-    assert paid <= made.compute_price(PRICES, batch=False)[1]
+    assert paid <= made.compute_price(PRICES, "")[1]
     if reply is silent:
         assert len(teacher.asked) == made.most_requests, "a useless teacher is asked as often as that"
 
@@ -110,7 +110,7 @@ def test_a_run_that_is_done_has_nothing_to_ask(tmp_path: Path) -> None:
     made = estimate_family(family(), stored(tmp_path, None))
     assert made.kept == 8
     assert (made.likely_requests, made.most_requests) == (0, 0)
-    assert made.compute_price(PRICES, batch=False) == (0, 0)
+    assert made.compute_price(PRICES, "") == (0, 0)
     empty = estimate_family(family(num_instructions_to_generate=0), ResponseStore(NOTHING))
     assert (empty.answers, empty.likely_requests, empty.most_requests) == (0, 0, 0)
 
@@ -136,22 +136,28 @@ def made(name: str, likely: int, most: int) -> Estimate:
 
 
 def test_the_price_is_exact_and_half_in_a_batch() -> None:
-    assert made("a", 7, 10).compute_price(PRICES, batch=False) == (Decimal("0.00147"), Decimal("0.0048"))
-    assert made("a", 7, 10).compute_price(PRICES, batch=True) == (Decimal("0.000735"), Decimal("0.0024"))
+    assert made("a", 7, 10).compute_price(PRICES, "") == (Decimal("0.00147"), Decimal("0.0048"))
+    assert made("a", 7, 10).compute_price(PRICES, "batch") == (Decimal("0.000735"), Decimal("0.0024"))
 
 
 def test_the_table_has_a_line_a_family_their_sum_and_the_cap() -> None:
     budget = Budget(PRICES, Decimal("1.5"))
     budget.count_bought([paid(1_000_000)])
-    head, first, second, total, unit, cap = format_estimates(
-        [made("a", 7, 10), made("b", 10, 100)], budget, batch=False
+    head, first, second, total, *tiers, unit, cap = format_estimates(
+        [made("a", 7, 10), made("b", 10, 100)], budget, ""
     ).splitlines()
     assert head.split("  ")[0] == "family"
-    assert first.split() == ["a", "5", "6", "7", "10", "7,700", "23,000", "0.0015", "0.0048"]
-    assert second.split() == ["b", "5", "6", "10", "100", "11,000", "230,000", "0.0021", "0.0480"]
-    assert total.split() == ["all", "10", "12", "17", "110", "18,700", "253,000", "0.0036", "0.0528"]
+    assert first.split() == ["a", "5", "6", "7", "10", "7,700", "23,000", "0%", "0.0015", "0.0048"]
+    assert second.split() == ["b", "5", "6", "10", "100", "11,000", "230,000", "0%", "0.0021", "0.0480"]
+    assert total.split() == ["all", "10", "12", "17", "110", "18,700", "253,000", "0%", "0.0036", "0.0528"]
     assert len({len(line) for line in (head, first, second, total)}) == 1, "the columns stand below their names"
-    assert unit == "prompt tokens are estimated at four characters each"
+    assert [line.split() for line in tiers] == [
+        ["US$", "in", "all", "likely", "at", "most"],
+        ["live", "0.0036", "0.0528", "<-", "these", "settings"],
+        ["flex", "0.0018", "0.0264"],
+        ["batch", "0.0018", "0.0264"],
+    ]
+    assert unit.startswith("prompt tokens are estimated at four characters each")
     assert cap == "teacher.max_usd 1.5: spent so far 0.1500"
 
 
@@ -161,8 +167,8 @@ def paid(prompt_tokens: int) -> Response:
 
 
 def test_without_a_price_the_table_says_which_params_to_set() -> None:
-    head, first, total, _, last = format_estimates([made("a", 7, 10)], Budget(), batch=False).splitlines()
+    head, first, total, _, last = format_estimates([made("a", 7, 10)], Budget(), "").splitlines()
     assert "US$" not in head
-    assert first.split() == ["a", "5", "6", "7", "10", "7,700", "23,000"]
+    assert first.split() == ["a", "5", "6", "7", "10", "7,700", "23,000", "0%"]
     assert total.split()[0] == "all"
     assert "teacher.usd_per_million_prompt_tokens" in last

@@ -19,7 +19,7 @@ from netllama.core.errors import StageError
 from netllama.selfinstruct.rounds import grow_families
 from netllama.teacher import batch_api_client, batch_api_files, retries
 from netllama.teacher.batch_api_teacher import BatchTeacher
-from netllama.teacher.budget import Budget, BudgetReached, Prices
+from netllama.teacher.budget import Budget, BudgetReached, Prices, Usage
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Request, Response, ResponseStore
 from tests.support.batch_server import LOST, UNANSWERED, BatchServer, End
@@ -351,8 +351,8 @@ def test_requests_refused_for_now_go_into_the_next_batch() -> None:
 @pytest.mark.parametrize(
     ("refusal", "line"),
     [
-        (Refusal(400, message=f"bad {KEY}"), r"answered 400 \(bad \[key\]\)"),
-        (Refusal(403), "may not use small"),
+        (Refusal(418, message=f"bad {KEY}"), r"answered 418 \(bad \[key\]\)"),
+        (Refusal(402), "wants to be paid"),
         (Refusal(404), "has no model small"),
         (Refusal(429, "insufficient_quota"), "quota is exhausted"),
     ],
@@ -498,7 +498,7 @@ def test_the_cap_is_never_passed_and_what_was_bought_is_stored_when_it_is_reache
         with pytest.raises(BudgetReached):
             batch(server, slots(99), budget=budget)
         sizes = [len(made.keys) for made in server.batches]
-        paid = sum(DEAR.price_tokens(*tokens, batch=True) for tokens in server.live.billed)
+        paid = sum(DEAR.price_tokens(Usage(*tokens), "batch") for tokens in server.live.billed)
         bought = sum(sizes)
         assert stored(slots(99)) == [True] * bought + [False] * (99 - bought)
         assert paid == budget.spent == 8 * bought <= cap
@@ -536,7 +536,7 @@ def test_only_what_was_answered_is_paid_and_an_answer_without_usage_counts_as_it
 def test_a_wrong_key_is_one_request_and_one_line_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with BatchServer(echo, interfere=lambda call: Refusal(401, message=f"bad {KEY}")) as server:
-        with pytest.raises(StageError, match=r"rejects the key in OPENAI_API_KEY \(401\)") as error:
+        with pytest.raises(StageError, match=r"rejects the key in OPENAI_API_KEY \(401: bad \[key\]\)") as error:
             batch(server, slots(5))
         assert server.calls == ["GET /batches"]
         assert server.keys_sent == {KEY}

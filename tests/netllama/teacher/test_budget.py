@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.teacher import retries
-from netllama.teacher.budget import Budget, BudgetReached, Prices, bound_prompt_tokens
+from netllama.teacher.budget import Budget, BudgetReached, Prices, Usage, bound_prompt_tokens
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.openai_server import (
@@ -45,11 +45,11 @@ def answered(tokens: tuple[int, int], batch: bool = False) -> Response:
 
 
 def billed(server: OpenAIServer, prices: Prices = DEAR) -> Decimal:
-    return sum((prices.price_tokens(*tokens) for tokens in server.billed), Decimal(0))
+    return sum((prices.price_tokens(Usage(*tokens)) for tokens in server.billed), Decimal(0))
 
 
 def test_prices_are_exact_and_a_batch_costs_half() -> None:
-    assert PRICES.price_tokens(1, 1) == Decimal("0.00000075")
+    assert PRICES.price_tokens(Usage(1, 1)) == Decimal("0.00000075")
     assert sum(PRICES.price_answer(answered((1, 1))) for _ in range(1_000_000)) == Decimal("0.75")
     assert PRICES.price_answer(answered((1000, 10), batch=True)) * 2 == PRICES.price_answer(answered((1000, 10)))
 

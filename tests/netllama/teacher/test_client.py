@@ -174,7 +174,7 @@ def test_a_refusal_that_no_retry_mends_ends_at_once_in_one_line_without_the_key(
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert server.url in str(error.value)
     assert "\n" not in str(error.value)
-    assert error.value.__suppress_context__, "a traceback would show the request"
+    assert error.value.__suppress_context__ or not error.value.__context__, "a traceback would show the request"
     assert KEY not in str(error.value) + "".join(capfd.readouterr())
 
 
@@ -317,12 +317,12 @@ def test_a_failure_calls_off_those_that_wait_for_their_retry(monkeypatch: pytest
     def refuse_in_the_end(asked: Asked) -> Reply:
         if asked.prompt == "task 2":
             time.sleep(0.3)
-            return Refusal(403)
+            return Refusal(401)
         return Refusal(503, retry_after=None) if asked.prompt == "task 1" else Answer("text")
 
     with OpenAIServer(refuse_in_the_end) as server:
         before = time.monotonic()
-        with pytest.raises(StageError, match="403"):
+        with pytest.raises(StageError, match="401"):
             ask(server.url, [request(server.url, slot) for slot in range(9)], max_concurrency=3)
     assert time.monotonic() - before < 20
     assert server.prompts.count("task 1") == 1
@@ -331,9 +331,9 @@ def test_a_failure_calls_off_those_that_wait_for_their_retry(monkeypatch: pytest
 def test_after_a_failure_what_was_under_way_is_not_tried_again() -> None:
     def one_refused_the_other_broken(asked: Asked) -> Reply:
         time.sleep({"task 1": 0.2, "task 2": 0.6}.get(asked.prompt, 0))
-        return {"task 1": Refusal(403), "task 2": Refusal(503)}.get(asked.prompt, Answer("text"))
+        return {"task 1": Refusal(401), "task 2": Refusal(503)}.get(asked.prompt, Answer("text"))
 
-    with OpenAIServer(one_refused_the_other_broken) as server, pytest.raises(StageError, match="403"):
+    with OpenAIServer(one_refused_the_other_broken) as server, pytest.raises(StageError, match="401"):
         ask(server.url, [request(server.url, slot) for slot in range(3)])
     assert sorted(server.prompts) == ["task 0", "task 1", "task 2"]
 
@@ -486,12 +486,12 @@ def test_answers_under_way_when_another_fails_are_paid_for_and_stored() -> None:
     def refuse_one_answer_the_other_late(asked: Asked) -> Reply:
         if asked.prompt == "task 1":
             time.sleep(0.1)
-            return Refusal(403)
+            return Refusal(401)
         return Answer(asked.prompt, delay=0.3 if asked.prompt == "task 2" else 0)
 
     with OpenAIServer(refuse_one_answer_the_other_late) as server:
         requests = [request(server.url, slot) for slot in range(4)]
-        with pytest.raises(StageError, match="403"):
+        with pytest.raises(StageError, match="401"):
             ask(server.url, requests, max_concurrency=2)
     assert sorted(server.prompts) == ["task 0", "task 1", "task 2"]
     store = ResponseStore(LIVE)

@@ -23,7 +23,10 @@ FIELDS: dict[str, Any] = {
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
     "stop": [],
+    "reasoning_effort": None,
     "max_tokens": 320,
+    "service_tier": None,
+    "cache_key": "",
     "draw": "bgp/0/0",
 }
 
@@ -220,6 +223,8 @@ def test_an_empty_recorded_file_is_no_error(tmp_path: Path) -> None:
         ("frequency_penalty", 0.5),
         ("presence_penalty", 0.5),
         ("stop", ["###"]),
+        ("temperature", None),
+        ("reasoning_effort", "low"),
         ("draw", "bgp/0/1"),
     ],
 )
@@ -231,8 +236,17 @@ def test_every_field_of_a_request_is_covered_by_the_key_test() -> None:
     assert set(FIELDS) == set(Request.model_fields)
 
 
-def test_the_key_does_not_change_with_max_tokens() -> None:
-    assert request(max_tokens=1).key == request(max_tokens=4096).key
+@pytest.mark.parametrize(("name", "value"), [("max_tokens", 4096), ("service_tier", "flex"), ("cache_key", "a")])
+def test_the_key_does_not_change_with_the_limit_nor_with_what_decides_the_price_alone(name: str, value: Any) -> None:
+    assert request(**{name: value}).key == request().key
+
+
+def test_what_a_provider_does_not_report_is_not_written(tmp_path: Path) -> None:
+    store = ResponseStore(tmp_path / "live.jsonl")
+    store.add(response(request()), response(request(draw="bgp/0/1"), reasoning_tokens=5, service_tier="flex"))
+    plain, rich = map(json.loads, store.live.read_text().splitlines())
+    assert rich.keys() - plain.keys() == {"reasoning_tokens", "service_tier"}
+    assert ResponseStore(store.live).find(request(draw="bgp/0/1")) == store.find(request(draw="bgp/0/1"))
 
 
 def test_the_key_is_the_one_that_recorded_answers_carry() -> None:
