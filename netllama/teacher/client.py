@@ -69,7 +69,9 @@ class Teacher:
         self._answers = 0
         self._dialect = PLAIN
         self._doubtful: list[tuple[Response, str]] = []
-        """Prompts refused since the last answer, perhaps not for what they say, and the errors that they met."""
+        """Prompts refused, perhaps not for what they say, and the refusals: no request sent since was answered."""
+        self._settled = 0
+        """How many were, before those."""
         self._counted: set[str] = set()
         self._waiting: set[asyncio.Task[Any]] = set()
         self._failure: Exception | None = None
@@ -106,7 +108,7 @@ class Teacher:
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
         if not self._failure:
-            self._settle_doubts()
+            self._settle_doubts(len(self._doubtful))
         if self._failure:
             raise self._failure
         return [found or tasks[_identify(request)].result() for request, found in zip(requests, stored, strict=True)]
@@ -183,9 +185,7 @@ class Teacher:
                 return self._withhold(request, outcome)
             spent = self.budget.price_answer(outcome, reserved)
             self.store.add(outcome)
-            self._answers += 1
             self._open.set()
-            self._settle_doubts()
             return outcome
         finally:
             await self.budget.settle(reserved, spent)
@@ -193,7 +193,7 @@ class Teacher:
     async def _attempt(self, client: "AsyncOpenAI", request: Request) -> Response | Retryable | PromptWithheld:
         """Send once and refund unused tokens to the limiter. Raises errors that retrying cannot fix."""
         dialect, estimate = self._dialect, estimate_tokens(request)
-        body = build_body(request, dialect)
+        body, refused = build_body(request, dialect), self._settled + len(self._doubtful)
         self._waiting.discard(_get_task())  # in flight and perhaps paid for: no longer cancelled
         try:
             # httpx times out after silence only, so a body that trickles in never trips its timeout.
@@ -203,6 +203,8 @@ class Teacher:
             verdict = classify_error(error, self.name, request.model, body)
         else:
             self.limiter.refund(estimate - (response.prompt_tokens + response.completion_tokens or estimate))
+            self._answers += 1
+            self._settle_doubts(refused - self._settled)
             return response
         if isinstance(verdict, Retryable):
             self.limiter.refund(0 if verdict.maybe_billed else estimate)
@@ -234,18 +236,20 @@ class Teacher:
             raise StageError(f"{self._doubtful[0][1]}; {STORED}")
         return answer
 
-    def _settle_doubts(self) -> None:
-        """Store the answers in doubt: other prompts were answered, so the server refused these for what they say.
+    def _settle_doubts(self, number: int) -> None:
+        """Store the first `number` answers in doubt: a prompt sent after them was answered, so these were refused for
+        what they say.
 
-        If no prompt was answered, the first refusal is the run's failure.
+        If no prompt was answered at all, the first refusal is the run's failure.
         """
-        if self._doubtful and not self._answers:
-            self._failure = StageError(f"{self._doubtful[0][1]}; {STORED}")
+        settled, self._doubtful = self._doubtful[: max(number, 0)], self._doubtful[max(number, 0) :]
+        self._settled += len(settled)
+        if settled and not self._answers:
+            self._failure = StageError(f"{settled[0][1]}; {STORED}")
             return
-        for answer, refusal in self._doubtful:
+        for answer, refusal in settled:
             self.store.add(answer)
             print(f"{refusal}; this prompt stays without an answer, the run goes on", flush=True)
-        self._doubtful.clear()
 
     async def _sleep(self, seconds: float, rate_limited: bool) -> None:
         """Wait for this request's next attempt; a rate limit also pauses all other requests."""
