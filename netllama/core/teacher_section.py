@@ -1,5 +1,6 @@
 """The params section `teacher`: which server and model are asked, and what they can be asked for."""
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -123,7 +124,9 @@ def _find_url_problems(url: str) -> list[str]:
     if not url:
         return []
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        guess = f"http://{url}" if "//" not in url and ":/" not in url else "http://HOST:PORT/v1"
+        near = re.match(r"localhost|127\.|[^/]*:\d", url)  # a port means a server of one's own
+        whole = "//" not in url and ":/" not in url
+        guess = f"{'http' if near else 'https'}://{url}" if whole else "http://HOST:PORT/v1"
         return [f"base_url {url!r} is no http or https address; is it {guess}?"]
     if parts.hostname in ("0.0.0.0", "::"):
         right = url.replace("[::]", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")

@@ -50,9 +50,10 @@ class Estimate:
     def compute_price(self, prices: Prices, tier: str) -> tuple[Decimal, Decimal]:
         """US dollars (likely, at most) at `tier`, one of `budget.TIER_FACTORS` or the standard one.
 
-        The first request writes the cache. At most, every request writes all of its prompt and reads nothing.
+        The first request writes the cache. At most, every request writes all of its prompt and reads nothing. Of a
+        batch, no hits are expected: its requests run at any time and in any order.
         """
-        cached = self.likely_cached_tokens
+        cached = 0 if tier == BATCH else self.likely_cached_tokens
         prompt, completion = self.likely_prompt_tokens, self.likely_completion_tokens
         likely = prices.price_tokens(Usage(prompt, completion, cached=cached), tier) * max(self.likely_requests - 1, 0)
         if self.likely_requests:
