@@ -1,21 +1,21 @@
 """The contract `blocks`: writes and parses numbered blocks of Instruction, Input and Output, one for each task.
 
 This is the format of Alpaca's Self-Instruct. A completion prompt ends where the next task begins; a chat model is told
-to continue the list. Where it dresses up the labels (dressed_labels.py), what is no task by the plain ones is read by
-those; a task that is whole by the plain labels is left as it is.
+to continue the list. What is no task by the plain labels is read once more by the labels as chat models dress them up
+(dressed_labels.py); what is one is left as it is.
 """
 
 import re
 from collections.abc import Sequence
 
 from netllama.core.prompt_markup import NO_INPUT, drop_placeholder
-from netllama.selfinstruct.dressed_labels import has_instruction_label, split_blocks, unwrap_fences
+from netllama.selfinstruct.dressed_labels import drop_trailing_edges, has_instruction_label, split_blocks, unwrap_fences
 from netllama.selfinstruct.exemplars import Example
 from netllama.selfinstruct.output_contract import Candidate, Prompt
 
 SEPARATOR = "###"
-# A separator, or a numbered instruction in case the teacher forgot the separator. A match begins on the label's own line
-# and gives nothing back (`*+`): with `^\s*`, 10,000 line ends in a row took 3.9 s.
+# A separator, or a numbered instruction in case the teacher forgot the separator. A match begins on the label's own
+# line and gives nothing back (`*+`): with `^\s*`, 10,000 line ends in a row took 3.9 s.
 _BLOCK_EDGE = re.compile(
     rf"^{re.escape(SEPARATOR)}[^\S\n]*+$|^(?=[^\S\n]*+\d++\s*+\.\s*+Instruction\s*+:)", re.MULTILINE
 )
@@ -48,15 +48,22 @@ class BlockContract:
 
     def parse_tasks(self, text: str, cut: str | None) -> list[Candidate]:
         first, *others = _BLOCK_EDGE.split(unwrap_fences(text, SEPARATOR))
-        # A completion prompt ends in "N. Instruction:", so the first piece may begin with the instruction itself.
-        head = _FIELD.split(first, maxsplit=1)[0]
-        if head.strip() and not has_instruction_label(head):
+        if self._goes_on(first):
             first = f"Instruction:{first}"
-        candidates = [task for piece in (first, *others) if piece.strip() for task in _read_piece(piece)]
+        pieces = [piece for piece in (first, *others) if piece.strip()]
+        pieces[:-1] = map(drop_trailing_edges, pieces[:-1])
+        candidates = [task for piece in pieces for task in _read_piece(piece)]
         if cut and candidates:
             last = candidates[-1]
             candidates[-1] = Candidate(last.instruction, last.input, last.output, problem=cut)
         return candidates
+
+    def _goes_on(self, first: str) -> bool:
+        """Whether the text before the first edge goes on with an instruction, since a completion prompt ends in
+        "N. Instruction:"."""
+        head, *fields = _FIELD.split(first, maxsplit=1)
+        said_again = has_instruction_label(head) or (self.api == "chat" and fields[:1] == ["Instruction"])
+        return bool(head.strip()) and not said_again
 
 
 def format_block(number: int, task: Example) -> str:
@@ -73,7 +80,9 @@ def _read_piece(piece: str) -> list[Candidate]:
     if not task.problem:
         return [task]
     tasks = [
-        _make_candidate([name for name, _ in block.fields], ["\n".join(v) for _, v in block.fields], "\n".join(block.lines))
+        _make_candidate(
+            [name for name, _ in block.fields], ["\n".join(v) for _, v in block.fields], "\n".join(block.lines)
+        )
         for block in split_blocks(piece)
     ]
     return [task] if all(one.problem for one in tasks) else tasks

@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 _MARKUP = r"[\s>#*_~`+•·–—|\"'“”‘’«»\[\]()\\-]*+"
 _COUNTED = r"(?:task|example|exercise|item|no\.?|number|nr\.?)?"
-_NUMBER = rf"(?P<number>\d++){_MARKUP}[.):、．:,]?{_MARKUP}"
+_NUMBER = rf"(?P<number>\d++){_MARKUP}[.):,\u3001\uff0e\uff1a]?{_MARKUP}"
 _LABEL = re.compile(
-    rf"{_MARKUP}(?:{_COUNTED}{_MARKUP}{_NUMBER})?(?P<name>instruction|input|output)(?!\w)"
-    rf"(?P<tail>{_MARKUP}(?:(?P<last>\d++){_MARKUP})?)(?P<colon>[::])?",
+    rf"{_MARKUP}(?:{_COUNTED}{_MARKUP}{_NUMBER})?(?P<name>instruction|input|output)(?![^\W_])"
+    rf"(?P<tail>{_MARKUP}(?:(?P<last>\d++){_MARKUP})?)(?P<colon>[:\uff1a])?",
     re.IGNORECASE,
 )
 # `### Task 6`, `**Task 6:**`, `Task 6.`
 _TASK_HEADING = re.compile(
-    rf"{_MARKUP}(?:new )?(?:task|example|exercise)(?!\w){_MARKUP}\d++{_MARKUP}[.):]?{_MARKUP}\Z", re.IGNORECASE
+    rf"{_MARKUP}(?:new )?(?:task|example|exercise)(?![^\W_]){_MARKUP}\d++{_MARKUP}[.):]?{_MARKUP}\Z", re.IGNORECASE
 )
-_RULE = re.compile(r"\s*+(?:#{3,}+|-{3,}+|\*{3,}+|_{3,}+|={3,}+)\s*+\Z")
+_RULE = re.compile(r"\s*+(?:#{3}|-{3,}+|\*{3,}+|_{3,}+|={3,}+)\s*+\Z")
 _FENCE = re.compile(r"\s*+```(?P<language>[\w+-]*+)\s*+\Z")
 _EMPHASIS = re.compile(r"[*_`]++(?!\s)")
 
@@ -35,7 +35,6 @@ class Label(NamedTuple):
     """Instruction, Input or Output."""
     numbered: bool
     value: str
-
 
 
 @dataclass
@@ -77,6 +76,14 @@ def split_blocks(text: str) -> list[Block]:
         elif block.fields:
             block.fields[-1][1].append(line)
     return [block for block in blocks if "".join(block.lines).strip()]
+
+
+def drop_trailing_edges(text: str) -> str:
+    """A block without the rules and headings at its end, which belong to the task that follows."""
+    lines = text.split("\n")
+    while lines and (not lines[-1].strip() or _RULE.match(lines[-1]) or _TASK_HEADING.match(lines[-1])):
+        lines.pop()
+    return "\n".join(lines)
 
 
 def unwrap_fences(text: str, separator: str) -> str:

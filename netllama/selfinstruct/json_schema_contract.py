@@ -1,18 +1,17 @@
 """The contract `json_schema`: asks for `{"tasks": [{instruction, input, output, category}]}` and parses it.
 
 It is for providers with structured outputs, which make the teacher follow the schema while it writes. As their strict
-mode demands, every key is required and no other key is allowed. The categories are those of the family's seeds.
+mode demands, every key is required and no other key is allowed. The categories are those of the family's seeds. Other
+servers take the schema as a hint at most: json_tasks.py finds the tasks in what they write.
 """
 
-import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
-import pydantic_core
-
 from netllama.core.prompt_markup import NO_INPUT, drop_placeholder
 from netllama.selfinstruct.exemplars import Example
+from netllama.selfinstruct.json_tasks import find_rows, read_field
 from netllama.selfinstruct.output_contract import Candidate, Prompt
 
 FIELDS = ("instruction", "input", "output", "category")
@@ -40,16 +39,11 @@ class JsonSchemaContract:
 
     def parse_tasks(self, text: str, cut: str | None) -> list[Candidate]:
         """Reads a cut answer up to the cut: the tasks before it are complete, and paid for."""
-        try:
-            rows = pydantic_core.from_json(text, allow_partial=bool(cut))["tasks"]
-        except (ValueError, TypeError, KeyError):
-            rows = None
-        if not isinstance(rows, list):
-            return [Candidate(instruction=text.strip(), problem=cut or "malformed")]
-        candidates = [_read_candidate(row) for row in rows]
-        if cut and _has_incomplete_task(text) and candidates:
-            last = candidates[-1]
-            candidates[-1] = Candidate(last.instruction, last.input, last.output, last.category, problem=cut)
+        found = find_rows(text)
+        candidates = [_read_candidate(row) for row in found.rows]
+        candidates += [Candidate(instruction=piece, problem="malformed") for piece in found.broken]
+        if not candidates or ("{" if cut else '"instruction"') in found.rest:
+            candidates.append(Candidate(instruction=found.rest, problem=cut or "malformed"))
         return candidates
 
 
@@ -58,17 +52,13 @@ def _make_strict(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _has_incomplete_task(text: str) -> bool:
-    """False if only the ends of the list and of the object around the tasks are missing."""
-    for end in ("", "}", "]}"):
-        with contextlib.suppress(ValueError):
-            pydantic_core.from_json(text.rstrip(" \n\r\t,") + end)
-            return False
-    return True
-
-
 def _read_candidate(row: Any) -> Candidate:
-    if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in FIELDS):
+    """A task without an input or a category, or with null as such, has an empty one."""
+    fields = {name: read_field(row, name) for name in FIELDS} if isinstance(row, dict) else {}
+    for name in ("input", "category"):
+        if fields.get(name) is None:
+            fields[name] = ""
+    if not all(isinstance(fields.get(name), str) for name in FIELDS):
         return Candidate(instruction=json.dumps(row, ensure_ascii=False), problem="malformed")
-    instruction, task_input, output, category = (row[name].strip() for name in FIELDS)
+    instruction, task_input, output, category = (fields[name].strip() for name in FIELDS)
     return Candidate(" ".join(instruction.split()), drop_placeholder(task_input), output, category)

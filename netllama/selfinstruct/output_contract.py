@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
 from netllama.selfinstruct.exemplars import Example
+from netllama.selfinstruct.thinking import strip_thinking
 from netllama.teacher.store import Response
 
 CUT_PROBLEMS = {"length": "truncated", "content_filter": "content_filter"}
-"""Finish reasons that cut an answer off in the middle of a task, and the names of that task's problem."""
+"""Finish reasons that cut an answer off in the middle of a task, and the names of that task's problem. Every other one
+than `stop` is as `length`."""
 
 
 @dataclass(frozen=True)
@@ -53,5 +55,8 @@ def read_candidates(contract: OutputContract, response: Response) -> list[Candid
     """All candidates of an answer, at least one: an answer without any task counts as one candidate with a problem."""
     if response.finish_reason == "refusal":
         return [Candidate(instruction=response.text.strip(), problem="refusal")]
-    cut = CUT_PROBLEMS.get(response.finish_reason)
-    return contract.parse_tasks(response.text, cut) or [Candidate(problem=cut or "malformed")]
+    cut = None if response.finish_reason == "stop" else CUT_PROBLEMS.get(response.finish_reason, "truncated")
+    text = strip_thinking(response.text)
+    if not text.strip() and response.text.strip():
+        return [Candidate(instruction=response.text.strip(), problem=cut or "truncated")]  # a draft and no answer
+    return contract.parse_tasks(text, cut) or [Candidate(problem=cut or "malformed")]
