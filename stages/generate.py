@@ -28,7 +28,7 @@ from netllama.core.sections import ContaminationParams, FilterParams, GeneratePa
 from netllama.core.teacher_section import TeacherParams
 from netllama.selfinstruct.estimate import estimate_family, format_estimates, judge_stored_rounds
 from netllama.selfinstruct.rounds import Family, grow_families
-from netllama.selfinstruct.yield_report import build_funnel, build_yield_report
+from netllama.selfinstruct.yield_report import build_funnel, build_yield_report, describe_barren
 from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.budget import BATCH, Budget, Prices
 from netllama.teacher.client import Teacher
@@ -171,6 +171,8 @@ def main() -> None:
         write_outs(families, prices, store)
         raise StageError(f"{error} (kept so far: {sum(len(f.kept) for f in families)} -> {INSTRUCTIONS})") from None
     write_outs(families, prices, store)
+    if barren := describe_barren(families):
+        raise StageError(f"{barren}. The answers stay stored; all rejected tasks: {REJECTED}")
     for family in families:
         short = params.num_instructions_to_generate - len(family.kept)
         if short > 0 and len(family.responses) >= params.max_requests:

@@ -22,6 +22,9 @@ from netllama.selfinstruct.task_pool import TaskPool
 from netllama.teacher.budget import BudgetReached
 from netllama.teacher.store import EMBEDDED, Request, Response
 
+TRIAL_ROUNDS, TRIAL_ANSWERS = 2, 8
+"""A family of which none of so many rounds and answers gives a task is asked no more."""
+
 
 class AnswerSource(Protocol):
     """Where answers come from: the live teacher or the Batch API; in tests, a script."""
@@ -62,7 +65,18 @@ class Family:
     @property
     def is_done(self) -> bool:
         target, asked = self.params.num_instructions_to_generate, len(self.responses)
-        return len(self.kept) >= target or asked >= self.params.max_requests
+        return len(self.kept) >= target or asked >= self.params.max_requests or self.is_barren
+
+    @property
+    def is_barren(self) -> bool:
+        """Nothing kept of the first two rounds and eight answers, or of all that may be asked: more would be the same.
+
+        A family that keeps one task is never barren, however little comes after it.
+        """
+        if self.kept or not self.params.num_instructions_to_generate:
+            return False
+        asked = len(self.responses)
+        return asked >= self.params.max_requests or (self.rounds >= TRIAL_ROUNDS and asked >= TRIAL_ANSWERS)
 
     def build_round(self) -> list[Request]:
         """The requests of the next round, drawn from the pool as it is now."""
@@ -144,7 +158,7 @@ def build_opening(directive: str, seeds: Sequence[SeedTask]) -> str:
 
 
 async def grow_families(families: Sequence[Family], teacher: AnswerSource, report: Callable[[], None]) -> bool:
-    """Run rounds until every family is done; calls `report` after each judged round.
+    """Run rounds until every family is done or barren; calls `report` after each judged round.
 
     Returns False if the budget ended it first. The answers to an unfinished round are stored, but not judged.
     """

@@ -1,5 +1,6 @@
 """What became of the teacher's answers: yield and price of each family, and the funnel from answers to kept rows."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -12,6 +13,14 @@ from netllama.teacher.store import Response
 
 PARSER_PROBLEMS = ("malformed", "truncated", "content_filter", "refusal")
 """Problems that the parser finds in a task, before any filter."""
+_ADVICE = {
+    "malformed": "the teacher does not write the form of generate.output_contract",
+    "truncated": "answers are cut: raise teacher.max_tokens",
+    "content_filter": "the provider's content filter cuts the answers",
+    "refusal": "the teacher refuses: change the family's prompt",
+}
+_SHOWN_CHARACTERS = 300
+"""Of an answer, in an error message."""
 
 
 def build_yield_report(
@@ -22,6 +31,25 @@ def build_yield_report(
         **_count_yield(families, prices, is_recorded),
         "family": {family.name: _count_yield([family], prices, is_recorded) for family in families},
     }
+
+
+def describe_barren(families: Sequence[Family]) -> str:
+    """An error message about the families without a kept task; empty if there are none.
+
+    It names the most frequent reason, and shows the beginning of an answer that was rejected for it, as JSON.
+    """
+    barren = [family for family in families if family.is_barren]
+    if not barren:
+        return ""
+    rejected = [row for family in barren for row in family.rejected]
+    answers = {response.key: response for family in barren for response in family.responses}
+    reason, number = Counter(row.reason for row in rejected).most_common(1)[0]
+    text = next(answers[row.request].text for row in rejected if row.reason == reason)
+    shown = json.dumps(text[:_SHOWN_CHARACTERS], ensure_ascii=False) + ("..." if len(text) > _SHOWN_CHARACTERS else "")
+    return (
+        f"{', '.join(family.name for family in barren)}: nothing kept of {len(answers)} answers; {number} of "
+        f"{len(rejected)} tasks are {reason} ({_ADVICE.get(reason, 'a check of filters.enabled')}). One answer: {shown}"
+    )
 
 
 def _count_yield(
