@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
-from netllama.novelty.rouge import TOLERANCE, Alphabet, compute_f1
+from netllama.novelty.rouge import TOLERANCE, Alphabet, Encoded, Symbol, compute_f1
 
 Rows = NDArray[np.int64]
-Item = tuple[str, int]
+Item = tuple[Symbol, int]
 """(encoded token, number of its occurrence): a multiset of tokens is a set of items."""
 
 # An item that occurs in more than 1/16 of the texts is stored as a column with one byte per text. At 50,000 texts,
@@ -40,7 +40,7 @@ class NoveltyIndex:
     def __init__(self) -> None:
         self._alphabet = Alphabet()
         self._ids: list[str] = []
-        self._encoded: list[str] = []
+        self._encoded: list[Encoded] = []
         self._lengths = array("q")
         # Row numbers in ascending order, 4 bytes each.
         self._postings: dict[Item, array[int]] = {}
@@ -91,7 +91,7 @@ class NoveltyIndex:
         scores = self._score_rows(query, rows)
         return [(row, score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True) if score >= floor]
 
-    def _count_overlaps(self, query: str) -> NDArray[Any]:
+    def _count_overlaps(self, query: Encoded) -> NDArray[Any]:
         """The number of tokens that each text shares with the query [texts], in the smallest type that holds it."""
         overlaps = np.zeros(len(self._ids), np.min_scalar_type(len(query)))
         items = _list_items(query)
@@ -105,7 +105,7 @@ class NoveltyIndex:
         return overlaps
 
     def _select_rows(
-        self, query: str, overlaps: NDArray[Any], floor: float, least: int = 1
+        self, query: Encoded, overlaps: NDArray[Any], floor: float, least: int = 1
     ) -> tuple[Rows, NDArray[np.float64]]:
         """The texts that share at least `least` tokens and may reach `floor`, and the upper bounds of their scores."""
         # A text of any length must share c tokens, where 2 c / (m + c) = floor: this test needs no lengths.
@@ -115,7 +115,7 @@ class NoveltyIndex:
         near = bounds >= floor - ROUNDING
         return rows[near], bounds[near]
 
-    def _score_rows(self, query: str, rows: Rows) -> NDArray[np.float64]:
+    def _score_rows(self, query: Encoded, rows: Rows) -> NDArray[np.float64]:
         if not len(rows):
             return np.empty(0)
         texts = [self._encoded[row] for row in rows.tolist()]
@@ -137,12 +137,12 @@ def find_similar_pairs(texts: list[str], threshold: float) -> list[tuple[int, in
     return sorted(pairs)
 
 
-def _list_items(encoded: str) -> list[Item]:
-    seen: dict[str, int] = {}
+def _list_items(encoded: Encoded) -> list[Item]:
+    seen: dict[Symbol, int] = {}
     items = []
-    for character in encoded:
-        seen[character] = number = seen.get(character, 0) + 1
-        items.append((character, number))
+    for symbol in encoded:
+        seen[symbol] = number = seen.get(symbol, 0) + 1
+        items.append((symbol, number))
     return items
 
 
