@@ -8,7 +8,7 @@ NO_INPUT = "<noinput>"
 # The templates of Alpaca, of Self-Instruct and of chat models. `### Input:` and `### Output:` are not among them, since
 # people write such headings.
 _MARKUP = re.compile(
-    r"#{2,}\s*(?:instruction|response|human|assistant)\s*:"
+    r"(?<!#)#{2,}+\s*+(?:instruction|response|human|assistant)\s*:"
     r"|\b\d+\s*\.\s*(?:instruction|input|output)\s*:"
     rf"|{NO_INPUT}"
     r"|<\|(?:im_(?:start|end|sep)|(?:start|end)_header_id|eot_id|eom_id|(?:begin|end)_of_text|endoftext"

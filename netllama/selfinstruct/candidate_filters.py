@@ -20,7 +20,7 @@ from netllama.core.sections import FilterName
 from netllama.selfinstruct.block_contract import SEPARATOR
 from netllama.selfinstruct.output_contract import Candidate
 
-_SEPARATOR_LINE = re.compile(rf"^\s*{SEPARATOR}\s*$", re.MULTILINE)
+_SEPARATOR_LINE = re.compile(rf"^[^\S\n]*+{SEPARATOR}[^\S\n]*+$", re.MULTILINE)
 _LOCAL_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root)/\w|(?i:\b[a-z]:\\{1,2}Users\\|\bfile://)")
 _SECRET = re.compile(
     r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{40,}|AKIA[0-9A-Z]{16}"
