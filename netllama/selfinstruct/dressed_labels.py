@@ -24,7 +24,7 @@ _TASK_HEADING = re.compile(
     rf"{_MARKUP}(?:new )?(?:task|example|exercise)(?![^\W_]){_MARKUP}\d++{_MARKUP}[.):]?{_MARKUP}\Z", re.IGNORECASE
 )
 _RULE = re.compile(r"\s*+(?:#{3}|-{3,}+|\*{3,}+|_{3,}+|={3,}+)\s*+\Z")
-_FENCE = re.compile(r"\s*+```(?P<language>[\w+-]*+)\s*+\Z")
+_FENCE = re.compile(r"(?P<text>[^`]*+)```(?P<language>[\w+-]*+)\s*+\Z")
 _EMPHASIS = re.compile(r"[*_`]++(?!\s)")
 
 
@@ -96,14 +96,15 @@ def unwrap_fences(text: str, separator: str) -> str:
     if not fences:
         return text
     following = _find_following(lines)
-    begins = {place for place in fences if _begins_task(following[place], separator)}
+    alone = {place for place, fence in fences.items() if not fence["text"].strip()}
+    begins = {place for place in alone if _begins_task(following[place], separator)}
     if min(fences) not in begins:
         return text
     wrapped, inside, last = False, False, max(fences)
     for place, fence in fences.items():
         if not wrapped and place in begins:
             lines[place], wrapped = "", True
-        elif wrapped and not inside and not fence["language"]:
+        elif wrapped and not inside and place in alone and not fence["language"]:
             after = following[place]
             if not after.strip() or place in begins or _FENCE.match(after) or place == last:
                 lines[place], wrapped = separator, False
