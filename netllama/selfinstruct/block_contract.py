@@ -50,9 +50,9 @@ class BlockContract:
         first, *others = _BLOCK_EDGE.split(unwrap_fences(text, SEPARATOR))
         if self._goes_on(first):
             first = f"Instruction:{first}"
-        pieces = [piece for piece in (first, *others) if piece.strip()]
-        pieces[:-1] = map(drop_trailing_edges, pieces[:-1])
-        candidates = [task for piece in pieces for task in _read_piece(piece)]
+        *done, last_piece = (first, *others)
+        pieces = [*map(drop_trailing_edges, done), last_piece]
+        candidates = [task for piece in pieces if piece.strip() for task in _read_piece(piece)]
         if cut and candidates:
             last = candidates[-1]
             candidates[-1] = Candidate(last.instruction, last.input, last.output, problem=cut)

@@ -18,6 +18,9 @@ import pytest
 
 import stages.generate
 from netllama.core.files import read_json, read_jsonl
+from netllama.selfinstruct.estimate import judge_stored_rounds
+from netllama.selfinstruct.rounds import TRIAL_ROUNDS
+from netllama.teacher.store import ResponseStore
 from tests.support.clones import ROOT
 from tests.support.openai_server import Answer, Asked, OpenAIServer, Refusal, Reply, new_tasks, strict_answer
 from tests.support.stage_runs import Ended, run_here
@@ -216,6 +219,39 @@ def test_too_few_tasks_are_said_and_are_no_error(server: OpenAIServer, set_param
     run = generate()
     assert run.returncode == 0
     assert "bgp_knowledge: 4 instructions missing after generate.max_requests=2" in run.stdout
+
+
+def test_the_default_keeps_a_task_of_each_family_in_its_first_rounds(workdir: Path) -> None:
+    store = ResponseStore(Path("no such file"), [ROOT / "data" / "recorded" / "responses.jsonl"])
+    families = stages.generate.load_families(stages.generate.Needs.load())
+    for family in families:
+        judge_stored_rounds(family, store)
+        assert min(row.round for row in family.kept) < TRIAL_ROUNDS
+        assert not family.is_barren
+    assert len(families) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("Nothing on BGP today.", "malformed"), ("###\n4. Instruction: a\n4. Output:\nb", "word_count")],
+)
+def test_a_run_that_keeps_nothing_ends_early_with_the_reason_and_an_answer_and_is_not_paid_twice(
+    set_params: Callable[..., None], text: str, reason: str
+) -> None:
+    with OpenAIServer(lambda asked: Answer(text)) as server:
+        configure(set_params, server.url)
+        first, asked = generate(), len(server.prompts)
+        second = generate()
+        assert len(server.prompts) == asked == 18, "three rounds of three requests, two families; then none"
+    for run in (first, second):
+        assert run.returncode == 1
+        assert "Traceback" not in run.stderr
+        error = run.stderr.splitlines()[-1]
+        assert error.startswith("error: bgp_knowledge, packet_analysis: nothing kept of 18 answers; ")
+        assert reason in error
+        assert json.dumps(text) in error
+        assert "data/generated/rejected.jsonl" in error
+    assert {row["reason"] for row in read_jsonl(Path("data/generated/rejected.jsonl"))} == {reason}
 
 
 @pytest.mark.parametrize("slots", [1, 64])

@@ -9,6 +9,8 @@ from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup
     ("text", "found"),
     [
         ("y\n### Response: z", "### Response:"),
+        ("y\n# # ######## \n Response :", "######## \n Response :"),
+        ("y\n### ### Human:", "### Human:"),
         ("y\n20. Instruction: z", "20. Instruction:"),
         ("y 3 . output : z", "3 . output :"),
         ("<|im_start|>user", "<|im_start|>"),

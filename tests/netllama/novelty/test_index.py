@@ -11,6 +11,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from netllama.core.records import load_seeds
 from netllama.novelty import index as novelty_index
+from netllama.novelty import rouge
 from netllama.novelty.index import NoveltyIndex, find_similar_pairs
 from netllama.novelty.rouge import split_rouge_tokens
 from tests.support.clones import ROOT
@@ -219,3 +220,25 @@ def test_similar_pairs_are_found_near_and_far_apart() -> None:
         pool[place] = "what is a route leak"
     expected = [(i, j) for position, i in enumerate(places) for j in places[position + 1 :]]
     assert find_similar_pairs(pool, 0.7) == expected
+
+
+@pytest.mark.parametrize("characters", [0, 1, 3, 40])
+def test_words_beyond_the_characters_change_no_decision(monkeypatch: pytest.MonkeyPatch, characters: int) -> None:
+    pool = synthetic(150, seed=characters)
+    expected = [make_index(pool[:100]).find_nearest(text) for text in pool[100:]]
+    matches = [make_index(pool[:100]).find_matches(text, 0.3) for text in pool[100:]]
+    monkeypatch.setattr(rouge, "CHARACTERS", characters)
+    index = make_index(pool[:100])
+    assert [index.find_nearest(text) for text in pool[100:]] == expected
+    assert [index.find_matches(text, 0.3) for text in pool[100:]] == matches
+    assert expected[:10] == [nearest_by_loop(text, pool[:100]) for text in pool[100:110]]
+
+
+def test_an_index_goes_on_after_all_characters_are_taken() -> None:
+    index = NoveltyIndex()
+    index._alphabet.encode(" ".join(f"w{number}" for number in range(rouge.CHARACTERS - 2)))
+    pool = ["w5 last1 last2 after1 after2 w7", "after3 after4 w9", "w1 w2 w3"]
+    for number, text in enumerate(pool):
+        index.add(f"t{number}", text)
+    for text in ("w5 after1 last2 after2", "after4 w9", "w3 w1 w2", "never seen", "last1"):
+        assert index.find_nearest(text) == nearest_by_loop(text, pool)

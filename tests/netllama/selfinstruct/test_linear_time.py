@@ -21,8 +21,9 @@ from netllama.selfinstruct.thinking import strip_thinking
 SIZE, MOST_SECONDS = 100_000, 3
 REPEATED = (
     "\n", " ", " \n", "\r\n", "#", "# ", "##\n", "###\n", "###", "`", "```", "```\n", "``` ", "```text\n", "*", "_",
-    "- ", "---\n", "5", "5 ", "5\n", "5.\n", "5. Instruction:", "5. Instruction:\n", "5. Output:\n", "**Instruction:**\n",
-    "Instruction\n", "Task 5\n", "Task ", "[", "[{", '{"', '[{"a":', '{"instruction":', "“", "<", "<think>", "</think>",
+    "- ", "---\n", "5", "5 ", "5\n", "5.\n", "5. Instruction:", "5. Instruction:\n", "5. Output:\n",
+    "**Instruction:**\n", "Instruction\n", "Task 5\n", "Task ", "[", "[{", '{"', '[{"a":', '{"instruction":', "“", "<",
+    "<think>", "</think>",
     "</think> ", "`<think>`\n", "<a_", "<|", "<|channel|>", "<|start|>assistant", "assistant", "[INST", "sk-", "/home",
     "-----BEGIN A", "2024-01-01  ", "1.1.1.", "ab:", "0x", "::", "a_", "é", "\u200b",
 )  # fmt: skip

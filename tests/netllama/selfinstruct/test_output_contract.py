@@ -192,9 +192,6 @@ def test_whole_json_becomes_candidates_in_order() -> None:
         "[]",
         "5",
         "null",
-        f"```json\n{json.dumps({'tasks': [TASK]})}\n```",
-        f"Sure: {json.dumps({'tasks': [TASK]})}",
-        f"{json.dumps({'tasks': [TASK]})} That's all.",
         '{"tasks": [{"instruction": "half an emoji \\ud83d"}]}',
     ],
 )
@@ -210,8 +207,9 @@ def test_an_answer_that_is_no_json_of_tasks_is_one_malformed_candidate_with_its_
         "text",
         [],
         {},
-        *({key: value for key, value in TASK.items() if key != missing} for missing in TASK),
-        *(TASK | {key: wrong} for key in TASK for wrong in (5, None, ["a"], {"a": "b"})),
+        *({key: value for key, value in TASK.items() if key != missing} for missing in ("instruction", "output")),
+        *(TASK | {key: wrong} for key in TASK for wrong in (5, ["a"], {"a": "b"})),
+        *(TASK | {key: None} for key in ("instruction", "output")),
     ],
 )
 def test_a_row_of_another_form_is_malformed_and_its_neighbours_are_read(row: object) -> None:
@@ -270,9 +268,11 @@ def test_json_cut_at_any_byte_gives_the_tasks_that_were_whole_and_marks_the_one_
         assert read_candidates(JSON, answer(data[:cut].decode(errors="ignore"), "length")), "each answer counts"
 
 
-def test_the_whole_fields_of_a_cut_task_are_kept_for_the_log() -> None:
-    [cut] = JSON.parse_tasks(json.dumps({"tasks": [TASK]})[:-4], "truncated")
-    assert json.loads(cut.instruction) == {name: TASK[name] for name in ("instruction", "input", "output")}
+def test_the_text_of_a_cut_task_is_kept_for_the_log() -> None:
+    text = json.dumps({"tasks": [TASK, TASK]})[:-4]
+    whole, cut = JSON.parse_tasks(text, "truncated")
+    assert (whole, cut.problem) == (READ, "truncated")
+    assert cut.instruction.endswith(json.dumps(TASK)[:-2])
 
 
 # Both
@@ -296,6 +296,13 @@ def test_refused_filtered_cut_and_empty_answers_are_different_outcomes(contract:
     assert problems("", "content_filter") == ["content_filter"]
     assert problems("", "stop") == ["malformed"]
     assert problems(" \n", "stop") == ["malformed"]
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "max_tokens", "model_length", "abort", "error", "", "tool_calls"])
+@pytest.mark.parametrize("contract", [BLOCKS, JSON], ids=["blocks", "json_schema"])
+def test_every_finish_reason_but_stop_is_a_cut(contract: OutputContract, finish_reason: str) -> None:
+    text = f"{GOOD} and then" if contract is BLOCKS else json.dumps({"tasks": [TASK, TASK]})[:-5]
+    assert read_candidates(contract, answer(text, finish_reason))[-1].problem == "truncated"
 
 
 def test_a_refusal_is_kept_in_its_words() -> None:
@@ -336,7 +343,8 @@ def test_tasks_that_are_written_are_read_back(tasks: list[SeedTask]) -> None:
     written = "".join(format_block(number, task) for number, task in enumerate(tasks, start=1))
     assert BLOCKS.parse_tasks(written, None) == [normal(task, "") for task in tasks]
     written = json.dumps({"tasks": [{name: getattr(task, name) for name in FIELDS} for task in tasks]})
-    assert JSON.parse_tasks(written, None) == [normal(task, task.category) for task in tasks]
+    if tasks:
+        assert JSON.parse_tasks(written, None) == [normal(task, task.category) for task in tasks]
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,7 +16,7 @@ from netllama.selfinstruct.rounds import Family, grow_families
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Request, ResponseStore
 from tests.support.families import TEACHER, Scripted, dump_rows, family, grown, join_texts, load_family_seeds, tasks_for
-from tests.support.openai_server import Answer, Asked, OpenAIServer, Reply
+from tests.support.openai_server import WORDS, Answer, Asked, OpenAIServer, Reply
 
 CONTRACTS: list[dict[str, Any]] = [
     {"api": "completions"},
@@ -209,6 +209,54 @@ def test_a_useless_teacher_is_asked_max_requests_times_and_no_more(contract: dic
     assert [row.reason for row in one.rejected] == ["refusal"] * 5
 
 
+BARREN = {
+    "malformed": Answer("I would rather talk about the weather."),
+    "refusal": Answer("", refusal="I can't help with that."),
+    "truncated": Answer("<think>\nFirst, I have to consider", "length"),
+    "word_count": Answer("###\n9. Instruction: Name it.\n9. Output:\nBGP."),
+}
+
+
+@pytest.mark.parametrize("reason", BARREN)
+@pytest.mark.parametrize(("width", "asked"), [(1, 8), (3, 9), (4, 8), (8, 16), (32, 64)])
+def test_a_family_of_which_nothing_is_kept_is_asked_two_rounds_and_eight_requests(
+    reason: str, width: int, asked: int
+) -> None:
+    one = family(requests_per_round=width, max_requests=1000)
+    teacher = grown(one, teacher=Scripted(lambda _: BARREN[reason]))
+    assert one.is_barren
+    assert (len(teacher.asked), one.kept) == (asked, [])
+    assert {row.reason for row in one.rejected} == {reason}
+
+
+def test_a_family_with_a_task_is_asked_to_the_end_even_if_nothing_new_comes() -> None:
+    same = Answer(f"###\n9. Instruction: {' '.join(WORDS[:8])}\n9. Output:\n{' '.join(WORDS[8:])}")
+    one = family(max_requests=20)
+    assert len(grown(one, teacher=Scripted(lambda _: same)).asked) == 20
+    assert (len(one.kept), one.is_barren) == (1, False)
+    late = family(max_requests=20)
+    grown(late, teacher=Scripted(lambda asked: same if asked.number == 7 else BARREN["malformed"]))
+    assert (len(late.kept), len(late.responses), late.is_barren) == (1, 20, False)
+
+
+def test_a_barren_family_does_not_stop_the_others() -> None:
+    barren, fertile = family("bgp_knowledge"), family("packet_analysis")
+    script = lambda asked: BARREN["refusal"] if "bgp_knowledge" in asked.prompt else tasks_for(asked)  # noqa: E731
+    grown(barren, fertile, teacher=Scripted(script))
+    assert (len(barren.responses), barren.is_barren) == (8, True)
+    assert (len(fertile.kept), fertile.is_barren) == (8, False)
+
+
+def test_all_requests_spent_on_nothing_are_barren_and_none_are_not() -> None:
+    few = family(max_requests=3)
+    assert not few.is_barren
+    grown(few, teacher=Scripted(lambda _: BARREN["malformed"]))
+    assert few.is_barren
+    none = family(num_instructions_to_generate=0)
+    grown(none)
+    assert not none.is_barren
+
+
 def test_a_number_of_zero_asks_nothing() -> None:
     one = family(num_instructions_to_generate=0)
     assert grown(one).asked == []
@@ -217,9 +265,12 @@ def test_a_number_of_zero_asks_nothing() -> None:
 
 def test_families_that_are_done_wait_for_the_others_and_are_not_asked_again() -> None:
     easy, hard = family("bgp_knowledge"), family("packet_analysis", min_words=9, max_requests=20)
+    one = family("packet_analysis", num_instructions_to_generate=1)
+    grown(one)
+    hard.kept = one.kept
     teacher = grown(easy, hard)
     assert len(easy.kept) == 8
-    assert (len(hard.kept), len(hard.responses)) == (0, 20)
+    assert (len(hard.kept), len(hard.responses)) == (1, 20)
     assert {row.reason for row in hard.rejected} == {"malformed", "word_count"}
     asked = [request.draw.split("/")[0] for request in teacher.asked]
     assert asked.count("bgp_knowledge") == len(easy.responses) < 20

@@ -11,7 +11,7 @@ import pytest
 from netllama.core.files import write_jsonl
 from netllama.selfinstruct.candidate_filters import FILTERS
 from netllama.selfinstruct.rounds import Family
-from netllama.selfinstruct.yield_report import PARSER_PROBLEMS, build_funnel, build_yield_report
+from netllama.selfinstruct.yield_report import PARSER_PROBLEMS, build_funnel, build_yield_report, describe_barren
 from netllama.teacher.budget import Prices
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.families import PRICED, Scripted, family, grown
@@ -152,6 +152,25 @@ def test_answers_are_replayed_when_they_were_recorded_and_asked_when_they_were_n
     used.rename(tmp_path / "recorded.jsonl")
     promoted = counted(ResponseStore(live, [tmp_path / "recorded.jsonl"]))
     assert promoted == first | {"asked": 0}, "the data cost what it cost"
+
+
+def test_a_family_without_a_task_is_described_by_the_leading_reason_and_an_answer() -> None:
+    text = "Sure!\n" + task(1, "Too short", "x") + task(2, "Name it", "y") + "z" * 400
+    chatter = Answer("No tasks today.")
+    barren = family(max_requests=20)
+    grown(barren, teacher=Scripted(lambda asked: chatter if asked.number < 2 else Answer(text)))
+    message = describe_barren([family("packet_analysis", num_instructions_to_generate=0), barren])
+    assert message.startswith(
+        "bgp_knowledge: nothing kept of 8 answers; 12 of 20 tasks are word_count (a check of filters.enabled). "
+        'One answer: "Sure!\\n###\\n1. Instruction: Too short\\n'
+    )
+    assert message.endswith('zzz"...')
+    assert len(message) < 500
+    assert "\n" not in message
+
+
+def test_families_with_tasks_are_not_described() -> None:
+    assert describe_barren([judged()]) == ""
 
 
 def test_the_funnel_goes_from_all_that_was_written_to_what_was_kept() -> None:
