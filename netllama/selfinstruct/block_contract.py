@@ -62,7 +62,7 @@ class BlockContract:
         """Whether the text before the first edge goes on with an instruction, since a completion prompt ends in
         "N. Instruction:"."""
         head, *fields = _FIELD.split(first, maxsplit=1)
-        said_again = has_instruction_label(head) or (self.api == "chat" and fields[:1] == ["Instruction"])
+        said_again = has_instruction_label(head) or (self.api != "completions" and fields[:1] == ["Instruction"])
         return bool(head.strip()) and not said_again
 
 

@@ -54,6 +54,12 @@ def write(style: tuple[str, str, str], number: int, task: Candidate) -> str:
     return f"{first} {task.instruction}\n{second} {task.input or '<noinput>'}\n{third} {task.output}"
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_heading_in_front_of_plain_labels_is_no_instruction(api: str) -> None:
+    text = f"**Task 5**\n{write(('Instruction:', 'Input:', 'Output:'), 5, PORT)}"
+    assert BlockContract(api, 4).parse_tasks(text, None) == [PORT]
+
+
 @pytest.mark.parametrize("between", BETWEEN)
 @pytest.mark.parametrize("style", STYLES, ids=[style[0].strip() for style in STYLES])
 def test_tasks_are_read_whatever_their_labels_wear(style: tuple[str, str, str], between: str) -> None:
