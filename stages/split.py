@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from netllama.contamination.common_text import CommonText
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.leakage_report import LeakedText, list_leaky_sides, measure_leakage
 from netllama.core.errors import StageError, run_stage
@@ -117,11 +118,14 @@ def main() -> None:
 
     requested = count_requested(split, len(screened.kept))
     ranges = set_ranges([row.task for row in screened.kept], split.val_size, split.test_size, split.seed)
-    found = assign_sides(screened.kept, split.near_duplicate_threshold, ranges, split.seed)
+    common = CommonText([row.task for row in screened.kept], needs.contamination.ngram)
+    found = assign_sides(screened.kept, common, split.near_duplicate_threshold, ranges, split.seed)
     if not found.sides["train"]:
         raise StageError("no row is left to train on: lower split.val_size and split.test_size, or add data")
 
-    report, leaked = measure_leakage(found.sides, questions, split.near_duplicate_threshold, needs.contamination)
+    report, leaked = measure_leakage(
+        found.sides, questions, common, split.near_duplicate_threshold, needs.contamination
+    )
     sizes = {name: len(side) for name, side in found.sides.items()} | {"questions": len(questions)}
     if leaky := list_leaky_sides(report, sizes, split.max_leakage):
         refuse_leakage(leaky, leaked, split.max_leakage)
