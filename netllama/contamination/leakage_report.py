@@ -110,7 +110,10 @@ def measure_leakage(
     repeated["questions"] = _find_runs(questions, train, contamination.ngram)
     row_index = _TrainIndex("rows", train, lambda row: [(join_texts(row), common.state_own(row))], rows)
     question_index = _TrainIndex(
-        "questions", train, lambda row: [(text, blot_numbers(text)) for text in list_prompts(row)], subjects["questions"]
+        "questions",
+        train,
+        lambda row: [(text, blot_numbers(text)) for text in list_prompts(row)],
+        subjects["questions"],
     )
     report: dict[str, SideLeakage] = {}
     leaked: list[LeakedText] = []
@@ -192,9 +195,7 @@ def _find_passages(
 ) -> dict[str, dict[str, _Hit]]:
     """By side and id, the row of train that holds most of a row's own runs, where it holds SHARE of them or more."""
     sought = {side: [(row.id, common.find_runs(row)) for row in rows] for side, rows in held_out.items()}
-    holders: dict[int, list[int]] = {
-        run: [] for listed in sought.values() for _, runs in listed for run in runs.shared
-    }
+    holders: dict[int, list[int]] = {run: [] for listed in sought.values() for _, runs in listed for run in runs.shared}
     for place, row in enumerate(train):
         for run in common.find_runs(row).shared:
             if run in holders:

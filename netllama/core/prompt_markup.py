@@ -18,11 +18,25 @@ _MARKUP = re.compile(
     re.IGNORECASE,
 )
 
+# What tokenizers begin and end a text with. Not `(?P<s>...)`, and not HTML's struck out <s>words</s> of one line.
+_SEQUENCE_MARK = re.compile(r"(?<!\w)<(?:s|bos|eos)>|</s>", re.IGNORECASE)
+_STRUCK_OUT = re.compile(r"<s>[^<\n]+</s>", re.IGNORECASE)
+_AROUND = re.compile(
+    r"^\s*(?:(?:<s>|<bos>|<\|begin_of_text\|>)\s*)+|(?:\s*(?:</s>|<eos>|<\|end_?of_?text\|>))+\s*$", re.IGNORECASE
+)
+
 
 def find_prompt_markup(text: str) -> str | None:
-    """The first piece of markup in the text; None where there is none."""
-    found = _MARKUP.search(text)
+    """A piece of markup in the text; None where there is none."""
+    found = _MARKUP.search(text) or _SEQUENCE_MARK.search(_STRUCK_OUT.sub("", text))
     return found[0] if found else None
+
+
+def strip_sequence_marks(text: str) -> str:
+    """The text without the marks that a tokenizer's begin and end of a sequence left around it: `<s>`, `</s>`."""
+    if (not _SEQUENCE_MARK.search(text) and "<|" not in text) or _STRUCK_OUT.fullmatch(text.strip()):
+        return text
+    return _AROUND.sub("", text)
 
 
 def drop_placeholder(task_input: str) -> str:

@@ -92,7 +92,9 @@ def write_variants(rows: int, seed: int) -> Rows:
     while len(made) < rows:
         task, answer = make_prose(draw, 15).split(), make_prose(draw, 60).split()
         for _ in range(draw.randint(1, 30)):
-            asked, said = ([make_word(draw) if draw.random() < 0.1 else word for word in text] for text in (task, answer))
+            asked, said = (
+                [make_word(draw) if draw.random() < 0.1 else word for word in text] for text in (task, answer)
+            )
             made.append(make_row(" ".join(asked), " ".join(said)))
     draw.shuffle(made)
     return made[:rows]
