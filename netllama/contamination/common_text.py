@@ -12,6 +12,7 @@ are the task ("Is this window of counters unusual?"). Such rows are near only if
 """
 
 import hashlib
+import math
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -25,8 +26,11 @@ from netllama.contamination.normalisation import blot_numbers, list_words
 from netllama.core.progress_bar import track_rows
 from netllama.novelty.rouge import split_rouge_tokens
 
-MANY = 10
-"""Rows from which on a run of words is common text, and prompts from which on numbers may be the task."""
+MANY = 20
+"""Rows from which on a run of words is common text, if the pool is small."""
+MANY_OF_ALL = 0.02
+"""The share of a larger pool's rows from which on a run is taken away before rows are compared for `near`. Fewer rows
+can stay together, and should: thirty wordings of one task share as much with each other as with a system prompt."""
 SHARE = 0.5
 """The share of a row's own runs that, found in another row, make the two a passage apart."""
 
@@ -63,7 +67,7 @@ class RunTable:
         every.sort()
         self._shared = np.unique(every[1:][every[1:] == every[:-1]])
         last = self._many - 1
-        self._common = np.unique(every[last:][every[last:] == every[: len(every) - last]])
+        self._common = np.unique(every[last:][every[last:] == every[:-last]])
         self._seen = array("Q")
 
     def mark_common(self, tokens: Sequence[str]) -> Flags:
@@ -109,7 +113,8 @@ class CommonText:
 
     def __init__(self, rows: Sequence[TaskTexts], length: int, many: int = MANY) -> None:
         """`length`: of a run, in words (`contamination.ngram`)."""
-        self._words, self._tokens = RunTable(length, many), RunTable(length, many)
+        many_of_all = max(many, math.ceil(MANY_OF_ALL * len(rows)))
+        self._words, self._tokens = RunTable(length, many), RunTable(length, many_of_all)
         prompts, templates, answers = array("Q"), array("Q"), array("Q")
         for row in track_rows(rows, "common text"):
             prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
@@ -120,20 +125,31 @@ class CommonText:
             answers.append(_hash_token(_list_answer(row)))
         self._words.close()
         self._tokens.close()
-        self._number_tasks = _find_number_tasks(prompts, templates, answers, many)
+        self._number_tasks = _find_number_tasks(prompts, templates, answers, many_of_all)
 
     def state_own(self, row: TaskTexts) -> str:
-        """The text that a row is compared by: its tokens without common text, numbers blotted out.
+        """The text that a row is compared by: its tokens, numbers blotted out, with one token for each stretch of
+        common text.
 
         An answer is kept whole where less than a run would be left of it: a script with one word replaced is the same
-        script, however many have it. So is a row of which nothing is left.
+        script, however many have it.
         """
         prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
         if self._number_tasks and _hash_template(prompt) in self._number_tasks:
             return _name_prompt(row)
-        own = _drop_marked(output, self._tokens.mark_common(output))
-        kept = own if len(own) >= self._tokens.length else output
-        return " ".join([*_drop_marked(prompt, self._tokens.mark_common(prompt)), *kept] or [*prompt, *output])
+        common = self._tokens.mark_common(output)
+        kept = output if np.count_nonzero(~common) < self._tokens.length else self._shorten(output, common)
+        return " ".join([*self._shorten(prompt, self._tokens.mark_common(prompt)), *kept])
+
+    def _shorten(self, tokens: Sequence[str], common: Flags) -> list[str]:
+        """The tokens with the first run of each common stretch, as one token, in the place of the stretch."""
+        own = []
+        for place, covered in enumerate(common.tolist()):
+            if not covered:
+                own.append(tokens[place])
+            elif not place or not common[place - 1]:
+                own.append(f"common{_hash_token(' '.join(tokens[place : place + self._tokens.length])):x}")
+        return own
 
     def find_runs(self, row: TaskTexts) -> OwnRuns:
         """The row's own runs of words."""
@@ -180,10 +196,6 @@ def _find_number_tasks(
         if len(known := said.setdefault(templates[row], set())) < 2:
             known.add(answers[row])
     return frozenset(template for template, known in said.items() if len(known) > 1)
-
-
-def _drop_marked(tokens: Sequence[str], marked: Flags) -> list[str]:
-    return [token for token, drop in zip(tokens, marked.tolist(), strict=True) if not drop]
 
 
 def _is_in(hashes: Hashes, among: Hashes) -> Flags:

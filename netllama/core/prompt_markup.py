@@ -19,7 +19,7 @@ _MARKUP = re.compile(
 )
 
 # What tokenizers begin and end a text with. Not `(?P<s>...)`, and not HTML's struck out <s>words</s> of one line.
-_SEQUENCE_MARK = re.compile(r"(?<!\w)<(?:s|bos|eos)>|</s>", re.IGNORECASE)
+_SEQUENCE_MARK = re.compile(r"(?<!\w)<s>|(?<!\?P)<[be]os>|</s>", re.IGNORECASE)
 _STRUCK_OUT = re.compile(r"<s>[^<\n]+</s>", re.IGNORECASE)
 _AROUND = re.compile(
     r"^\s*(?:(?:<s>|<bos>|<\|begin_of_text\|>)\s*)+|(?:\s*(?:</s>|<eos>|<\|end_?of_?text\|>))+\s*$", re.IGNORECASE
@@ -34,7 +34,8 @@ def find_prompt_markup(text: str) -> str | None:
 
 def strip_sequence_marks(text: str) -> str:
     """The text without the marks that a tokenizer's begin and end of a sequence left around it: `<s>`, `</s>`."""
-    if (not _SEQUENCE_MARK.search(text) and "<|" not in text) or _STRUCK_OUT.fullmatch(text.strip()):
+    inner = text.strip()
+    if any(found.span() != (0, len(inner)) for found in _STRUCK_OUT.finditer(inner)):
         return text
     return _AROUND.sub("", text)
 
