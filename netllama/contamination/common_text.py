@@ -116,10 +116,14 @@ class CommonText:
         many_of_all = max(many, math.ceil(MANY_OF_ALL * len(rows)))
         self._words, self._tokens = RunTable(length, many), RunTable(length, many_of_all)
         prompts, templates, answers = array("Q"), array("Q"), array("Q")
+        texts: set[int] = set()
         for row in track_rows(rows, "common text"):
             prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
             self._words.add(list_words(join_texts(row)))
-            self._tokens.add(prompt, output)
+            # Rows that differ in their numbers only are one text: they stay together whatever they share.
+            if (text := _hash_token(" ".join([*prompt, *output]))) not in texts:
+                texts.add(text)
+                self._tokens.add(prompt, output)
             prompts.append(_hash_token(_name_prompt(row)))
             templates.append(_hash_template(prompt))
             answers.append(_hash_token(_list_answer(row)))

@@ -27,7 +27,9 @@ def test_markup_is_found(text: str, found: str) -> None:
     assert find_prompt_markup(text) == found
 
 
-@pytest.mark.parametrize("text", ["### Input:\n5", "## 2. Output", "List[INSTANCE]", "a <s>b</s> c", "Map<s>", "Output: 7. Step"])
+@pytest.mark.parametrize(
+    "text", ["### Input:\n5", "## 2. Output", "List[INSTANCE]", "a <s>b</s> c", "Map<s>", "Output: 7. Step"]
+)
 def test_headings_and_code_are_not_markup(text: str) -> None:
     assert find_prompt_markup(text) is None
 

@@ -34,7 +34,9 @@ def refused(path: Path) -> str:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-@pytest.mark.parametrize("content", [LINES, PRETTY, json.dumps(ROWS).encode(), b"\xef\xbb\xbf" + PRETTY, b"\n\n" + PRETTY])
+@pytest.mark.parametrize(
+    "content", [LINES, PRETTY, json.dumps(ROWS).encode(), b"\xef\xbb\xbf" + PRETTY, b"\n\n" + PRETTY]
+)
 @pytest.mark.parametrize("name", ["mine.json", "mine.jsonl", "mine.JSON", "mine.jsonl.gz", "mine.txt"])
 def test_the_layout_is_told_by_what_is_in_a_file_and_not_by_its_name(
     tmp_path: Path, name: str, content: bytes, pack: Callable[[bytes], bytes]
@@ -84,7 +86,10 @@ def test_a_single_object_over_several_lines_is_a_row(tmp_path: Path) -> None:
         (b"PK\x03\x04\x14\0", ": is a ZIP archive: unpack it"),
         (SPREAD, ": its objects are spread over several lines; write one a line, as jq -c . does"),
         (json.dumps({"version": 1, "data": ROWS}).encode(), ": 1 of 1 rows are not valid instructions."),
-        (json.dumps({"version": 1, "data": ROWS}, indent=1).encode(), ": is one JSON object; keep only the array under"),
+        (
+            json.dumps({"version": 1, "data": ROWS}, indent=1).encode(),
+            ": is one JSON object; keep only the array under",
+        ),
         (b"instruction,input,output\nWhy?,,So.\n", ": is a table of columns (CSV): write its rows as JSON Lines"),
         (b"id\tprompt\tcompletion\n1\tWhy?\tSo.\n", ": is a table of columns (CSV): write its rows as JSON Lines"),
         (PRETTY[:-20], ":12: not valid JSON ("),
