@@ -62,15 +62,17 @@ def load_families(needs: Needs) -> list[Family]:
         prompt = PROMPTS / f"{entry.partition('=')[0]}.txt"
         if not prompt.exists():
             raise StageError(f"params.yaml: filters.required_imports: {entry!r} names a family without {prompt}")
+    directives = {}
+    for name in needs.families:
+        directives[name] = read_text(PROMPTS / f"{name}.txt").strip()
+        if not directives[name]:
+            raise StageError(f"{PROMPTS / name}.txt: is empty; describe what a good task of {name} is")
     seeds, questions = load_content(SEEDS, QUESTIONS, needs.families)
     evaluation = Evaluation(questions, needs.contamination)
-    families = []
-    for name in needs.families:
-        directive = read_text(PROMPTS / f"{name}.txt").strip()
-        if not directive:
-            raise StageError(f"{PROMPTS / name}.txt: is empty; describe what a good task of {name} is")
-        families.append(Family(name, directive, seeds[name], evaluation, needs.generate, needs.teacher, needs.filters))
-    return families
+    return [
+        Family(name, directives[name], seeds[name], evaluation, needs.generate, needs.teacher, needs.filters)
+        for name in needs.families
+    ]
 
 
 def make_budget(params: TeacherParams) -> Budget:
