@@ -21,9 +21,8 @@ _MARKUP = re.compile(
 # What tokenizers begin and end a text with. Not `(?P<s>...)`, and not HTML's struck out <s>words</s> of one line.
 _SEQUENCE_MARK = re.compile(r"(?<!\w)<s>|(?<!\?P)<[be]os>|</s>", re.IGNORECASE)
 _STRUCK_OUT = re.compile(r"<s>[^<\n]+</s>", re.IGNORECASE)
-_AROUND = re.compile(
-    r"^\s*(?:(?:<s>|<bos>|<\|begin_of_text\|>)\s*)+|(?:\s*(?:</s>|<eos>|<\|end_?of_?text\|>))+\s*$", re.IGNORECASE
-)
+_BEGINS = ("<s>", "<bos>", "<|begin_of_text|>")
+_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>")
 
 
 def find_prompt_markup(text: str) -> str | None:
@@ -37,7 +36,12 @@ def strip_sequence_marks(text: str) -> str:
     inner = text.strip()
     if any(found.span() != (0, len(inner)) for found in _STRUCK_OUT.finditer(inner)):
         return text
-    return _AROUND.sub("", text)
+    left = inner
+    while begin := next((mark for mark in _BEGINS if left[: len(mark)].lower() == mark), ""):
+        left = left[len(begin) :].lstrip()
+    while end := next((mark for mark in _ENDS if left[-len(mark) :].lower() == mark), ""):
+        left = left[: -len(end)].rstrip()
+    return text if left == inner else left
 
 
 def drop_placeholder(task_input: str) -> str:

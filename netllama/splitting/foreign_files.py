@@ -148,5 +148,5 @@ def _refuse_other_layouts(path: Path, text: str) -> None:
         end = 0
     if end:
         raise StageError(f"{path}: its objects are spread over several lines; write one a line, as jq -c . does")
-    if _COLUMNS.match(text):
+    if _COLUMNS.match(text[:1000]):
         raise StageError(f"{path}: is a table of columns (CSV): {_WRITE_JSON}")
