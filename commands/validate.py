@@ -29,7 +29,7 @@ from netllama.core.files import ensure_scratch_folder, read_text
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.param_types import Families
 from netllama.core.params import View
-from netllama.core.records import Question, SeedTask, load_questions, load_seeds, require_unique_ids
+from netllama.core.records import Question, SeedTask, load_content, require_unique_ids
 from netllama.core.sections import ContaminationParams, FilterParams
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import TaskPool
@@ -59,6 +59,13 @@ class Needs(View):
     families: Families
     filters: FilterParams
     contamination: ContaminationParams
+
+
+def find_unread_seeds(families: Sequence[str]) -> Iterator[str]:
+    """Files of the seeds' folder that no family of params.yaml reads."""
+    for path in sorted(SEEDS.glob("*")):
+        if path.name not in {f"{family}.jsonl" for family in families} and path.suffix != ".md" and path.name[0] != ".":
+            yield f"{path}: is not read; name it like a family of `families` in params.yaml, with .jsonl, or remove it"
 
 
 def find_rejected_seeds(seeds: Seeds, evaluation: Evaluation, params: FilterParams) -> Iterator[str]:
@@ -181,8 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", action="store_true", help="also run every script on two networks (two minutes)")
     given = parser.parse_args(arguments)
     needs = Needs.load()
-    seeds = {family: load_seeds(SEEDS, family) for family in needs.families}
-    questions = load_questions(QUESTIONS)
+    seeds, questions = load_content(SEEDS, QUESTIONS, needs.families)
     tasks = [*itertools.chain.from_iterable(seeds.values())]
     rows: list[SeedTask | Question] = [*tasks, *questions]
     require_unique_ids(f"{SEEDS}/ and {QUESTIONS}/", rows)
@@ -190,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     each = measure_suites(questions)
     together = measure_suites([question.model_copy(update={"family": "all"}) for question in questions])
     found = [
+        *find_unread_seeds(needs.families),
         *find_bad_references(rows),
         *find_rejected_seeds(seeds, evaluation, needs.filters),
         *find_malformed_questions(questions, needs.families),

@@ -23,7 +23,7 @@ from netllama.core.errors import StageError, run_stage
 from netllama.core.files import ensure_scratch_folder, read_text, write_csv, write_json, write_jsonl, write_text
 from netllama.core.param_types import Families
 from netllama.core.params import View
-from netllama.core.records import load_questions, load_seeds
+from netllama.core.records import load_content
 from netllama.core.sections import ContaminationParams, FilterParams, GenerateParams
 from netllama.core.teacher_section import TeacherParams
 from netllama.selfinstruct.estimate import estimate_family, format_estimates, judge_stored_rounds
@@ -62,15 +62,17 @@ def load_families(needs: Needs) -> list[Family]:
         prompt = PROMPTS / f"{entry.partition('=')[0]}.txt"
         if not prompt.exists():
             raise StageError(f"params.yaml: filters.required_imports: {entry!r} names a family without {prompt}")
-    evaluation = Evaluation(load_questions(QUESTIONS), needs.contamination)
-    families = []
+    directives = {}
     for name in needs.families:
-        directive = read_text(PROMPTS / f"{name}.txt").strip()
-        if not directive:
+        directives[name] = read_text(PROMPTS / f"{name}.txt").strip()
+        if not directives[name]:
             raise StageError(f"{PROMPTS / name}.txt: is empty; describe what a good task of {name} is")
-        seeds = load_seeds(SEEDS, name)
-        families.append(Family(name, directive, seeds, evaluation, needs.generate, needs.teacher, needs.filters))
-    return families
+    seeds, questions = load_content(SEEDS, QUESTIONS, needs.families)
+    evaluation = Evaluation(questions, needs.contamination)
+    return [
+        Family(name, directives[name], seeds[name], evaluation, needs.generate, needs.teacher, needs.filters)
+        for name in needs.families
+    ]
 
 
 def make_budget(params: TeacherParams) -> Budget:

@@ -12,11 +12,12 @@ how, and why added rows don't move old ones. Then the stage measures how much of
 found in train. If that is more than `split.max_leakage` it fails and writes nothing.
 """
 
+import itertools
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from netllama.contamination.common_text import CommonText
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.leakage_report import LeakedText, list_leaky_sides, measure_leakage
 from netllama.core.errors import StageError, run_stage
@@ -26,17 +27,24 @@ from netllama.core.params import View
 from netllama.core.records import (
     Instruction,
     SeedInstruction,
+    load_content,
     load_instructions,
-    load_questions,
-    load_seeds,
     require_unique_ids,
 )
 from netllama.core.sections import ContaminationParams, SplitParams
-from netllama.splitting.drops import Drop
-from netllama.splitting.extra import load_extra
+from netllama.splitting.drops import Origin
+from netllama.splitting.extra import load_files
 from netllama.splitting.groups import assign_sides, set_ranges
+from netllama.splitting.leakage_rows import describe_leak, list_leaks, locate_texts
 from netllama.splitting.pool_rows import PoolRow, drop_exact_duplicates, drop_given_away
-from netllama.splitting.split_report import SHOWN, describe_drops, describe_seeds, summarise_split, warn_of_sizes
+from netllama.splitting.split_report import (
+    SHOWN,
+    describe_drops,
+    describe_seeds,
+    summarise_split,
+    warn_of_lacks,
+    warn_of_sizes,
+)
 
 SEEDS = Path("data/seeds")
 GENERATED = Path("data/generated/instructions.jsonl")
@@ -60,23 +68,6 @@ class Needs(View):
     split: SplitParams
 
 
-def load_rows(families: Sequence[str], extra: Sequence[str]) -> tuple[list[PoolRow], list[Drop]]:
-    """Seeds first, since of two duplicates the earlier one stays; and the bad rows of the files `extra`."""
-    for name in extra:
-        if Path(name).name != name or name == "..":
-            raise StageError(f"split.extra: {name}: put the file into {EXTRA}/, which is hashed, and give its name")
-    if twins := [stem for stem, number in Counter(Path(name).stem for name in extra).items() if number > 1]:
-        raise StageError(f"split.extra: two files are called {twins[0]}: ids come from the name, so rename one")
-    seeds = [
-        SeedInstruction(family=family, **seed.model_dump()) for family in families for seed in load_seeds(SEEDS, family)
-    ]
-    files = [load_extra(EXTRA / name) for name in extra]
-    own = [*seeds, *load_instructions(GENERATED)]
-    require_unique_ids(f"{SEEDS} and {GENERATED}", own)
-    rows = [*map(PoolRow, own), *(row for file in files for row in file.rows)]
-    return rows, [drop for file in files for drop in file.drops]
-
-
 def count_requested(split: SplitParams, rows: int) -> dict[str, int]:
     """How many of `rows` rows the params want in val and test; StageError where that leaves none for train."""
     sizes = {"val": split.val_size, "test": split.test_size}
@@ -90,12 +81,14 @@ def count_requested(split: SplitParams, rows: int) -> dict[str, int]:
     return requested
 
 
-def refuse_leakage(leaky: Sequence[str], leaked: Sequence[LeakedText], limit: float) -> None:
+def refuse_leakage(
+    leaky: Sequence[str], leaked: Sequence[LeakedText], places: Mapping[str, Origin], limit: float
+) -> None:
     """Print the first leaked texts, write all of them to a file, and end the stage."""
     path = ensure_scratch_folder("split") / "leakage.jsonl"
-    write_jsonl(path, (each.as_row() for each in leaked))
+    write_jsonl(path, list_leaks(leaked, places))
     for each in leaked[:SHOWN]:
-        print(each, file=sys.stderr)
+        print(describe_leak(each, places), file=sys.stderr)
     raise StageError(
         f"{' and '.join(leaky)} are found in train, more than split.max_leakage ({limit:g}); {path} lists them all: "
         "remove these rows from your data, lower split.near_duplicate_threshold, or raise split.max_leakage"
@@ -110,29 +103,46 @@ def write_sides(sides: Mapping[str, Sequence[Instruction]]) -> None:
 def main() -> None:
     needs = Needs.load()
     split = needs.split
-    questions = load_questions(QUESTIONS)
-    rows, bad = load_rows(needs.families, split.extra)
+    families, questions = load_content(SEEDS, QUESTIONS, needs.families)
+    files = load_files(EXTRA, split.extra)
+    seeds = [SeedInstruction(family=name, **seed.model_dump()) for name, own in families.items() for seed in own]
+    own = [*seeds, *load_instructions(GENERATED)]
+    require_unique_ids(f"{SEEDS} and {GENERATED}", own)
+    # Seeds first, since of two duplicates the earlier one stays.
+    rows = [*map(PoolRow, own), *(row for file in files for row in file.rows)]
     distinct, duplicates = drop_exact_duplicates(rows)
     screened = drop_given_away(distinct, Evaluation(questions, needs.contamination))
 
     requested = count_requested(split, len(screened.kept))
     ranges = set_ranges([row.task for row in screened.kept], split.val_size, split.test_size, split.seed)
-    found = assign_sides(screened.kept, split.near_duplicate_threshold, ranges, split.seed)
+    common = CommonText([row.task for row in screened.kept], needs.contamination.ngram)
+    found = assign_sides(screened.kept, common, split.near_duplicate_threshold, ranges, split.seed)
     if not found.sides["train"]:
         raise StageError("no row is left to train on: lower split.val_size and split.test_size, or add data")
 
-    report, leaked = measure_leakage(found.sides, questions, split.near_duplicate_threshold, needs.contamination)
+    report, leaked = measure_leakage(
+        found.sides, questions, common, split.near_duplicate_threshold, needs.contamination
+    )
+    listed = [*screened.seeds, *leaked]
+    held = [GENERATED, *sorted(SEEDS.glob("*.jsonl")), *sorted(QUESTIONS.glob("*.jsonl"))]
+    places = locate_texts(listed, screened.kept, held)
     sizes = {name: len(side) for name, side in found.sides.items()} | {"questions": len(questions)}
     if leaky := list_leaky_sides(report, sizes, split.max_leakage):
-        refuse_leakage(leaky, leaked, split.max_leakage)
+        refuse_leakage(leaky, leaked, places, split.max_leakage)
 
-    drops = [*bad, *duplicates, *screened.drops, *found.drops]
+    drops = [*(drop for file in files for drop in file.drops), *duplicates, *screened.drops, *found.drops]
+    readings = [file.reading for file in files]
     write_sides(found.sides)
     write_jsonl(DROPPED, (drop.as_row() for drop in drops))
-    write_jsonl(LEAKAGE, (each.as_row() for each in [*screened.seeds, *leaked]))
-    write_json(METRICS, summarise_split(found, drops, screened.seeds, report))
-    lines = describe_drops(drops, DROPPED), describe_seeds(screened.seeds, LEAKAGE), warn_of_sizes(found, requested)
-    for line in (line for listed in lines for line in listed):
+    write_jsonl(LEAKAGE, list_leaks(listed, places))
+    write_json(METRICS, summarise_split(found, drops, screened.seeds, report, readings))
+    for line in itertools.chain(
+        describe_drops(drops, DROPPED),
+        (line for reading in readings for line in reading.describe()),
+        describe_seeds(screened.seeds, LEAKAGE),
+        warn_of_sizes(found, requested),
+        warn_of_lacks(found, screened.kept, requested),
+    ):
         print(line)
     counts = ", ".join(f"{name} {len(side)}" for name, side in found.sides.items())
     print(f"split: {counts} -> {SPLITS['train'].parent}/")

@@ -1,10 +1,11 @@
 """How much of val, of test and of the questions is found in train, measured on the finished sides alone.
 
 Three measures: the same text (`exact`), a text at or above the threshold (`near`), and a text of which half of the runs
-of `ngram` words occur in train (`ngram`). Half, since imports and boilerplate are in many scripts: the runs of words
-that GPT-3 looked for (Brown et al., arXiv 2005.14165, appendix C: 13 words), and a share of them as in Llama 2 (Touvron
-et al., arXiv 2307.09288, appendix A.6), with the numbers in the words. A question may be spread over several rows of
-train, which the rule for single rows (evaluation_questions.py) can't see.
+of `ngram` words occur in train (`ngram`): the runs of words that GPT-3 looked for (Brown et al., arXiv 2005.14165,
+appendix C: 13 words), and a share of them as in Llama 2 (Touvron et al., arXiv 2307.09288, appendix A.6), with the
+numbers in the words. A row of val or test is compared with single rows of train and without the text that many rows
+have in common (common_text.py), as it was grouped. A question is compared whole, and may be spread over several rows,
+which the rule for single rows (evaluation_questions.py) can't see.
 """
 
 from collections import Counter
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+from netllama.contamination import common_text
+from netllama.contamination.common_text import CommonText
 from netllama.contamination.compared_texts import join_texts, list_forms, list_passages, list_prompts
 from netllama.contamination.evaluation_questions import SHARE, choose_run_length, cut_runs
 from netllama.contamination.normalisation import blot_numbers, list_words, squeeze_text
@@ -68,10 +71,8 @@ class Subject:
     id: str
     texts: list[str]
     """What is compared as a whole: a row as one text, a question with and without its options."""
-    passages: list[str]
-    """What runs of words are taken from."""
-    whole_passages: bool
-    """Whether a passage that is shorter than a run counts as a whole. Of short rows `exact` and `near` tell more."""
+    compared: list[str]
+    """The same as templates: numbers blotted out; of a row, without common text."""
 
 
 class _Hit(NamedTuple):
@@ -79,31 +80,41 @@ class _Hit(NamedTuple):
     row: Instruction
 
 
-def list_row_subjects(rows: Iterable[Instruction]) -> list[Subject]:
-    return [Subject(row.id, [text := join_texts(row)], [text], whole_passages=False) for row in rows]
+def list_row_subjects(rows: Iterable[Instruction], common: CommonText) -> list[Subject]:
+    return [Subject(row.id, [join_texts(row)], [common.state_own(row)]) for row in rows]
 
 
 def list_question_subjects(questions: Iterable[Question]) -> list[Subject]:
-    return [Subject(each.id, list_forms(each), list_passages(each), whole_passages=True) for each in questions]
+    return [Subject(each.id, forms := list_forms(each), [*map(blot_numbers, forms)]) for each in questions]
 
 
 def measure_leakage(
     sides: Mapping[str, Sequence[Instruction]],
     questions: Sequence[Question],
+    common: CommonText,
     near_duplicate_threshold: float,
     contamination: ContaminationParams,
 ) -> tuple[dict[str, SideLeakage], list[LeakedText]]:
     """Numbers for val, test and questions, and the texts behind them in the order of side, id and measure.
 
-    Rows are near from `near_duplicate_threshold` on, questions from `contamination.similarity_threshold` on.
+    Rows are near from `near_duplicate_threshold` on, questions from `contamination.similarity_threshold` on. `common`
+    is what the rows of all sides have in common.
     """
     train = sides["train"]
-    subjects = {name: list_row_subjects(rows) for name, rows in sides.items() if name != "train"}
+    held_out = {name: rows for name, rows in sides.items() if name != "train"}
+    subjects = {name: list_row_subjects(rows, common) for name, rows in held_out.items()}
     rows = [subject for listed in subjects.values() for subject in listed]
     subjects["questions"] = list_question_subjects(questions)
-    repeated = _find_runs(subjects, train, contamination.ngram)  # before there is an index: both take memory
-    row_index = _TrainIndex("rows", train, lambda row: [join_texts(row)], rows)
-    question_index = _TrainIndex("questions", train, list_prompts, subjects["questions"])
+    # Before there is an index: both take memory.
+    repeated = _find_passages(held_out, train, common)
+    repeated["questions"] = _find_runs(questions, train, contamination.ngram)
+    row_index = _TrainIndex("rows", train, lambda row: [(join_texts(row), common.state_own(row))], rows)
+    question_index = _TrainIndex(
+        "questions",
+        train,
+        lambda row: [(text, blot_numbers(text)) for text in list_prompts(row)],
+        subjects["questions"],
+    )
     report: dict[str, SideLeakage] = {}
     leaked: list[LeakedText] = []
     for name, listed in subjects.items():
@@ -135,21 +146,23 @@ class _TrainIndex:
         self,
         name: str,
         rows: Sequence[Instruction],
-        list_texts: Callable[[Instruction], list[str]],
+        list_texts: Callable[[Instruction], list[tuple[str, str]]],
         subjects: Sequence[Subject],
     ) -> None:
-        texts = [text for subject in subjects for text in subject.texts]
+        """`list_texts`: the texts of a row, each as it is and as it is compared."""
         # Only the texts that are looked for: those of all rows of train would take as much memory as the rows.
-        self._same: dict[str, Instruction | None] = dict.fromkeys(map(squeeze_text, texts))
-        self._vocabulary = collect_tokens(map(blot_numbers, texts))
+        self._same: dict[str, Instruction | None] = {
+            squeeze_text(text): None for subject in subjects for text in subject.texts
+        }
+        self._vocabulary = collect_tokens(text for subject in subjects for text in subject.compared)
         self._index = NoveltyIndex()
         self._rows: list[Instruction] = []
         for row in track_rows(rows, f"train for {name}"):
-            for text in list_texts(row):
+            for text, compared in list_texts(row):
                 squeezed = squeeze_text(text)
                 if squeezed in self._same:
                     self._same[squeezed] = self._same[squeezed] or row
-                self._index.add(str(len(self._rows)), self._vocabulary.entry(blot_numbers(text)))
+                self._index.add(str(len(self._rows)), self._vocabulary.entry(compared))
                 self._rows.append(row)
 
     def find_same(self, subject: Subject) -> Instruction | None:
@@ -157,7 +170,7 @@ class _TrainIndex:
 
     def find_nearest(self, subject: Subject, floor: float) -> tuple[float, Instruction | None]:
         """The best score of the subject's texts; (0, None) where none reaches `floor`."""
-        queries = (self._vocabulary.query(blot_numbers(text)) for text in subject.texts)
+        queries = (self._vocabulary.query(text) for text in subject.compared)
         place, score = max((self._index.find_nearest(query, floor) for query in queries), key=lambda match: match[1])
         return score, self._rows[int(place)] if place else None
 
@@ -177,63 +190,55 @@ def _find_near(
     return near, highest
 
 
-class _SoughtPassage(NamedTuple):
-    """A passage whose runs are looked for in train."""
-
-    side: str
-    subject: str
-    """Its id."""
-    said: str
-    """Its words as text: lists of words take four times the memory."""
-    length: int
-    """Of a run, in words."""
-
-    def runs(self) -> list[str]:
-        return cut_runs(self.said.split(), self.length)
-
-
-def _find_runs(
-    subjects: Mapping[str, Sequence[Subject]], train: Sequence[Instruction], ngram: int
+def _find_passages(
+    held_out: Mapping[str, Sequence[Instruction]], train: Sequence[Instruction], common: CommonText
 ) -> dict[str, dict[str, _Hit]]:
-    """By side and id, the largest share of a passage's runs that occur in train, where it is SHARE or more, and the row
-    that holds most of them.
+    """By side and id, the row of train that holds most of a row's own runs, where it holds SHARE of them or more."""
+    sought = {side: [(row.id, common.find_runs(row)) for row in rows] for side, rows in held_out.items()}
+    holders: dict[int, list[int]] = {run: [] for listed in sought.values() for _, runs in listed for run in runs.shared}
+    for place, row in enumerate(train):
+        for run in common.find_runs(row).shared:
+            if run in holders:
+                holders[run].append(place)
+    found: dict[str, dict[str, _Hit]] = {side: {} for side in sought}
+    for side, listed in sought.items():
+        for row_id, runs in listed:
+            counts = Counter(place for run in runs.shared for place in holders[run])
+            most = min(counts, key=lambda place: (-counts[place], place), default=-1)
+            if counts[most] >= common_text.SHARE * runs.number and counts[most]:
+                found[side][row_id] = _Hit(counts[most] / runs.number, train[most])
+    return found
+
+
+def _find_runs(questions: Sequence[Question], train: Sequence[Instruction], ngram: int) -> dict[str, _Hit]:
+    """By id, the largest share of a passage's runs that occur in train, where it is SHARE or more, and the row that
+    holds most of them.
 
     Only the runs that are looked for are held in memory; train passes by once.
     """
     passages = [
-        passage
-        for side, listed in subjects.items()
-        for subject in listed
-        for text in subject.passages
-        if (passage := _prepare_passage(side, subject, text, ngram))
+        (question.id, cut_runs(words, length), length)
+        for question in questions
+        for passage in list_passages(question)
+        if (length := choose_run_length(words := list_words(passage), ngram))
     ]
     holders: dict[int, dict[str, int]] = {}
-    for passage in passages:
-        holders.setdefault(passage.length, {}).update(dict.fromkeys(passage.runs(), -1))
+    for _, runs, length in passages:
+        holders.setdefault(length, {}).update(dict.fromkeys(runs, -1))
     for place, row in enumerate(train):
         listed_words = list_words(join_texts(row))
         for length, known in holders.items():
             for run in cut_runs(listed_words, length):
                 if known.get(run) == -1:
                     known[run] = place
-    found: dict[str, dict[str, _Hit]] = {side: {} for side in subjects}
-    for passage in passages:
-        runs = passage.runs()
-        held = [place for run in runs if (place := holders[passage.length][run]) >= 0]
+    found: dict[str, _Hit] = {}
+    for question_id, runs, length in passages:
+        held = [place for run in runs if (place := holders[length][run]) >= 0]
         share = len(held) / len(runs)
-        known_hit = found[passage.side].get(passage.subject)
-        if share >= SHARE and (known_hit is None or share > known_hit.score):
+        if share >= SHARE and (question_id not in found or share > found[question_id].score):
             counts = Counter(held)
-            most = min(counts, key=lambda place: (-counts[place], place))
-            found[passage.side][passage.subject] = _Hit(share, train[most])
+            found[question_id] = _Hit(share, train[min(counts, key=lambda place: (-counts[place], place))])
     return found
-
-
-def _prepare_passage(side: str, subject: Subject, text: str, ngram: int) -> _SoughtPassage | None:
-    """None where it has too few words to look for."""
-    listed = list_words(text)
-    length = choose_run_length(listed, ngram) if subject.whole_passages else ngram
-    return _SoughtPassage(side, subject.id, " ".join(listed), length) if 0 < length <= len(listed) else None
 
 
 def shorten_text(text: str) -> str:

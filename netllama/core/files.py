@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -148,11 +149,28 @@ def read_jsonl(path: str | Path) -> list[JsonObject]: ...
 @overload
 def read_jsonl(path: str | Path, parse: Callable[[JsonObject], T]) -> list[T]: ...
 def read_jsonl(path: str | Path, parse: Callable[[JsonObject], Any] = lambda row: row) -> list[Any]:
-    """The rows of a file, each passed through `parse`; raises `StageError` with file and line for a bad line.
+    """The rows of a file, each passed through `parse`; raises `StageError` that lists every bad line with its reason.
 
     `parse` raises ValueError with a short reason if it rejects a row.
     """
-    return [parse_line(path, number, line, parse) for number, line in iter_lines(path)]
+    return load_all(partial(parse_line, path, *line, parse) for line in iter_lines(path))
+
+
+def load_all(loads: Iterable[Callable[[], T]]) -> list[T]:
+    """What each of `loads` returns; raises one `StageError` with the lines of all that they raised."""
+    loaded: list[T] = []
+    problems: list[str] = []
+    rest = iter(loads)
+    while True:
+        try:
+            loaded.append(next(rest)())
+        except StopIteration:
+            break
+        except StageError as error:  # of a load, or of the iterator, which then ends
+            problems += str(error).splitlines()
+    if problems:
+        raise StageError("\n".join(problems))
+    return loaded
 
 
 def iter_lines(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -18,11 +18,30 @@ _MARKUP = re.compile(
     re.IGNORECASE,
 )
 
+# What tokenizers begin and end a text with. Not `(?P<s>...)`, and not HTML's struck out <s>words</s> of one line.
+_SEQUENCE_MARK = re.compile(r"(?<!\w)<s>|(?<!\?P)<[be]os>|</s>", re.IGNORECASE)
+_STRUCK_OUT = re.compile(r"<s>[^<\n]+</s>", re.IGNORECASE)
+_BEGINS = ("<s>", "<bos>", "<|begin_of_text|>")
+_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>")
+
 
 def find_prompt_markup(text: str) -> str | None:
-    """The first piece of markup in the text; None where there is none."""
-    found = _MARKUP.search(text)
+    """A piece of markup in the text; None where there is none."""
+    found = _MARKUP.search(text) or _SEQUENCE_MARK.search(_STRUCK_OUT.sub("", text))
     return found[0] if found else None
+
+
+def strip_sequence_marks(text: str) -> str:
+    """The text without the marks that a tokenizer's begin and end of a sequence left around it: `<s>`, `</s>`."""
+    inner = text.strip()
+    if any(found.span() != (0, len(inner)) for found in _STRUCK_OUT.finditer(inner)):
+        return text
+    left = inner
+    while begin := next((mark for mark in _BEGINS if left[: len(mark)].lower() == mark), ""):
+        left = left[len(begin) :].lstrip()
+    while end := next((mark for mark in _ENDS if left[-len(mark) :].lower() == mark), ""):
+        left = left[: -len(end)].rstrip()
+    return text if left == inner else left
 
 
 def drop_placeholder(task_input: str) -> str:

@@ -1,13 +1,14 @@
 """The rows of the data files: seed tasks, instructions and questions, each checked as it is read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from netllama.core.errors import StageError
-from netllama.core.files import JsonObject, read_jsonl
+from netllama.core.files import JsonObject, load_all, read_jsonl
 
 LETTERS = "ABCD"
 Form = Literal[
@@ -167,6 +168,24 @@ def load_seeds(folder: Path, family: str) -> list[SeedTask]:
     return seeds
 
 
+def load_content(
+    seed_folder: Path, question_folder: Path, families: Sequence[str]
+) -> tuple[dict[str, list[SeedTask]], list[Question]]:
+    """The seed tasks of each family, and the questions; the error lists what is wrong in all of their files."""
+    seeds: dict[str, list[SeedTask]] = {}
+    questions: list[Question] = []
+
+    def add_family(family: str) -> None:
+        seeds[family] = load_seeds(seed_folder, family)
+
+    def add_questions() -> None:
+        questions.extend(load_questions(question_folder))
+
+    loads: list[Callable[[], None]] = [*(partial(add_family, family) for family in families), add_questions]
+    load_all(loads)
+    return seeds, questions
+
+
 def parse_instruction(row: JsonObject) -> Instruction:
     """`row` as the record of its source, or ValueError with one short reason."""
     records: dict[str, type[Instruction]] = {"seed": SeedInstruction, "generated": GeneratedInstruction}
@@ -178,19 +197,44 @@ def load_instructions(path: str | Path) -> list[Instruction]:
 
 
 def load_questions(folder: Path) -> list[Question]:
-    """The questions of every file in `folder`, in the order of file name and line; no id twice in all of them."""
-    questions: list[Question] = []
-    for path in sorted(folder.glob("*.jsonl")):
-        questions += read_jsonl(path, lambda row: parse_as(Question, row))
-        require_unique_ids(path, questions)
-    if not questions:
+    """The questions of every file in `folder`, in the order of file name and line; no id twice in all of them.
+
+    The error lists what is wrong in all files: broken lines, and files that would not be read.
+    """
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() != ".md" and path.name[0] != ".")
+    files = load_all([partial(_load_file, path) for path in paths])
+    if not any(files):
         raise StageError(f"{folder}: no questions; add a .jsonl file")
-    return questions
+    holders: dict[str, list[Path]] = {}
+    for path, listed in zip(paths, files, strict=True):
+        for question in listed:
+            holders.setdefault(question.id, []).append(path)
+    _refuse_repeated(holders)
+    return [question for listed in files for question in listed]
+
+
+def _load_file(path: Path) -> list[Question]:
+    if path.suffix != ".jsonl":
+        raise StageError(
+            f"{path}: is not read, since questions are in .jsonl files, one object a line; convert or move it"
+        )
+    return read_jsonl(path, lambda row: parse_as(Question, row))
 
 
 def require_unique_ids(path: str | Path, rows: Sequence[SeedTask | Instruction | Question]) -> None:
-    seen: set[str] = set()
+    """StageError with a line for each id that several rows have."""
+    holders: dict[str, list[str | Path]] = {}
     for row in rows:
-        if row.id in seen:
-            raise StageError(f"{path}: id {row.id} is used twice")
-        seen.add(row.id)
+        holders.setdefault(row.id, []).append(path)
+    _refuse_repeated(holders)
+
+
+def _refuse_repeated(holders: Mapping[str, Sequence[str | Path]]) -> None:
+    """`holders`: the files that an id is in, as often as it is in them."""
+    lines = []
+    for row_id, files in holders.items():
+        if len(files) > 1:
+            number = "twice" if len(files) == 2 else f"{len(files)} times"
+            lines.append(f"{' and '.join(map(str, dict.fromkeys(files)))}: id {row_id} is used {number}")
+    if lines:
+        raise StageError("\n".join(lines))

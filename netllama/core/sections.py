@@ -164,7 +164,7 @@ class SplitParams(Section):
     max_leakage: Annotated[float, Field(ge=0, le=1), NUMBER]
     """The stage fails where a larger share than this of val, of test or of the questions is found in train."""
     extra: Strings
-    """Names of Alpaca-format JSON or JSONL files of yours in data/extra/."""
+    """Names of files of yours in data/extra/: JSON, JSONL or gzip, in Alpaca's format or another known one."""
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "SplitParams":

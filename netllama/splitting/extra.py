@@ -1,24 +1,25 @@
-"""Somebody else's Alpaca-format file into instructions, and a list of the rows that can't be used.
+"""Somebody else's file into instructions, a list of the rows that can't be used, and a count of what was left of them.
 
-The file is a JSON array (`.json`), or has one object a line (any other name): `instruction`, `output` and, optionally,
-`input` and `family`; other keys are ignored. A bad row is dropped with its reason. Where most rows are bad it is the
-wrong file, which is an error.
+foreign_files.py says which files are read, foreign_formats.py which formats. A bad row is dropped with its reason.
+Where most rows are bad it is the wrong file, which is an error.
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from netllama.contamination.normalisation import squeeze_text
 from netllama.core.errors import StageError
-from netllama.core.files import dump_canonical_json, read_text
-from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup
+from netllama.core.files import JsonObject, dump_canonical_json, load_all
+from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup, strip_sequence_marks
 from netllama.core.records import Instruction
-from netllama.splitting.drops import Drop, Origin, Reason
+from netllama.splitting.drops import BadRow, Drop, Reason, shorten_value
+from netllama.splitting.foreign_files import name_rows, parse_line, read_rows
+from netllama.splitting.foreign_formats import Turn, read_turn
 from netllama.splitting.pool_rows import PoolRow
 
 FAMILY = "extra"
@@ -28,16 +29,47 @@ MOST_BAD = 0.5
 EXAMPLES = 3
 """How many bad rows that error shows."""
 _FIELDS = ("instruction", "input", "output")
-_BOM = b"\xef\xbb\xbf"
 _HALF_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class BadRow(ValueError):
-    """A row that can't be used: the reason and what in particular."""
+@dataclass
+class Reading:
+    """How the rows of a file were read, and what of them was not taken as it is."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
+    file: str
+    formats: Counter[str] = field(default_factory=Counter)
+    """Rows by format."""
+    cut: int = 0
+    """Rows that are the first turn of a longer conversation."""
+    messages_left: int = 0
+    """The messages of these that are not taken."""
+    systems: int = 0
+    """Rows whose system text stands in front of the instruction."""
+    marks: int = 0
+    """Rows without the marks of begin and end that stood around a text."""
+
+    def count(self) -> dict[str, object]:
+        """What metrics/split.json says of the file."""
+        return {
+            "formats": dict(self.formats),
+            "cut_to_first_turn": self.cut,
+            "messages_left_out": self.messages_left,
+            "with_system": self.systems,
+            "without_marks": self.marks,
+        }
+
+    def describe(self) -> Iterator[str]:
+        """A line, if there is anything to say."""
+        notes = []
+        if self.cut:
+            notes.append(f"{self.cut} cut to the first turn, {self.messages_left} messages are left out")
+        if self.systems:
+            notes.append(f"{self.systems} with a system text, which stands in front of the instruction")
+        if self.marks:
+            notes.append(f"{self.marks} without the <s>, </s>, <bos> or <eos> around a text")
+        if notes or set(self.formats) - {"Alpaca"}:
+            formats = ", ".join(f"{number} {name}" for name, number in self.formats.most_common())
+            yield f"{self.file}: rows: {'; '.join([formats, *notes])}"
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,17 @@ class ForeignFile:
 
     rows: list[PoolRow]
     drops: list[Drop]
+    reading: Reading
+
+
+def load_files(folder: Path, names: Sequence[str]) -> list[ForeignFile]:
+    """The files `names` (`split.extra`) of the folder; the error says what is wrong with each of them."""
+    for name in names:
+        if Path(name).name != name or name == "..":
+            raise StageError(f"split.extra: {name}: put the file into {folder}/, which is hashed, and give its name")
+    if twins := [stem for stem, number in Counter(map(name_rows, names)).items() if number > 1]:
+        raise StageError(f"split.extra: two files are called {twins[0]}: ids come from the name, so rename one")
+    return load_all([partial(load_extra, folder / name) for name in names])
 
 
 def load_extra(path: Path) -> ForeignFile:
@@ -53,14 +96,16 @@ def load_extra(path: Path) -> ForeignFile:
 
     An id is the file's name and a hash of the row, so it stays the same wherever in the file the row stands.
     """
-    found = ForeignFile([], [])
-    for origin, raw in _read_array(path) if path.suffix == ".json" else _read_lines(path):
+    found = ForeignFile([], [], Reading(path.as_posix()))
+    for origin, raw in read_rows(path):
         try:
-            row = read_instruction(path.stem, _parse_line(raw) if isinstance(raw, bytes) else raw)
-            found.rows.append(PoolRow(row, origin))
+            value = parse_line(raw) if isinstance(raw, bytes) else raw
+            found.rows.append(PoolRow(read_instruction(name_rows(path.name), value, found.reading), origin))
         except BadRow as error:
             found.drops.append(Drop(error.reason, str(error), origin=origin))
     bad, read = len(found.drops), len(found.drops) + len(found.rows)
+    if not read:
+        raise StageError(f"{path}: has no rows; put some into it, or take it out of split.extra")
     if bad > MOST_BAD * read:
         examples = "; ".join(
             f"{drop.origin.unit} {drop.origin.number}: {drop.detail}" for drop in found.drops[:EXAMPLES] if drop.origin
@@ -69,74 +114,66 @@ def load_extra(path: Path) -> ForeignFile:
     return found
 
 
-def read_instruction(stem: str, raw: object) -> Instruction:
-    """One object of the file called `stem` as a row of the pool; BadRow where it can't be one."""
+def read_instruction(stem: str, raw: object, reading: Reading) -> Instruction:
+    """One object of the file called `stem` as a row of the pool, counted in `reading`; BadRow where it can't be one."""
     if not isinstance(raw, dict):
-        raise BadRow("not_an_object", f"expected an object with {', '.join(_FIELDS)}, not {_shorten_value(raw)}")
-    family = FAMILY if raw.get("family") is None else _read_field(raw, "family")
-    fields = {name: "" if raw.get(name) is None else _read_field(raw, name) for name in _FIELDS}
+        raise BadRow("not_an_object", f"expected an object with {', '.join(_FIELDS)}, not {shorten_value(raw)}")
+    turn = read_turn(raw)
+    written = {
+        name: _read_text(name, value)
+        for name, value in zip(_FIELDS, (turn.instruction, turn.input, turn.output), strict=True)
+    }
+    system = _read_text("system", turn.system)
+    fields = {name: strip_sequence_marks(text) for name, text in written.items()}
     fields["input"] = drop_placeholder(fields["input"])
-    if not squeeze_text(fields["instruction"]):
-        raise BadRow("no_instruction", "instruction: " + ("empty" if raw.get("instruction") else "missing or empty"))
-    if not squeeze_text(fields["output"]):
-        raise BadRow("no_output", "output: " + ("empty" if raw.get("output") else "missing or empty"))
+    family = _read_family(raw)
+    lacks: tuple[tuple[Reason, str], ...] = (("no_instruction", "instruction"), ("no_output", "output"))
+    for reason, name in lacks:
+        if not squeeze_text(fields[name]):
+            raise BadRow(reason, f"{name}: " + ("empty" if written[name] else "missing or empty"))
+    if squeeze_text(system):
+        fields["instruction"] = f"{system.strip()}\n\n{fields['instruction']}"
     for name, text in [*fields.items(), ("family", family)]:
-        if _HALF_SURROGATE.search(text):
-            raise BadRow("half_surrogate", f"{name}: half a surrogate pair (\\ud800 to \\udfff) is not a character")
-        if "\0" in text:
-            raise BadRow("nul", f"{name}: contains a NUL character")
+        _refuse_characters(name, text)
         if name != "family" and (found := find_prompt_markup(text)):
             raise BadRow("prompt_leakage", f"{name}: {found!r} is markup of a prompt")
+    _count_reading(reading, turn, has_system=bool(squeeze_text(system)), has_marks=_had_marks(written))
     digest = hashlib.sha256(dump_canonical_json(fields | {"family": family}).encode()).hexdigest()[:16]
     return Instruction(id=f"{stem}-{digest}", family=family, source="extra", **fields)
 
 
-def _read_field(raw: dict[str, Any], name: str) -> str:
-    value = raw[name]
+def _had_marks(written: dict[str, str]) -> bool:
+    return any(strip_sequence_marks(text) != text for text in written.values())
+
+
+def _count_reading(reading: Reading, turn: Turn, *, has_system: bool, has_marks: bool) -> None:
+    reading.formats[turn.format] += 1
+    reading.cut += turn.messages_left > 0
+    reading.messages_left += turn.messages_left
+    reading.systems += has_system
+    reading.marks += has_marks
+
+
+def _read_text(name: str, value: object) -> str:
+    """Empty where it is missing."""
+    if value is None:
+        return ""
     if not isinstance(value, str):
-        raise BadRow("wrong_type", f"{name}: expected a text, not {_shorten_value(value)}")
-    if name == "family" and not value.strip():
-        raise BadRow("wrong_type", "family: empty")
+        raise BadRow("wrong_type", f"{name}: expected a text, not {shorten_value(value)}")
     return value
 
 
-def _read_lines(path: Path) -> Iterator[tuple[Origin, bytes]]:
-    """Every line that is not blank, still as bytes, so that a line that is not UTF-8 does not end the file."""
-    try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                text = line.removeprefix(_BOM) if number == 1 else line
-                if text.strip():
-                    yield Origin(path.as_posix(), "line", number), text
-    except FileNotFoundError:
-        raise StageError(f"{path}: no such file") from None
+def _read_family(raw: JsonObject) -> str:
+    if raw.get("family") is None:
+        return FAMILY
+    family = _read_text("family", raw["family"])
+    if not family.strip():
+        raise BadRow("wrong_type", "family: empty")
+    return family
 
 
-def _read_array(path: Path) -> Iterator[tuple[Origin, object]]:
-    try:
-        array = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        hint = "; name it .jsonl if it has one object a line" if error.msg == "Extra data" else ""
-        raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg}){hint}") from None
-    except (ValueError, RecursionError) as error:
-        raise StageError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(array, list):
-        raise StageError(f"{path}: expected a JSON array of objects; name it .jsonl if it has one object a line")
-    for number, item in enumerate(array, start=1):
-        yield Origin(path.as_posix(), "item", number), item
-
-
-def _parse_line(line: bytes) -> object:
-    try:
-        return json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise BadRow("not_utf8", f"not UTF-8 at byte {error.start} of the line") from None
-    except json.JSONDecodeError as error:
-        raise BadRow("not_json", f"not valid JSON ({error.msg})") from None
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 100,000 brackets
-        raise BadRow("not_json", f"not valid JSON ({error})") from None
-
-
-def _shorten_value(value: object) -> str:
-    shown = json.dumps(value)
-    return shown if len(shown) <= 40 else f"{shown[:40]}..."
+def _refuse_characters(name: str, text: str) -> None:
+    if _HALF_SURROGATE.search(text):
+        raise BadRow("half_surrogate", f"{name}: half a surrogate pair (\\ud800 to \\udfff) is not a character")
+    if "\0" in text:
+        raise BadRow("nul", f"{name}: contains a NUL character")

@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from netllama.contamination.compared_texts import join_texts
-from netllama.contamination.normalisation import blot_numbers
+from netllama.contamination.common_text import CommonText
 from netllama.core.progress_bar import track_rows
 from netllama.core.records import Instruction
 from netllama.novelty.index import NoveltyIndex
 from netllama.novelty.rouge import TOLERANCE
 from netllama.novelty.vocabulary import collect_shared_tokens
 from netllama.splitting.drops import Drop
+from netllama.splitting.passages import PassageIndex
 from netllama.splitting.pool_rows import PoolRow
 
 SIDES = ("train", "val", "test")
@@ -50,7 +50,7 @@ class _Relative(NamedTuple):
     """An earlier row that a row is near to. Of two relatives the greater one is closer, or as close and earlier."""
 
     score: float
-    """ROUGE-L F1."""
+    """ROUGE-L F1, or the share of a passage."""
     minus_row: int
 
     @property
@@ -108,17 +108,22 @@ def choose_side(row: Instruction, ranges: Mapping[str, Ranges], seed: int) -> st
     return "test" if standing < own.test_end else "val" if standing < own.val_end else "train"
 
 
-def assign_sides(rows: Sequence[PoolRow], threshold: float, ranges: Mapping[str, Ranges], seed: int) -> Assignment:
-    """Each row to a side or into the list of drops; rows from `threshold` (ROUGE-L F1) on are near to each other."""
-    texts = [blot_numbers(join_texts(row.task)) for row in rows]
+def assign_sides(
+    rows: Sequence[PoolRow], common: CommonText, threshold: float, ranges: Mapping[str, Ranges], seed: int
+) -> Assignment:
+    """Each row to a side or into the list of drops. Two rows are near from `threshold` (ROUGE-L F1) on or where they
+    share a passage, without what is `common` to many."""
+    texts = [common.state_own(row.task) for row in rows]
     vocabulary = collect_shared_tokens(texts)
-    index, indexed = NoveltyIndex(), _DistinctTexts()
+    index, indexed, passages = NoveltyIndex(), _DistinctTexts(), PassageIndex()
     side: dict[int, str] = {}
     head: dict[int, int] = {}
     drops = []
     for current, row in enumerate(track_rows(rows, "near-duplicates")):
         matches = index.find_matches(vocabulary.query(texts[current]), threshold - TOLERANCE)
+        runs = common.find_runs(row.task)
         relatives = [_Relative(score, -indexed.rows[entry]) for entry, score in matches]
+        relatives += [_Relative(share, -earlier) for earlier, share in passages.find_matches(runs)]
         closest: dict[str, _Relative] = {}
         for relative in relatives:
             name = side[relative.row]
@@ -133,6 +138,7 @@ def assign_sides(rows: Sequence[PoolRow], threshold: float, ranges: Mapping[str,
             head[later] = earlier
         if indexed.add_if_new(texts[current], current):
             index.add(row.task.id, vocabulary.entry(texts[current]))
+        passages.add(current, runs)
     groups: dict[str, list[str]] = {}
     sides: dict[str, list[Instruction]] = {name: [] for name in SIDES}
     for current, name in side.items():

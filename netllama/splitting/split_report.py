@@ -1,24 +1,31 @@
 """What a split came to: its metrics, and the lines that the stage prints."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from netllama.contamination.leakage_report import LeakedText, SideLeakage
 from netllama.splitting.drops import Drop
-from netllama.splitting.groups import Assignment
+from netllama.splitting.extra import Reading
+from netllama.splitting.groups import SIDES, Assignment
+from netllama.splitting.pool_rows import PoolRow
 
 SHOWN = 5
 """How many rows of a list are printed; the file holds all of them."""
 
 
 def summarise_split(
-    found: Assignment, drops: Sequence[Drop], seeds: Sequence[LeakedText], leakage: Mapping[str, SideLeakage]
+    found: Assignment,
+    drops: Sequence[Drop],
+    seeds: Sequence[LeakedText],
+    leakage: Mapping[str, SideLeakage],
+    readings: Sequence[Reading],
 ) -> dict[str, object]:
-    """What metrics/split.json holds."""
+    """What metrics/split.json holds; `extra` only where there are files of one's own."""
     kept = sum(len(rows) for rows in found.sides.values())
-    return {
+    extra = {"extra": {Path(reading.file).name: reading.count() for reading in readings}} if readings else {}
+    return extra | {
         "rows": {name: len(rows) for name, rows in found.sides.items()},
         "family": {name: dict(Counter(row.family for row in rows)) for name, rows in found.sides.items()},
         "source": {name: dict(Counter(row.source for row in rows)) for name, rows in found.sides.items()},
@@ -62,3 +69,32 @@ def warn_of_sizes(found: Assignment, requested: Mapping[str, int]) -> Iterator[s
                 f"warning: {name} has {size[name]} rows ({wanted} requested); {whose} largest near-duplicate group "
                 f"starts at {first} ({largest} rows{where})"
             )
+
+
+def warn_of_lacks(found: Assignment, rows: Iterable[PoolRow], requested: Mapping[str, int]) -> Iterator[str]:
+    """A line for each file and family of which a side that should have some rows has none, with the way out."""
+    side = {row.id: name for name, listed in found.sides.items() for row in listed}
+    group = {row_id: first for first, ids in found.groups.items() for row_id in ids}
+    members: dict[str, list[str]] = {}
+    for row in rows:
+        if row.task.id in side:
+            for whose in [row.origin.file] if row.origin else []:
+                members.setdefault(whose, []).append(row.task.id)
+            members.setdefault(f"family {row.task.family}", []).append(row.task.id)
+    shares = {name: wanted / max(1, len(side)) for name, wanted in requested.items()}
+    shares["train"] = 1 - sum(shares.values())
+    told: set[frozenset[str]] = set()
+    for whose, ids in members.items():
+        held = Counter(side[row_id] for row_id in ids)
+        lacking = [name for name in SIDES if not held[name] and shares[name] * len(ids) >= 1]
+        if lacking and frozenset(ids) not in told:
+            told.add(frozenset(ids))
+            first, largest = Counter(group[row_id] for row_id in ids).most_common(1)[0]
+            reason = "it is chance: another split.seed, larger sizes or more rows help"
+            if 2 * largest > len(ids):
+                reason = (
+                    f"{largest} of them are near-duplicates of {first} and stay together: raise "
+                    "split.near_duplicate_threshold, or leave out all but a few of them"
+                )
+            number = f"{len(ids)} row{'s' * (len(ids) > 1)}"
+            yield f"warning: {' and '.join(lacking)} have none of the {number} of {whose}: {reason}"

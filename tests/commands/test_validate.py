@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands.validate import PER_SUITE, find_malformed_questions, main
+from commands.validate import PER_SUITE, find_malformed_questions, find_unread_seeds, main
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError
 from netllama.core.files import write_jsonl
@@ -403,3 +403,29 @@ def test_alike_questions_are_a_problem_unless_they_stand_in_one_cluster() -> Non
     rows = [question(number, question="How long is the header of a BGP message?") for number in (1, 2)]
     assert len(list(find_alike_questions(rows, 0.7))) == 1
     assert list(find_alike_questions([row.model_copy(update={"cluster": "header"}) for row in rows], 0.7)) == []
+
+
+def test_broken_lines_of_all_files_and_files_that_are_not_read_are_listed_at_once(
+    workdir: Path, edit: Callable[[str, Callable[[list[Row]], None]], None]
+) -> None:
+    edit("seeds/pybgpstream", lambda rows: rows[2].update(output=""))
+    edit("seeds/packet_analysis", lambda rows: rows[0].pop("reference"))
+    edit("questions/pybgpstream", lambda rows: rows[1].update(answer=5))
+    edit("questions/bgp_knowledge", lambda rows: (rows[0].update(kind="guess"), rows[9].update(question=" ")))
+    (workdir / "data" / "questions" / "mine.json").write_text("[]")
+    found = problems_found().splitlines()
+    assert [line.removeprefix("data/").partition(": ")[0] for line in found] == [
+        "seeds/pybgpstream.jsonl:3", "seeds/packet_analysis.jsonl:1", "questions/bgp_knowledge.jsonl:1",
+        "questions/bgp_knowledge.jsonl:10", "questions/mine.json", "questions/pybgpstream.jsonl:2",
+    ]  # fmt: skip
+
+
+def test_a_file_of_seeds_that_no_family_reads_is_a_problem(workdir: Path) -> None:
+    families = read_params().families
+    assert [*find_unread_seeds(families)] == []
+    (workdir / "data" / "seeds" / "README.md").write_text("About.")
+    for name in ("mine.jsonl", "pybgpstream.json"):
+        (workdir / "data" / "seeds" / name).write_text("[]")
+    found = [*find_unread_seeds(families)]
+    assert [line.partition(": ")[0] for line in found] == ["data/seeds/mine.jsonl", "data/seeds/pybgpstream.json"]
+    assert "is not read; name it like a family of `families` in params.yaml" in found[0]

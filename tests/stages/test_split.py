@@ -13,15 +13,19 @@ from typing import Any
 import pytest
 
 from netllama.contamination.evaluation_questions import Evaluation
+from netllama.contamination.normalisation import blot_numbers
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json, write_jsonl
 from netllama.core.params import read_params
 from netllama.core.records import Instruction, Question, load_questions
+from netllama.novelty.index import NoveltyIndex
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.rounds import Family
+from netllama.splitting.extra import load_extra
 from stages import split
 from tests.support.clones import ROOT
 from tests.support.foreign_rows import FAULTS, KEPT, LINE_FAULTS, write_foreign
+from tests.support.generated_sets import SHAPES
 from tests.support.records import generated
 
 WORDS = [
@@ -145,7 +149,7 @@ def test_asking_for_more_rows_than_there_are_says_what_to_change(
     pool: list[Instruction], set_params: Callable[..., None]
 ) -> None:
     set_params(**{"split.val_size": 1300, "split.test_size": 0.5})
-    rows = len(split.load_rows(read_params().families, [])[0])
+    rows = len(pool) + len(seed_ids())
     said = f"^split\\.val_size and split\\.test_size ask for 1300 \\+ {round(rows / 2)} of {rows} rows, which .*"
     with pytest.raises(StageError, match=said):
         split.main()
@@ -213,9 +217,9 @@ def test_a_bad_row_of_your_own_data_is_left_out_and_listed(
 def test_the_wrong_file_ends_the_stage_and_nothing_is_written(
     pool: list[Instruction], set_params: Callable[..., None]
 ) -> None:
-    write_jsonl(Path("data/extra/mine.jsonl"), [{"prompt": "a", "completion": "b"}] * 9)
+    write_jsonl(Path("data/extra/mine.jsonl"), [{"prompt": "a", "chosen": "b", "rejected": "c"}] * 9)
     set_params(**{"split.extra": ["mine.jsonl"]})
-    with pytest.raises(StageError, match=r"mine\.jsonl: 9 of 9 rows are not valid instructions.*line 1: instruc"):
+    with pytest.raises(StageError, match=r"mine\.jsonl: 9 of 9 rows are not valid instructions.*line 1: no format"):
         split.main()
     assert not any(path.exists() for path in WRITTEN)
 
@@ -265,6 +269,8 @@ def test_what_gives_a_question_away_goes_but_for_a_seed_which_is_reported(
     assert read_json(split.METRICS)["seeds_near_questions"] == 1
     (reported,) = (leak for leak in listed(split.LEAKAGE) if leak["side"] == "seeds")
     assert (reported["id"], reported["of"], reported["measure"]) == ("careless", "q-bgp_knowledge-001", "near")
+    assert (reported["file"], reported["line"]) == (path.as_posix(), len(seeds) + 1)
+    assert (reported["of_file"], reported["of_line"]) == ("data/questions/bgp_knowledge.jsonl", 1)
     assert "seed tasks that are too near to an evaluation question: 1; all in" in capsys.readouterr().out
 
 
@@ -280,30 +286,58 @@ def passages(number: int) -> list[dict[str, Any]]:
     return made
 
 
+def test_rows_on_one_long_passage_stay_together(pool: list[Instruction], set_params: Callable[..., None]) -> None:
+    write_jsonl(Path("data/extra/mine.jsonl"), passages(60))
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    split.main()
+    side = {r["input"]: name for name, rows in outs().items() for r in rows if r["source"] == "extra"}
+    kept = [(r["input"], name) for name, rows in outs().items() for r in rows if r["source"] == "extra"]
+    assert len(kept) == 120
+    assert all(side[passage] == name for passage, name in kept)
+    assert set(side.values()) == {"train", "val", "test"}
+    assert {numbers["leaked"] for numbers in read_json(split.METRICS)["leakage"].values()} == {0}
+
+
+def scattered_question() -> list[dict[str, Any]]:
+    """Rows that repeat a question with others' help: a third of it each, inside a long text of their own."""
+    words = LONG_QUESTION.split()
+    parts = (words[:24], words[18:42], words[36:])
+    draw = random.Random(3)
+    return [
+        {"instruction": f"Explain {draw.choice(WORDS)}.", "output": " ".join([*draw.sample(WORDS, 60), *part])}
+        for part in parts
+    ]
+
+
+LONG_QUESTION = " ".join(f"{word}q" for word in random.Random(4).sample(WORDS, 60))
+
+
 def test_a_planted_leak_ends_the_stage_names_the_rows_and_writes_nothing(
     pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_jsonl(Path("data/extra/mine.jsonl"), passages(30))
-    set_params(**{"split.extra": ["mine.jsonl"]})
-    said = (
-        r"^\d+ of \d+ rows of val and \d+ of \d+ rows of test are found in train, more than split\.max_leakage \(0\.0"
-    )
-    with pytest.raises(StageError, match=said) as raised:
+    question = Path("data/questions/pybgpstream.jsonl")
+    rows = listed(question)
+    rows[5] |= {"question": f"{LONG_QUESTION} ____" if rows[5]["kind"] == "blank" else LONG_QUESTION}
+    write_jsonl(question, rows)
+    write_jsonl(Path("data/extra/mine.jsonl"), [EXTRA_ROWS[0], *scattered_question()])
+    set_params(**{"split.extra": ["mine.jsonl"], "split.max_leakage": 0.0, "split.val_size": 0, "split.test_size": 0})
+    with pytest.raises(StageError, match=r"^1 of \d+ questions are found in train, more than split\.max_lea") as raised:
         split.main()
     assert "\n" not in str(raised.value)
     assert not any(path.exists() for path in WRITTEN)
     assert ".scratch/split/leakage.jsonl" in str(raised.value)
-    found = listed(Path(".scratch/split/leakage.jsonl"))
-    assert {leak["measure"] for leak in found} == {"ngram"}
-    shown = capsys.readouterr().err.splitlines()
-    assert shown[0].startswith(f"val {found[0]['id']}: ngram ")
-    assert all(text in shown[0] for text in (found[0]["of"], found[0]["text"][:40], found[0]["of_text"][:40]))
-    leaked = {each["id"] for each in found}
+    (leak,) = listed(Path(".scratch/split/leakage.jsonl"))
+    place = {"file": "data/questions/pybgpstream.jsonl", "line": 6, "of_file": "data/extra/mine.jsonl"}
+    assert leak.items() > {"id": rows[5]["id"], "measure": "ngram", **place}.items()
+    assert leak["of_line"] in (2, 3, 4)
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert shown.startswith(f"questions {leak['id']}: ngram ")
+    assert shown.endswith(f"(data/questions/pybgpstream.jsonl, line 6 / data/extra/mine.jsonl, line {leak['of_line']})")
 
     set_params(**{"split.max_leakage": 0.5})  # then it is let through, and listed
     split.main()
-    assert {leak["id"] for leak in listed(split.LEAKAGE)} == leaked
-    assert sum(numbers["leaked"] for numbers in read_json(split.METRICS)["leakage"].values()) == len(leaked)
+    assert listed(split.LEAKAGE) == [leak]
+    assert read_json(split.METRICS)["leakage"]["questions"]["leaked"] == 1
 
 
 def test_a_seed_that_gives_a_question_away_is_a_leak_of_train(
@@ -397,3 +431,116 @@ def test_of_foreign_data_all_that_was_planted_is_dropped_for_its_reason_and_the_
     faults = {*FAULTS, *LINE_FAULTS, "truncated"} if unit == "line" else {*FAULTS}
     assert set(truth.kinds.values()) == {*KEPT, *faults}
     assert set(side.values()) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_generated_set_full_of_common_text_splits_at_the_defaults(
+    workdir: Path, set_params: Callable[..., None], shape: str
+) -> None:
+    number = 500
+    write_jsonl(split.GENERATED, [])
+    write_json(Path("data/extra/mine.json"), SHAPES[shape](number, 2))
+    set_params(**{"split.extra": ["mine.json"]})
+    split.main()
+    metrics = read_json(split.METRICS)
+    held = {side: metrics["family"][side].get("extra", 0) for side in ("train", "val", "test")}
+    dropped = metrics["dropped"].get("two_sides", 0)
+    assert set(metrics["dropped"]) <= {"two_sides"}
+    assert dropped <= 0.12 * number
+    assert sum(held.values()) + dropped == number
+    assert all(numbers["leaked"] == 0 for numbers in metrics["leakage"].values())
+    if shape not in ("variants", "templated_questions"):  # groups of 30 rows make uneven sides
+        assert 0.05 * number < held["val"] < 0.15 * number
+        assert 0.1 * number < held["test"] < 0.2 * number
+
+
+def test_wordings_of_one_task_stay_together_as_whole_texts(workdir: Path, set_params: Callable[..., None]) -> None:
+    write_jsonl(split.GENERATED, [])
+    write_json(Path("data/extra/mine.json"), SHAPES["variants"](400, 5))
+    set_params(**{"split.extra": ["mine.json"]})
+    split.main()
+    texts = {
+        side: [blot_numbers(f"{r['instruction']} {r['output']}") for r in rows if r["source"] == "extra"]
+        for side, rows in outs().items()
+    }
+    index = NoveltyIndex()
+    for number, text in enumerate(texts["train"]):
+        index.add(str(number), text)
+    assert not [text for side in ("val", "test") for text in texts[side] if index.find_nearest(text, 0.7)[0]]
+
+
+def copies(number: int) -> list[dict[str, str]]:
+    """Rows that differ in their numbers only, which their answers copy."""
+    asked = "Configure AS {0} with 10.{1}.0.1 as its neighbour."
+    said = "router bgp {0} and then neighbor 10.{1}.0.1 in it"
+    return [
+        {"instruction": asked.format(64512 + n, n % 250), "output": said.format(64512 + n, n % 250), "family": "config"}
+        for n in range(number)
+    ]
+
+
+def test_a_file_and_a_family_that_a_side_lacks_are_told_with_the_way_out(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(Path("data/extra/mine.jsonl"), [*copies(40), *EXTRA_ROWS])
+    write_jsonl(Path("data/extra/other.jsonl"), copies(80)[40:])
+    set_params(**{"split.extra": ["mine.jsonl", "other.jsonl"]})
+    split.main()
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    first = listed_ids("mine.jsonl", 1)
+    (side,) = (name for name, rows in outs().items() if first in {r["id"] for r in rows})
+    lacking = " and ".join(name for name in ("train", "val", "test") if name != side)
+    way = (
+        f"of them are near-duplicates of {first} and stay together: raise split.near_duplicate_threshold, or leave out "
+        "all but a few of them"
+    )
+    assert f"warning: {lacking} have none of the 80 rows of family config: 80 {way}" in warnings
+    assert f"warning: {lacking} have none of the 40 rows of data/extra/other.jsonl: 40 {way}" in warnings
+
+
+def listed_ids(name: str, number: int) -> str:
+    """The id of row `number` of a file in data/extra/."""
+    rows = load_extra(Path("data/extra") / name).rows
+    return next(row.id for row, origin in rows if origin and origin.number == number)
+
+
+def test_nothing_is_told_of_sides_that_lack_nothing(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(Path("data/extra/mine.json"), SHAPES["counter_windows"](300, 1))
+    set_params(**{"split.extra": ["mine.json"]})
+    split.main()
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_what_was_read_of_foreign_formats_is_told_and_counted(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = random.Random(2)
+    turns = [{"from": who, "value": " ".join(draw.sample(WORDS, 12))} for who in ("human", "gpt", "human", "gpt")]
+    write_jsonl(Path("data/extra/mine.jsonl"), [{"conversations": turns, "system": "Be brief."}])
+    set_params(**{"split.extra": ["mine.jsonl"]})
+    split.main()
+    (row,) = (r for rows in outs().values() for r in rows if r["source"] == "extra")
+    assert row["instruction"] == f"Be brief.\n\n{turns[0]['value']}"
+    assert read_json(split.METRICS)["extra"]["mine.jsonl"] == {
+        "formats": {"ShareGPT": 1}, "cut_to_first_turn": 1, "messages_left_out": 2, "with_system": 1,
+        "without_marks": 0,
+    }  # fmt: skip
+    said = "data/extra/mine.jsonl: rows: 1 ShareGPT; 1 cut to the first turn, 2 messages are left out; 1 with a system"
+    assert said in capsys.readouterr().out
+
+
+def test_bad_lines_of_seeds_and_of_questions_are_listed_together(pool: list[Instruction]) -> None:
+    for path in (
+        "data/seeds/packet_analysis.jsonl",
+        "data/seeds/pybgpstream.jsonl",
+        "data/questions/pybgpstream.jsonl",
+    ):
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        Path(path).write_text("\n".join([lines[0], lines[1][:-5], *lines[2:4], "{}", *lines[5:]]), encoding="utf-8")
+    with pytest.raises(StageError) as raised:
+        split.main()
+    assert [line.split(": ")[0].rpartition("/")[2] for line in str(raised.value).splitlines()] == [
+        f"{name}.jsonl:{line}" for name in ("pybgpstream", "packet_analysis", "pybgpstream") for line in (2, 5)
+    ]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netllama.contamination.common_text import CommonText
 from netllama.contamination.compared_texts import join_texts
 from netllama.contamination.leakage_report import LeakedText, SideLeakage, list_leaky_sides, measure_leakage
 from netllama.contamination.normalisation import list_words, squeeze_text
@@ -29,7 +30,7 @@ def measure(
 ) -> tuple[dict[str, SideLeakage], list[LeakedText]]:
     sides = {"train": train, "val": [], "test": test}
     limits = ContaminationParams(similarity_threshold=threshold, ngram=ngram)
-    return measure_leakage(sides, questions, threshold, limits)
+    return measure_leakage(sides, questions, CommonText([*train, *test], ngram), threshold, limits)
 
 
 def runs(text: str, length: int) -> list[list[str]]:
@@ -38,10 +39,11 @@ def runs(text: str, length: int) -> list[list[str]]:
 
 
 def slowly(
-    texts: dict[str, list[str]], passages: dict[str, list[str]], train: list[str], whole: list[str],
+    texts: dict[str, list[str]], passages: dict[str, list[str]], train: list[str], wholes: list[list[str]],
     threshold: float, ngram: int, shortest: int,
 ) -> tuple[dict[str, set[str]], float]:  # fmt: skip
-    """The ids that each measure finds, and the highest similarity."""
+    """The ids that each measure finds, and the highest similarity. Runs are looked for in each of `wholes`, which a
+    passage may be spread over."""
     found: dict[str, set[str]] = {"exact": set(), "near": set(), "ngram": set()}
     most = 0.0
     for name, forms in texts.items():
@@ -57,8 +59,11 @@ def slowly(
                 number = len(list_words(passage))
                 length = min(number, ngram) if number >= shortest else 0
             mine = runs(passage, length) if length else []
-            if mine and sum(any(run in runs(text, length) for text in whole) for run in mine) >= len(mine) / 2:
-                found["ngram"].add(name)
+            if not shortest:
+                mine = [run for place, run in enumerate(mine) if run not in mine[:place]]
+            for whole in wholes:
+                if mine and sum(any(run in runs(text, length) for text in whole) for run in mine) >= len(mine) / 2:
+                    found["ngram"].add(name)
     return found, most
 
 
@@ -88,7 +93,8 @@ def test_the_numbers_are_those_of_plain_loops(
         sides[side].append(row(number, *fields))
     questions = [make_question(number, text, "choice", "A", options) for number, (text, options) in enumerate(asked)]
     limits = ContaminationParams(similarity_threshold=question_threshold, ngram=ngram)
-    report, found = measure_leakage(sides, questions, row_threshold, limits)
+    common = CommonText([each for listed in sides.values() for each in listed], ngram)
+    report, found = measure_leakage(sides, questions, common, row_threshold, limits)
     whole = [join_texts(r) for r in sides["train"]]
     prompts = [text for r in sides["train"] for text in (r.instruction, f"{r.instruction} {r.input}")]
     prompts += [r.input for r in sides["train"] if is_worded(r.input)]
@@ -96,10 +102,10 @@ def test_the_numbers_are_those_of_plain_loops(
         if name == "questions":
             texts = {q.id: [q.question, " ".join([q.question, *q.options])] for q in questions}
             passages = {q.id: [q.question, *filter(is_worded, q.options)] for q in questions}
-            hits, most = slowly(texts, passages, prompts, whole, question_threshold, ngram, 8)
+            hits, most = slowly(texts, passages, prompts, [whole], question_threshold, ngram, 8)
         else:
             texts = {r.id: [join_texts(r)] for r in sides[name]}
-            hits, most = slowly(texts, texts, whole, whole, row_threshold, ngram, 0)
+            hits, most = slowly(texts, texts, whole, [[text] for text in whole], row_threshold, ngram, 0)
         leaked = set().union(*hits.values())
         assert asdict(report[name]) == {
             **{measure: len(ids) for measure, ids in hits.items()},

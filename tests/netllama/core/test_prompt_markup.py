@@ -2,7 +2,7 @@
 
 import pytest
 
-from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup
+from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup, strip_sequence_marks
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,10 @@ from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup
         ("<|im_start|>user", "<|im_start|>"),
         ("[INST] x [/INST]", "[INST]"),
         ("or <NoInput>", "<NoInput>"),
+        ("one </s> two", "</s>"),
+        ("one<eos>", "<eos>"),
+        ("a <s> b", "<s>"),
+        ("<BOS>one", "<BOS>"),
         ("Below is an instruction that describes a task, paired", "Below is an instruction that describes a task"),
     ],
 )
@@ -23,7 +27,9 @@ def test_markup_is_found(text: str, found: str) -> None:
     assert find_prompt_markup(text) == found
 
 
-@pytest.mark.parametrize("text", ["### Input:\n5", "## 2. Output", "List[INSTANCE]", "a <s> b", "Output: 7. Step"])
+@pytest.mark.parametrize(
+    "text", ["### Input:\n5", "## 2. Output", "List[INSTANCE]", "a <s>b</s> c", "Map<s>", "Output: 7. Step"]
+)
 def test_headings_and_code_are_not_markup(text: str) -> None:
     assert find_prompt_markup(text) is None
 
@@ -36,3 +42,20 @@ def test_an_input_that_says_that_there_is_none_is_empty(text: str) -> None:
 @pytest.mark.parametrize("text", ["no input", "<noinput> but 5", " 5 "])
 def test_any_other_input_stays_as_it_is(text: str) -> None:
     assert drop_placeholder(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("<s>one</s>", "one"),
+        (" <bos> one\n<eos>\n", "one"),
+        ("one</s></s>", "one"),
+        ("<|begin_of_text|>one<|end_of_text|>", "one"),
+        ("one <s>two</s>", "one <s>two</s>"),
+        ("<s>one</s> two", "<s>one</s> two"),
+        ("one </s> two", "one </s> two"),
+        (" one \n", " one \n"),
+    ],
+)
+def test_marks_of_a_sequence_are_taken_off_around_a_text_only(text: str, left: str) -> None:
+    assert strip_sequence_marks(text) == left

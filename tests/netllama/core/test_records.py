@@ -14,6 +14,7 @@ from netllama.core.records import (
     Question,
     SeedInstruction,
     Task,
+    load_content,
     load_instructions,
     load_questions,
     load_seeds,
@@ -172,11 +173,50 @@ def test_questions_come_in_the_order_of_file_and_line(tmp_path: Path) -> None:
     assert [question.id for question in load_questions(tmp_path)] == ["q-2", "q-1", "q-3"]
 
 
-def test_a_question_id_used_in_two_files_is_named(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "a.jsonl", [QUESTION])
-    write_jsonl(tmp_path / "b.jsonl", [QUESTION])
-    with pytest.raises(StageError, match=rf"^{tmp_path}/b\.jsonl: id q-1 is used twice$"):
+def test_a_question_id_used_in_two_files_is_named_with_both(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [QUESTION, QUESTION | {"id": "q-2"}])
+    write_jsonl(tmp_path / "b.jsonl", [QUESTION, QUESTION | {"id": "q-3"}, QUESTION | {"id": "q-3"}])
+    with pytest.raises(StageError) as raised:
         load_questions(tmp_path)
+    assert str(raised.value).splitlines() == [
+        f"{tmp_path}/a.jsonl and {tmp_path}/b.jsonl: id q-1 is used twice",
+        f"{tmp_path}/b.jsonl: id q-3 is used twice",
+    ]
+
+
+def test_all_bad_lines_of_all_files_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "questions").mkdir()
+    write_jsonl(tmp_path / "seeds" / "a.jsonl", [SEED | {"output": ""}, SEED, SEED | {"id": ""}])
+    write_jsonl(tmp_path / "seeds" / "b.jsonl", [SEED])
+    write_jsonl(tmp_path / "questions" / "q.jsonl", [QUESTION | {"answer": "D"}, QUESTION, {"id": "q-9"}])
+    (tmp_path / "questions" / "r.jsonl").write_bytes(b"{\n\n[]\n")
+    (tmp_path / "questions" / "s.jsonl").write_bytes(json.dumps(QUESTION).encode() + b"\ncaf\xe9\n")
+    with pytest.raises(StageError) as raised:
+        load_content(tmp_path / "seeds", tmp_path / "questions", ["a", "b", "c"])
+    assert [line.removeprefix(f"{tmp_path}/").partition(": ")[0] for line in str(raised.value).splitlines()] == [
+        "seeds/a.jsonl:1", "seeds/a.jsonl:3", "seeds/c.jsonl",
+        "questions/q.jsonl:1", "questions/q.jsonl:3", "questions/r.jsonl:1", "questions/r.jsonl:3", "questions/s.jsonl",
+    ]  # fmt: skip
+
+
+def test_content_is_what_the_files_hold(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "bgp.jsonl", [SEED])
+    write_jsonl(tmp_path / "q" / "q.jsonl", [QUESTION])
+    (tmp_path / "q" / "README.md").write_text("About.")
+    (tmp_path / "q" / ".gitignore").write_text("*.bak")
+    seeds, questions = load_content(tmp_path, tmp_path / "q", ["bgp"])
+    assert [seed.id for seed in seeds["bgp"]] == ["bgp-1"]
+    assert [question.id for question in questions] == ["q-1"]
+
+
+@pytest.mark.parametrize("name", ["more.json", "more.JSONL", "more.jsonl.gz", "more.csv", "old"])
+def test_a_file_among_the_questions_that_would_not_be_read_is_an_error(tmp_path: Path, name: str) -> None:
+    write_jsonl(tmp_path / "q.jsonl", [QUESTION])
+    write_jsonl(tmp_path / name, [QUESTION])
+    with pytest.raises(StageError, match=r"is not read, since questions are in \.jsonl files") as raised:
+        load_questions(tmp_path)
+    assert one_line(raised).startswith(f"{tmp_path}/{name}: ")
 
 
 def test_no_questions_at_all_is_an_error(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_no_input_in_any_way_is_an_empty_one(tmp_path: Path, value: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "text", ["### Input:\n5", "Headings\n### Output:\n", "## 2. Output", "List[INSTANCE]", "a <s> b"]
+    "text", ["### Input:\n5", "Headings\n### Output:\n", "## 2. Output", "List[INSTANCE]", "a <s>b</s> c"]
 )
 def test_headings_and_code_are_not_markup_of_a_prompt(tmp_path: Path, text: str) -> None:
     write_jsonl(tmp_path / "mine.jsonl", [GOOD | {"output": text}])
@@ -144,7 +144,7 @@ def test_headings_and_code_are_not_markup_of_a_prompt(tmp_path: Path, text: str)
 
 def test_a_file_with_mostly_bad_rows_is_the_wrong_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
-    write_jsonl(path, [good(1), *[{"prompt": "a", "completion": "b"}] * 4])
+    write_jsonl(path, [good(1), *[{"output": "b"}] * 4])
     why = "instruction: missing or empty"
     first = f"line 2: {why}; line 3: {why}; line 4: {why}"
     assert refused(path) == f"{path}: 4 of 5 rows are not valid instructions. Is this the right file? {first}"
@@ -153,32 +153,6 @@ def test_a_file_with_mostly_bad_rows_is_the_wrong_file(tmp_path: Path) -> None:
 def test_a_file_with_half_of_its_rows_bad_is_read(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "mine.jsonl", [good(1), {"prompt": "a"}])
     assert len(load_extra(tmp_path / "mine.jsonl").drops) == 1
-
-
-def test_a_file_in_another_encoding_is_the_wrong_file(tmp_path: Path) -> None:
-    path = tmp_path / "mine.jsonl"
-    path.write_text("\n".join(json.dumps(good(number)) for number in range(3)), encoding="utf-16")
-    assert refused(path).startswith(f"{path}: ")
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('{"instruction": "a", "output": "b"}', ": expected a JSON array of objects; name it .jsonl if"),
-        ('{"instruction": "a", "output": "b"}\n{"instruction"', ":2: not valid JSON (Extra data); name it .jsonl if"),
-        (
-            '["a"]',
-            ": 1 of 1 rows are not valid instructions. Is this the right file? item 1: expected an object with",
-        ),
-        ('[\n{"instruction": "a", "output": "b"},\n{"instruction": "a"', ":3: not valid JSON ("),
-        ("[" * 100_000, ": not valid JSON ("),
-        ("", ":1: not valid JSON ("),
-    ],
-)
-def test_a_file_that_is_not_an_array_says_what_is_expected(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "mine.json"
-    path.write_text(text)
-    assert refused(path).startswith(f"{path}{said}")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netllama.contamination.common_text import CommonText
 from netllama.contamination.compared_texts import join_texts
 from netllama.core.records import Instruction
 from netllama.splitting.drops import Origin
@@ -47,7 +48,7 @@ def split(
     test: float = 0.25,
     seed: int = 1,
 ) -> Assignment:
-    return assign_sides([*map(PoolRow, rows)], threshold, set_ranges(rows, val, test, seed), seed)
+    return assign_sides([*map(PoolRow, rows)], CommonText(rows, 13), threshold, set_ranges(rows, val, test, seed), seed)
 
 
 def sides(found: Assignment) -> dict[str, str]:
@@ -207,7 +208,8 @@ def test_the_drop_of_a_foreign_row_says_where_it_stands() -> None:
     one, other = on_two_sides()
     origin = Origin("mine.jsonl", "line", 7)
     rows = [PoolRow(one), PoolRow(other), PoolRow(row("a b c d e f x y", 5000), origin)]
-    (drop,) = assign_sides(rows, 0.7, set_ranges([each.task for each in rows], 0.25, 0.25, 1), 1).drops
+    tasks = [each.task for each in rows]
+    (drop,) = assign_sides(rows, CommonText(tasks, 13), 0.7, set_ranges(tasks, 0.25, 0.25, 1), 1).drops
     assert drop.origin == origin
 
 

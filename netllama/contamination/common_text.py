@@ -1,0 +1,216 @@
+"""What rows say of their own: without the text that many of them share, and with the numbers where these are the task.
+
+Generated sets are full of common text: a system prompt, imports, how the data is loaded, a closing remark. It is no
+leak that two sides have it, and rows that have nothing but it in common are not near. So a run of words that MANY rows
+hold is taken away before rows are compared. Then two rows are
+
+`near`     by the ROUGE-L F1 of what is left (`state_own`), numbers blotted out;
+`passage`  where half of one's own runs of words are in the other (`find_runs`), numbers included.
+
+Where MANY prompts differ in nothing but their numbers and the answers differ in more than a copy of them, the numbers
+are the task ("Is this window of counters unusual?"). Such rows are near only if their prompts are the same.
+"""
+
+import hashlib
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netllama.contamination.compared_texts import TaskTexts, join_texts
+from netllama.contamination.normalisation import blot_numbers, list_words
+from netllama.core.progress_bar import track_rows
+from netllama.novelty.rouge import split_rouge_tokens
+
+MANY = 20
+"""Rows from which on a run of words is common text, if the pool is small."""
+MANY_OF_ALL = 0.02
+"""The share of a larger pool's rows from which on a run is taken away before rows are compared for `near`. Fewer rows
+can stay together, and should: thirty wordings of one task share as much with each other as with a system prompt."""
+SHARE = 0.5
+"""The share of a row's own runs that, found in another row, make the two a passage apart."""
+
+Hashes = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+# Odd, so that no power of it loses bits; hashes of tokens are random, so it need not be.
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+class OwnRuns(NamedTuple):
+    """The runs of a row that are not common text, each once."""
+
+    number: int
+    shared: list[int]
+    """Hashes of those that another row holds."""
+
+
+class RunTable:
+    """Which runs of `length` tokens several texts of a pool hold, and which of them `many` do."""
+
+    def __init__(self, length: int, many: int) -> None:
+        self.length, self._many = length, many
+        self._seen = array("Q")
+        self._shared: Hashes = np.empty(0, np.uint64)
+        self._common = self._shared
+
+    def add(self, *parts: Sequence[str]) -> None:
+        """One text, in parts that no run crosses. 8 bytes a run are held until `close`."""
+        self._seen.frombytes(np.unique(np.concatenate([self._hash_runs(part) for part in parts])).tobytes())
+
+    def close(self) -> None:
+        """Keep what several texts hold, forget the rest."""
+        every = np.frombuffer(self._seen, np.uint64)
+        every.sort()
+        self._shared = np.unique(every[1:][every[1:] == every[:-1]])
+        last = self._many - 1
+        self._common = np.unique(every[last:][every[last:] == every[:-last]])
+        self._seen = array("Q")
+
+    def mark_common(self, tokens: Sequence[str]) -> Flags:
+        """For each token whether a common run covers it."""
+        return self._cover(_is_in(self._hash_runs(tokens), self._common), len(tokens))
+
+    def find_own(self, tokens: Sequence[str]) -> OwnRuns:
+        """The runs that have no token in common text."""
+        hashes = self._hash_runs(tokens)
+        covered = self._cover(_is_in(hashes, self._common), len(tokens))
+        own = np.unique(hashes[~self._touch(covered)[: len(hashes)]])
+        return OwnRuns(len(own), own[_is_in(own, self._shared)].tolist())
+
+    def _hash_runs(self, tokens: Sequence[str]) -> Hashes:
+        """A hash of each run, in their order; none where there are too few tokens."""
+        runs = len(tokens) - self.length + 1
+        if runs < 1:
+            return np.empty(0, np.uint64)
+        each = np.fromiter(map(_hash_token, tokens), np.uint64, len(tokens))
+        hashes = np.zeros(runs, np.uint64)
+        for place in range(self.length):
+            hashes *= _BASE
+            hashes += each[place : place + runs]
+        return hashes
+
+    def _cover(self, runs: Flags, tokens: int) -> Flags:
+        """The tokens that the runs marked by `runs` consist of."""
+        covered = np.zeros(tokens, np.bool_)
+        if runs.any():
+            for place in range(self.length):
+                covered[place : place + len(runs)] |= runs
+        return covered
+
+    def _touch(self, tokens: Flags) -> Flags:
+        """The runs that have one of the marked tokens."""
+        before = np.concatenate([[0], np.cumsum(tokens)])
+        touched: Flags = before[self.length :] > before[: -self.length]
+        return touched
+
+
+class CommonText:
+    """What the rows of a pool have in common, and any row without it."""
+
+    def __init__(self, rows: Sequence[TaskTexts], length: int, many: int = MANY) -> None:
+        """`length`: of a run, in words (`contamination.ngram`)."""
+        many_of_all = max(many, math.ceil(MANY_OF_ALL * len(rows)))
+        self._words, self._tokens = RunTable(length, many), RunTable(length, many_of_all)
+        prompts, templates, answers = array("Q"), array("Q"), array("Q")
+        texts: set[int] = set()
+        for row in track_rows(rows, "common text"):
+            prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
+            self._words.add(list_words(join_texts(row)))
+            # Rows that differ in their numbers only are one text: they stay together whatever they share.
+            if (text := _hash_token(" ".join([*prompt, *output]))) not in texts:
+                texts.add(text)
+                self._tokens.add(prompt, output)
+            prompts.append(_hash_token(_name_prompt(row)))
+            templates.append(_hash_template(prompt))
+            answers.append(_hash_token(_list_answer(row)))
+        self._words.close()
+        self._tokens.close()
+        self._number_tasks = _find_number_tasks(prompts, templates, answers, many_of_all)
+
+    def state_own(self, row: TaskTexts) -> str:
+        """The text that a row is compared by: its tokens, numbers blotted out, with one token for each stretch of
+        common text.
+
+        An answer is kept whole where less than a run would be left of it: a script with one word replaced is the same
+        script, however many have it.
+        """
+        prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
+        if self._number_tasks and _hash_template(prompt) in self._number_tasks:
+            return _name_prompt(row)
+        common = self._tokens.mark_common(output)
+        kept = output if np.count_nonzero(~common) < self._tokens.length else self._shorten(output, common)
+        return " ".join([*self._shorten(prompt, self._tokens.mark_common(prompt)), *kept])
+
+    def _shorten(self, tokens: Sequence[str], common: Flags) -> list[str]:
+        """The tokens with the first run of each common stretch, as one token, in the place of the stretch."""
+        own = []
+        for place, covered in enumerate(common.tolist()):
+            if not covered:
+                own.append(tokens[place])
+            elif not place or not common[place - 1]:
+                own.append(f"common{_hash_token(' '.join(tokens[place : place + self._tokens.length])):x}")
+        return own
+
+    def find_runs(self, row: TaskTexts) -> OwnRuns:
+        """The row's own runs of words."""
+        return self._words.find_own(list_words(join_texts(row)))
+
+
+def _list_tokens(text: str) -> list[str]:
+    return split_rouge_tokens(blot_numbers(text))
+
+
+def _list_prompt_tokens(row: TaskTexts) -> list[str]:
+    return _list_tokens(f"{row.instruction} {row.input}")
+
+
+def _name_prompt(row: TaskTexts) -> str:
+    """A token that two rows share if their prompts have the same words and numbers."""
+    said = " ".join(list_words(f"{row.instruction} {row.input}"))
+    return f"prompt{hashlib.blake2b(said.encode(), digest_size=16).hexdigest()}"
+
+
+def _hash_template(prompt: Iterable[str]) -> int:
+    """Equal for prompts with the same words, of whatever number: a table has more rows or fewer. 0: no number in it."""
+    words = set(prompt)
+    return _hash_token(" ".join(sorted(words))) if any(word.startswith("0") for word in words) else 0
+
+
+def _list_answer(row: TaskTexts) -> str:
+    """The answer without the numbers that it copies from the prompt: what is left of them was worked out."""
+    asked = set(list_words(f"{row.instruction} {row.input}"))
+    found = [word for word in list_words(row.output) if word not in asked and word.isdigit()]
+    return " ".join([*_list_tokens(row.output), *found])
+
+
+def _find_number_tasks(
+    prompts: "array[int]", templates: "array[int]", answers: "array[int]", many: int
+) -> frozenset[int]:
+    """Hashes of the templates that at least `many` different prompts fill in with numbers, to different answers."""
+    table = np.unique(np.array([templates, prompts], np.uint64), axis=1)[0] if templates else np.empty(0, np.uint64)
+    each, number = np.unique(table, return_counts=True)
+    frequent = each[(number >= many) & (each != 0)]
+    rows = np.flatnonzero(_is_in(np.array(templates, np.uint64), frequent))
+    said: dict[int, set[int]] = {}
+    for row in rows.tolist():
+        if len(known := said.setdefault(templates[row], set())) < 2:
+            known.add(answers[row])
+    return frozenset(template for template, known in said.items() if len(known) > 1)
+
+
+def _is_in(hashes: Hashes, among: Hashes) -> Flags:
+    """Which hashes are in the sorted array `among`."""
+    if not len(among):
+        return np.zeros(len(hashes), np.bool_)
+    places = np.minimum(np.searchsorted(among, hashes), len(among) - 1)
+    found: Flags = among[places] == hashes
+    return found
+
+
+@lru_cache(maxsize=1 << 20)
+def _hash_token(token: str) -> int:
+    return int.from_bytes(hashlib.blake2b(token.encode(), digest_size=8).digest())

@@ -1,0 +1,152 @@
+"""Somebody else's file into its rows: JSON Lines or a JSON array, packed with gzip or not, told by what is in it.
+
+A file that can't be read as a whole is an error that says what it seems to be, and what to do.
+"""
+
+import contextlib
+import gzip
+import itertools
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from netllama.core.errors import StageError
+from netllama.splitting.drops import BadRow, Origin
+
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_PEEK = 16
+_UTF_16 = "UTF-16: save it as UTF-8, or run iconv -f UTF-16 -t UTF-8"
+_WRITE_JSON = "write its rows as JSON Lines, one object a line"
+_SIGNATURES = {
+    b"\xff\xfe\0\0": "UTF-32: save it as UTF-8",
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+    b"PAR1": f"Parquet: {_WRITE_JSON}",
+    b"ARROW1": f"Arrow: {_WRITE_JSON}",
+    b"SQLite": f"a SQLite database: {_WRITE_JSON}",
+    b"PK\x03\x04": "a ZIP archive: unpack it",
+    b"BZh": "packed with bzip2: unpack it, or pack it with gzip",
+    b"\xfd7zXZ": "packed with xz: unpack it, or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "packed with zstd: unpack it, or pack it with gzip",
+}
+_COLUMNS = re.compile(r'^"?(?:\w+"?[,;\t]"?)*(?:instruction|prompt|question|messages)"?[,;\t]', re.IGNORECASE)
+
+
+def name_rows(file: str) -> str:
+    """What the ids of a file's rows begin with: its name without `.gz` and then without its last suffix."""
+    return Path(file[:-3] if file.lower().endswith(".gz") else file).stem
+
+
+def read_rows(path: Path) -> Iterator[tuple[Origin, object]]:
+    """Every row with its place: an item of an array, or a line that is not blank, still as bytes.
+
+    StageError where the file is missing, empty, or nothing that can be read.
+    """
+    with _opened(path) as file:
+        head = file.read(_PEEK)
+    for signature, meaning in _SIGNATURES.items():
+        if head.startswith(signature):
+            raise StageError(f"{path}: is {meaning}")
+    if b"\0" in head:
+        raise StageError(f"{path}: is {_UTF_16}")
+    lines = _number_lines(path)
+    number, first = next(lines, (0, b""))
+    if not number:
+        raise StageError(f"{path}: is empty; put rows into it, or take it out of split.extra")
+    if first.lstrip().startswith(b"[") or not _is_json(first):
+        yielded = _read_whole(path, first)
+        if yielded is not None:
+            yield from ((Origin(path.as_posix(), "item", place), item) for place, item in enumerate(yielded, start=1))
+            return
+    for place, line in itertools.chain([(number, first)], lines):
+        yield Origin(path.as_posix(), "line", place), line
+
+
+def parse_line(line: bytes) -> object:
+    """A line of JSON Lines; BadRow where it is none."""
+    try:
+        return json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadRow("not_utf8", f"not UTF-8 at byte {error.start} of the line") from None
+    except json.JSONDecodeError as error:
+        raise BadRow("not_json", f"not valid JSON ({error.msg})") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 100,000 brackets
+        raise BadRow("not_json", f"not valid JSON ({error})") from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with open(path, "rb") as packed:
+            is_packed = packed.read(len(_GZIP)) == _GZIP
+        with open(path, "rb") as packed:
+            yield cast("IO[bytes]", gzip.GzipFile(fileobj=packed)) if is_packed else packed
+    except FileNotFoundError:
+        raise StageError(f"{path}: no such file") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise StageError(f"{path}: broken gzip ({error}); fetch or pack it again") from None
+
+
+def _number_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, without a byte order mark, counted from 1."""
+    with _opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            text = line.removeprefix(_BOM) if number == 1 else line
+            if text.strip():
+                yield number, text
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        parse_line(line)
+    except BadRow:
+        return False
+    return True
+
+
+def _read_whole(path: Path, first: bytes) -> list[object] | None:
+    """The items of a file that is one JSON array, or one object over several lines; None where it has a row a line.
+
+    `first`: its first line, which begins an array or is not JSON by itself.
+    """
+    with _opened(path) as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8-sig")
+        value = json.loads(text)
+    except UnicodeDecodeError as error:
+        if _is_json(first) or not first.lstrip().startswith(b"["):
+            return None
+        raise StageError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        if _is_json(first):
+            return None
+        if first.lstrip().startswith(b"["):
+            raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg}), in an array") from None
+        _refuse_other_layouts(path, text)
+        return None
+    except (ValueError, RecursionError) as error:
+        raise StageError(f"{path}: not valid JSON ({error})") from None
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and not {"conversations", "messages", "prompt"} & value.keys():
+        for key, rows in value.items():
+            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+                raise StageError(f"{path}: is one JSON object; keep only the array under its key {key}")
+    return [value]
+
+
+def _refuse_other_layouts(path: Path, text: str) -> None:
+    """StageError for objects over several lines each and for columns of text."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        end = 0
+    if end:
+        raise StageError(f"{path}: its objects are spread over several lines; write one a line, as jq -c . does")
+    if _COLUMNS.match(text[:1000]):
+        raise StageError(f"{path}: is a table of columns (CSV): {_WRITE_JSON}")
