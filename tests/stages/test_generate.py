@@ -263,7 +263,8 @@ def test_a_refused_key_is_one_request_and_one_line_without_the_key_and_nothing_i
         set_params(**{"teacher.max_concurrency": slots, "generate.requests_per_round": 64, "generate.max_requests": 64})
         run = generate(OPENAI_API_KEY=KEY)
     assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == f"error: {server.url}: rejects the key in OPENAI_API_KEY (401)"
+    said = "Incorrect API key provided: [key]"
+    assert run.stderr.splitlines()[-1] == f"error: {server.url}: rejects the key in OPENAI_API_KEY (401: {said})"
     assert KEY not in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
     assert len(server.requests) == 1
@@ -424,9 +425,10 @@ def test_an_estimate_sends_and_writes_nothing_and_bounds_the_run(
     before = generate("--estimate")
     assert (before.returncode, before.stderr, server.requests) == (0, "", [])
     assert_nothing_written()
-    head, *families, total, _, cap = before.stdout.splitlines()
+    head, *families, total, _, live, flex, batch, _, cap = before.stdout.splitlines()
     assert head.split()[0] == "family"
     assert [line.split()[:3] for line in families] == [["bgp_knowledge", "0", "0"], ["packet_analysis", "0", "0"]]
+    assert [line.split()[0] for line in (live, flex, batch)] == ["live", "flex", "batch"]
     assert cap == "teacher.max_usd 5: spent so far 0.0000"
 
     assert generate().returncode == 0
@@ -436,7 +438,7 @@ def test_an_estimate_sends_and_writes_nothing_and_bounds_the_run(
     written = outs()
     after = generate("--estimate")
     assert (after.returncode, len(server.requests)) == (0, asked)
-    *_, total, _, cap = after.stdout.splitlines()
+    *_, total, _, _, _, _, _, cap = after.stdout.splitlines()
     assert total.split()[:5] == ["all", "16", str(asked), "0", "0"]
     assert cap == f"teacher.max_usd 5: spent so far {bill(server):.4f}"
     assert outs() == written

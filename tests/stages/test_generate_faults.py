@@ -152,8 +152,8 @@ def test_passing_faults_leave_no_trace_at_any_concurrency(
             assert run_here(f"{concurrency}.jsonl", concurrency) == smooth
             assert set(server.prompts) == set(needed)
             assert set(faulty.met) == set(PASSING), "every fault was met"
-            assert len(server.requests) >= len(needed) + faulty.met.total()
-            assert len(read_jsonl(f"{concurrency}.jsonl")) == len(needed), "and every prompt is answered once"
+            assert len(server.requests) >= len(set(needed)) + faulty.met.total()
+            assert len(read_jsonl(f"{concurrency}.jsonl")) == len(set(needed)), "and every prompt is answered once"
     reasons = json.loads(smooth["generate.json"])["rejected_for"]
     assert {"refusal", "truncated", "malformed"} <= set(reasons)
     assert len(smooth["instructions.jsonl"].splitlines()) == 60
@@ -216,7 +216,7 @@ def test_ten_kills_at_any_moment_cost_no_answer_that_was_stored_and_change_no_by
 
     draw, script, killed, stored_before = random.Random(SEED), watched.reply, 0, set[str]()
     for kill in range(KILLS):
-        delay = draw.uniform(0, 3 * LATE)
+        delay = draw.uniform(0, 10 * LATE)  # long enough for some answers where a disk is slow
         note = f"seed {SEED}, kill {kill}, {delay:.4f} s after the first request"
         script.asked.clear()
         asked_before = len(watched.requests)
