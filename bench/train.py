@@ -36,6 +36,7 @@ from bench.training_sides import (
     train_ours,
     train_trl,
 )
+from netllama.core.cores import count_cores
 from netllama.core.tokenized_rows import TokenizedRow
 
 SEED = 42
@@ -97,7 +98,7 @@ def measure_side(side: str, steps: int, seed: int, without: str, scored: bool) -
 
 def run_side(side: str, steps: int, seed: int, *options: str) -> dict[str, Any]:
     """One run of a side, in a new process with one thread per core."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count()), "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(count_cores()), "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run.json"
         command = [sys.executable, "-m", "bench.train", "--side", side, "--steps", str(steps), "--seed", str(seed)]

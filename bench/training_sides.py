@@ -175,9 +175,9 @@ def train_ours(
 def measure_answer_loss(model: Any, rows: Sequence[TokenizedRow]) -> float:
     """Mean loss over all answer tokens of the rows, in nats."""
     from netllama.models.loading import close_bitsandbytes_trap
-    from netllama.scoring.likelihood import compute_log_likelihoods
+    from netllama.scoring.heldout import split_row
+    from netllama.scoring.likelihood import score_continuations
 
     close_bitsandbytes_trap(model)
-    inputs = [(row.input_ids, row.answer_start) for row in rows]
-    scores = compute_log_likelihoods(model.eval(), inputs, 8, desc="loss")
-    return -sum(scores) / sum(row.answer_tokens for row in rows)
+    scores = score_continuations(model.eval(), [split_row(row) for row in rows], desc="loss")
+    return -sum(score for [score] in scores) / sum(row.answer_tokens for row in rows)

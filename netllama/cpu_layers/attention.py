@@ -1,9 +1,15 @@
-"""Causal attention for training on a CPU: batched matrix products where torch's own kernel is slow.
+"""Attention on a CPU: batched matrix products where torch's own kernel is slow.
 
-For 4 rows of 380 tokens, 9 heads of 64 in bf16, forward and backward of scaled_dot_product_attention took 46 ms a
-layer. As matrix products with the 3 query heads of a group in one, and over blocks of queries that leave out
-the keys after them, the same sums take a third of that. The probabilities are kept for the backward pass: quadratic
-in the length, which is why longer rows go the library's way.
+With grouped-query attention (Ainslie et al., arXiv 2305.13245) several query heads share one key-value head. Here the
+query heads of a group stand in one matrix product, in each of the three shapes that attention has:
+
+- rows without padding, in training: for 4 rows of 380 tokens, 9 heads of 64 in bf16, forward and backward of
+  scaled_dot_product_attention took 46 ms a layer. The same sums over blocks of queries that leave out the keys after
+  them take a third of that. The probabilities are kept for the backward pass: quadratic in the length, which is why
+  longer rows go the library's way.
+- one new token a row, in generation: for 16 rows of 1,000 tokens the library took 21 ms a layer on one core, a group's
+  heads in the place of query positions take 1.3 ms.
+- rows with a mask, in scoring: texts that go on from one beginning attend to it, and not to each other.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +20,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-NAME = "blocked_causal"
+NAME = "grouped_matmul"
 # Queries of a block: at 380 tokens 128 leaves out a third of the products.
 BLOCK = 128
 # 4 rows of this length keep 75 MB of probabilities a layer.
@@ -73,8 +79,29 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
 
 
-def use_blocked_attention(model: "PreTrainedModel") -> None:
-    """Let `model` (a decoder of transformers) attend this way where no mask but the causal one is needed."""
+def attend_masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """softmax(scale Q K^T where the mask allows it) V: query [B, H, Q, D], key, value [B, H / G, T, D] -> like query.
+
+    `mask` [B or 1, 1, Q, T] is true, or 0, where a query may look, and false, or a large negative number, elsewhere.
+    """
+    batch, heads, length, size = query.shape
+    pairs, group = key.shape[1], heads // key.shape[1]
+    grouped = query.reshape(batch, pairs, group * length, size) * scale
+    scores = grouped @ key.transpose(2, 3)
+    if mask is not None:
+        hidden = ~mask if mask.dtype == torch.bool else mask < 0
+        by_head = scores.view(batch, pairs, group, length, -1)
+        scores = by_head.masked_fill(hidden[:, :, None], torch.finfo(scores.dtype).min).view(scores.shape)
+    return (scores.softmax(-1) @ value).view(batch, heads, length, size)
+
+
+def use_cpu_attention(model: "PreTrainedModel") -> None:
+    """Let `model` (a decoder of transformers) attend this way, in training, scoring and generation alike.
+
+    A model that the library doesn't attend for by scaled_dot_product_attention keeps its own way.
+    """
+    if model.config._attn_implementation != "sdpa":
+        return
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -86,12 +113,25 @@ def use_blocked_attention(model: "PreTrainedModel") -> None:
 def _attend(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """query [B, H, T, D], key and value [B, H / G, T, D], mask [B, 1, T, T] or None -> [B, T, H, D]."""
+    """query [B, H, Q, D], key and value [B, H / G, T, D], mask [B, 1, Q, T] or None -> [B, Q, H, D]."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    length = query.shape[2]
-    if attention_mask is not None or length != key.shape[2] or not 1 < length <= LONGEST or options.get("dropout"):
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    length, keys = query.shape[2], key.shape[2]
     scale = options.get("scaling") or query.shape[-1] ** -0.5
-    attended: Tensor = CausalAttention.apply(query, key, value, scale)
+    attended = None
+    if not _is_special(query, key, value, attention_mask, options):
+        if length == 1 or attention_mask is not None:
+            attended = attend_masked(query, key, value, attention_mask, scale)
+        elif length == keys:
+            attended = CausalAttention.apply(query, key, value, scale)
+    if attended is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     return attended.transpose(1, 2).contiguous(), None
+
+
+def _is_special(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> bool:
+    """What only the library does, or what would take too much memory here."""
+    has_options = any(options.get(name) for name in ("dropout", "softcap", "output_attentions"))
+    by_head = options.get("position_bias") is not None or (mask is not None and mask.shape[1] != 1)
+    too_long = query.shape[2] * key.shape[2] > LONGEST**2
+    return has_options or by_head or too_long or key.shape[-1] != value.shape[-1]
