@@ -41,7 +41,6 @@ def load_base(folder: Path, loading: LoadingParams) -> "PreTrainedModel":
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
-
     from transformers.utils.logging import disable_progress_bar
 
     from netllama.cpu_layers.attention import use_cpu_attention

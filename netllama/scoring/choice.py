@@ -26,12 +26,12 @@ def select_closed(questions: Sequence[Question]) -> list[Question]:
 
 def score_choices(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> list[Score]:
     """A score for each closed question, in their order."""
-    texts = [_render_question(question, renderer) for question in questions]
+    texts = [render_question(question, renderer) for question in questions]
     found = score_continuations(model, texts, desc="choice")
     return [judge_choice(question, scores) for question, scores in zip(questions, found, strict=True)]
 
 
-def _render_question(question: Question, renderer: Renderer) -> Continued:
+def render_question(question: Question, renderer: Renderer) -> Continued:
     """The question, and each option as what may follow it."""
     options = []
     for option in list_options(question)[0]:

@@ -112,9 +112,9 @@ def _score_batch(model: "LanguageModel", batch: PackedBatch, read: "DynamicCache
 def _compute_log_probabilities(
     hidden: "torch.Tensor", head: Any, sources: "torch.Tensor", targets: "torch.Tensor"
 ) -> "torch.Tensor":
-    """[S], in fp64: log softmax(hidden W^T + bias) of `targets` after hidden[sources], in fp32; hidden [N, H], W [V, H].
+    """[S], in fp64: of `targets` after hidden[sources], log softmax(hidden W^T + bias), hidden [N, H] and W [V, H].
 
-    A part of the vocabulary at a time: no [N, V] logits exist, nor the whole W in fp32.
+    In fp32, a part of the vocabulary at a time: no [N, V] logits exist, nor the whole W in fp32.
     """
     import torch
 
@@ -133,5 +133,6 @@ def _compute_log_probabilities(
 
 def _find_decoder(model: "LanguageModel") -> Any:
     """The model below its head; LoRA layers are part of it."""
-    causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    outer: Any = model
+    causal = outer.get_base_model() if hasattr(outer, "get_base_model") else outer
     return causal.base_model

@@ -8,7 +8,7 @@ are read; an option's last token predicts nothing, so it is not read at all.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def cut_shared_beginning(texts: Sequence[Continued]) -> tuple[Sequence[int], lis
     if len(texts) < 2:
         return [], list(texts)
     shortest = min(len(text.context) for text in texts)
-    shared = min(len(commonprefix([list(text.context) for text in texts])), shortest - 1)
+    columns = zip(*(text.context[: shortest - 1] for text in texts), strict=True)
+    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
     return texts[0].context[:shared], [Continued(text.context[shared:], text.continuations) for text in texts]
 
 
@@ -105,7 +106,7 @@ def pack_batch(texts: Sequence[Continued], offset: int) -> PackedBatch:
 
 
 def _list_visible(parts: "torch.Tensor", offset: int) -> "torch.Tensor":
-    """What each position attends to [B, 1, T, offset + T]: what is shared, the context and its own text up to itself."""
+    """[B, 1, T, offset + T]: each position attends to what is shared, to its context and to its own text before it."""
     import torch
 
     rows, width = parts.shape

@@ -51,7 +51,11 @@ def test_a_process_that_is_bound_to_one_core_has_one() -> None:
         ("2:cpu:/job\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
         ("3:cpu,cpuacct:/d\n", {"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
         # Both versions at once, as older systemd mounts them.
-        ("1:cpuset:/\n0::/job\n", {"cpuset/cpu.cfs_quota_us": "100000", "cpuset/cpu.cfs_period_us": "100000"}, math.inf),
+        (
+            "1:cpuset:/\n0::/job\n",
+            {"cpuset/cpu.cfs_quota_us": "100000", "cpuset/cpu.cfs_period_us": "100000"},
+            math.inf,
+        ),
     ],
 )
 def test_the_least_quota_of_a_group_and_those_above_it_counts(

@@ -1,10 +1,6 @@
 """Each option of the adapter, of training and of the base's weights takes effect, and is what its paper says."""
 
-import ctypes
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +12,6 @@ from netllama.core.errors import StageError
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import save_adapter
-from netllama.training.setup import make_accelerator
-from tests.support.clones import ROOT
 from tests.support.training_runs import loading_params, make_run, randomize, training_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
