@@ -20,7 +20,7 @@ from pathlib import Path
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.leakage_report import LeakedText, list_leaky_sides, measure_leakage
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import ensure_scratch_folder, write_json, write_jsonl
+from netllama.core.files import ensure_scratch_folder, write_findings, write_json, write_jsonl
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import (
@@ -128,8 +128,9 @@ def main() -> None:
 
     drops = [*bad, *duplicates, *screened.drops, *found.drops]
     write_sides(found.sides)
-    write_jsonl(DROPPED, (drop.as_row() for drop in drops))
-    write_jsonl(LEAKAGE, (each.as_row() for each in [*screened.seeds, *leaked]))
+    write_findings(DROPPED, (drop.as_row() for drop in drops), none="every row is on a side")
+    leaks = (each.as_row() for each in [*screened.seeds, *leaked])
+    write_findings(LEAKAGE, leaks, none="nothing of val, test and the questions is found in train")
     write_json(METRICS, summarise_split(found, drops, screened.seeds, report))
     lines = describe_drops(drops, DROPPED), describe_seeds(screened.seeds, LEAKAGE), warn_of_sizes(found, requested)
     for line in (line for listed in lines for line in listed):
