@@ -86,7 +86,7 @@ def _read_beginning(model: "LanguageModel", beginning: Sequence[int]) -> "Dynami
     from transformers import DynamicCache
 
     cache = DynamicCache(config=model.config)
-    _find_decoder(model)(input_ids=torch.tensor([beginning], device=model.device), past_key_values=cache)
+    find_decoder(model)(input_ids=torch.tensor([beginning], device=model.device), past_key_values=cache)
     return cache
 
 
@@ -105,7 +105,7 @@ def _score_batch(model: "LanguageModel", batch: PackedBatch, read: "DynamicCache
         logits = model(**inputs, logits_to_keep=predicts).logits
         scores: torch.Tensor = logits.reshape(-1, logits.shape[-1]).float().log_softmax(-1)[sources, targets]
         return scores.double()
-    hidden = _find_decoder(model)(**inputs).last_hidden_state[predicts]
+    hidden = find_decoder(model)(**inputs).last_hidden_state[predicts]
     return _compute_log_probabilities(hidden, model.get_output_embeddings(), sources, targets)
 
 
@@ -131,7 +131,7 @@ def _compute_log_probabilities(
     return wanted - torch.stack(sums).logsumexp(0).double()[sources]
 
 
-def _find_decoder(model: "LanguageModel") -> Any:
+def find_decoder(model: "LanguageModel") -> Any:
     """The model below its head; LoRA layers are part of it."""
     outer: Any = model
     causal = outer.get_base_model() if hasattr(outer, "get_base_model") else outer

@@ -16,6 +16,7 @@ from netllama.core.records import Question, parse_as
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.rendering.closed_questions import list_options, phrase_question
 from netllama.rendering.renderer import Renderer
+from netllama.scoring import generation
 from netllama.scoring.choice import judge_choice, score_choices, select_closed, summarize_choices
 from netllama.scoring.generation import generate_answers, judge_answer, sample_rows, score_answers, summarize_answers
 from netllama.scoring.heldout import measure_heldout
@@ -228,10 +229,13 @@ def prompt_of(row: TokenizedRow) -> list[int]:
     return row.input_ids[: row.answer_start]
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 8])
+@pytest.mark.parametrize(("batch_size", "reads_apart"), [(1, True), (2, True), (8, True), (1, False), (8, False)])
 def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
-    model: Any, renderer: Renderer, batch_size: int
+    model: Any, renderer: Renderer, batch_size: int, reads_apart: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Prompts that are read before, in batches of their own, or with the first new token, as any model can."""
+    monkeypatch.setattr(generation, "can_share", lambda model: reads_apart)
+    monkeypatch.setitem(generation.TOKENS, "cpu", 60)
     rows = [written_row(renderer, number) for number in range(5)]
     rows.append(written_row(renderer, 5, context="10.0.0.0/8 via 192.0.2.1"))
     results = score_answers(model, rows, renderer, batch_size, max_new_tokens=12)
@@ -242,6 +246,13 @@ def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
         assert score.explanation == ("cut after 12 tokens" if len(ids) == 12 else "")
         assert (score.item, score.suite, score.family, score.kind) == (row.id, "test", row.family, "generation")
     assert len({score.answer for score in results}) > 1
+
+
+def test_prompts_of_one_token_are_answered_too(model: Any) -> None:
+    prompts = [[7], [9], [11, 12, 13]]
+    for asked in (prompts, prompts[:2], prompts[:1]):
+        found = generate_answers(model, asked, -1, 4, 5)
+        assert found == [greedy(model, ids, 5, eos=-1) for ids in asked]
 
 
 def test_the_end_of_sequence_token_ends_an_answer_while_others_of_the_batch_go_on(
