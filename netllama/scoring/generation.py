@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -95,7 +95,8 @@ def _read_prompts(model: "LanguageModel", prompts: Sequence[list[int]]) -> "Dyna
         ids = torch.tensor([read[position] + [0] * (longest - len(read[position])) for position in batch])
         cache = DynamicCache(config=model.config)
         find_decoder(model)(input_ids=ids.to(model.device), past_key_values=cache, use_cache=True)
-        for number, layer in enumerate(cache.layers):
+        layers: list[Any] = cache.layers
+        for number, layer in enumerate(layers):
             if number == len(merged):
                 shape = (len(prompts), layer.keys.shape[1], width, layer.keys.shape[3])
                 merged.append((layer.keys.new_zeros(shape), layer.values.new_zeros(shape[:3] + layer.values.shape[3:])))
