@@ -52,8 +52,8 @@ def compile_layers(model: Any) -> None:
 
 
 FUSED = "netllama.training.setup.use_fast_layers"
-BLOCKS = "netllama.training.setup.use_fast_blocks"
-ATTENTION = "netllama.training.setup.use_blocked_attention"
+BLOCKS = "netllama.cpu_layers.fast_lora_layers.use_fast_blocks"
+ATTENTION = "netllama.cpu_layers.attention.use_cpu_attention"
 ABLATIONS: dict[str, dict[str, Any]] = {
     "completion-only logits": {"patches": {"netllama.training.answer_loss.has_plain_head": lambda model: False}},
     "chunked cross-entropy": {"patches": {"netllama.training.answer_loss.CHUNK": 10**9}},
@@ -63,9 +63,9 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "any fused layer: torch.compile instead": {
         "patches": {FUSED: lambda model: [], BLOCKS: compile_layers, ATTENTION: lambda model: None}
     },
-    "cheap dropout masks": {"patches": {"netllama.training.fast_lora_layers.DropoutPool.mask": draw_bernoulli_mask}},
+    "cheap dropout masks": {"patches": {"netllama.cpu_layers.fast_lora_layers.DropoutPool.mask": draw_bernoulli_mask}},
     "blocked attention": {"patches": {ATTENTION: lambda model: None}},
-    "bounded kernel cache": {"patches": {"netllama.training.setup.limit_kernel_cache": lambda: None}},
+    "bounded kernel cache": {"patches": {"netllama.cpu_layers.limits.limit_kernel_cache": lambda: None}},
     "cached NF4": {"quantized_weights": "packed"},
     "length grouping": {"group_by_length": False},
 }

@@ -24,7 +24,6 @@ HYPERPARAMETERS = {
     "weight_decay": 0.0,
     "max_grad_norm": 0.3,
     "optim": "adamw_torch_fused",
-    "bf16": True,
 }
 # Changes nothing that is computed: logs every step and saves nothing while the clock runs.
 QUIET = {"use_cpu": True, "logging_steps": 1, "save_strategy": "no", "report_to": "none", "disable_tqdm": True}
@@ -78,18 +77,24 @@ def time_training(trainer: Any) -> float:
     return clock.end - clock.start
 
 
-def train_trl(rows: Sequence[TokenizedRow], folder: Path, steps: int, seed: int, **arguments: Any) -> TrainedSide:
+def train_trl(
+    rows: Sequence[TokenizedRow], folder: Path, steps: int, seed: int, precision: str, **arguments: Any
+) -> TrainedSide:
+    """`precision` as `loading.precision` has it; TRL's default is bf16."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
     from trl import SFTConfig, SFTTrainer
 
+    from netllama.models.precision import choose_precision
+
+    dtype = choose_precision(precision)
     nf4 = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=dtype,
     )
     columns = {
         "input_ids": [row.input_ids for row in rows],
@@ -97,12 +102,19 @@ def train_trl(rows: Sequence[TokenizedRow], folder: Path, steps: int, seed: int,
     }
     with tempfile.TemporaryDirectory() as output:
         trainer = SFTTrainer(
-            model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, quantization_config=nf4),
+            model=AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, quantization_config=nf4),
             processing_class=AutoTokenizer.from_pretrained(folder),
             train_dataset=Dataset.from_dict(columns),
             peft_config=LoraConfig(**LORA),
             args=SFTConfig(
-                output, seed=seed, max_steps=steps, completion_only_loss=True, **HYPERPARAMETERS, **QUIET, **arguments
+                output,
+                seed=seed,
+                max_steps=steps,
+                completion_only_loss=True,
+                bf16=dtype == torch.bfloat16,
+                **HYPERPARAMETERS,
+                **QUIET,
+                **arguments,
             ),
         )
         seconds = time_training(trainer)
@@ -151,9 +163,9 @@ def train_ours(
         for name, replacement in (patches or {}).items():
             owner, _, attribute = name.rpartition(".")
             stack.enter_context(patch.object(resolve_name(owner), attribute, replacement))
-        accelerator = make_accelerator("bf16")
+        accelerator = make_accelerator("auto")
         loading = LoadingParams(
-            precision="bf16", quantization="nf4", double_quantization=True, quantized_weights=quantized_weights
+            precision="auto", quantization="nf4", double_quantization=True, quantized_weights=quantized_weights
         )
         base = load_base(folder, loading)
         model, _ = build_model(base, lora, params, folder)
@@ -175,9 +187,9 @@ def train_ours(
 def measure_answer_loss(model: Any, rows: Sequence[TokenizedRow]) -> float:
     """Mean loss over all answer tokens of the rows, in nats."""
     from netllama.models.loading import close_bitsandbytes_trap
-    from netllama.scoring.likelihood import compute_log_likelihoods
+    from netllama.scoring.heldout import split_row
+    from netllama.scoring.likelihood import score_continuations
 
     close_bitsandbytes_trap(model)
-    inputs = [(row.input_ids, row.answer_start) for row in rows]
-    scores = compute_log_likelihoods(model.eval(), inputs, 8, desc="loss")
-    return -sum(scores) / sum(row.answer_tokens for row in rows)
+    scores = score_continuations(model.eval(), [split_row(row) for row in rows], desc="loss")
+    return -sum(score for [score] in scores) / sum(row.answer_tokens for row in rows)

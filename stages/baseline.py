@@ -16,6 +16,7 @@ from netllama.core.params import View
 from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_base
 from netllama.models.model_reference import locate_model
+from netllama.models.precision import describe_precision
 from netllama.scoring.measure import load_material, measure_model
 
 BASE = Path("models/base.json")
@@ -37,6 +38,7 @@ class Needs(View):
 def main() -> None:
     needs = Needs.load()
     material = load_material(TOKENIZED, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
+    print(describe_precision(needs.loading.precision), flush=True)
     model = load_base(locate_model(BASE).folder, needs.loading)
     metrics, scores = measure_model(model, material)
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))

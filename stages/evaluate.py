@@ -14,6 +14,7 @@ from netllama.core.params import View
 from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_adapter, load_base
 from netllama.models.model_reference import locate_model
+from netllama.models.precision import describe_precision
 from netllama.models.training_record import read_training_record
 from netllama.rendering.renderer import require_same_template
 from netllama.scoring.measure import load_material, measure_model, subtract_metrics
@@ -53,6 +54,7 @@ def main() -> None:
     baseline: Numbers = read_json(BASELINE)
     material = load_material(TOKENIZED, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
     require_same_template(read_training_record(ADAPTER).template_hash, material.renderer, str(ADAPTER))
+    print(describe_precision(needs.loading.precision), flush=True)
     base = load_base(locate_model(BASE).folder, needs.loading)
     metrics, scores = measure_model(load_adapter(base, ADAPTER), material)
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))

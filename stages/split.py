@@ -21,7 +21,7 @@ from netllama.contamination.common_text import CommonText
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.leakage_report import LeakedText, list_leaky_sides, measure_leakage
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import ensure_scratch_folder, write_json, write_jsonl
+from netllama.core.files import ensure_scratch_folder, write_findings, write_json, write_jsonl
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import (
@@ -133,8 +133,9 @@ def main() -> None:
     drops = [*(drop for file in files for drop in file.drops), *duplicates, *screened.drops, *found.drops]
     readings = [file.reading for file in files]
     write_sides(found.sides)
-    write_jsonl(DROPPED, (drop.as_row() for drop in drops))
-    write_jsonl(LEAKAGE, list_leaks(listed, places))
+    write_findings(DROPPED, (drop.as_row() for drop in drops), none="every row is on a side")
+    leaks = list_leaks(listed, places)
+    write_findings(LEAKAGE, leaks, none="nothing of val, test and the questions is found in train")
     write_json(METRICS, summarise_split(found, drops, screened.seeds, report, readings))
     for line in itertools.chain(
         describe_drops(drops, DROPPED),

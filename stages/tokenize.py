@@ -95,6 +95,8 @@ def main() -> None:
             if name == "train":
                 write_text(PREVIEW, render_preview(side.first_of_family, encoder.renderer))
             print(f"{name}: {side.rows} rows, {side.too_long} over max_length dropped -> {TOKENIZED[name]}")
+        if not any(side.too_long for side in sides):
+            over_length.write(dump_canonical_json({"none": "no row is over tokenize.max_length"}) + "\n")
     if any(side.too_long for side in sides):
         print(f"rows of more than {params.max_length} tokens (tokenize.max_length) are listed in {OVER_LENGTH}")
     write_csv(LENGTHS, build_length_histogram(sides))

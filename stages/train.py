@@ -134,12 +134,14 @@ def main() -> None:
     if not rows:
         raise StageError(f"{TRAIN}: no rows to train on")
 
+    from netllama.models.precision import describe_precision
     from netllama.training.adapter import save_adapter
     from netllama.training.loop import TrainingRun
     from netllama.training.setup import build_model, locate_base, make_accelerator, require_shardable
 
     require_shardable(needs.loading, needs.lora, needs.train)
     accelerator = make_accelerator(needs.loading.precision)
+    accelerator.print(describe_precision(needs.loading.precision), flush=True)
     located = locate_base(BASE, accelerator)
     base = load_base(located.folder, needs.loading)
     model, start = build_model(base, needs.lora, needs.train, located.folder)

@@ -104,6 +104,14 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(dump_canonical_json(row) + "\n" for row in rows))
 
 
+def write_findings(path: str | Path, rows: Iterable[Mapping[str, Any]], none: str) -> None:
+    """Write what a stage has to say of single rows, for people; where there is nothing, one row that says `none`.
+
+    An empty file would leave a reader in doubt, and DVC warns of it.
+    """
+    write_jsonl(path, list(rows) or [{"none": none}])
+
+
 def write_csv(path: str | Path, rows: Sequence[JsonObject]) -> None:
     """Write rows with equal keys as CSV with a header, for plots. No rows make an empty file without a header."""
     buffer = io.StringIO()

@@ -62,7 +62,8 @@ class LoadingParams(Section):
     """How the base model is loaded, for training and for evaluation alike."""
 
     precision: Literal["auto", "bf16", "fp16", "fp32"]
-    """auto: bf16 where the hardware has it, fp16 on older CUDA devices, else fp32."""
+    """auto: bf16 where the CUDA device has it, else fp16; on a CPU bf16 where it is the faster one (AMX, AMD's
+    AVX512-BF16), else fp32."""
     quantization: Literal["nf4", "int8", "none"]
     """nf4: 4-bit NormalFloat (QLoRA, arXiv 2305.14314); int8: LLM.int8() (arXiv 2208.07339); none: as published."""
     double_quantization: bool
@@ -272,7 +273,7 @@ class EvaluateParams(Section):
     """What the base and the tuned model are measured on."""
 
     batch_size: PositiveInt
-    """Rows that go through the model together."""
+    """Test rows that are answered together."""
     max_new_tokens: PositiveInt
     """Tokens of a written answer."""
     num_generated: Count

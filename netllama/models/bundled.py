@@ -6,6 +6,7 @@ a folder of bf16 safetensors that can be trained.
 """
 
 import contextlib
+import io
 import logging
 import shutil
 import subprocess
@@ -70,22 +71,24 @@ def convert(gguf: Path, folder: Path) -> None:
 
     with quiet("transformers"):
         model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
-    # A GGUF quantizer can neither be trained nor saved: what is left is a plain Llama in bf16.
-    model.hf_quantizer = None
-    model.is_quantized = False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+        # A GGUF quantizer can neither be trained nor saved: what is left is a plain Llama in bf16.
+        model.hf_quantizer = None
+        model.is_quantized = False
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
 @contextlib.contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Hide the warnings of one library's logger for a call that warns about what we do on purpose."""
+    """Hide the bars of all libraries and the warnings of one, for calls that warn about what we do on purpose."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        # A bar is written to what is stderr at its start; not each library has a switch for its own.
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         logger.setLevel(level)

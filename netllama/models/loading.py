@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
 from netllama.core.sections import LoadingParams
+from netllama.cpu_layers.limits import limit_cpu_use
+from netllama.models.precision import choose_precision
 
 if TYPE_CHECKING:
     import torch
@@ -31,21 +33,8 @@ warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", categor
 LARGEST_CACHED = 3 * 10**9
 
 
-def choose_precision(precision: str) -> "torch.dtype":
-    """`auto`: bf16 where the hardware has it, fp16 on older CUDA, else fp32."""
-    import torch
-
-    if precision == "fp16" and not torch.cuda.is_available():
-        raise StageError("loading.precision: fp16 needs a CUDA device; use auto")
-    if precision != "auto":
-        return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-
-
 def load_base(folder: Path, loading: LoadingParams) -> "PreTrainedModel":
-    """The model of `folder` in eval mode, frozen, on this process's CUDA device or the CPU.
+    """The model of `folder` in eval mode, frozen, on this process's CUDA device or the CPU, with fast layers there.
 
     Raises StageError when the folder holds no causal language model.
     """
@@ -54,6 +43,10 @@ def load_base(folder: Path, loading: LoadingParams) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
+    from netllama.cpu_layers.attention import use_cpu_attention
+    from netllama.cpu_layers.fast_lora_layers import use_fast_blocks
+
+    limit_cpu_use()
     dtype = choose_precision(loading.precision)
     arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
     if torch.cuda.is_available():
@@ -71,6 +64,9 @@ def load_base(folder: Path, loading: LoadingParams) -> "PreTrainedModel":
         if _keeps_cached(loading.quantized_weights, model.num_parameters()):
             model = dequantize_model(model, dtype)
     model.requires_grad_(False)
+    if not torch.cuda.is_available():
+        use_fast_blocks(model)
+        use_cpu_attention(model)
     loaded: PreTrainedModel = model.eval()
     return loaded
 
@@ -130,16 +126,20 @@ def dequantize_model(model: "PreTrainedModel", dtype: "torch.dtype") -> "PreTrai
 
 
 def load_adapter(base: "PreTrainedModel", folder: Path) -> "PeftModel":
-    """`base` with the LoRA adapter of `folder` on top, in eval mode, nothing merged."""
+    """`base` with the LoRA adapter of `folder` on top, in eval mode, nothing merged; with fast layers on a CPU."""
     from peft import PeftModel
     from safetensors import SafetensorError
+
+    from netllama.cpu_layers.fast_lora_layers import use_fast_layers
 
     # PEFT would look for a missing file on the Hub, in a repository called `models/adapter`.
     _require_files(folder)
     try:
-        return PeftModel.from_pretrained(base, str(folder), local_files_only=True).eval()
+        model: PeftModel = PeftModel.from_pretrained(base, str(folder), local_files_only=True).eval()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise StageError(f"{folder}: can't be loaded as a LoRA adapter ({_shorten_error(error)})") from None
+    use_fast_layers(model)
+    return model
 
 
 def _require_files(folder: Path) -> None:

@@ -5,7 +5,6 @@ characters, as lm-evaluation-harness does for acc and acc_norm. Ties go to the f
 """
 
 from collections.abc import Sequence
-from itertools import islice
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,9 @@ from netllama.core.errors import StageError
 from netllama.core.records import Question
 from netllama.rendering.closed_questions import list_options, phrase_question
 from netllama.rendering.renderer import Renderer, RenderingError
-from netllama.scoring.likelihood import compute_log_likelihoods
+from netllama.scoring.likelihood import score_continuations
 from netllama.scoring.score import Numbers, Score
+from netllama.scoring.shared_prefixes import Continued
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -24,21 +24,24 @@ def select_closed(questions: Sequence[Question]) -> list[Question]:
     return [question for question in questions if question.kind in ("choice", "true_false")]
 
 
-def score_choices(
-    model: "LanguageModel", questions: Sequence[Question], renderer: Renderer, batch_size: int
-) -> list[Score]:
+def score_choices(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> list[Score]:
     """A score for each closed question, in their order."""
-    rows = []
-    for question in questions:
-        for option in list_options(question)[0]:
-            try:
-                rendered = renderer.render(phrase_question(question), option)
-            except RenderingError as error:
-                raise StageError(f"question {question.id}, option {option!r}: {error}") from None
-            # Without the end-of-sequence token: an option is scored as text, like every harness does.
-            rows.append((rendered.input_ids[:-1], rendered.answer_start))
-    found = iter(compute_log_likelihoods(model, rows, batch_size, desc="choice"))
-    return [judge_choice(question, list(islice(found, len(list_options(question)[0])))) for question in questions]
+    texts = [render_question(question, renderer) for question in questions]
+    found = score_continuations(model, texts, desc="choice")
+    return [judge_choice(question, scores) for question, scores in zip(questions, found, strict=True)]
+
+
+def render_question(question: Question, renderer: Renderer) -> Continued:
+    """The question, and each option as what may follow it."""
+    options = []
+    for option in list_options(question)[0]:
+        try:
+            rendered = renderer.render(phrase_question(question), option)
+        except RenderingError as error:
+            raise StageError(f"question {question.id}, option {option!r}: {error}") from None
+        # Without the end-of-sequence token: an option is scored as text, like every harness does.
+        options.append(rendered.input_ids[rendered.answer_start : -1])
+    return Continued(rendered.input_ids[: rendered.answer_start], options)
 
 
 def judge_choice(question: Question, log_likelihoods: Sequence[float]) -> Score:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -11,9 +11,13 @@ from netllama.core.length_batches import batch_by_length
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.novelty.rouge import compute_rouge_l
 from netllama.rendering.renderer import Renderer
+from netllama.scoring.likelihood import TOKENS, can_share, find_decoder
 from netllama.scoring.score import Numbers, Score
+from netllama.scoring.shared_prefixes import batch_by_tokens
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from netllama.models.loading import LanguageModel
 
 
@@ -42,16 +46,23 @@ def generate_answers(
     """
     import torch
 
+    reads_apart = can_share(model)
+
     answers: list[list[int]] = [[] for _ in prompts]
     with torch.inference_mode(), tqdm(total=len(prompts), desc="answers", unit="row") as bar:
         for batch in batch_by_length([len(prompt) for prompt in prompts], batch_size):
-            width = max(len(prompts[position]) for position in batch)
-            padding = [width - len(prompts[position]) for position in batch]
-            input_ids = torch.tensor([[eos] * pad + prompts[p] for pad, p in zip(padding, batch, strict=True)])
-            mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding])
+            own = [prompts[position] for position in batch]
+            width = max(map(len, own))
+            gaps = [width - len(prompt) for prompt in own]
+            # Padding stands before the last token where all others have been read: then each row begins at place 0.
+            heads = [len(prompt) - 1 if reads_apart else 0 for prompt in own]
+            rows = list(zip(own, heads, gaps, strict=True))
+            input_ids = torch.tensor([ids[:head] + [eos] * gap + ids[head:] for ids, head, gap in rows])
+            mask = torch.tensor([[1] * head + [0] * gap + [1] * (len(ids) - head) for ids, head, gap in rows])
             generated: torch.Tensor = model.generate(  # type: ignore[operator]
                 input_ids=input_ids.to(model.device),
                 attention_mask=mask.to(model.device),
+                past_key_values=_read_prompts(model, own) if reads_apart and width > 1 else None,
                 max_new_tokens=max_new_tokens,
                 # Greedy whatever the model's own generation_config.json prefers.
                 do_sample=False,
@@ -69,6 +80,29 @@ def generate_answers(
                 answers[position] = ids
             bar.update(len(batch))
     return answers
+
+
+def _read_prompts(model: "LanguageModel", prompts: Sequence[list[int]]) -> "DynamicCache":
+    """Keys and values of all but the last token of each prompt, in batches of their own: few tokens are padding."""
+    import torch
+    from transformers import DynamicCache
+
+    read = [prompt[:-1] for prompt in prompts]
+    width = max(map(len, read))
+    merged: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for batch in batch_by_tokens([len(ids) for ids in read], TOKENS[model.device.type]):
+        longest = max(1, *(len(read[position]) for position in batch))
+        ids = torch.tensor([read[position] + [0] * (longest - len(read[position])) for position in batch])
+        cache = DynamicCache(config=model.config)
+        find_decoder(model)(input_ids=ids.to(model.device), past_key_values=cache, use_cache=True)
+        layers: list[Any] = cache.layers
+        for number, layer in enumerate(layers):
+            if number == len(merged):
+                shape = (len(prompts), layer.keys.shape[1], width, layer.keys.shape[3])
+                merged.append((layer.keys.new_zeros(shape), layer.values.new_zeros(shape[:3] + layer.values.shape[3:])))
+            for whole, part in zip(merged[number], (layer.keys, layer.values), strict=True):
+                whole[batch, :, :longest] = part[:, :, :width]
+    return DynamicCache(merged)
 
 
 def judge_answer(row: TokenizedRow, ids: list[int], renderer: Renderer) -> Score:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from netllama.core.tokenized_rows import TokenizedRow
-from netllama.scoring.likelihood import compute_log_likelihoods
+from netllama.scoring.likelihood import score_continuations
 from netllama.scoring.score import Numbers
+from netllama.scoring.shared_prefixes import Continued
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -15,13 +16,13 @@ Scored = Sequence[tuple[TokenizedRow, float]]
 """Rows, each with the log-likelihood of its answer (nats)."""
 
 
-def measure_heldout(model: "LanguageModel", rows: Sequence[TokenizedRow], batch_size: int) -> Numbers:
+def measure_heldout(model: "LanguageModel", rows: Sequence[TokenizedRow]) -> Numbers:
     """Token-weighted mean loss (nats a token) of the answers, end-of-sequence included, and exp of it.
 
     The prompt is never scored, however it was trained.
     """
-    inputs = [(row.input_ids, row.answer_start) for row in rows]
-    scored = list(zip(rows, compute_log_likelihoods(model, inputs, batch_size, desc="held-out loss"), strict=True))
+    found = score_continuations(model, [split_row(row) for row in rows], desc="held-out loss")
+    scored = [(row, score) for row, [score] in zip(rows, found, strict=True)]
     loss = _average_loss(scored)
     return {
         "loss": round(loss, 4),
@@ -31,6 +32,11 @@ def measure_heldout(model: "LanguageModel", rows: Sequence[TokenizedRow], batch_
         "family": _average_by(scored, lambda row: row.family),
         "source": _average_by(scored, lambda row: row.source),
     }
+
+
+def split_row(row: TokenizedRow) -> Continued:
+    """A row's prompt, and its answer as what follows it."""
+    return Continued(row.input_ids[: row.answer_start], [row.input_ids[row.answer_start :]])
 
 
 def _average_loss(scored: Scored) -> float:

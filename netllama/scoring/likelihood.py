@@ -1,41 +1,138 @@
-"""Log-likelihood of the last tokens of each row: what held-out loss and multiple choice are made of."""
+"""Log-likelihoods of texts given what they follow: what held-out loss and closed questions are made of.
 
+What many texts begin with is read once: the beginning of all contexts for the whole run, a context for all of its
+continuations (netllama/scoring/shared_prefixes.py). The head runs only where a token is scored, in fp32: a logit in
+bf16 is off by up to 0.06, which is more than what lies between many options.
+"""
+
+import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from netllama.core.length_batches import IGNORED, batch_by_length, collate_rows
+from netllama.cpu_layers.attention import NAME as CPU_ATTENTION
+from netllama.models.output_head import has_plain_head
+from netllama.scoring.shared_prefixes import (
+    Continued,
+    PackedBatch,
+    batch_by_tokens,
+    cut_shared_beginning,
+    pack_batch,
+)
 
 if TYPE_CHECKING:
+    import torch
+    from transformers import DynamicCache
+
     from netllama.models.loading import LanguageModel
 
+TOKENS = {"cpu": 2048, "cuda": 8192}
+"""Of a batch, padding included, by the kind of device. On a CPU larger ones were no faster."""
+VOCABULARY = 8192
+"""Entries of the vocabulary whose logits exist at a time."""
 
-def compute_log_likelihoods(
-    model: "LanguageModel", rows: Sequence[tuple[Sequence[int], int]], batch_size: int, desc: str
-) -> list[float]:
-    """For each (input_ids [T], start): the sum of log p(token t | tokens before it) over t >= start, in nats.
 
-    `start` is at least 1: the first token has nothing before it. The head runs on the scored positions
-    only, in fp32.
+def score_continuations(
+    model: "LanguageModel", texts: Sequence[Continued], desc: str, tokens: int = 0
+) -> list[list[float]]:
+    """log p(continuation | context), in nats, for each continuation of each text.
+
+    The scores depend on no other text, up to rounding, nor on `tokens`, the size of a batch (0: by the device).
+    """
+    if can_share(model):
+        beginning, texts = cut_shared_beginning(texts)
+        return _score_texts(model, texts, beginning, desc, tokens)
+    alone = [Continued(text.context, [each]) for text in texts for each in text.continuations]
+    found = iter(_score_texts(model, alone, [], desc, tokens))
+    return [[score for [score] in islice(found, len(text.continuations))] for text in texts]
+
+
+def can_share(model: "LanguageModel") -> bool:
+    """Whether texts that share tokens get from this model what each of them gets alone.
+
+    Rotary embeddings take positions from the position ids, and attention what it sees from the mask. Other models
+    (recurrent, with a sliding window, with biases by distance) read each text in a row of its own.
+    """
+    config: Any = model.config.get_text_config(decoder=True)
+    rotary = getattr(config, "rope_parameters", None) is not None
+    windowed = getattr(config, "sliding_window", None) is not None or any(
+        kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()
+    )
+    return rotary and not windowed and config._attn_implementation in ("sdpa", CPU_ATTENTION)
+
+
+def _score_texts(
+    model: "LanguageModel", texts: Sequence[Continued], beginning: Sequence[int], desc: str, tokens: int
+) -> list[list[float]]:
+    import torch
+
+    scores: list[list[float]] = [[] for _ in texts]
+    with torch.inference_mode(), tqdm(total=len(texts), desc=desc, unit="row") as bar:
+        read = _read_beginning(model, beginning) if beginning else None
+        for batch in batch_by_tokens([text.width for text in texts], tokens or TOKENS[model.device.type]):
+            own = [texts[position] for position in batch]
+            values = iter(_score_batch(model, pack_batch(own, len(beginning)), read).tolist())
+            for position, text in zip(batch, own, strict=True):
+                scores[position] = [sum(islice(values, len(each))) for each in text.continuations]
+            bar.update(len(batch))
+    return scores
+
+
+def _read_beginning(model: "LanguageModel", beginning: Sequence[int]) -> "DynamicCache":
+    """The keys and values of what all texts begin with."""
+    import torch
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    find_decoder(model)(input_ids=torch.tensor([beginning], device=model.device), past_key_values=cache)
+    return cache
+
+
+def _score_batch(model: "LanguageModel", batch: PackedBatch, read: "DynamicCache | None") -> "torch.Tensor":
+    """[S]: the log-probability of each token to score, in fp64."""
+    if read is not None:
+        read = copy.deepcopy(read)
+        read.batch_repeat_interleave(len(batch.input_ids))
+    device = model.device
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids.to(device), "use_cache": read is not None}
+    if batch.visible is not None:
+        positions, visible = batch.position_ids.to(device), batch.visible.to(device)
+        inputs |= {"position_ids": positions, "attention_mask": visible, "past_key_values": read}
+    predicts, sources, targets = (part.to(device) for part in (batch.predicts, batch.sources, batch.targets))
+    if not has_plain_head(model):
+        logits = model(**inputs, logits_to_keep=predicts).logits
+        scores: torch.Tensor = logits.reshape(-1, logits.shape[-1]).float().log_softmax(-1)[sources, targets]
+        return scores.double()
+    hidden = find_decoder(model)(**inputs).last_hidden_state[predicts]
+    return _compute_log_probabilities(hidden, model.get_output_embeddings(), sources, targets)
+
+
+def _compute_log_probabilities(
+    hidden: "torch.Tensor", head: Any, sources: "torch.Tensor", targets: "torch.Tensor"
+) -> "torch.Tensor":
+    """[S], in fp64: of `targets` after hidden[sources], log softmax(hidden W^T + bias), hidden [N, H] and W [V, H].
+
+    In fp32, a part of the vocabulary at a time: no [N, V] logits exist, nor the whole W in fp32.
     """
     import torch
 
-    scores = [0.0] * len(rows)
-    with torch.inference_mode(), tqdm(total=len(rows), desc=desc, unit="row") as bar:
-        for batch in batch_by_length([len(ids) for ids, _ in rows], batch_size):
-            input_ids, labels = collate_rows([rows[position] for position in batch])
-            # What follows each position; the last one is followed by nothing.
-            following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED).to(model.device)
-            scored = following != IGNORED
-            logits = model(input_ids=input_ids.to(model.device), logits_to_keep=scored, use_cache=False).logits
-            token_scores = -torch.nn.functional.cross_entropy(
-                logits.reshape(-1, logits.shape[-1]).float(), following[scored], reduction="none"
-            )
-            owners = scored.nonzero()[:, 0]
-            sums = torch.zeros(len(batch), dtype=torch.float64, device=token_scores.device)
-            sums.index_add_(0, owners, token_scores.double())
-            for position, score in zip(batch, sums.tolist(), strict=True):
-                scores[position] = score
-            bar.update(len(batch))
-    return scores
+    hidden = hidden.float()
+    wanted = torch.empty(len(targets), dtype=torch.float64, device=hidden.device)
+    sums = []
+    for start in range(0, len(head.weight), VOCABULARY):
+        part = slice(start, start + VOCABULARY)
+        bias = None if head.bias is None else head.bias[part].float()
+        logits = torch.nn.functional.linear(hidden, head.weight[part].float(), bias)
+        sums.append(logits.logsumexp(-1))
+        here = ((targets >= start) & (targets < start + VOCABULARY)).nonzero()[:, 0]
+        wanted[here] = logits[sources[here], targets[here] - start].double()
+    return wanted - torch.stack(sums).logsumexp(0).double()[sources]
+
+
+def find_decoder(model: "LanguageModel") -> Any:
+    """The model below its head; LoRA layers are part of it."""
+    outer: Any = model
+    causal = outer.get_base_model() if hasattr(outer, "get_base_model") else outer
+    return causal.base_model

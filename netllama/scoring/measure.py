@@ -46,8 +46,8 @@ def measure_model(model: "LanguageModel", material: Material) -> tuple[Numbers, 
     params, renderer = material.params, material.renderer
     metrics: dict[str, float | Numbers] = {}
     if material.rows:
-        metrics["heldout"] = measure_heldout(model, material.rows, params.batch_size)
-    chosen = score_choices(model, material.questions, renderer, params.batch_size)
+        metrics["heldout"] = measure_heldout(model, material.rows)
+    chosen = score_choices(model, material.questions, renderer)
     metrics |= summarize_choices(chosen)
     asked = sample_rows(material.rows, params.num_generated)
     written = score_answers(model, asked, renderer, params.batch_size, params.max_new_tokens)

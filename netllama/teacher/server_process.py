@@ -55,14 +55,12 @@ class TeacherModel:
 
         from netllama.core.sections import LoadingParams
         from netllama.models.loading import load_base
-        from netllama.teacher.grouped_decoding import use_grouped_decoding
 
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model: Any = load_base(
             Path(folder),
             LoadingParams(precision="auto", quantization="none", double_quantization=False, quantized_weights="auto"),
         )
-        use_grouped_decoding(self.model)
         ends = self.model.generation_config.eos_token_id
         self.ends = {ends} if isinstance(ends, int) else set(ends)
 

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from netllama.core.length_batches import IGNORED
-from netllama.training.fast_lora_layers import DropoutPool
+from netllama.cpu_layers.fast_lora_layers import DropoutPool
+from netllama.models.output_head import has_plain_head
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
 # 256 x 49,152 logits in fp32 are 50 MB; larger chunks were no faster.
 CHUNK = 256
-# What a head may do besides a matrix product, by the names that transformers' configurations have for it.
-_SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
 class HeadLoss(torch.autograd.Function):
@@ -102,10 +101,3 @@ class AnswerLoss(torch.nn.Module):
             return embedded
         magnitude = self.neftune_noise_alpha / (embedded.shape[1] * embedded.shape[2]) ** 0.5
         return embedded + torch.empty_like(embedded).uniform_(-magnitude, magnitude)
-
-
-def has_plain_head(model: "PeftModel") -> bool:
-    """Whether the model's logits are a matrix product of the last hidden state with a frozen head, and no more."""
-    head = model.get_output_embeddings()
-    scaled = any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _SCALED)
-    return type(head) is torch.nn.Linear and not head.weight.requires_grad and not scaled

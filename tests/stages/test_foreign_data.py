@@ -51,7 +51,9 @@ class Ran:
     params: dict[str, Row]
 
     def listed(self, path: Path) -> list[Row]:
-        return [json.loads(line) for line in (self.folder / path).read_text(encoding="utf-8").splitlines()]
+        """The rows of a file, but for the one that says that there are none."""
+        rows = [json.loads(line) for line in (self.folder / path).read_text(encoding="utf-8").splitlines()]
+        return [row for row in rows if list(row) != ["none"]]
 
     def json(self, path: Path) -> Any:
         return json.loads((self.folder / path).read_text(encoding="utf-8"))

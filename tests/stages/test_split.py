@@ -60,7 +60,9 @@ def outs() -> dict[str, list[dict[str, Any]]]:
 
 
 def listed(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The rows of a file, but for the one that says that there are none."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if list(row) != ["none"]]
 
 
 def dropped() -> list[dict[str, Any]]:

@@ -4,8 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import joblib
 import pytest
+
+from netllama.core.cores import count_cores
 
 MOST = 8
 """More workers than this gain little, and each of them takes up to 2 GB with torch loaded."""
@@ -30,7 +31,7 @@ SLOW_FIRST = (
 
 def worker_count() -> int:
     """One worker per core that this process may use (affinity and container quota included), at most MOST."""
-    return min(joblib.cpu_count(), MOST)
+    return min(count_cores(), MOST)
 
 
 def share_cores() -> None:
@@ -40,7 +41,7 @@ def share_cores() -> None:
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
-        os.environ["OMP_NUM_THREADS"] = str(max(1, joblib.cpu_count() // workers))
+        os.environ["OMP_NUM_THREADS"] = str(max(1, count_cores() // workers))
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 

@@ -25,6 +25,7 @@ from netllama.core.files import (
     read_jsonl,
     read_text,
     write_csv,
+    write_findings,
     write_json,
     write_jsonl,
     write_text,
@@ -300,3 +301,9 @@ def test_our_own_bug_keeps_its_traceback() -> None:
 
     with pytest.raises(KeyError):
         run_stage(stage)
+
+
+@pytest.mark.parametrize(("rows", "lines"), [([], ['{"none": "all is well"}']), ([{"id": 1}], ['{"id": 1}'])])
+def test_a_file_of_findings_says_where_there_are_none(tmp_path: Path, rows: list[Any], lines: list[str]) -> None:
+    write_findings(path := tmp_path / "found.jsonl", iter(rows), none="all is well")
+    assert path.read_text().splitlines() == lines

@@ -16,12 +16,13 @@ from netllama.core.records import Question, parse_as
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.rendering.closed_questions import list_options, phrase_question
 from netllama.rendering.renderer import Renderer
+from netllama.scoring import generation
 from netllama.scoring.choice import judge_choice, score_choices, select_closed, summarize_choices
 from netllama.scoring.generation import generate_answers, judge_answer, sample_rows, score_answers, summarize_answers
 from netllama.scoring.heldout import measure_heldout
-from netllama.scoring.likelihood import compute_log_likelihoods
 from netllama.scoring.measure import subtract_metrics
 from netllama.scoring.score import Score, find_number
+from tests.support.plain_scores import score_alone as loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Rows = list[TokenizedRow]
@@ -41,13 +42,6 @@ def model(tiny_model_folder: Path) -> Any:
 @pytest.fixture
 def renderer(tiny_tokenizer: Any) -> Renderer:
     return Renderer(tiny_tokenizer, "chat", "")
-
-
-def loop(model: Any, ids: list[int], start: int) -> float:
-    """log p(ids[start:]) by a softmax over the full logits of one row."""
-    with torch.inference_mode():
-        logits = model(input_ids=torch.tensor([ids])).logits[0].double()
-    return sum(float(logits[t - 1].softmax(-1)[ids[t]].log()) for t in range(start, len(ids)))
 
 
 def question(number: int, **changes: Any) -> Question:
@@ -78,30 +72,6 @@ def written_row(renderer: Renderer, number: int, context: str = "", output: str 
     return TokenizedRow(f"row-{number}", "bgp_knowledge", "seed", ids, start, start)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
-def test_log_likelihoods_equal_a_loop_over_single_rows_for_every_batch_size(
-    model: Any, tokenized_rows: Callable[..., Rows], batch_size: int
-) -> None:
-    rows = [(row.input_ids, row.answer_start) for row in tokenized_rows(9)]
-    rows += [([5, 6], 1), (rows[0][0], 1), (rows[1][0], len(rows[1][0]) - 1)]
-    expected = [loop(model, ids, start) for ids, start in rows]
-    assert compute_log_likelihoods(model, rows, batch_size, "test") == pytest.approx(expected, rel=1e-5)
-    assert len({round(score, 3) for score in expected}) == len(rows)
-
-
-def test_log_likelihoods_of_nothing_are_nothing(model: Any) -> None:
-    assert compute_log_likelihoods(model, [], 4, "test") == []
-
-
-def test_log_likelihoods_do_not_depend_on_the_order_of_the_rows(
-    model: Any, tokenized_rows: Callable[..., Rows]
-) -> None:
-    rows = [(row.input_ids, row.answer_start) for row in tokenized_rows(7)]
-    there = compute_log_likelihoods(model, rows, 3, "test")
-    back = compute_log_likelihoods(model, rows[::-1], 3, "test")
-    assert back[::-1] == pytest.approx(there, rel=1e-6)
-
-
 def option_score(model: Any, renderer: Renderer, asked: Question, option: str) -> float:
     """The option as text after the prompt, tokenized here; the end-of-sequence token is not part of it."""
     prompt = renderer.render_prompt(phrase_question(asked))
@@ -115,16 +85,13 @@ def log_likelihoods_of(score: Score) -> list[float]:
     return [float(part.split()[0]) for part in score.explanation.split("; ")]
 
 
-@pytest.mark.parametrize("batch_size", [1, 7])
-def test_picks_equal_those_of_a_loop_that_scores_each_option_alone(
-    model: Any, renderer: Renderer, batch_size: int
-) -> None:
+def test_picks_equal_those_of_a_loop_that_scores_each_option_alone(model: Any, renderer: Renderer) -> None:
     options = question(0).options
     questions = [
         question(number, options=options[number:] + options[:number], cluster=f"c{number}") for number in range(4)
     ]
     questions.append(question(4, options=["Short", "A very much longer option that says the same"], answer="A"))
-    results = score_choices(model, questions, renderer, batch_size)
+    results = score_choices(model, questions, renderer)
     assert {score.value for score in results} == {0.0, 1.0}, "answers that are all right or all wrong show little"
     assert any(score.value != score.measures["accuracy_norm"] for score in results)
     for asked, score in zip(questions, results, strict=True):
@@ -154,7 +121,7 @@ def test_the_longer_of_two_equally_likely_options_is_the_one_by_its_length() -> 
 
 def test_true_or_false_is_a_choice_between_these_two_words(model: Any, renderer: Renderer) -> None:
     questions = [true_false(1, "true"), true_false(2, "false")]
-    results = score_choices(model, questions, renderer, 4)
+    results = score_choices(model, questions, renderer)
     assert [score.expected for score in results] == ["True", "False"]
     for asked, score in zip(questions, results, strict=True):
         assert score.kind == "true_false"
@@ -204,7 +171,7 @@ def test_held_out_loss_of_one_row_equals_the_models_own_loss_with_labels(
     labels[:, : row.answer_start] = -100
     with torch.inference_mode():
         expected = float(model(input_ids=ids, labels=labels).loss)
-    found = measure_heldout(model, [row], 8)
+    found = measure_heldout(model, [row])
     assert found["loss"] == pytest.approx(expected, abs=1e-4)
     assert (found["rows"], found["tokens"]) == (1, row.length - row.answer_start)
 
@@ -214,7 +181,7 @@ def test_perplexity_is_that_of_the_loss_before_it_is_rounded(model: Any, tokeniz
     rows = tokenized_rows(9)
     total = sum(loop(model, row.input_ids, row.answer_start) for row in rows)
     loss = -total / sum(row.answer_tokens for row in rows)
-    found = measure_heldout(model, rows, 4)
+    found = measure_heldout(model, rows)
     assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
     assert found["perplexity"] != pytest.approx(math.exp(round(loss, 4)), rel=1e-6), "the loss happens to be round"
 
@@ -229,7 +196,7 @@ def test_held_out_loss_is_weighted_by_tokens_overall_and_in_every_group(
         kept = [(row, score) for row, score in zip(rows, scores, strict=True) if keep(row)]
         return -sum(score for _, score in kept) / sum(len(row.input_ids) - row.answer_start for row, _ in kept)
 
-    found: Any = measure_heldout(model, rows, 4)
+    found: Any = measure_heldout(model, rows)
     assert found["loss"] == pytest.approx(mean(lambda row: True), abs=1e-4)
     assert found["tokens"] == sum(len(row.input_ids) - row.answer_start for row in rows)
     assert found["family"].keys() == {"bgp_knowledge", "packet_analysis"}
@@ -243,7 +210,7 @@ def test_held_out_loss_is_weighted_by_tokens_overall_and_in_every_group(
 def test_the_prompt_is_never_scored_however_it_was_trained(model: Any, tokenized_rows: Callable[..., Rows]) -> None:
     rows = tokenized_rows(4)
     on_prompt = [replace(row, loss_start=0) for row in rows]
-    assert measure_heldout(model, on_prompt, 4) == measure_heldout(model, rows, 4)
+    assert measure_heldout(model, on_prompt) == measure_heldout(model, rows)
 
 
 def greedy(model: Any, ids: list[int], number: int, eos: int) -> list[int]:
@@ -262,10 +229,13 @@ def prompt_of(row: TokenizedRow) -> list[int]:
     return row.input_ids[: row.answer_start]
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 8])
+@pytest.mark.parametrize(("batch_size", "reads_apart"), [(1, True), (2, True), (8, True), (1, False), (8, False)])
 def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
-    model: Any, renderer: Renderer, batch_size: int
+    model: Any, renderer: Renderer, batch_size: int, reads_apart: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Prompts that are read before, in batches of their own, or with the first new token, as any model can."""
+    monkeypatch.setattr(generation, "can_share", lambda model: reads_apart)
+    monkeypatch.setitem(generation.TOKENS, "cpu", 60)
     rows = [written_row(renderer, number) for number in range(5)]
     rows.append(written_row(renderer, 5, context="10.0.0.0/8 via 192.0.2.1"))
     results = score_answers(model, rows, renderer, batch_size, max_new_tokens=12)
@@ -276,6 +246,13 @@ def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
         assert score.explanation == ("cut after 12 tokens" if len(ids) == 12 else "")
         assert (score.item, score.suite, score.family, score.kind) == (row.id, "test", row.family, "generation")
     assert len({score.answer for score in results}) > 1
+
+
+def test_prompts_of_one_token_are_answered_too(model: Any) -> None:
+    prompts = [[7], [9], [11, 12, 13]]
+    for asked in (prompts, prompts[:2], prompts[:1]):
+        found = generate_answers(model, asked, -1, 4, 5)
+        assert found == [greedy(model, ids, 5, eos=-1) for ids in asked]
 
 
 def test_the_end_of_sequence_token_ends_an_answer_while_others_of_the_batch_go_on(

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from netllama.core.length_batches import IGNORED, collate_rows
 from netllama.core.tokenized_rows import TokenizedRow
+from netllama.models.output_head import has_plain_head
 from netllama.training import answer_loss as loss_module
-from netllama.training.answer_loss import AnswerLoss, HeadLoss, has_plain_head
+from netllama.training.answer_loss import AnswerLoss, HeadLoss
 from tests.support.adapters import adapted, assert_same, full_logits_loss, gradients_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")

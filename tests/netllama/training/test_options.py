@@ -1,10 +1,6 @@
 """Each option of the adapter, of training and of the base's weights takes effect, and is what its paper says."""
 
-import ctypes
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +12,6 @@ from netllama.core.errors import StageError
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import save_adapter
-from netllama.training.setup import make_accelerator
-from tests.support.clones import ROOT
 from tests.support.training_runs import loading_params, make_run, randomize, training_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -336,53 +330,3 @@ def test_gradients_are_clipped_to_max_grad_norm_before_the_update(
     assert norms[0] == pytest.approx(0.05, rel=1e-3)
     assert norms[1] == pytest.approx(run.state.grad_norm[0]["grad_norm"], rel=1e-3)
     assert norms[1] > 0.1
-
-
-@pytest.mark.parametrize(("threads", "cores", "expected"), [(4, 2, 2), (1, 2, 1)])
-def test_a_quota_of_cores_bounds_the_threads_and_fewer_stay_fewer(
-    monkeypatch: pytest.MonkeyPatch, threads: int, cores: int, expected: int
-) -> None:
-    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        make_accelerator("fp32")
-        assert torch.get_num_threads() == expected
-    finally:
-        torch.set_num_threads(before)
-
-
-KERNELS = """
-import ctypes
-import torch
-from netllama.training.setup import limit_kernel_cache
-
-if {bounded}:
-    limit_kernel_cache()
-
-class Mallinfo2(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in
-                "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
-
-mallinfo2 = ctypes.CDLL("libc.so.6").mallinfo2
-mallinfo2.restype = Mallinfo2
-weight, used = torch.ones(64, 64, dtype=torch.bfloat16), []
-for rows in range(64, 464):
-    torch.mm(torch.ones(rows, 64, dtype=torch.bfloat16), weight)
-    used.append(mallinfo2().uordblks)
-print(used[-1] - used[99])
-"""
-
-
-@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bf16 kernels here")
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library does not count its memory")
-def test_kernels_of_earlier_lengths_are_not_kept() -> None:
-    """Bytes by which 300 more shapes of a matrix product raise what the process holds."""
-    grown = {}
-    # Without what `make_accelerator` set in this process.
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
-    for bounded in (True, False):
-        command = [sys.executable, "-c", KERNELS.format(bounded=bounded)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-        grown[bounded] = int(done.stdout)
-    assert grown[False] > 5 * max(grown[True], 100_000)

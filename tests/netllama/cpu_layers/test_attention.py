@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netllama.training import blocked_attention
-from netllama.training.blocked_attention import BLOCK, CausalAttention, use_blocked_attention
+from netllama.cpu_layers import attention
+from netllama.cpu_layers.attention import BLOCK, CausalAttention, attend_masked, use_cpu_attention
 from tests.support.adapters import adapted, assert_same, gradients_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,13 +58,13 @@ def test_so_they_are_for_any_length_block_and_layout_of_heads(
     length: int, block: int, pairs: int, group: int, batch: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocked_attention, "BLOCK", block)
+        patch.setattr(attention, "BLOCK", block)
         assert_as_torchs(normal(length, pairs * group, pairs, batch=batch))
 
 
 @pytest.mark.parametrize("group", [1, 3])
 def test_attention_has_the_derivative_of_its_formula(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocked_attention, "BLOCK", 3)
+    monkeypatch.setattr(attention, "BLOCK", 3)
     inputs = normal(7, 2 * group, 2, size=3, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda *inputs: CausalAttention.apply(*inputs, SCALE), inputs)
 
@@ -110,7 +110,7 @@ class Calls:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls = Calls()
-    monkeypatch.setattr(blocked_attention, "CausalAttention", calls)
+    monkeypatch.setattr(attention, "CausalAttention", calls)
     return calls
 
 
@@ -118,7 +118,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 def models(tiny_model_folder: Path) -> tuple[Any, Any]:
     """The tiny model with LoRA as the library has it, and the same one attending in blocks."""
     slow, fast = adapted(tiny_model_folder).eval(), adapted(tiny_model_folder).eval()
-    use_blocked_attention(fast.get_base_model())
+    use_cpu_attention(fast.get_base_model())
     return slow, fast
 
 
@@ -138,12 +138,61 @@ def test_a_model_has_the_same_logits_and_gradients(
     assert_same(gradients_of(fast, found.loss), gradients_of(slow, expected.loss))
 
 
-def test_a_mask_goes_the_librarys_way(models: tuple[Any, Any], calls: Calls) -> None:
+@settings(max_examples=60, deadline=None)
+@given(
+    queries=st.integers(1, 9),
+    past=st.integers(0, 9),
+    pairs=st.integers(1, 3),
+    group=st.integers(1, 4),
+    batch=st.integers(1, 3),
+    form=st.sampled_from(["bool", "shared", "float", "none"]),
+    seed=st.integers(0, 99),
+)
+def test_masked_attention_is_torchs_for_any_mask_and_layout_of_heads(
+    queries: int, past: int, pairs: int, group: int, batch: int, form: str, seed: int
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    query = torch.randn(batch, queries, pairs * group, 8, generator=draw).transpose(1, 2)
+    key, value = (torch.randn(batch, pairs, past + queries, 8, generator=draw) for _ in range(2))
+    rows = 1 if form == "shared" else batch
+    mask: Any = torch.rand(rows, 1, queries, past + queries, generator=draw) < 0.6
+    mask |= torch.eye(queries, past + queries, dtype=torch.bool)
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=None if form == "none" else mask, scale=SCALE, enable_gqa=True
+    )
+    if form == "float":
+        mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+    found = attend_masked(query, key, value, None if form == "none" else mask, SCALE)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_masked_attention_in_bf16_is_as_near_to_fp32_as_torchs_is() -> None:
+    query, key, value = (tensor.detach() for tensor in normal(200, 6, 2))
+    mask = torch.ones(200, 200, dtype=torch.bool).tril()[None, None]
+
+    def torchs(*inputs: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=mask, scale=SCALE, enable_gqa=True)
+
+    half = [tensor.bfloat16() for tensor in (query, key, value)]
+    found, other, true = attend_masked(*half, mask, SCALE), torchs(*half), torchs(query, key, value)
+    assert found.dtype == torch.bfloat16
+    assert (found - true).norm() < 1.5 * (other - true).norm() + 1e-3 * true.norm()
+
+
+def test_padding_on_the_left_changes_no_real_position(models: tuple[Any, Any], calls: Calls) -> None:
     batch, mask = ids(2, 12), torch.ones(2, 12, dtype=torch.long)
     mask[1, :4] = 0
     expected, found = (model(input_ids=batch, attention_mask=mask).logits for model in models)
     assert calls.lengths == []
-    torch.testing.assert_close(found[mask.bool()], expected[mask.bool()])
+    torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_attends_in_another_way_keeps_it(tiny_model_folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, attn_implementation="eager")
+    use_cpu_attention(model)
+    assert model.config._attn_implementation == "eager"
 
 
 def test_a_model_with_a_scale_of_its_own_keeps_it(calls: Calls) -> None:
@@ -162,7 +211,7 @@ def test_a_model_with_a_scale_of_its_own_keeps_it(calls: Calls) -> None:
     )
     model = GraniteForCausalLM(config).eval()
     expected = model(input_ids=ids(2, 12), use_cache=False).logits
-    use_blocked_attention(model)
+    use_cpu_attention(model)
     found = model(input_ids=ids(2, 12), use_cache=False).logits
     assert calls.lengths == [12]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -172,13 +221,13 @@ def test_a_model_with_a_scale_of_its_own_keeps_it(calls: Calls) -> None:
 def test_rows_too_long_or_of_one_token_go_the_librarys_way(
     models: tuple[Any, Any], calls: Calls, monkeypatch: pytest.MonkeyPatch, length: int, ways: int
 ) -> None:
-    monkeypatch.setattr(blocked_attention, "LONGEST", 20)
+    monkeypatch.setattr(attention, "LONGEST", 20)
     expected, found = (model(input_ids=ids(2, length), use_cache=False).logits for model in models)
     assert len(calls.lengths) == ways
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_decoding_with_a_cache_goes_the_librarys_way_after_the_prompt(models: tuple[Any, Any], calls: Calls) -> None:
+def test_decoding_with_a_cache_gives_the_logits_of_the_library(models: tuple[Any, Any], calls: Calls) -> None:
     """Two tokens at once too, whose queries are fewer than the keys."""
     batch = ids(2, 12)
     outputs = []

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netllama.training import fast_lora_layers
-from netllama.training.fast_lora_layers import (
+from netllama.cpu_layers import fast_lora_layers
+from netllama.cpu_layers.fast_lora_layers import (
     DropoutPool,
     GatedLoraLinear,
     LoraLinear,
@@ -412,7 +412,7 @@ def test_a_norm_that_is_trained_keeps_its_own_way() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gated_layer_has_the_output_and_the_gradients_of_silu_times_up(dtype: torch.dtype) -> None:
-    from netllama.training.fast_lora_layers import Gated
+    from netllama.cpu_layers.fast_lora_layers import Gated
 
     torch.manual_seed(0)
     values = [torch.randn(3, 5, 16).to(dtype).requires_grad_() for _ in range(2)]

@@ -1,0 +1,141 @@
+"""The default, from a fresh clone to its results: seconds, memory and share of the matrix limit, stage by stage.
+
+Clones the committed state into a temporary folder, with an empty cache for the model, and runs `dvc repro` there once.
+A stage's seconds and its largest process are measured around its command, by a `python` that stands first in the PATH;
+what DVC itself takes is the rest. The limit is the faster of this machine's matrix products, and a stage's share of it
+counts only the operations that it can't do without (bench/flops.py), over all of its seconds, loading included.
+
+Run    python -m bench.default [--check] [--minutes N]
+       --check: exit code 1 if it takes longer than N minutes (8) or a process more than 3 GB
+"""
+
+import argparse
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.flops import count_reading_flops, count_training_flops
+from bench.hardware import describe_hardware, measure_matmul_speeds
+from netllama.core.params import read_params
+from netllama.core.tokenized_rows import read_tokenized_rows
+from netllama.models.precision import describe_precision
+
+MOST_MEGABYTES = 3000
+PYTHON = """#!{python}
+import json, os, sys, time
+start = time.perf_counter()
+child = os.fork()
+if not child:
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+_, status, usage = os.wait4(child, 0)
+row = {{"stage": sys.argv[2], "seconds": time.perf_counter() - start, "megabytes": usage.ru_maxrss * 1024 / 1e6}}
+with open({log!r}, "a") as log:
+    log.write(json.dumps(row) + "\\n")
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def run_default(folder: Path) -> tuple[float, list[dict[str, Any]]]:
+    """`dvc repro` in a new clone in `folder`: seconds in all, and {stage, seconds, megabytes} of each stage."""
+    clone, bin_folder, log = folder / "clone", folder / "bin", folder / "stages.jsonl"
+    subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(clone)], check=True)
+    bin_folder.mkdir()
+    (python := bin_folder / "python").write_text(PYTHON.format(python=sys.executable, log=str(log)), encoding="utf-8")
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    paths = [str(bin_folder), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = os.environ | {"PATH": os.pathsep.join(paths), "NETLLAMA_CACHE": str(folder / "cache")}
+    start = time.perf_counter()
+    # A changed processor gives other bytes from `train` on: what git has is not compared.
+    done = subprocess.run(["dvc", "repro", "--force"], cwd=clone, env=environment, stdout=sys.stderr)
+    if done.returncode:
+        raise SystemExit(f"dvc repro: failed with exit code {done.returncode}")
+    seconds = time.perf_counter() - start
+    return seconds, [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
+    """By stage, what it can't do without; only of those that run the model."""
+    from transformers import AutoConfig
+
+    from netllama.scoring.choice import render_question
+    from netllama.scoring.generation import sample_rows
+    from netllama.scoring.heldout import split_row
+    from netllama.scoring.measure import load_material
+    from netllama.scoring.shared_prefixes import cut_shared_beginning
+    from netllama.training.batch_plan import BatchPlan
+
+    params = read_params(clone / "params.yaml")
+    config = AutoConfig.from_pretrained(next(path.parent for path in cache.rglob("config.json")))
+    tokenized, train = clone / "data" / "tokenized", params.train
+    rows, validation = (read_tokenized_rows(tokenized / f"{side}.parquet") for side in ("train", "val"))
+    size, accumulation = train.per_device_train_batch_size, train.gradient_accumulation_steps
+    plan = BatchPlan([row.length for row in rows], train.seed, size, accumulation, 1, train.group_by_length)
+    steps = [step for _, step in zip(range(train.max_steps), plan.steps(), strict=False)]
+    trained = [rows[row] for step in steps for batch in step for row in batch]
+    validations = 1 + -(-train.max_steps // train.eval_steps)
+    rank = params.lora.r
+    read = count_reading_flops(
+        [row.length for row in validation], sum(row.answer_tokens for row in validation), config, rank
+    )
+    material = load_material(
+        tokenized / "test.parquet",
+        clone / "data" / "questions",
+        clone / "models" / "tokenizer",
+        params.prompt,
+        params.evaluate,
+    )
+    flops = {"train": count_training_flops(trained, config, rank) + validations * read}
+    asked = sample_rows(material.rows, params.evaluate.num_generated)
+    for stage, name, lora in (("baseline", "base", 0), ("evaluate", "tuned", rank)):
+        total = 0.0
+        questions = [render_question(question, material.renderer) for question in material.questions]
+        for texts in (questions, [split_row(row) for row in material.rows]):
+            _, texts = cut_shared_beginning(texts)
+            scored = sum(text.width - len(text.context) + 1 for text in texts)
+            total += count_reading_flops([text.width for text in texts], scored, config, lora)
+        answers = [json.loads(line) for line in (clone / "results" / f"{name}.jsonl").read_text().splitlines()]
+        tokenizer = material.renderer.tokenizer
+        written = [tokenizer(row["answer"]).input_ids for row in answers if row["kind"] == "generation"]
+        prompts = [row.answer_start for row in asked]
+        total += count_reading_flops(
+            [prompt + len(answer) for prompt, answer in zip(prompts, written, strict=True)],
+            sum(map(len, written)),
+            config,
+            lora,
+        )
+        flops[stage] = total
+    return flops
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The default from a fresh clone, stage by stage.")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if it is too slow or takes too much memory")
+    parser.add_argument("--minutes", type=float, default=8, help="for --check: minutes that it may take (8)")
+    given = parser.parse_args()
+    speeds = measure_matmul_speeds()
+    faster = max(speeds, key=speeds.__getitem__)
+    with tempfile.TemporaryDirectory() as name:
+        seconds, stages = run_default(Path(name))
+        flops = count_stage_flops(Path(name) / "clone", Path(name) / "cache")
+    products = ", ".join(f"{precision} {speed / 1e9:,.0f} GFLOP/s" for precision, speed in speeds.items())
+    print(f"{describe_hardware()}; matrix product {products}; {describe_precision('auto')}\n")
+    print("| stage | seconds | peak MB | share of the matrix limit |\n|---|---|---|---|")
+    for row in stages:
+        stage = row["stage"].removeprefix("stages.")
+        share = f"{flops[stage] / row['seconds'] / speeds[faster]:.0%}" if stage in flops else "-"
+        print(f"| {stage} | {row['seconds']:.1f} | {row['megabytes']:,.0f} | {share} |")
+    print(f"| DVC itself | {seconds - sum(row['seconds'] for row in stages):.1f} | - | - |")
+    peak = max(row["megabytes"] for row in stages)
+    print(f"\nfresh clone to results: {seconds / 60:.1f} minutes, largest process {peak:,.0f} MB")
+    if given.check and (seconds > 60 * given.minutes or peak > MOST_MEGABYTES):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
