@@ -69,6 +69,10 @@ def read_elements(path: Path) -> list[Element]:
             time = time + data["microsecond_timestamp"] / 1_000_000  # type: ignore[assignment]
         if "peer_entries" in data:
             peers = data["peer_entries"]
+        elif "originated_time" in data:
+            who = int(data["peer_as"]), data["peer_ip"]
+            prefix = f"{data['prefix']}/{data['length']}"
+            elements.append(Element("R", time, *who, prefix, **_read_attributes(data["path_attributes"])))
         elif "rib_entries" in data:
             prefix = f"{data['prefix']}/{data['length']}"
             assert data["entry_count"] == len(data["rib_entries"])

@@ -350,7 +350,7 @@ def test_a_live_project_is_one_record_a_message_in_time_order(replay: Path) -> N
     assert {(record.type, record.status, record.dump_time) for record in records} == {("update", "valid", 0)}
     assert {(record.project, record.collector, record.router) for record in records} == {
         ("ris-live", "rrc00", None),
-        ("routeviews-stream", "route-views.sg", "route-views.sg"),
+        ("routeviews-stream", "route-views.sg", "sg"),
     }
     states = [elem.fields for record in records for elem in record if elem.type == "S"]
     assert states == [{"old-state": "", "new-state": "IDLE"}]
@@ -364,6 +364,25 @@ def test_a_real_collector_is_answered_by_one_of_its_project_under_its_own_name(r
 
 
 @pytest.mark.parametrize(
+    ("router", "collectors"),
+    [("sg", {"route-views.sg"}), ("amsix", {"route-views.amsix"}), ("saopaulo2", {"route-views2.saopaulo"})],
+)
+def test_a_router_is_known_by_its_own_name(replay: Path, router: str, collectors: set[str]) -> None:
+    live = list(pybgpstream.BGPStream(project="routeviews-stream", filter=f"router {router}").records())
+    assert {(record.collector, record.router) for record in live} == {(name, router) for name in collectors}
+    assert {elem.collector for elem in open_whole(filter=f"router {router}")} == collectors
+    assert list_misuses(replay) == []
+
+
+def test_the_routers_name_narrows_the_collectors_and_a_near_miss_is_told_the_right_one(replay: Path) -> None:
+    both = ["rrc00", "route-views.sg"]
+    assert {elem.collector for elem in open_whole(collectors=both, filter="router sg rrc21")} == {"route-views.sg"}
+    assert list(open_whole(filter="router route-views.linx")) == []
+    (misuse,) = read_events(replay, "misuse")
+    assert misuse["detail"] == "unknown router 'route-views.linx' (did you mean 'linx'?)"
+
+
+@pytest.mark.parametrize(
     ("arguments", "what"),
     [
         ({"collectors": ["RRC00"]}, ["unknown-collector", "no-data"]),
@@ -371,6 +390,10 @@ def test_a_real_collector_is_answered_by_one_of_its_project_under_its_own_name(r
         ({"collector": "rrc09"}, ["unknown-collector", "no-data"]),
         ({"projects": "ris"}, ["not-a-list", "unknown-project", "unknown-project", "unknown-project", "no-data"]),
         ({"project": "RIPE"}, ["unknown-project", "no-data"]),
+        ({"filter": "router anything"}, ["unknown-router", "no-data"]),
+        ({"filter": "router route-views.sg"}, ["unknown-router", "no-data"]),
+        ({"project": "routeviews-stream", "filter": "router AMSIX"}, ["unknown-router", "no-data"]),
+        ({"collector": "rrc00", "filter": "router sg"}, ["no-data"]),
         ({"record_type": "update"}, ["record-type", "no-data"]),
         ({"collector": "rrc00", "project": "routeviews"}, ["no-data"]),
         ({"filter": "origin 1"}, ["nothing-matched"]),

@@ -25,9 +25,9 @@ The log has one JSON object per line (sorted keys), written as soon as the event
      filters), "complete": true at the end of the stream, false if the script exited before}
 
 `what` of a misuse is one of: unknown-argument, filter-string, filter-value, filter-type, interface, interface-option,
-not-a-list, not-a-time, unknown-collector, unknown-project, record-type, unknown-attribute, missing-field,
-removed-api (of version 1), after-start, assigned-attribute, start-failed; of a note: no-data, nothing-matched. Without
-a log nothing is written. If the log cannot be written, the script runs on without it.
+not-a-list, not-a-time, unknown-collector, unknown-project, unknown-router, record-type, unknown-attribute,
+missing-field, removed-api (of version 1), after-start, assigned-attribute, start-failed; of a note: no-data,
+nothing-matched. Without a log nothing is written. If the log cannot be written, the script runs on without it.
 """
 
 from .elements import BGPElem, BGPRecord

@@ -86,9 +86,11 @@ class AttributeDecoder:
         length, octets = encoded[0], 4 if family == 4 else 16
         if length > octets * 8:
             raise MalformedMessage(f"a prefix of {length} bits")
-        address = encoded[1:].ljust(octets, b"\0")
-        wanted = self.filter.wants_prefix(family, int.from_bytes(address, "big"), length)
-        return f"{format_address(address)}/{length}", wanted
+        # The bits after the prefix, up to the end of its last octet, mean nothing (RFC 4271 section 4.3).
+        spare = octets * 8 - length
+        address = int.from_bytes(encoded[1:].ljust(octets, b"\0"), "big") >> spare << spare
+        wanted = self.filter.wants_prefix(family, address, length)
+        return f"{format_address(address.to_bytes(octets, 'big'))}/{length}", wanted
 
     def _decode_new(self, data: bytes, asn_size: int, abbreviated: bool) -> DecodedAttributes:
         as_path = as4_path = communities = b""

@@ -20,6 +20,14 @@ ROUTE_VIEWS = frozenset(  # https://www.routeviews.org/routeviews/collectors, as
     + [f"route-views.{place}" for place in _EXCHANGES.split()]
 )
 COLLECTORS = {"ris": RIS, "routeviews": ROUTE_VIEWS}
+
+
+def name_router(collector: str) -> str:
+    """The router that sends a collector's messages, as routeviews-stream names it: amsix, saopaulo2, rrc00."""
+    number, dot, place = collector.removeprefix("route-views").partition(".")
+    return place + number if dot else collector
+
+
 FEEDS = {"ris-live": "ris", "routeviews-stream": "routeviews"}
 """Live project -> the project of the archive whose updates it replays."""
 PROJECTS = frozenset([*COLLECTORS, *FEEDS, "caida-bmp"])
@@ -43,13 +51,16 @@ def find_dumps(archive: Path, filters: StreamFilters) -> BrokerAnswer:
     begin, end = filters.interval or (0, 0)
     shift = _choose_shift(archive, rows, begin, filters) if rows and filters.interval else 0
     known = {name for names in own.values() for name in names} | RIS | ROUTE_VIEWS
-    note_unknown_names(filters, set(own) | PROJECTS, known)
+    note_unknown_names(filters, set(own) | PROJECTS, known, {name_router(name): name for name in sorted(known)})
+    asked = filters.collectors
+    if filters.routers:
+        asked = [name for name in asked or sorted(known) if name_router(name) in filters.routers] or [""]
     labels: dict[str, str] = {}
     dumps: list[Resource] = []
     feeds: list[list[Resource]] = []
     for project in filters.projects or own:
         source = FEEDS.get(project, project)
-        for name, collector in _match_collectors(source, own.get(source, []), filters.collectors):
+        for name, collector in _match_collectors(source, own.get(source, []), asked):
             labels[name] = collector
             found = [
                 replace(row, project=project, collector=name, initial_time=row.initial_time + shift, shift=shift)
@@ -62,9 +73,8 @@ def find_dumps(archive: Path, filters: StreamFilters) -> BrokerAnswer:
             if project not in FEEDS and filters.resource_types != ["stream"]:
                 dumps += found
             elif project in FEEDS and filters.resource_types != ["batch"]:
-                router = name if project == "routeviews-stream" else None
-                if not filters.routers or router in filters.routers:
-                    feeds.append([replace(row, live=True, router=router) for row in found if row.kind == "update"])
+                router = name_router(name) if project == "routeviews-stream" else None
+                feeds.append([replace(row, live=True, router=router) for row in found if row.kind == "update"])
     return BrokerAnswer(dumps, feeds, labels, shift)
 
 

@@ -128,6 +128,8 @@ class _FileDecoder:
             elems = self.decoder.decode_bgp4mp(subtype, body)
         elif kind == mrt_reader.TABLE_DUMP_V2:
             elems = self.decoder.decode_rib(subtype, body, self.peers, self.shift)
+        elif kind == mrt_reader.TABLE_DUMP:
+            elems = self.decoder.decode_table_dump(subtype, body, self.shift)
         else:
             print_complaint(f"Skipping unknown MRT record type {kind}", "WARNING")
             elems = []

@@ -1,4 +1,4 @@
-"""Decodes the bodies of MRT records into elements: BGP4MP (RFC 6396 section 4.4) and TABLE_DUMP_V2 (section 4.3).
+"""Decodes the bodies of MRT records into elements: BGP4MP (RFC 6396 section 4.4) and tables (sections 4.2 and 4.3).
 
 Elements that a filter rejects are not created. A body that is not such a record raises MalformedMessage.
 """
@@ -12,6 +12,7 @@ from .log import print_complaint
 
 PEER_INDEX_TABLE = 1
 
+_TABLE_FAMILIES = {1: 4, 2: 6}  # subtype of TABLE_DUMP -> address family
 _RIB_FAMILIES = {2: 4, 4: 6}  # subtype -> address family: RIB_IPV4_UNICAST, RIB_IPV6_UNICAST
 _STATE_CHANGES = (0, 5)  # STATE_CHANGE, STATE_CHANGE_AS4
 _MESSAGES = (1, 4, 6, 7)  # MESSAGE, MESSAGE_AS4 and their LOCAL forms
@@ -78,6 +79,36 @@ class ElementDecoder:
         if subtype in _STATE_CHANGES:
             return self._decode_state_change(peer, wanted, body, start)
         return self._decode_update(peer, wanted, body, start, asn_size)
+
+    def decode_table_dump(self, subtype: int, body: bytes, shift: int) -> list[BGPElem]:
+        """Decode a TABLE_DUMP record, one peer's route; `shift` is added to the time at which it was received.
+
+        Its AS numbers have two octets. MP_REACH_NLRI occurs whole and, in some old dumps, abbreviated.
+        """
+        family = _TABLE_FAMILIES.get(subtype)
+        if family is None:
+            print_complaint(f"Skipping unknown TABLE_DUMP record subtype {subtype}", "WARNING")
+            return []
+        entry = _table_entries[family]
+        if len(body) < entry.size:
+            raise MalformedMessage("a TABLE_DUMP record")
+        address, bits, originated, peer_address, asn, length = entry.unpack_from(body)
+        if bits > 8 * len(address):
+            raise MalformedMessage(f"a prefix of {bits} bits")
+        if len(body) < entry.size + length:
+            raise MalformedMessage("a TABLE_DUMP record")
+        self.counts.looked_at += 1
+        ((prefix, wanted),) = self.decoder.decode_prefixes(family, bytes([bits]) + address[: (bits + 7) // 8])
+        if not wanted or "R" not in self.decoder.filter.kinds or not self.decoder.filter.wants_peer(asn):
+            return []
+        found = self.decoder.decode_attributes(body[entry.size : entry.size + length], 2, True)
+        if not found.route.wanted:
+            return []
+        next_hop = found.reach[1] if family == 6 and found.reach else found.next_hop
+        if family == 6 and not any(peer_address[4:]):  # an IPv4 session that carries IPv6 routes
+            peer_address = peer_address[:4]
+        peer = (asn, format_address(peer_address))
+        return [make_route_elem("R", peer, float(originated + shift), prefix, next_hop, found.route)]
 
     def decode_rib(self, subtype: int, body: bytes, peers: list[Peer] | None, shift: int) -> list[BGPElem]:
         """Decode RIB_IPV4_UNICAST or RIB_IPV6_UNICAST; `shift` is added to the times at which routes were received."""
@@ -177,3 +208,5 @@ class ElementDecoder:
 
 
 _entry = struct.Struct(">HIH")
+# View and sequence number, prefix and its length, status, time, peer's address and AS number, length of the attributes
+_table_entries = {4: struct.Struct(">4x4sBxI4sHH"), 6: struct.Struct(">4x16sBxI16sHH")}

@@ -182,8 +182,13 @@ def accept_rib(resource: Resource, seen: dict[tuple[str, str], int], period: int
     return True
 
 
-def note_unknown_names(filters: StreamFilters, projects: set[str], collectors: set[str]) -> None:
-    """Note unknown names as misuse: in the library they match nothing and raise nothing."""
+def note_unknown_names(
+    filters: StreamFilters, projects: set[str], collectors: set[str], routers: dict[str, str] | None = None
+) -> None:
+    """Note unknown names as misuse: in the library they match nothing and raise nothing.
+
+    `routers`: router -> its collector; None where the interface does not look at routers.
+    """
     for name in filters.projects:
         if name not in projects:
             note_misuse("unknown-project", f"unknown project {name!r}; known are {', '.join(sorted(projects))}")
@@ -191,6 +196,13 @@ def note_unknown_names(filters: StreamFilters, projects: set[str], collectors: s
         if name not in collectors:
             hint = f" (names are lower case: {name.lower()!r})" if name.lower() in collectors else ""
             note_misuse("unknown-collector", f"unknown collector {name!r}{hint}")
+    if routers is not None:
+        own = {collector: router for router, collector in routers.items()}
+        for name in filters.routers:
+            right = own.get(name.lower(), name.lower())
+            if name not in routers:
+                hint = f" (did you mean {right!r}?)" if right in routers else ""
+                note_misuse("unknown-router", f"unknown router {name!r}{hint}")
     for name in filters.record_types:
         if name not in ("ribs", "updates"):
             note_misuse("record-type", f"unknown record type {name!r}; use 'ribs' or 'updates'")

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-TABLE_DUMP_V2, BGP4MP, BGP4MP_ET = 13, 16, 17
+TABLE_DUMP, TABLE_DUMP_V2, BGP4MP, BGP4MP_ET = 12, 13, 16, 17
 
 DumpFile = gzip.GzipFile | bz2.BZ2File | io.BufferedReader
 MrtRecord = tuple[int, int, int, int, bytes]
