@@ -1,9 +1,10 @@
 """Run analysis code against the replay network: try what a model wrote, without collectors, captures or a 5G core.
 
 Reads  a script (.py), or a model's answer (any other text: its fenced Python blocks)
-Writes .scratch/replay/NAME-HASH/cwd/   the script's working directory, with everything it wrote
+Writes .scratch/replay/NAME-RANDOM/cwd/   the script's working directory, with everything it wrote
 Run    python -m commands.replay script.py
        python -m commands.replay answer.md --scenario route_leak --seed 7
+       python -m commands.replay script.py -- rrc00 10            # what follows -- goes to the script
        python -m commands.replay --list
 
 The script can import `pybgpstream` (data interfaces broker, singlefile and csvfile over the chosen scenario) and finds
@@ -13,10 +14,9 @@ The code runs with your rights: no sandbox keeps it from your files or the netwo
 """
 
 import argparse
-import hashlib
 import math
-import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
 from testbed.network import ensure_network
+from testbed.run_folders import KEPT, open_run_folder
 from testbed.script_runner import CAPTURE, SCENARIO, ScriptRun, describe_exit, furnish_folder, run_script
 
 TIMED_OUT = 124  # the exit status of coreutils' timeout
 INTERRUPTED = 130
+LONGEST_NAME = 60
 
 
 def format_catalogue() -> str:
@@ -114,7 +116,8 @@ def parse_seconds(text: str) -> float:
     return value
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command's own arguments, and in `arguments` the script's: all after the first `--`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m commands.replay"
     )
@@ -124,37 +127,39 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--capture", default=CAPTURE, choices=CAPTURES, metavar="NAME", help="default: %(default)s")
     parser.add_argument("--seed", default=1, type=int, help="of the network (default: %(default)s)")
     parser.add_argument("--timeout", default=120.0, type=parse_seconds, metavar="SECONDS", help="default: %(default)g")
-    given = parser.parse_args()
+    own = list(arguments)
+    scripts = own[own.index("--") + 1 :] if "--" in own else []
+    given = parser.parse_args(own[: own.index("--")] if "--" in own else own)
+    given.arguments = scripts
     if given.script is None and not given.list:
         parser.error("name a script, or use --list to see what it can run against")
     return given
 
 
-def main() -> None:
-    given = parse_arguments()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`arguments`: those of the command line, which None stands for."""
+    given = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     if given.list:
         return print(format_catalogue())
     script: Path = given.script
     code = read_text(script) if script.suffix == ".py" else extract_code(script)
     network = ensure_network(ensure_scratch_folder("network"), given.seed)
-    # Each script has its own folder, so two scripts with the same name do not delete each other's results.
-    digest = hashlib.sha256(str(script.resolve()).encode()).hexdigest()
-    place = ensure_scratch_folder("replay") / f"{script.stem}-{digest[:8]}"
-    shutil.rmtree(place, ignore_errors=True)
-    work = place / "cwd"
-    work.mkdir(parents=True)
-    furnish_folder(work, network, given.scenario, given.capture)
-    if script.suffix != ".py":
-        script = place / "answer.py"
-        write_text(script, code)
-    try:
-        run = run_script(script, work, place, given.timeout, show=True)
-    except KeyboardInterrupt:
-        print(f"--\nstopped; its files are in {work}")
-        sys.exit(INTERRUPTED)
-    print(f"--\n{summarise_run(run, script, work)}")
+    with open_run_folder(ensure_scratch_folder("replay"), script.stem[:LONGEST_NAME]) as place:
+        work = place / "cwd"
+        work.mkdir()
+        furnish_folder(work, network, given.scenario, given.capture)
+        if script.suffix != ".py":
+            script = place / "answer.py"
+            write_text(script, code)
+        try:
+            run = run_script(script, work, place, given.timeout, show=True, arguments=given.arguments)
+        except KeyboardInterrupt:
+            print(f"--\nstopped; its files are in {work}")
+            sys.exit(INTERRUPTED)
+        print(f"--\n{summarise_run(run, script, work)}")
     print(f"ground truth: {network / 'routing' / given.scenario / 'truth.json'}")
     print(f"  captures, measurements: {network}/{{captures,measurements}}/NAME.json")
+    print(f"working folder: {work} (the last {KEPT} runs are kept)")
     sys.exit(convert_exit_code(run.exit_code))
 
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -105,12 +106,19 @@ def furnish_folder(folder: Path, network: Path, scenario: str = SCENARIO, captur
 
 
 def run_script(
-    script: Path, folder: Path, state: Path, timeout: float, now: int | None = None, show: bool = False
+    script: Path,
+    folder: Path,
+    state: Path,
+    timeout: float,
+    now: int | None = None,
+    show: bool = False,
+    arguments: Sequence[str] = (),
 ) -> ScriptRun:
     """Run `script` in the furnished `folder` for at most `timeout` seconds.
 
     `state` is a folder outside of it, for the replay's configuration and log. `now` is the time that live streams
     begin at, None the real one. `show` leaves stdout and stderr on the terminal; the ScriptRun's are empty then.
+    `arguments` become the script's `sys.argv[1:]`.
     """
     state.mkdir(parents=True, exist_ok=True)
     config, log = state / "replay.json", state / "log.jsonl"
@@ -124,7 +132,7 @@ def run_script(
     # Files, not pipes: a pipe stays open while any child has it, and what is printed without end would fill our memory.
     with (state / "stdout").open("w+b") as stdout, (state / "stderr").open("w+b") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", LAUNCHER, str(FILE_LIMIT), sys.executable, script.resolve()],
+            [sys.executable, "-I", "-S", LAUNCHER, str(FILE_LIMIT), sys.executable, script.resolve(), *arguments],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from commands.replay import convert_exit_code, extract_code, summarise_run
+from commands.replay import convert_exit_code, extract_code, parse_arguments, summarise_run
 from netllama.core.errors import StageError
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
+from testbed.run_folders import KEPT
 from testbed.script_runner import SHIMS, SHOWN, ScriptRun, describe_exit, furnish_folder, run_script
 from tests.support.clones import ROOT
 
@@ -356,6 +358,56 @@ def test_the_command_shows_output_files_and_what_there_was_to_find(network: Path
     assert "  out.txt (4 bytes)" in lines
     truth = next(line.split(": ")[1] for line in lines if line.startswith("ground truth"))
     assert json.loads((tmp_path / truth).read_text())["scenario"] == "moas"
+
+
+ARGUMENTS = """
+import pathlib, sys, time
+print(sys.argv[1:])
+pathlib.Path("mine").write_text(pathlib.Path("index.csv").read_text() + pathlib.Path("kpi.csv").read_text())
+pathlib.Path(sys.argv[1]).touch()
+while not pathlib.Path(sys.argv[2]).exists():
+    time.sleep(0.01)
+assert pathlib.Path("mine").read_text().endswith(pathlib.Path("kpi.csv").read_text())
+"""
+
+
+def test_two_replays_of_one_script_at_once_have_a_network_and_a_folder_each(
+    networks: Callable[[int], Path], tmp_path: Path
+) -> None:
+    (tmp_path / ".scratch").mkdir()
+    (tmp_path / ".scratch" / "network").symlink_to(networks(1).parent)
+    networks(2)
+    script = tmp_path / "script.py"
+    script.write_text(ARGUMENTS, encoding="utf-8")
+    flags = [str(tmp_path / name) for name in "ab"]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(command, str(script), "--seed", str(seed), "--", *order, "--seed", cwd=tmp_path)
+            for seed, order in ((1, flags), (2, flags[::-1]))
+        ]
+        done = [run.result() for run in runs]
+    assert [each.returncode for each in done] == [0, 0], done
+    folders = [each.stdout.rpartition("working folder: ")[2].split()[0] for each in done]
+    for seed, order, each, folder in zip((1, 2), (flags, flags[::-1]), done, folders, strict=True):
+        assert each.stdout.startswith(f"{[*order, '--seed']}\n--\nexit 0")
+        assert f"(the last {KEPT} runs are kept)" in each.stdout
+        own = networks(seed)
+        parts = [own / "routing" / "mixed" / "index.csv", own / "measurements" / "kpi.csv"]
+        assert (tmp_path / folder / "mine").read_text() == "".join(part.read_text() for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "scripts"),
+    [
+        (["x.py"], [], []),
+        (["x.py", "--seed", "2", "--", "--list", "a b"], ["2"], ["--list", "a b"]),
+        (["--seed", "3", "x.py", "--"], ["3"], []),
+        (["x.py", "--", "--", "-h", ""], [], ["--", "-h", ""]),
+    ],
+)
+def test_what_follows_two_hyphens_is_the_scripts(given: list[str], own: list[str], scripts: list[str]) -> None:
+    parsed = parse_arguments(given)
+    assert (parsed.script, parsed.seed, parsed.arguments) == (Path("x.py"), int(own[0]) if own else 1, scripts)
 
 
 def test_the_command_without_script_with_a_missing_one_and_with_an_unknown_scenario(tmp_path: Path) -> None:
