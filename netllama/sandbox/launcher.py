@@ -1,0 +1,194 @@
+"""Isolates itself, starts a script, watches it, and reports how it ended.
+
+It runs as a process of its own, started by sandbox.py with `-I -S`, and imports nothing slow: it starts before every
+script. The exchange file, whose descriptor it is given, holds the plan at first and the report in the end.
+"""
+
+import marshal
+import os
+import resource
+import signal
+import sys
+
+from netllama.sandbox import landlock, seccomp, syscalls, view
+from netllama.sandbox.exchange import Limits, Plan, Report
+from netllama.sandbox.supervisor import Watch, count_threads, count_unroutable
+
+INSIDE_USER = 1000
+NOBODY = 65534
+"""Whom root's scripts run as: RLIMIT_NPROC does not bind root, and files of the system belong to it."""
+WATCHED = {signal.SIGCHLD, signal.SIGTERM}
+BOOT = "import sys; sys.path.insert(0, {root!r}); from netllama.sandbox.launcher import main; main({exchange})"
+
+
+def main(exchange: int) -> None:
+    """`exchange`: the descriptor of the exchange file."""
+    os.set_inheritable(exchange, False)
+    told = marshal.loads(os.pread(exchange, 2**24, 0))
+    told["entries"] = [view.Entry(*entry) for entry in told["entries"]]
+    told["limits"] = Limits(**told["limits"])
+    plan = Plan(**told)
+    try:
+        report = _launch(plan, exchange)
+    except (OSError, AttributeError) as error:  # AttributeError: a C library without this call
+        report = Report(problem=str(error))
+    if report is not None:
+        os.ftruncate(exchange, 0)
+        os.pwrite(exchange, marshal.dumps(vars(report)), 0)
+
+
+def _launch(plan: Plan, exchange: int) -> Report | None:
+    """The report; None where a child writes it."""
+    level = plan.level
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    if level != "namespaces":
+        return _start_and_watch(plan)
+    flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC
+    flags |= syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
+    if os.geteuid():
+        _enter_user_namespace(flags)
+    else:
+        syscalls.unshare(flags)
+    _end_with_parent(plan.parent)
+    first = os.fork()
+    if first:
+        _wait(first)
+        return None
+    # From here on process 1 of the namespace: when it ends, the kernel kills all others in it.
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not os.geteuid():
+        view.hand_over(plan.entries, NOBODY)
+    view.build_root(plan.entries, plan.base)
+    return _start_and_watch(plan)
+
+
+def _enter_user_namespace(flags: int = 0) -> None:
+    """A user namespace (and others) in which this user is INSIDE_USER and nobody else exists."""
+    user, group = os.geteuid(), os.getegid()
+    syscalls.unshare(syscalls.CLONE_NEWUSER | flags)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{INSIDE_USER} {user} 1"),
+        ("gid_map", f"{INSIDE_USER} {group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def _end_with_parent(parent: int) -> None:
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it has ended before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wait(first: int) -> None:
+    """Wait for process 1; pass SIGTERM on to it."""
+    while True:
+        if signal.sigwaitinfo(WATCHED).si_signo == signal.SIGTERM:
+            os.kill(first, signal.SIGTERM)
+        elif os.waitpid(first, os.WNOHANG)[0]:
+            return
+
+
+def _start_and_watch(plan: Plan) -> Report:
+    level = plan.level
+    apart = level in ("namespaces", "bubblewrap")
+    if not apart:
+        try:
+            _end_with_parent(plan.parent)
+            syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        except (AttributeError, OSError):
+            pass  # not Linux
+        if level == "landlock" and not os.geteuid():
+            view.hand_over(plan.entries, NOBODY)
+    before = count_unroutable() if apart else None
+    told, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        _become_script(plan, tell)
+    os.close(tell)
+    # In bubblewrap the script has this process's user: it may neither read its memory nor open its descriptors.
+    try:
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    except AttributeError:
+        pass
+    with os.fdopen(told, encoding="utf-8") as pipe:
+        problem = pipe.read()
+    if problem:
+        os.waitpid(child, 0)
+        return Report(problem=problem)
+    report = Watch(child, plan.limits, plan.folder, apart).run()
+    after = count_unroutable() if apart else None
+    report.unroutable = None if after is None or before is None else after - before
+    return report
+
+
+def _become_script(plan: Plan, tell: int) -> None:
+    try:
+        os.setsid()
+        _isolate(plan)
+        os.chdir(plan.folder)
+        for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+        os.execve(plan.command[0], plan.command, plan.environment)
+    except BaseException as error:
+        os.write(tell, (str(error) or repr(error)).encode())
+        os._exit(127)
+
+
+def _isolate(plan: Plan) -> None:
+    level, limits = plan.level, plan.limits
+    others = 0
+    if level == "namespaces" and not os.geteuid():
+        _become_nobody()
+        _enter_user_namespace()
+    elif level == "landlock":
+        if not os.geteuid():
+            _become_nobody()
+        others = count_threads(os.geteuid())
+    elif level == "none":
+        others = count_threads(os.geteuid())
+    if level == "namespaces" and tuple(map(int, os.uname().release.split(".")[:2])) < (5, 14):
+        others = count_threads(os.geteuid())  # before 5.14 a user's processes are counted over all namespaces
+    _limit_resources(limits, others)
+    if level == "none":
+        return
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if level == "landlock":
+        readable = [entry.host for entry in plan.entries if entry.kind == "read"]
+        landlock.restrict_files(readable, [entry.host for entry in plan.entries if entry.kind in ("write", "device")])
+    seccomp.install_filter(level != "landlock", os.getpid())
+
+
+def _become_nobody() -> None:
+    """From root to NOBODY, who may still read what only root can: Python may be installed there."""
+    syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    syscalls.keep_reading()
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # or /proc/self would belong to root
+
+
+def _limit_resources(limits: Limits, others: int) -> None:
+    cpu = int(limits.cpu_seconds) + 5  # the watch is earlier; this is for what it does not see
+    for name, most in (
+        ("RLIMIT_AS", limits.memory_bytes),
+        ("RLIMIT_CPU", cpu),
+        ("RLIMIT_FSIZE", limits.file_bytes),
+        ("RLIMIT_NOFILE", limits.open_files),
+        ("RLIMIT_NPROC", limits.processes + others),
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_MEMLOCK", 2**16),
+        ("RLIMIT_MSGQUEUE", 0),
+    ):
+        number = getattr(resource, name, None)
+        if number is not None:
+            hard = resource.getrlimit(number)[1]
+            least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            try:
+                resource.setrlimit(number, (least, least))
+            except (OSError, ValueError):
+                if sys.platform == "linux":  # macOS knows some of them and sets none
+                    raise
