@@ -10,7 +10,8 @@ Run    python -m commands.replay script.py
 The script can import `pybgpstream` (data interfaces broker, singlefile and csvfile over the chosen scenario) and finds
 mrt/, index.csv, capture.pcap, a .pcap per capture and a .csv per set of measurements in its working directory.
 
-The code runs with your rights: no sandbox keeps it from your files or the network. Read it first.
+The code runs in a sandbox (netllama/sandbox), which the command describes. --unsafe runs a script that you have read
+without one: with your rights, and beside the modules that lie in its own folder.
 """
 
 import argparse
@@ -20,15 +21,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from netllama.core.cores import count_cores
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import ensure_scratch_folder, read_text, write_text
 from netllama.core.markdown import extract_python_blocks, extract_unlabelled_blocks
+from netllama.sandbox.choice import find_sandbox
+from netllama.sandbox.exchange import Limits
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
 from testbed.network import ensure_network
 from testbed.run_folders import KEPT, open_run_folder
-from testbed.script_runner import CAPTURE, SCENARIO, ScriptRun, describe_exit, furnish_folder, run_script
+from testbed.script_runner import CAPTURE, SCENARIO, ScriptRun, furnish_folder, run_script
 
 TIMED_OUT = 124  # the exit status of coreutils' timeout
 INTERRUPTED = 130
@@ -65,7 +69,9 @@ def convert_exit_code(exit_code: int | None) -> int:
 
 def summarise_run(run: ScriptRun, script: Path, work: Path) -> str:
     """How the script ended, what it read from streams, which API calls it misused, and which files it changed."""
-    lines = [f"{describe_exit(run.exit_code)} after {run.seconds:.1f} s"]
+    lines = [f"{run.describe_end()} after {run.seconds:.1f} s"]
+    if run.network:
+        lines += ["it tried to reach what is outside:", *(f"  {attempt}" for attempt in run.network)]
     if run.select_events("stream"):
         lines += _describe_streams(run)
     for title, events in (
@@ -127,6 +133,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--capture", default=CAPTURE, choices=CAPTURES, metavar="NAME", help="default: %(default)s")
     parser.add_argument("--seed", default=1, type=int, help="of the network (default: %(default)s)")
     parser.add_argument("--timeout", default=120.0, type=parse_seconds, metavar="SECONDS", help="default: %(default)g")
+    parser.add_argument("--unsafe", action="store_true", help="no sandbox: for a script that you have read")
     own = list(arguments)
     scripts = own[own.index("--") + 1 :] if "--" in own else []
     given = parser.parse_args(own[: own.index("--")] if "--" in own else own)
@@ -143,6 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return print(format_catalogue())
     script: Path = given.script
     code = read_text(script) if script.suffix == ".py" else extract_code(script)
+    sandbox = find_sandbox(given.unsafe)
+    print(sandbox.statement, file=sys.stderr)
+    limits = Limits(wall_seconds=given.timeout, cpu_seconds=given.timeout * count_cores())
     network = ensure_network(ensure_scratch_folder("network"), given.seed)
     with open_run_folder(ensure_scratch_folder("replay"), script.stem[:LONGEST_NAME]) as place:
         work = place / "cwd"
@@ -152,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             script = place / "answer.py"
             write_text(script, code)
         try:
-            run = run_script(script, work, place, given.timeout, show=True, arguments=given.arguments)
+            run = run_script(script, work, place, sandbox, limits, show=True, arguments=given.arguments)
         except KeyboardInterrupt:
             print(f"--\nstopped; its files are in {work}")
             sys.exit(INTERRUPTED)

@@ -5,8 +5,8 @@ Run    python -m commands.validate            # form, duplicates, overlap, refer
        python -m commands.validate --run      # and run every script in them against two replay networks
 
 Prints counts and, for each suite of closed questions, how well rules without any knowledge guess the answers. If
-anything is wrong, lists every problem and ends with exit code 1. With --run, the code in data/ runs with your rights:
-read what others wrote before you run it.
+anything is wrong, lists every problem and ends with exit code 1. With --run, the code in data/ runs in a sandbox
+(netllama/sandbox); --unsafe runs it without one, with your rights.
 """
 
 import argparse
@@ -31,6 +31,8 @@ from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import Question, SeedTask, load_content, require_unique_ids
 from netllama.core.sections import ContaminationParams, FilterParams
+from netllama.sandbox.choice import find_sandbox
+from netllama.sandbox.sandbox import Sandbox
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import TaskPool
 from netllama.validation import overlap
@@ -122,7 +124,7 @@ def find_guessable_suites(measured: Sequence[Suite], rules: Sequence[str]) -> It
             yield f"{where}: right answers are unevenly spread (chi-square, p = {suite.p_even:.3f}); move some"
 
 
-def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterator[str]:
+def find_failing_scripts(seeds: Seeds, questions: Sequence[Question], sandbox: Sandbox) -> Iterator[str]:
     """Scripts that fail or misuse a library, and code questions with the same result on every network."""
     networks = {variant: ensure_network(ensure_scratch_folder("network"), variant) for variant in VARIANTS}
     tasks = itertools.chain.from_iterable(seeds.values())
@@ -134,10 +136,12 @@ def find_failing_scripts(seeds: Seeds, questions: Sequence[Question]) -> Iterato
             """(problem, result): the problem is empty if there is none; only questions have a result."""
             place = Path(folder) / f"{number}-{variant}"
             if isinstance(row, SeedTask):
-                run = run_code("\n\n".join(extract_python_blocks(row.output)), row.scenario, networks[variant], place)
+                run = run_code(
+                    "\n\n".join(extract_python_blocks(row.output)), row.scenario, networks[variant], place, sandbox
+                )
                 problem, value = describe_failure(run), None
             else:
-                outcome = run_answer(row, row.answer, networks[variant], place)
+                outcome = run_answer(row, row.answer, networks[variant], place, sandbox)
                 run, problem, value = outcome.run, outcome.problem, outcome.value
             shutil.rmtree(place)
             misused = [f"line {misuse['line']}: {misuse['detail']}" for misuse in run.find_misuses()]
@@ -186,7 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m commands.validate"
     )
     parser.add_argument("--run", action="store_true", help="also run every script on two networks (two minutes)")
+    parser.add_argument("--unsafe", action="store_true", help="no sandbox: for scripts that you have read")
     given = parser.parse_args(arguments)
+    sandbox = find_sandbox(given.unsafe) if given.run else None
     needs = Needs.load()
     seeds, questions = load_content(SEEDS, QUESTIONS, needs.families)
     tasks = [*itertools.chain.from_iterable(seeds.values())]
@@ -207,8 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *find_guessable_suites(together, [rule for suite in together for rule in suite.rules]),
     ]
     print(format_summary(seeds, questions, [*each, *together]), flush=True)
-    if given.run:
-        found += find_failing_scripts(seeds, questions)
+    if sandbox:
+        print(sandbox.statement, flush=True)
+        found += find_failing_scripts(seeds, questions, sandbox)
     if found:
         number = f"{len(found)} problem{'s' * (len(found) > 1)}"
         raise StageError("\n".join([f"{number} in {SEEDS}/, {QUESTIONS}/ and {PROMPTS}/", *found]))

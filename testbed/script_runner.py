@@ -1,52 +1,59 @@
 """Python code + a built network -> what it printed, what it wrote, and how it used the pybgpstream replay.
 
-The code runs as a process of its own, in a folder that holds copies of the network's files (never its truth) and with
-`shims/` on its PYTHONPATH. That keeps it apart from this project, not from this machine: it has its user's rights, and
-a child that begins a session of its own outlives it.
+The code runs in the sandbox of netllama/sandbox, in a folder that holds copies of the network's files (never its truth)
+and with `shims/`, which it can only read, in front of the installed packages.
 """
 
-import contextlib
+import compileall
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from netllama.core.errors import StageError
+from netllama.sandbox.exchange import Limits
+from netllama.sandbox.sandbox import Job, Mount, Sandbox
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
 
 SHIMS = Path(__file__).parent / "shims"
-LAUNCHER = Path(__file__).parent / "script_launcher.py"
 CONFIG = "PYBGPSTREAM_REPLAY"
 SCENARIO, CAPTURE = "mixed", "mixed"
-# What a process needs to start at all. Everything else stays here: the environment holds API keys.
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
-# The same output on every machine: communities are sets of str, whose order hangs on the hash seed.
-FIXED = {"LC_ALL": "C.UTF-8", "MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "TZ": "UTC"}
+FIXED = {"MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
 HANDLED = ("missing-field", "unknown-attribute")
 """Kinds of misuse that correct code may provoke on purpose: it asks, and handles the exception."""
-FILE_LIMIT = 2**28
-"""Octets of the largest file that a script may write, its output included (an endless loop of prints: 1 GB in 2 s)."""
-GRACE = 2.0
-"""Seconds between the interrupt at the end of a script's time and its end."""
-SHOWN = 2**20
-"""Octets of stdout and of stderr that a run keeps, the last ones."""
+_PLACE = {"what": str, "detail": str, "file": str, "line": int}
+_SHAPES: dict[str, dict[str, type]] = {
+    "stream": {"shift": int, "collectors": dict},
+    "misuse": _PLACE,
+    "note": _PLACE,
+    "consumed": {"records": int, "elems": int},
+}
+"""What the readers of a log's events rely on."""
+_ENDINGS = {
+    "wall time": "time is up",
+    "CPU time": "time is up: it used too much processor time",
+    "memory": "stopped: it used too much memory",
+    "output": "stopped: it printed too much",
+    "disk": "stopped: it wrote too much",
+    "stopped": "stopped from outside",
+}
 
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """How a script ended. `exit_code` is None where the time was up, negative where a signal ended it."""
+    """How a script ended. `exit_code` is None where a limit ended it, negative where a signal did."""
 
     exit_code: int | None
+    ended: str
+    """exit, or the limit: wall time, CPU time, memory, output, disk; stopped: from outside."""
     seconds: float
+    cpu_seconds: float
     stdout: str
     stderr: str
     files: list[Path]
@@ -54,6 +61,13 @@ class ScriptRun:
     removed: list[Path]
     log: list[dict[str, Any]]
     """The events of the pybgpstream replay; shims/_pybgpstream/__init__.py documents them."""
+    network: tuple[str, ...] = ()
+    """What it tried to reach outside."""
+
+    def describe_end(self) -> str:
+        if self.exit_code is None:
+            return _ENDINGS[self.ended]
+        return f"killed by {signal.Signals(-self.exit_code).name}" if self.exit_code < 0 else f"exit {self.exit_code}"
 
     def select_events(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.log if event["event"] == kind]
@@ -71,12 +85,6 @@ class ScriptRun:
         """Records and elements that the script took; one killed at once leaves no count of a stream it was in."""
         streams = self.select_events("consumed")
         return sum(stream["records"] for stream in streams), sum(stream["elems"] for stream in streams)
-
-
-def describe_exit(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "time is up"
-    return f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
 
 
 def choose_data(name: str) -> tuple[str, str]:
@@ -109,75 +117,59 @@ def run_script(
     script: Path,
     folder: Path,
     state: Path,
-    timeout: float,
+    sandbox: Sandbox,
+    limits: Limits,
     now: int | None = None,
     show: bool = False,
     arguments: Sequence[str] = (),
 ) -> ScriptRun:
-    """Run `script` in the furnished `folder` for at most `timeout` seconds.
+    """Run `script` in the furnished `folder`, within `limits`.
 
     `state` is a folder outside of it, for the replay's configuration and log. `now` is the time that live streams
     begin at, None the real one. `show` leaves stdout and stderr on the terminal; the ScriptRun's are empty then.
     `arguments` become the script's `sys.argv[1:]`.
     """
     state.mkdir(parents=True, exist_ok=True)
-    config, log = state / "replay.json", state / "log.jsonl"
-    log.unlink(missing_ok=True)
-    settings = {"archive": str(folder.resolve()), "log": str(log.resolve()), "now": now}
-    config.write_text(json.dumps(settings), encoding="utf-8")
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | FIXED
-    environment |= {CONFIG: str(config.resolve()), "HOME": str(state.resolve()), "PYTHONPATH": str(SHIMS)}
+    config, log = Mount("replay.json", state / "replay.json"), Mount("log.jsonl", state / "log.jsonl")
+    log.path.unlink(missing_ok=True)
+    log.path.touch()
+    settings = {"archive": sandbox.locate(Mount("cwd", folder)), "log": sandbox.locate(log), "now": now}
+    config.path.write_text(json.dumps(settings), encoding="utf-8")
+    _compile_shims()
     before = _stamp_files(folder)
-    started = time.monotonic()
-    # Files, not pipes: a pipe stays open while any child has it, and what is printed without end would fill our memory.
-    with (state / "stdout").open("w+b") as stdout, (state / "stderr").open("w+b") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", LAUNCHER, str(FILE_LIMIT), sys.executable, script.resolve(), *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=None if show else stdout,
-            stderr=None if show else stderr,
-            start_new_session=True,
-        )
-        try:
-            exit_code: int | None = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            exit_code = None
-            _interrupt(process)
-        finally:
-            _kill(process)
-        seconds = time.monotonic() - started
-        printed, complained = _read_end(stdout), _read_end(stderr)
+    run = sandbox.run(
+        Job(
+            script=script,
+            folder=folder,
+            state=state,
+            arguments=tuple(arguments),
+            readable=(config,),
+            writable=(log,),
+            importable=(Mount("shims", SHIMS),),
+            environment=FIXED | {CONFIG: sandbox.locate(config)},
+            limits=limits,
+        ),
+        show,
+    )
     after = _stamp_files(folder)
     return ScriptRun(
-        exit_code=exit_code,
-        seconds=seconds,
-        stdout=printed,
-        stderr=complained,
+        exit_code=run.exit_code,
+        ended=run.ended,
+        seconds=run.seconds,
+        cpu_seconds=run.cpu_seconds,
+        stdout=run.stdout,
+        stderr=run.stderr,
         files=sorted(path for path, stamp in after.items() if before.get(path) != stamp),
         removed=sorted(before.keys() - after.keys()),
-        log=_read_events(log),
+        log=_read_events(log.path),
+        network=run.network,
     )
 
 
-def _interrupt(process: "subprocess.Popen[bytes]") -> None:
-    """As by Ctrl-C: the traceback says where the script was, and the replay writes down what it had read."""
-    with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(GRACE)
-
-
-def _read_end(file: BinaryIO) -> str:
-    file.seek(max(0, file.seek(0, os.SEEK_END) - SHOWN))
-    return file.read(SHOWN).decode("utf-8", errors="replace")
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """The script and what it started and left behind: all of its process group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+@cache
+def _compile_shims() -> None:
+    """Scripts cannot write their bytecode: compiling them anew would take 40 ms of each."""
+    compileall.compile_dir(SHIMS, quiet=2)
 
 
 def _stamp_files(folder: Path) -> dict[Path, tuple[int, int]]:
@@ -191,12 +183,16 @@ def _stamp_files(folder: Path) -> dict[Path, tuple[int, int]]:
 
 def _read_events(log: Path) -> list[dict[str, Any]]:
     """The log's events; a line that a killed script left half-written is dropped."""
-    if not log.is_file():
+    if log.is_symlink() or not log.is_file():
         return []
-    events = []
-    for line in log.read_text(encoding="utf-8").splitlines():
+    events: list[dict[str, Any]] = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            events.append(json.loads(line))
-        except ValueError:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        # The script can write into its log, too
+        shape = _SHAPES.get(event["event"]) if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+        if shape and all(isinstance(event.get(key), kind) for key, kind in shape.items()):
+            events.append(event)
     return events

@@ -51,6 +51,14 @@ def network(networks: Callable[[int], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sandbox() -> Any:
+    """The strongest sandbox of this machine."""
+    from netllama.sandbox.choice import find_sandbox
+
+    return find_sandbox()
+
+
+@pytest.fixture(scope="session")
 def tiny_tokenizer() -> Any:
     """A byte-level BPE of 600 tokens with a chat template; its end-of-sequence token is <|end|>."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

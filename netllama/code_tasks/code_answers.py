@@ -14,13 +14,18 @@ from typing import TypeGuard
 from pydantic import JsonValue
 
 from netllama.core.records import Question
+from netllama.sandbox.exchange import Limits
+from netllama.sandbox.sandbox import Sandbox
 from testbed.internet.changes import START
-from testbed.script_runner import ScriptRun, choose_data, describe_exit, furnish_folder, run_script
+from testbed.script_runner import ScriptRun, choose_data, furnish_folder, run_script
 
 VARIANTS = (1, 2)
 """Seeds of the networks that a code question is asked on."""
 RESULT = "result.json"
-TIMEOUT = 60.0
+LIMITS = Limits(cpu_seconds=60.0, wall_seconds=300.0)
+"""The processor's time decides, so that a busy machine gives the same verdicts; the other only ends what sleeps."""
+LARGEST_RESULT = 2**20
+"""Octets of a result.json that is read."""
 NOW = START
 """When live streams begin: the first time in the network's files, so that their times are shifted by nothing."""
 _CLOSE = 1e-6
@@ -38,23 +43,26 @@ class Outcome:
     problem: str
 
 
-def run_code(code: str, scenario: str, network: Path, folder: Path) -> ScriptRun:
-    """Run `code` in folder/cwd, furnished anew for a row's `scenario`. It has this user's rights: no sandbox."""
+def run_code(code: str, scenario: str, network: Path, folder: Path, sandbox: Sandbox) -> ScriptRun:
+    """Run `code` in folder/cwd, furnished anew for a row's `scenario`."""
     work = folder / "cwd"
     work.mkdir(parents=True)
     furnish_folder(work, network, *choose_data(scenario))
     script = folder / "script.py"
     script.write_text(code, encoding="utf-8")
-    return run_script(script, work, folder / "state", TIMEOUT, now=NOW)
+    return run_script(script, work, folder / "state", sandbox, LIMITS, now=NOW)
 
 
-def run_answer(question: Question, code: str, network: Path, folder: Path) -> Outcome:
+def run_answer(question: Question, code: str, network: Path, folder: Path, sandbox: Sandbox) -> Outcome:
     """What `code` answers to a code question on one network, run in `folder`."""
-    run, result = run_code(code, question.scenario, network, folder), folder / "cwd" / RESULT
+    run, result = run_code(code, question.scenario, network, folder, sandbox), folder / "cwd" / RESULT
     if problem := describe_failure(run):
         return Outcome(run, None, problem)
-    if not result.is_file():
+    # Not through a link: it would be read with our rights, wherever it leads
+    if result.is_symlink() or not result.is_file():
         return Outcome(run, None, f"no {RESULT}")
+    if result.stat().st_size > LARGEST_RESULT:
+        return Outcome(run, None, f"{RESULT} is too large: more than {LARGEST_RESULT:,} bytes")
     try:
         # NaN and Infinity are Python's own additions to JSON; no right result holds them.
         return Outcome(run, json.loads(result.read_text(encoding="utf-8"), parse_constant=_refuse), "")
@@ -66,7 +74,7 @@ def describe_failure(run: ScriptRun) -> str:
     """How a script failed, in one line; empty: it ended well."""
     if run.exit_code == 0:
         return ""
-    return " ".join([describe_exit(run.exit_code), *map(_one_line, run.stderr.strip().splitlines()[-1:])])
+    return " ".join([run.describe_end(), *map(_one_line, run.stderr.strip().splitlines()[-1:])])
 
 
 def find_differences(found: JsonValue, right: JsonValue, place: str = "") -> Iterator[str]:

@@ -13,22 +13,22 @@ _LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10.0)
 
 
 def find_sandbox(unsafe: bool = False) -> Sandbox:
-    """The strongest sandbox of this machine; with `unsafe`, limits alone where there is none.
+    """The strongest sandbox of this machine; with `unsafe`, limits and no sandbox.
 
-    StageError if there is none: it says what each level lacks.
+    StageError if none works here: it says what each level lacks.
     """
+    if unsafe:
+        return Sandbox(Level(NONE))
     problems = []
     for level in list_levels():
         problem = find_problem(level)
         if not problem:
             return Sandbox(level)
         problems.append(f"{level.name}: {problem}")
-    if unsafe:
-        return Sandbox(Level(NONE))
-    reasons = "; ".join(problems) or "it needs Linux"
+    reasons = "; ".join(problems) or "it needs Linux on x86-64 or ARM64"
     raise StageError(
-        f"no sandbox works on this machine ({reasons}). Allow user namespaces, install bubblewrap or use Linux 6.2 or "
-        "later; or run it without one, with --unsafe, if you have read the code"
+        f"no sandbox works on this machine ({reasons}). Allow user namespaces, install bubblewrap, or use Linux 6.2 or "
+        "later. If you have read the code and trust it: --unsafe"
     )
 
 

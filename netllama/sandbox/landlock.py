@@ -31,6 +31,8 @@ def restrict_files(readable: list[str], writable: list[str]) -> None:
     ruleset = call("landlock_create_ruleset", _CREATE_RULESET, attributes, len(attributes), 0)
     for paths, rights in ((readable, _EXECUTE | _READ_FILE | _READ_DIR), (writable, handled)):
         for path in paths:
+            if not os.path.exists(path):
+                continue
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
             allowed = rights & handled if os.path.isdir(path) else rights & handled & _ON_FILES
             rule = struct.pack("=Qi", allowed, place)

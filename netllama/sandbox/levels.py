@@ -1,10 +1,12 @@
 """The levels of isolation, strongest first, and what each keeps from a script."""
 
+import platform
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netllama.sandbox.syscalls import NUMBERS
 from netllama.sandbox.view import TEMPORARY_BYTES, Entry
 
 NAMESPACES, BUBBLEWRAP, LANDLOCK, NONE = "namespaces", "bubblewrap", "landlock", "none"
@@ -51,7 +53,7 @@ _STATEMENTS[BUBBLEWRAP] = ("sandbox: bubblewrap, seccomp, limits", *_STATEMENTS[
 
 def list_levels() -> list[Level]:
     """What may work here, strongest first."""
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or platform.machine() not in NUMBERS:
         return []
     program = shutil.which("bwrap") or ""
     found = [Level(NAMESPACES)]

@@ -38,6 +38,8 @@ FIXED = {
     "TZ": "UTC",
 }
 """The same output on every machine: sets of str, for instance, are ordered by the hash seed."""
+SHOWN = 2**20
+"""Octets of stdout and of stderr that a run keeps, the last ones."""
 LATE = 10.0
 """Seconds after its limits at which a launcher that has not ended is killed."""
 
@@ -82,7 +84,7 @@ class Run:
     cpu_seconds: float
     peak_bytes: int
     stdout: str
-    """The last `Limits.output_bytes`; empty where it went to the terminal."""
+    """The last SHOWN octets; empty where it went to the terminal."""
     stderr: str
     network: tuple[str, ...]
     """What the script tried to reach, in its order; one line for what it tried without Python."""
@@ -145,7 +147,7 @@ class Sandbox:
             exchange.seek(0)
             report = _read_report(exchange)
             tried = notes.read_text(encoding="utf-8", errors="replace").splitlines() if notes.is_file() else []
-            printed, complained = (_read_end(file, job.limits.output_bytes) for file in (stdout, stderr))
+            printed, complained = (_read_end(file) for file in (stdout, stderr))
         if report.problem:
             raise StageError(f"{job.script.name} was not started: sandbox level {self.level.name}: {report.problem}")
         if report.unroutable and not tried:
@@ -193,7 +195,8 @@ class Sandbox:
         )
 
     def _list_entries(self, job: Job, place: Path, notes: Path) -> list[Entry]:
-        entries = list_system_entries(_list_roots())
+        names = str(STARTUP / "resolv.conf") if self.moves_files else "/etc/resolv.conf"
+        entries = list_system_entries(_list_roots(), names)
         readable = [
             Mount("startup", STARTUP),
             Mount(f"script/{job.script.name}", job.script),
@@ -241,6 +244,6 @@ def _read_report(exchange: BinaryIO) -> Report:
         return Report(ended="stopped")  # the plan is still there: the launcher was killed
 
 
-def _read_end(file: BinaryIO, most: int) -> str:
-    file.seek(max(0, file.seek(0, os.SEEK_END) - most))
-    return file.read(most).decode("utf-8", errors="replace")
+def _read_end(file: BinaryIO) -> str:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - SHOWN))
+    return file.read(SHOWN).decode("utf-8", errors="replace")

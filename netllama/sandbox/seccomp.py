@@ -126,10 +126,6 @@ Instruction = tuple[int, int, int, int]
 """(code, jump if true, jump if false, operand) of classic BPF."""
 
 
-def is_supported() -> bool:
-    return os.uname().machine in _ARCHITECTURES
-
-
 def build_filter(machine: str, apart: bool, pid: int) -> list[Instruction]:
     """The program for `machine`.
 

@@ -30,8 +30,11 @@ class Entry:
         self.host, self.inside = host, inside
 
 
-def list_system_entries(roots: list[str]) -> list[Entry]:
-    """The system's programs and libraries, harmless settings, devices, and `roots`: where Python is installed."""
+def list_system_entries(roots: list[str], names: str) -> list[Entry]:
+    """The system's programs and libraries, harmless settings, devices, and `roots`: where Python is installed.
+
+    `names`: the file that the script sees as /etc/resolv.conf.
+    """
     entries = []
     for part in _PARTS:
         if os.path.islink(part):
@@ -40,6 +43,7 @@ def list_system_entries(roots: list[str]) -> list[Entry]:
             entries.append(Entry("read", part, part))
     found = [f"/etc/{name}" for name in _SETTINGS] + roots
     entries += [Entry("read", path, path) for path in found if os.path.exists(path)]
+    entries.append(Entry("read", names, "/etc/resolv.conf"))
     return entries + [Entry("device", f"/dev/{name}", f"/dev/{name}") for name in _DEVICES]
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +14,16 @@ import pytest
 
 from commands.replay import convert_exit_code, extract_code, parse_arguments, summarise_run
 from netllama.core.errors import StageError
+from netllama.sandbox.choice import find_sandbox
+from netllama.sandbox.exchange import Limits
+from netllama.sandbox.sandbox import SHOWN, Mount
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
 from testbed.run_folders import KEPT
-from testbed.script_runner import SHIMS, SHOWN, ScriptRun, describe_exit, furnish_folder, run_script
+from testbed.script_runner import SHIMS, ScriptRun, furnish_folder, run_script
 from tests.support.clones import ROOT
+from tests.support.processes import is_running
 
 ORIGINS = """
 import pybgpstream
@@ -36,13 +39,17 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def run(network: Path, tmp_path: Path, code: str, timeout: float = 60, scenario: str = "mixed") -> ScriptRun:
+def run(
+    network: Path, tmp_path: Path, code: str, timeout: float = 60, scenario: str = "mixed", output_bytes: int = 2**24
+) -> ScriptRun:
     work = tmp_path / "work"
     work.mkdir(parents=True)
     furnish_folder(work, network, scenario)
     script = tmp_path / "script.py"
     script.write_text(code, encoding="utf-8")
-    return run_script(script, work, tmp_path / "state", timeout, now=1614585600)
+    limits = Limits(wall_seconds=timeout, output_bytes=output_bytes)
+    marker = (str(tmp_path),)
+    return run_script(script, work, tmp_path / "state", find_sandbox(), limits, now=1614585600, arguments=marker)
 
 
 def command(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -127,8 +134,9 @@ def test_a_script_reads_streams_captures_and_measurements(network: Path, tmp_pat
 def test_the_replay_is_on_the_path_of_the_script_only(network: Path, tmp_path: Path) -> None:
     code = "import pybgpstream, sys\nprint(pybgpstream.__file__, *sys.path, sep='\\n')"
     found, *path = run(network, tmp_path, code).stdout.splitlines()
-    assert Path(found).is_relative_to(SHIMS)
-    assert str(SHIMS) in path
+    shims = find_sandbox().locate(Mount("shims", SHIMS))
+    assert Path(found).is_relative_to(shims)
+    assert shims in path
     assert str(ROOT) not in path
     assert [entry for entry in sys.path if Path(entry) == SHIMS] == []
 
@@ -167,14 +175,13 @@ def test_misuse_is_reported_with_its_line(network: Path, tmp_path: Path) -> None
 def test_a_script_without_end_is_stopped_with_all_that_it_started(network: Path, tmp_path: Path) -> None:
     code = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        "print(child.pid, flush=True)\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', sys.argv[1]])\n"
         "while True: pass\n"
     )
     result = run(network, tmp_path, code, timeout=2)
     assert result.exit_code is None
     assert "time is up" in summarise_run(result, tmp_path / "script.py", tmp_path / "work")
-    assert not alive(int(result.stdout))
+    assert not is_running(str(tmp_path))
 
 
 def test_what_a_script_had_read_when_its_time_was_up_is_counted(network: Path, tmp_path: Path) -> None:
@@ -191,34 +198,20 @@ def test_what_a_script_had_read_when_its_time_was_up_is_counted(network: Path, t
 
 
 def test_a_script_that_ignores_the_interrupt_is_stopped_all_the_same(network: Path, tmp_path: Path) -> None:
-    code = "import os, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint(os.getpid())\nwhile True: pass"
+    code = "import os, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
     result = run(network, tmp_path, code, timeout=1)
     assert result.exit_code is None
-    assert not alive(int(result.stdout))
+    assert not is_running(str(tmp_path))
 
 
 def test_what_a_script_leaves_behind_is_stopped_too(network: Path, tmp_path: Path) -> None:
     code = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        "print(child.pid)\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', sys.argv[1]])\n"
     )
     result = run(network, tmp_path, code)
     assert result.exit_code == 0
-    assert not alive(int(result.stdout))
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that ended but was not waited for does not."""
-    for _ in range(50):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except FileNotFoundError:
-            return False
-        if state == "Z":
-            return False
-        time.sleep(0.1)
-    return True
+    assert not is_running(str(tmp_path))
 
 
 def test_a_live_stream_begins_now_and_ends(network: Path, tmp_path: Path) -> None:
@@ -262,7 +255,7 @@ def test_a_killed_script_ends_as_a_shell_says_it_and_what_it_had_read_is_not_cou
         "import os, pybgpstream\nfor elem in pybgpstream.BGPStream(project='ris-live'):\n    os.kill(os.getpid(), 9)\n"
     )
     result = run(network, tmp_path, code)
-    assert (describe_exit(result.exit_code), convert_exit_code(result.exit_code)) == ("killed by SIGKILL", 137)
+    assert (result.describe_end(), convert_exit_code(result.exit_code)) == ("killed by SIGKILL", 137)
     assert (convert_exit_code(None), convert_exit_code(3)) == (124, 3)
     assert "still open when the script was stopped: 1" in summarise_run(
         result, tmp_path / "script.py", tmp_path / "work"
@@ -280,13 +273,9 @@ def test_ctrl_c_ends_a_script_even_below_a_parent_that_ignores_it(network: Path,
     assert "KeyboardInterrupt" in result.stderr
 
 
-def test_a_script_that_prints_without_end_fills_neither_memory_nor_disk(
-    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("testbed.script_runner.FILE_LIMIT", 2**22)
-    result = run(network, tmp_path, "while True: print('x' * 10000)")
-    assert result.exit_code == 1
-    assert "File too large" in result.stderr
+def test_a_script_that_prints_without_end_fills_neither_memory_nor_disk(network: Path, tmp_path: Path) -> None:
+    result = run(network, tmp_path, "while True: print('x' * 10000)", output_bytes=2**22)
+    assert result.describe_end() == "stopped: it printed too much"
     assert len(result.stdout) == SHOWN
 
 
@@ -382,7 +371,7 @@ def test_two_replays_of_one_script_at_once_have_a_network_and_a_folder_each(
     flags = [str(tmp_path / name) for name in "ab"]
     with ThreadPoolExecutor(2) as pool:
         runs = [
-            pool.submit(command, str(script), "--seed", str(seed), "--", *order, "--seed", cwd=tmp_path)
+            pool.submit(command, str(script), "--unsafe", "--seed", str(seed), "--", *order, "--seed", cwd=tmp_path)
             for seed, order in ((1, flags), (2, flags[::-1]))
         ]
         done = [run.result() for run in runs]
@@ -436,7 +425,7 @@ def test_ctrl_c_ends_the_script_with_the_command(network: Path, tmp_path: Path) 
     script.write_text("import os\nprint(os.getpid(), flush=True)\nwhile True: pass\n", encoding="utf-8")
     environment = os.environ | {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "commands.replay", str(script)],
+        [sys.executable, "-m", "commands.replay", str(script), "--", f"marked {tmp_path}"],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,
@@ -445,9 +434,9 @@ def test_ctrl_c_ends_the_script_with_the_command(network: Path, tmp_path: Path) 
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
-    pid = int(process.stdout.readline())
+    process.stdout.readline()
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in stderr) == (130, False)
     assert "stopped; its files are in" in stdout
-    assert not alive(pid)
+    assert not is_running(f"marked {tmp_path}")

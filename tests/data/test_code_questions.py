@@ -15,6 +15,7 @@ import pytest
 
 from netllama.code_tasks.code_answers import RESULT, VARIANTS, Outcome, find_differences, judge_outcome, run_answer
 from netllama.core.records import Question, load_questions
+from netllama.sandbox.choice import find_sandbox
 from tests.support.clones import ROOT
 
 QUESTIONS: dict[str, Question] = {
@@ -44,7 +45,7 @@ def answer(name: str, networks: Callable[[int], Path], tmp_path_factory: pytest.
     @cache
     def run(script: str, variant: int) -> Outcome:
         with tempfile.TemporaryDirectory(dir=folder) as place:  # 9 MB of network each
-            return run_answer(QUESTIONS[name], script, networks(variant), Path(place) / "task")
+            return run_answer(QUESTIONS[name], script, networks(variant), Path(place) / "task", find_sandbox())
 
     return run
 

@@ -14,6 +14,7 @@ from netllama.code_tasks.code_answers import VARIANTS, run_code
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.params import read_params
 from netllama.core.records import SeedTask, load_seeds
+from netllama.sandbox.choice import find_sandbox
 from tests.data import seed_checks
 from tests.data.seed_checks import CHECKS, Ran
 from tests.support.clones import ROOT
@@ -38,7 +39,7 @@ each = pytest.mark.parametrize("runs", CHECKED, indirect=True)
 
 
 def _run(seed: SeedTask, code: str, network: Path, folder: Path) -> Ran:
-    run, work = run_code(code, seed.scenario, network, folder), folder / "cwd"
+    run, work = run_code(code, seed.scenario, network, folder, find_sandbox()), folder / "cwd"
     for path in work.rglob("*"):  # the network's files, 5 MB a script
         if path.is_file() and path not in run.files:
             path.unlink()

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from netllama.sandbox.choice import find_sandbox
+from netllama.sandbox.exchange import Limits
 from testbed.script_runner import ScriptRun, furnish_folder, run_script
 from tests.support.clones import ROOT
 from tests.support.mrt_elements import Archive
@@ -65,7 +67,7 @@ def analyse(network: Path, tmp_path: Path) -> Analyse:
             assert replace[0] in code
             path = tmp_path / path.name
             path.write_text(code.replace(*replace), encoding="utf-8")
-        run = run_script(path, work, tmp_path / "state", timeout=60)
+        run = run_script(path, work, tmp_path / "state", find_sandbox(), Limits(wall_seconds=60))
         assert run.exit_code == 0, run.stderr
         assert not run.stderr
         assert run.stdout

@@ -16,7 +16,9 @@ def _note_attempt(event: str, arguments: tuple[object, ...]) -> None:
         return
     text = ""
     if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
-        text = f"look up {arguments[0]}" if arguments[0] else ""
+        host = str(arguments[0] or "localhost")
+        # Addresses and this machine's own name are no network's business; Scapy asks for both at import.
+        text = "" if host == "localhost" or ":" in host or host.replace(".", "").isdigit() else f"look up {host}"
     elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = arguments[1]
         text = f"send to {address[0]}" if isinstance(address, tuple) else ""

@@ -1,0 +1,25 @@
+"""Looks for processes of this machine by a text in their command line, which no namespace hides from outside."""
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+
+def is_running(marker: str) -> bool:
+    """Whether another process has `marker` in its command line, and still has it 5 s later."""
+    for _ in range(50):
+        if not list_processes(marker):
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def list_processes(marker: str) -> list[int]:
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit() and int(place.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if marker.encode() in (place / "cmdline").read_bytes():
+                    found.append(int(place.name))
+    return found
