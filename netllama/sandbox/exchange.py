@@ -86,9 +86,13 @@ class Plan:
         self.parent = parent
         """The process that starts the launcher."""
         self.command, self.environment, self.limits = command, environment, limits
+        self.user = 0
+        """Whom the script runs as where the launcher is root's, who chooses."""
 
 
 def pack_plan(plan: Plan) -> dict[str, object]:
     """Of types that marshal knows."""
     entries = [(entry.kind, entry.host, entry.inside) for entry in plan.entries]
-    return vars(plan) | {"entries": entries, "limits": vars(plan.limits)}
+    packed = vars(plan) | {"entries": entries, "limits": vars(plan.limits)}
+    del packed["user"]
+    return packed

@@ -15,8 +15,10 @@ from netllama.sandbox.exchange import Limits, Plan, Report
 from netllama.sandbox.supervisor import Watch, count_threads, count_unroutable
 
 INSIDE_USER = 1000
-NOBODY = 65534
-"""Whom root's scripts run as: RLIMIT_NPROC does not bind root, and files of the system belong to it."""
+NOBODY, NOBODIES = 65534, 1_900_000_000
+"""Root's scripts do not run as root, whom RLIMIT_NPROC does not bind and whom the system's files belong to, but each as
+a user of its own, NOBODIES + its launcher's process; as NOBODY where a container has no such users.
+"""
 WATCHED = {signal.SIGCHLD, signal.SIGTERM}
 BOOT = "import sys; sys.path.insert(0, {root!r}); from netllama.sandbox.launcher import main; main({exchange})"
 
@@ -57,7 +59,7 @@ def _launch(plan: Plan, exchange: int) -> Report | None:
     # From here on process 1 of the namespace: when it ends, the kernel kills all others in it.
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if not os.geteuid():
-        view.hand_over(plan.entries, NOBODY)
+        _choose_user(plan)
     view.build_root(plan.entries, plan.base)
     return _start_and_watch(plan)
 
@@ -100,7 +102,7 @@ def _start_and_watch(plan: Plan) -> Report:
         except (AttributeError, OSError):
             pass  # not Linux
         if level == "landlock" and not os.geteuid():
-            view.hand_over(plan.entries, NOBODY)
+            _choose_user(plan)
     before = count_unroutable() if apart else None
     told, tell = os.pipe()
     child = os.fork()
@@ -141,11 +143,11 @@ def _isolate(plan: Plan) -> None:
     level, limits = plan.level, plan.limits
     others = 0
     if level == "namespaces" and not os.geteuid():
-        _become_nobody()
+        _become_nobody(plan.user)
         _enter_user_namespace()
     elif level == "landlock":
         if not os.geteuid():
-            _become_nobody()
+            _become_nobody(plan.user)
         others = count_threads(os.geteuid())
     elif level == "none":
         others = count_threads(os.geteuid())
@@ -161,12 +163,22 @@ def _isolate(plan: Plan) -> None:
     seccomp.install_filter(level != "landlock", os.getpid())
 
 
-def _become_nobody() -> None:
-    """From root to NOBODY, who may still read what only root can: Python may be installed there."""
+def _choose_user(plan: Plan) -> None:
+    """Choose whom root's script runs as, and give it its files."""
+    for plan.user in (NOBODIES + os.getpid(), NOBODY):
+        try:
+            return view.hand_over(plan.entries, plan.user)
+        except OSError:
+            if plan.user == NOBODY:
+                raise
+
+
+def _become_nobody(user: int) -> None:
+    """From root to `user`, who may still read what only root can: Python may be installed there."""
     syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
     syscalls.keep_reading()
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # or /proc/self would belong to root
 

@@ -1,5 +1,6 @@
 """The levels of isolation, strongest first, and what each keeps from a script."""
 
+import os
 import platform
 import shutil
 import sys
@@ -55,7 +56,8 @@ def list_levels() -> list[Level]:
     """What may work here, strongest first."""
     if not sys.platform.startswith("linux") or platform.machine() not in NUMBERS:
         return []
-    program = shutil.which("bwrap") or ""
+    # Not for root: its scripts would be root's, and nothing limits how many processes root has.
+    program = shutil.which("bwrap") if os.geteuid() else None
     found = [Level(NAMESPACES)]
     return [*found, *([Level(BUBBLEWRAP, program)] if program else []), Level(LANDLOCK)]
 

@@ -31,13 +31,16 @@ PROJECT = Path(__file__).parents[2]
 FIXED = {
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
     "PYTHONNOUSERSITE": "1",
     "TZ": "UTC",
 }
-"""The same output on every machine: sets of str, for instance, are ordered by the hash seed."""
+"""The same output on every machine: sets of str, for instance, are ordered by the hash seed. Threads of their own for
+matrices, and 64 MB of address space for each thread's allocations, would hit the limits on a machine of many cores.
+"""
 SHOWN = 2**20
 """Octets of stdout and of stderr that a run keeps, the last ones."""
 LATE = 10.0

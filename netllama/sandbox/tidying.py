@@ -5,14 +5,13 @@ import stat
 import subprocess
 from pathlib import Path
 
-DEEPEST = 50
-"""Folders within folders that are kept: Python's functions give up on 1,000."""
+from netllama.sandbox.view import DEEPEST
 
 
 def tidy_folder(folder: Path) -> None:
     """Make what a script left in `folder` an ordinary tree: its owner can list and empty every part of it.
 
-    Folders in folders in folders, more than DEEPEST, are removed: Python's functions give up on them.
+    Folders in folders in folders, more than DEEPEST, are removed.
     """
     waiting = [(str(folder), 0)]
     while waiting:
@@ -24,5 +23,6 @@ def tidy_folder(folder: Path) -> None:
             waiting += [(each, depth + 1) for each in inner]
             continue
         for each in inner:
-            subprocess.run(["chmod", "-R", "u+rwx", "--", each], stderr=subprocess.DEVNULL)
-            subprocess.run(["rm", "-rf", "--", each])
+            if subprocess.run(["rm", "-rf", "--", each], stderr=subprocess.DEVNULL).returncode:
+                subprocess.run(["chmod", "-R", "u+rwx", "--", each], stderr=subprocess.DEVNULL)
+                subprocess.run(["rm", "-rf", "--", each])

@@ -11,6 +11,8 @@ import os
 
 from netllama.sandbox import syscalls
 
+DEEPEST = 50
+"""Folders within folders that a script may make: Python's functions give up on 1,000."""
 ROOM = "/sandbox"
 """Where the script's own files are in its new root."""
 TEMPORARY_BYTES = 2**26
@@ -101,17 +103,22 @@ def hand_over(entries: list[Entry], user: int) -> None:
 
 
 def measure_folder(folder: str, most: int) -> tuple[int, int]:
-    """(octets on the disk, entries) below `folder`; stops after `most` entries."""
+    """(octets on the disk, entries) below `folder`; stops after `most` entries, and tells more than `most` where
+    folders in folders in folders are DEEPEST: paths would soon be too long to look any deeper.
+    """
     octets = entries = 0
-    waiting = [folder]
+    waiting = [(folder, 0)]
     while waiting and entries <= most:
+        path, depth = waiting.pop()
+        if depth > DEEPEST:
+            return octets, most + 1
         try:
-            with os.scandir(waiting.pop()) as found:
+            with os.scandir(path) as found:
                 for each in found:
                     entries += 1
                     octets += each.stat(follow_symlinks=False).st_blocks * 512
                     if each.is_dir(follow_symlinks=False):
-                        waiting.append(each.path)
+                        waiting.append((each.path, depth + 1))
         except OSError:
             continue  # the script removes and locks folders while we look
     return octets, entries

@@ -1,0 +1,5 @@
+"""Ends without Python's farewell."""
+
+import os
+
+os._exit(0)

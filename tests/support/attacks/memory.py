@@ -1,0 +1,5 @@
+"""Takes memory until there is none."""
+
+x = []
+while True:
+    x.append(bytearray(2**24))
