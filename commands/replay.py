@@ -25,8 +25,8 @@ from netllama.core.cores import count_cores
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import ensure_scratch_folder, read_text, write_text
 from netllama.core.markdown import extract_python_blocks, extract_unlabelled_blocks
-from netllama.sandbox.choice import find_sandbox
 from netllama.sandbox.exchange import Limits
+from netllama.sandbox.sandbox_choice import find_sandbox
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS

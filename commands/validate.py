@@ -31,8 +31,8 @@ from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import Question, SeedTask, load_content, require_unique_ids
 from netllama.core.sections import ContaminationParams, FilterParams
-from netllama.sandbox.choice import find_sandbox
 from netllama.sandbox.sandbox import Sandbox
+from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.task_pool import TaskPool
 from netllama.validation import overlap

@@ -16,7 +16,7 @@ from typing import Any
 
 from netllama.core.errors import StageError
 from netllama.sandbox.exchange import Limits
-from netllama.sandbox.sandbox import Job, Mount, Sandbox
+from netllama.sandbox.sandbox import Mount, Sandbox, ScriptJob
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
@@ -138,7 +138,7 @@ def run_script(
     _compile_shims()
     before = _stamp_files(folder)
     run = sandbox.run(
-        Job(
+        ScriptJob(
             script=script,
             folder=folder,
             state=state,

@@ -53,7 +53,7 @@ def network(networks: Callable[[int], Path]) -> Path:
 @pytest.fixture(scope="session")
 def sandbox() -> Any:
     """The strongest sandbox of this machine."""
-    from netllama.sandbox.choice import find_sandbox
+    from netllama.sandbox.sandbox_choice import find_sandbox
 
     return find_sandbox()
 

@@ -1,6 +1,6 @@
 """What the launcher is told, and what it tells: plain classes, which it loads in no time (view.py)."""
 
-from netllama.sandbox.view import Entry
+from netllama.sandbox.view import ViewEntry
 
 
 class Limits:
@@ -37,7 +37,7 @@ class Limits:
         """Of stdout and of stderr."""
 
 
-class Report:
+class LaunchReport:
     """What the launcher tells about a script that has ended."""
 
     def __init__(
@@ -62,14 +62,14 @@ class Report:
         """Why the script could not be started."""
 
 
-class Plan:
+class LaunchPlan:
     """How to start a script."""
 
     def __init__(
         self,
         *,
         level: str,
-        entries: list[Entry],
+        entries: list[ViewEntry],
         base: str,
         folder: str,
         parent: int,
@@ -90,7 +90,7 @@ class Plan:
         """Whom the script runs as where the launcher is root's, who chooses."""
 
 
-def pack_plan(plan: Plan) -> dict[str, object]:
+def pack_plan(plan: LaunchPlan) -> dict[str, object]:
     """Of types that marshal knows."""
     entries = [(entry.kind, entry.host, entry.inside) for entry in plan.entries]
     packed = vars(plan) | {"entries": entries, "limits": vars(plan.limits)}

@@ -11,8 +11,8 @@ import signal
 import sys
 
 from netllama.sandbox import landlock, seccomp, syscalls, view
-from netllama.sandbox.exchange import Limits, Plan, Report
-from netllama.sandbox.supervisor import Watch, count_threads, count_unroutable
+from netllama.sandbox.exchange import LaunchPlan, LaunchReport, Limits
+from netllama.sandbox.supervisor import ScriptWatch, count_threads, count_unroutable
 
 INSIDE_USER = 1000
 NOBODY, NOBODIES = 65534, 1_900_000_000
@@ -27,19 +27,19 @@ def main(exchange: int) -> None:
     """`exchange`: the descriptor of the exchange file."""
     os.set_inheritable(exchange, False)
     told = marshal.loads(os.pread(exchange, 2**24, 0))
-    told["entries"] = [view.Entry(*entry) for entry in told["entries"]]
+    told["entries"] = [view.ViewEntry(*entry) for entry in told["entries"]]
     told["limits"] = Limits(**told["limits"])
-    plan = Plan(**told)
+    plan = LaunchPlan(**told)
     try:
         report = _launch(plan, exchange)
     except (OSError, AttributeError) as error:  # AttributeError: a C library without this call
-        report = Report(problem=str(error))
+        report = LaunchReport(problem=str(error))
     if report is not None:
         os.ftruncate(exchange, 0)
         os.pwrite(exchange, marshal.dumps(vars(report)), 0)
 
 
-def _launch(plan: Plan, exchange: int) -> Report | None:
+def _launch(plan: LaunchPlan, exchange: int) -> LaunchReport | None:
     """The report; None where a child writes it."""
     level = plan.level
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
@@ -92,7 +92,7 @@ def _wait(first: int) -> None:
             return
 
 
-def _start_and_watch(plan: Plan) -> Report:
+def _start_and_watch(plan: LaunchPlan) -> LaunchReport:
     level = plan.level
     apart = level in ("namespaces", "bubblewrap")
     if not apart:
@@ -118,14 +118,14 @@ def _start_and_watch(plan: Plan) -> Report:
         problem = pipe.read()
     if problem:
         os.waitpid(child, 0)
-        return Report(problem=problem)
-    report = Watch(child, plan.limits, plan.folder, apart).run()
+        return LaunchReport(problem=problem)
+    report = ScriptWatch(child, plan.limits, plan.folder, apart).run()
     after = count_unroutable() if apart else None
     report.unroutable = None if after is None or before is None else after - before
     return report
 
 
-def _become_script(plan: Plan, tell: int) -> None:
+def _become_script(plan: LaunchPlan, tell: int) -> None:
     try:
         os.setsid()
         _isolate(plan)
@@ -139,7 +139,7 @@ def _become_script(plan: Plan, tell: int) -> None:
         os._exit(127)
 
 
-def _isolate(plan: Plan) -> None:
+def _isolate(plan: LaunchPlan) -> None:
     level, limits = plan.level, plan.limits
     others = 0
     if level == "namespaces" and not os.geteuid():
@@ -163,7 +163,7 @@ def _isolate(plan: Plan) -> None:
     seccomp.install_filter(level != "landlock", os.getpid())
 
 
-def _choose_user(plan: Plan) -> None:
+def _choose_user(plan: LaunchPlan) -> None:
     """Choose whom root's script runs as, and give it its files."""
     for plan.user in (NOBODIES + os.getpid(), NOBODY):
         try:

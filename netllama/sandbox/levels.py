@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netllama.sandbox.syscalls import NUMBERS
-from netllama.sandbox.view import TEMPORARY_BYTES, Entry
+from netllama.sandbox.view import TEMPORARY_BYTES, ViewEntry
 
 NAMESPACES, BUBBLEWRAP, LANDLOCK, NONE = "namespaces", "bubblewrap", "landlock", "none"
 
@@ -66,7 +66,7 @@ def describe_level(level: Level) -> str:
     return "\n  ".join([*_STATEMENTS[level.name], _EVERYWHERE])
 
 
-def wrap_command(level: Level, entries: Sequence[Entry]) -> list[str]:
+def wrap_command(level: Level, entries: Sequence[ViewEntry]) -> list[str]:
     """The command that starts Python on this level; its arguments are to follow."""
     if level.name != BUBBLEWRAP:
         return [sys.executable]

@@ -1,7 +1,7 @@
 """Runs a Python script that nobody has read, kept from everything but what it is given.
 
     sandbox = find_sandbox()
-    run = sandbox.run(Job(script=..., folder=..., state=...))
+    run = sandbox.run(ScriptJob(script=..., folder=..., state=...))
 
 The script runs as a process of its own on the strongest level that the machine offers (levels.py). Nothing of it runs
 in this process, so it can neither change nor fake what a caller computes from its files. Thread-safe.
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from netllama.core.errors import StageError
-from netllama.sandbox.exchange import Limits, Plan, Report, pack_plan
+from netllama.sandbox.exchange import LaunchPlan, LaunchReport, Limits, pack_plan
 from netllama.sandbox.launcher import BOOT
 from netllama.sandbox.levels import BUBBLEWRAP, NAMESPACES, Level, describe_level, wrap_command
 from netllama.sandbox.tidying import tidy_folder
-from netllama.sandbox.view import ROOM, Entry, list_system_entries
+from netllama.sandbox.view import ROOM, ViewEntry, list_system_entries
 
 STARTUP = Path(__file__).parent / "startup"
 PROJECT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScriptJob:
     """A script and what it gets."""
 
     script: Path
@@ -76,13 +76,13 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Run:
+class SandboxRun:
     """How a script ended."""
 
     exit_code: int | None
     """Negative where a signal ended it; None where a limit did."""
     ended: str
-    """exit, or the limit that ended it: see supervisor.Report."""
+    """exit, or the limit that ended it: see supervisor.LaunchReport."""
     seconds: float
     cpu_seconds: float
     peak_bytes: int
@@ -113,7 +113,7 @@ class Sandbox:
         """Where the script sees a mount."""
         return f"{ROOM}/{mount.name}" if self.moves_files else str(mount.path.resolve())
 
-    def run(self, job: Job, show: bool = False) -> Run:
+    def run(self, job: ScriptJob, show: bool = False) -> SandboxRun:
         """Run a script to its end. `show` leaves its stdout and stderr on the terminal.
 
         StageError if it cannot be started.
@@ -122,9 +122,10 @@ class Sandbox:
         with (
             (job.state / "stdout").open("w+b") as stdout,
             (job.state / "stderr").open("w+b") as stderr,
-            tempfile.TemporaryDirectory(prefix="sandbox-", dir=job.state) as place,
+            tempfile.TemporaryDirectory(prefix="sandbox-") as place,
             tempfile.TemporaryFile() as exchange,
         ):
+            Path(place).chmod(0o711)  # the script's user may differ from ours
             notes = Path(place) / "notes"
             notes.touch()
             plan = self._plan(job, Path(place), notes)
@@ -156,7 +157,7 @@ class Sandbox:
         if report.unroutable and not tried:
             tried = ["send what found no route"]
         ended_itself = report.ended == "exit" and report.status is not None
-        return Run(
+        return SandboxRun(
             exit_code=os.waitstatus_to_exitcode(report.status) if ended_itself and report.status is not None else None,
             ended=report.ended,
             seconds=time.monotonic() - started,
@@ -170,7 +171,7 @@ class Sandbox:
     def _root_of_launcher(self) -> str:
         return f"{ROOM}/launcher" if self.level.name == BUBBLEWRAP else str(PROJECT)
 
-    def _plan(self, job: Job, place: Path, notes: Path) -> Plan:
+    def _plan(self, job: ScriptJob, place: Path, notes: Path) -> LaunchPlan:
         base, temporary = place / "root", place / "tmp"
         base.mkdir()
         temporary.mkdir()
@@ -186,7 +187,7 @@ class Sandbox:
             **job.environment,
         }
         script = self.locate(Mount(f"script/{job.script.name}", job.script))
-        return Plan(
+        return LaunchPlan(
             level=self.level.name,
             entries=self._list_entries(job, place, notes),
             base=str(base),
@@ -197,7 +198,7 @@ class Sandbox:
             limits=job.limits,
         )
 
-    def _list_entries(self, job: Job, place: Path, notes: Path) -> list[Entry]:
+    def _list_entries(self, job: ScriptJob, place: Path, notes: Path) -> list[ViewEntry]:
         names = str(STARTUP / "resolv.conf") if self.moves_files else "/etc/resolv.conf"
         entries = list_system_entries(_list_roots(), names)
         readable = [
@@ -212,7 +213,7 @@ class Sandbox:
         if not self.moves_files:
             writable.append(Mount("tmp", place / "tmp"))
         for kind, mounts in (("read", readable), ("write", writable)):
-            entries += [Entry(kind, str(each.path.resolve()), f"{ROOM}/{each.name}") for each in mounts]
+            entries += [ViewEntry(kind, str(each.path.resolve()), f"{ROOM}/{each.name}") for each in mounts]
         return entries
 
 
@@ -240,11 +241,11 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
             process.wait()
 
 
-def _read_report(exchange: BinaryIO) -> Report:
+def _read_report(exchange: BinaryIO) -> LaunchReport:
     try:
-        return Report(**marshal.loads(exchange.read()))
+        return LaunchReport(**marshal.loads(exchange.read()))
     except (ValueError, TypeError, EOFError):
-        return Report(ended="stopped")  # the plan is still there: the launcher was killed
+        return LaunchReport(ended="stopped")  # the plan is still there: the launcher was killed
 
 
 def _read_end(file: BinaryIO) -> str:

@@ -8,7 +8,7 @@ import resource
 import signal
 import time
 
-from netllama.sandbox.exchange import Limits, Report
+from netllama.sandbox.exchange import LaunchReport, Limits
 from netllama.sandbox.view import measure_folder
 
 POLL = 0.05
@@ -18,17 +18,17 @@ GRACE = 2.0
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
-class Watch:
+class ScriptWatch:
     """One run of a script, seen from the process that started it."""
 
     def __init__(self, child: int, limits: Limits, folder: str, apart: bool) -> None:
         self.child, self.limits, self.folder, self.apart = child, limits, folder, apart
-        self.report = Report()
+        self.report = LaunchReport()
         self.began = time.monotonic()
         self.size = measure_folder(folder, 10**7)
         self.outputs = [number for number in (1, 2) if not os.isatty(number)]
 
-    def run(self) -> Report:
+    def run(self) -> LaunchReport:
         """Wait for the script's end, or end it. SIGCHLD and SIGTERM must be blocked."""
         report = self.report
         while report.status is None and report.ended == "exit":

@@ -23,7 +23,7 @@ _SETTINGS = ("alternatives", "ethertypes", "fonts", "ld.so.cache", "mime.types",
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
-class Entry:
+class ViewEntry:
     """`host` is a path of this machine (the text of a symbolic link), `inside` one of the script's root."""
 
     def __init__(self, kind: str, host: str, inside: str) -> None:
@@ -32,7 +32,7 @@ class Entry:
         self.host, self.inside = host, inside
 
 
-def list_system_entries(roots: list[str], names: str) -> list[Entry]:
+def list_system_entries(roots: list[str], names: str) -> list[ViewEntry]:
     """The system's programs and libraries, harmless settings, devices, and `roots`: where Python is installed.
 
     `names`: the file that the script sees as /etc/resolv.conf.
@@ -40,16 +40,16 @@ def list_system_entries(roots: list[str], names: str) -> list[Entry]:
     entries = []
     for part in _PARTS:
         if os.path.islink(part):
-            entries.append(Entry("link", os.readlink(part), part))
+            entries.append(ViewEntry("link", os.readlink(part), part))
         elif os.path.isdir(part):
-            entries.append(Entry("read", part, part))
+            entries.append(ViewEntry("read", part, part))
     found = [f"/etc/{name}" for name in _SETTINGS] + roots
-    entries += [Entry("read", path, path) for path in found if os.path.exists(path)]
-    entries.append(Entry("read", names, "/etc/resolv.conf"))
-    return entries + [Entry("device", f"/dev/{name}", f"/dev/{name}") for name in _DEVICES]
+    entries += [ViewEntry("read", path, path) for path in found if os.path.exists(path)]
+    entries.append(ViewEntry("read", names, "/etc/resolv.conf"))
+    return entries + [ViewEntry("device", f"/dev/{name}", f"/dev/{name}") for name in _DEVICES]
 
 
-def build_root(entries: list[Entry], base: str) -> None:
+def build_root(entries: list[ViewEntry], base: str) -> None:
     """Make `base`, an empty folder, the root of this process's mount namespace. Call as its process 1.
 
     OSError if the machine forbids it. Only the `write` entries, /tmp and /dev/shm can be written.
@@ -77,7 +77,7 @@ def build_root(entries: list[Entry], base: str) -> None:
     syscalls.restrict_mount("/", syscalls.ATTR_READ_ONLY, recursive=False)
 
 
-def _attach(entry: Entry, base: str) -> None:
+def _attach(entry: ViewEntry, base: str) -> None:
     place = base + entry.inside
     os.makedirs(os.path.dirname(place), exist_ok=True)
     if entry.kind == "link":
@@ -92,7 +92,7 @@ def _attach(entry: Entry, base: str) -> None:
     syscalls.restrict_mount(place, attributes | (syscalls.ATTR_READ_ONLY if entry.kind == "read" else 0))
 
 
-def hand_over(entries: list[Entry], user: int) -> None:
+def hand_over(entries: list[ViewEntry], user: int) -> None:
     """Give the `write` entries, with all that is in them, to `user`; links are not followed."""
     for entry in entries:
         if entry.kind == "write":

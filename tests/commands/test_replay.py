@@ -14,9 +14,9 @@ import pytest
 
 from commands.replay import convert_exit_code, extract_code, parse_arguments, summarise_run
 from netllama.core.errors import StageError
-from netllama.sandbox.choice import find_sandbox
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import SHOWN, Mount
+from netllama.sandbox.sandbox_choice import find_sandbox
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
@@ -340,6 +340,7 @@ def test_the_command_shows_output_files_and_what_there_was_to_find(network: Path
     script.write_text(ORIGINS + "open('out.txt', 'w').write('done')\nraise SystemExit(3)\n", encoding="utf-8")
     done = command(str(script), "--scenario", "moas", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith(find_sandbox().statement)
     lines = done.stdout.splitlines()
     assert int(lines[0]) > 20
     assert lines[1] == "--"
@@ -376,6 +377,7 @@ def test_two_replays_of_one_script_at_once_have_a_network_and_a_folder_each(
         ]
         done = [run.result() for run in runs]
     assert [each.returncode for each in done] == [0, 0], done
+    assert all(each.stderr.startswith("no sandbox: the script runs with your rights") for each in done)
     folders = [each.stdout.rpartition("working folder: ")[2].split()[0] for each in done]
     for seed, order, each, folder in zip((1, 2), (flags, flags[::-1]), done, folders, strict=True):
         assert each.stdout.startswith(f"{[*order, '--seed']}\n--\nexit 0")

@@ -15,7 +15,7 @@ import pytest
 
 from netllama.code_tasks.code_answers import RESULT, VARIANTS, Outcome, find_differences, judge_outcome, run_answer
 from netllama.core.records import Question, load_questions
-from netllama.sandbox.choice import find_sandbox
+from netllama.sandbox.sandbox_choice import find_sandbox
 from tests.support.clones import ROOT
 
 QUESTIONS: dict[str, Question] = {

@@ -14,7 +14,7 @@ from netllama.code_tasks.code_answers import VARIANTS, run_code
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.params import read_params
 from netllama.core.records import SeedTask, load_seeds
-from netllama.sandbox.choice import find_sandbox
+from netllama.sandbox.sandbox_choice import find_sandbox
 from tests.data import seed_checks
 from tests.data.seed_checks import CHECKS, Ran
 from tests.support.clones import ROOT

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.levels import Level
-from netllama.sandbox.sandbox import STARTUP, Job, Mount, Sandbox
+from netllama.sandbox.sandbox import STARTUP, Mount, Sandbox, ScriptJob
 from tests.support.processes import is_running
 
 SECRET = "sk-secret-of-the-parent"
@@ -62,7 +62,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttackOutcome:
     probes: dict[str, str]
     descriptors: list[int]
     network: list[str]
@@ -128,7 +128,7 @@ def describe_file(path: Path) -> tuple[object, ...]:
     )
 
 
-def attack(level: Level, folder: Path, names: Sequence[str]) -> Outcome:
+def attack(level: Level, folder: Path, names: Sequence[str]) -> AttackOutcome:
     """Run the probes and the heavy scripts of these names on one level."""
     os.environ["OPENAI_API_KEY"] = SECRET
     outside, shims = folder / "outside", folder / "shims"
@@ -157,7 +157,7 @@ def attack(level: Level, folder: Path, names: Sequence[str]) -> Outcome:
     def run(name: str, argument: str, limits: Limits) -> tuple[Path, Ended, tuple[str, ...]]:
         place = folder / name
         (place / "cwd").mkdir(parents=True)
-        job = Job(ATTACKS / f"{name}.py", place / "cwd", place, (argument,), importable=(mount,), limits=limits)
+        job = ScriptJob(ATTACKS / f"{name}.py", place / "cwd", place, (argument,), importable=(mount,), limits=limits)
         done = sandbox.run(job)
         entries = sum(1 for _ in (place / "cwd").rglob("*"))
         text = done.stdout[-200:] + done.stderr[-500:]
@@ -185,7 +185,7 @@ def attack(level: Level, folder: Path, names: Sequence[str]) -> Outcome:
         others = [name for name in names if name not in CROWDS]
         heavy |= zip(others, pool.map(run_heavy, others), strict=True)
     descriptors = probes.pop("descriptors", [])
-    return Outcome(probes, descriptors, list(network), touched, heavy)  # type: ignore[arg-type]
+    return AttackOutcome(probes, descriptors, list(network), touched, heavy)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from netllama.sandbox.choice import find_sandbox
 from netllama.sandbox.exchange import Limits
+from netllama.sandbox.sandbox_choice import find_sandbox
 from testbed.script_runner import ScriptRun, furnish_folder, run_script
 from tests.support.clones import ROOT
 from tests.support.mrt_elements import Archive

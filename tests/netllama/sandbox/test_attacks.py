@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from netllama.sandbox.choice import find_problem
 from netllama.sandbox.levels import BUBBLEWRAP, Level, list_levels
 from netllama.sandbox.sandbox import FIXED
+from netllama.sandbox.sandbox_choice import find_problem
 from tests.support.clones import ROOT
-from tests.support.sandbox_attacks import HEAVY, Ended, Outcome
+from tests.support.sandbox_attacks import HEAVY, AttackOutcome, Ended
 
 NOBODY = 65534
 KILLED_BY_LIMITS = {
@@ -61,7 +61,7 @@ cases = pytest.mark.parametrize(("level", "user"), CASES, ids=[f"{level}-{user}"
 
 
 @cache
-def run_attacks(level: str, user: int) -> Outcome:
+def run_attacks(level: str, user: int) -> AttackOutcome:
     """In a process of its own, which some attacks aim at."""
     own = user == os.geteuid()
     folder = Path(f"/tmp/sandbox-attacks-{os.getpid()}-{level}-{user}")
@@ -86,7 +86,7 @@ def run_attacks(level: str, user: int) -> Outcome:
         shutil.rmtree(folder)
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
-    return Outcome(**values | {"heavy": {name: Ended(**ended) for name, ended in values["heavy"].items()}})
+    return AttackOutcome(**values | {"heavy": {name: Ended(**ended) for name, ended in values["heavy"].items()}})
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox needs Linux")

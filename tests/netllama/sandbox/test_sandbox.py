@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.sandbox import choice
-from netllama.sandbox.choice import find_problem, find_sandbox
+from netllama.sandbox import sandbox_choice
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.levels import LANDLOCK, NAMESPACES, NONE, Level, list_levels
-from netllama.sandbox.sandbox import Job, Mount, Run, Sandbox
+from netllama.sandbox.sandbox import Mount, Sandbox, SandboxRun, ScriptJob
+from netllama.sandbox.sandbox_choice import find_problem, find_sandbox
 from netllama.sandbox.tidying import tidy_folder
 from netllama.sandbox.view import DEEPEST, measure_folder
 from tests.support.clones import ROOT
@@ -24,17 +24,17 @@ from tests.support.processes import is_running
 LEVELS = [level for level in list_levels() if not find_problem(level)]
 every_level = pytest.mark.parametrize("level", [*LEVELS, Level(NONE)], ids=lambda level: level.name)
 every_sandbox = pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
-RunCode = Callable[..., Run]
+RunCode = Callable[..., SandboxRun]
 
 
 @pytest.fixture
 def run_code(tmp_path: Path) -> RunCode:
-    def run(level: Level, code: str, *arguments: str, limits: Limits | None = None, **more: object) -> Run:
+    def run(level: Level, code: str, *arguments: str, limits: Limits | None = None, **more: object) -> SandboxRun:
         (tmp_path / "cwd").mkdir(exist_ok=True)
         script = tmp_path / "script.py"
         script.write_text(code, encoding="utf-8")
         limits = limits or Limits(wall_seconds=60)
-        job = Job(script, tmp_path / "cwd", tmp_path, arguments, limits=limits, **more)  # type: ignore[arg-type]
+        job = ScriptJob(script, tmp_path / "cwd", tmp_path, arguments, limits=limits, **more)  # type: ignore[arg-type]
         return Sandbox(level).run(job)
 
     return run
@@ -75,11 +75,10 @@ def test_the_same_script_prints_the_same_every_time(level: Level, run_code: RunC
 
 @pytest.mark.skipif(Level(NAMESPACES) not in LEVELS, reason="no namespaces here")
 def test_in_namespaces_paths_are_the_same_on_every_machine(run_code: RunCode) -> None:
-    run = run_code(
-        Level(NAMESPACES), "import os\nprint(os.getcwd(), __file__, os.getpid(), os.listdir('/sandbox'))\n1/0\n"
-    )
-    assert run.stdout == "/sandbox/cwd /sandbox/script/script.py 2 ['notes', 'cwd', 'script', 'startup']\n"
-    assert 'File "/sandbox/script/script.py", line 2' in run.stderr
+    code = "import os\nprint(os.getcwd(), __file__, os.getpid(), *sorted(os.listdir('/sandbox')))\n1/0\n"
+    run = run_code(Level(NAMESPACES), code)
+    assert run.stdout == "/sandbox/cwd /sandbox/script/script.py 2 cwd notes script startup\n"
+    assert 'File "/sandbox/script/script.py", line 3' in run.stderr
 
 
 @every_level
@@ -121,8 +120,9 @@ def test_libraries_that_analysis_scripts_use_work(level: Level, run_code: RunCod
     code = (
         "import subprocess, tempfile, concurrent.futures\n"
         "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\nimport pandas\n"
-        "from scapy.all import IP, TCP, rdpcap, wrpcap\n"
-        "wrpcap('x.pcap', [IP(dst='192.0.2.1') / TCP()])\n"
+        "from scapy.all import IP, TCP, Ether, rdpcap, wrpcap\n"
+        "frame = Ether(src='02:00:00:00:00:01', dst='02:00:00:00:00:02')\n"
+        "wrpcap('x.pcap', [frame / IP(src='192.0.2.2', dst='192.0.2.1') / TCP()])\n"
         "plt.plot([1, 2])\nplt.savefig('x.png')\n"
         "tempfile.mkdtemp()\n"
         "with concurrent.futures.ThreadPoolExecutor(8) as pool: list(pool.map(abs, range(9)))\n"
@@ -170,7 +170,7 @@ def test_many_runs_at_once_do_not_disturb_one_another(level: Level, tmp_path: Pa
         place = tmp_path / str(number)
         (place / "cwd").mkdir(parents=True)
         (place / "s.py").write_text(f"open('r', 'w').write('{number}')\nprint({number})\n")
-        done = Sandbox(level).run(Job(place / "s.py", place / "cwd", place))
+        done = Sandbox(level).run(ScriptJob(place / "s.py", place / "cwd", place))
         return done.exit_code, done.stdout, (place / "cwd" / "r").read_text()
 
     with ThreadPoolExecutor(4) as pool:
@@ -181,9 +181,9 @@ WAITS = """
 import sys
 from pathlib import Path
 from netllama.sandbox.levels import Level
-from netllama.sandbox.sandbox import Job, Sandbox
+from netllama.sandbox.sandbox import ScriptJob, Sandbox
 place = Path(sys.argv[2])
-Sandbox(Level(sys.argv[1])).run(Job(place / "script.py", place / "cwd", place, (f"marked {place}",)))
+Sandbox(Level(sys.argv[1])).run(ScriptJob(place / "script.py", place / "cwd", place, (f"marked {place}",)))
 """
 
 
@@ -214,15 +214,14 @@ def test_scripts_are_not_root_and_their_files_can_be_removed(level: Level, run_c
 
 
 def test_where_there_is_no_sandbox_it_is_refused_with_reasons_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "list_levels", lambda: [Level(NAMESPACES), Level(LANDLOCK)])
-    monkeypatch.setattr(
-        choice, "find_problem", lambda level: {"namespaces": "unshare: not permitted"}.get(level.name, "?")
-    )
-    with pytest.raises(StageError, match=r"namespaces: unshare: not permitted; landlock: \?.*--unsafe"):
+    monkeypatch.setattr(sandbox_choice, "list_levels", lambda: [Level(NAMESPACES), Level(LANDLOCK)])
+    problems = {NAMESPACES: "unshare: not permitted", LANDLOCK: "too old"}
+    monkeypatch.setattr(sandbox_choice, "find_problem", lambda level: problems[level.name])
+    with pytest.raises(StageError, match=r"namespaces: unshare: not permitted; landlock: too old.*--unsafe"):
         find_sandbox()
     assert find_sandbox(unsafe=True).level == Level(NONE)
     assert find_sandbox(unsafe=True).statement.startswith("no sandbox: the script runs with your rights")
-    monkeypatch.setattr(choice, "list_levels", list)
+    monkeypatch.setattr(sandbox_choice, "list_levels", list)
     with pytest.raises(StageError, match="it needs Linux"):
         find_sandbox()
 

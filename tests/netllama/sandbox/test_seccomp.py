@@ -1,4 +1,4 @@
-"""The filter of system calls, run by an interpreter of classic BPF: for processors that the tests do not run on, too."""
+"""The filter of system calls, run by an interpreter of classic BPF: so for processors of other kinds, too."""
 
 import errno
 import struct

@@ -7,7 +7,7 @@ from pathlib import Path
 from netllama.core.errors import StageError
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.levels import NONE, Level, list_levels
-from netllama.sandbox.sandbox import Job, Sandbox
+from netllama.sandbox.sandbox import Sandbox, ScriptJob
 
 _LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10.0)
 
@@ -41,7 +41,7 @@ def find_problem(level: Level) -> str:
         work.mkdir()
         script.write_text("open('written', 'w').write('yes')\n", encoding="utf-8")
         try:
-            run = Sandbox(level).run(Job(script, work, place, limits=_LIMITS))
+            run = Sandbox(level).run(ScriptJob(script, work, place, limits=_LIMITS))
         except StageError as error:
             return str(error).rpartition(f"{level.name}: ")[2]
         except OSError as error:
