@@ -134,7 +134,7 @@ class Sandbox:
             boot = BOOT.format(root=self._root_of_launcher(), exchange=exchange.fileno())
             process = subprocess.Popen(
                 [*wrap_command(self.level, plan.entries), "-I", "-S", "-c", boot],
-                env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
+                env={"PATH": "/usr/local/bin:/usr/bin:/bin"} | _list_libraries(),
                 stdin=subprocess.DEVNULL,
                 stdout=None if show else stdout,
                 stderr=None if show else stderr,
@@ -179,6 +179,7 @@ class Sandbox:
         importable = [Mount("startup", STARTUP), *job.importable]
         environment = {
             **FIXED,
+            **_list_libraries(),
             "HOME": home,
             "TMPDIR": home,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
@@ -220,14 +221,22 @@ class Sandbox:
 def _list_roots() -> list[str]:
     """The folders in which Python and its packages are installed, each once."""
     found = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parents[1])}
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path's own fails where a container's user has none
     roots: list[str] = []
     for root in sorted(found, key=len):
         if any(Path(other) in (Path(root), *Path(root).parents) for other in [*roots, "/usr"]):
             continue
-        if Path(root) in (Path.home(), *Path.home().parents, PROJECT, *PROJECT.parents):
+        if Path(root) in (home, *home.parents, PROJECT, *PROJECT.parents):
             raise StageError(f"Python is installed in {root}, with your files; use a virtual environment of its own")
         roots.append(root)
     return roots
+
+
+def _list_libraries() -> dict[str, str]:
+    """LD_LIBRARY_PATH as far as it names folders of Python's, which may not start without them."""
+    given = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    own = [path for path in given if any(Path(path).is_relative_to(root) for root in _list_roots())]
+    return {"LD_LIBRARY_PATH": os.pathsep.join(own)} if own else {}
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
