@@ -27,6 +27,8 @@ SCENARIO, CAPTURE = "mixed", "mixed"
 FIXED = {"MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
 HANDLED = ("missing-field", "unknown-attribute")
 """Kinds of misuse that correct code may provoke on purpose: it asks, and handles the exception."""
+LOG_LIMIT = 2**24
+"""Octets of the replay's log that are read."""
 _PLACE = {"what": str, "detail": str, "file": str, "line": int}
 _SHAPES: dict[str, dict[str, type]] = {
     "stream": {"shift": int, "collectors": dict},
@@ -186,7 +188,9 @@ def _read_events(log: Path) -> list[dict[str, Any]]:
     if log.is_symlink() or not log.is_file():
         return []
     events: list[dict[str, Any]] = []
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+    with log.open("rb") as file:
+        text = file.read(LOG_LIMIT).decode("utf-8", errors="replace")
+    for line in text.splitlines():
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):

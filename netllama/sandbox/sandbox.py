@@ -43,6 +43,8 @@ matrices, and 64 MB of address space for each thread's allocations, would hit th
 """
 SHOWN = 2**20
 """Octets of stdout and of stderr that a run keeps, the last ones."""
+MOST_ATTEMPTS = 100
+"""To reach the network, that a run lists."""
 LATE = 10.0
 """Seconds after its limits at which a launcher that has not ended is killed."""
 
@@ -150,7 +152,8 @@ class Sandbox:
                 tidy_folder(job.folder)
             exchange.seek(0)
             report = _read_report(exchange)
-            tried = notes.read_text(encoding="utf-8", errors="replace").splitlines() if notes.is_file() else []
+            with notes.open("rb") as file:
+                tried = file.read(SHOWN).decode("utf-8", errors="replace").splitlines()[:MOST_ATTEMPTS]
             printed, complained = (_read_end(file) for file in (stdout, stderr))
         if report.problem:
             raise StageError(f"{job.script.name} was not started: sandbox level {self.level.name}: {report.problem}")

@@ -17,6 +17,7 @@ SLOW_FIRST = (
     "data/test_code_questions.py",
     "stages/test_tokenize.py",
     "netllama/teacher/test_embedded.py",
+    "netllama/sandbox/test_attacks.py",
     "stages/test_foreign_data.py",
     "netllama/training/test_loop.py",
     "stages/test_split.py",

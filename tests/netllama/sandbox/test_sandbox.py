@@ -211,6 +211,7 @@ def test_scripts_are_not_root_and_their_files_can_be_removed(level: Level, run_c
     assert run.exit_code == 0
     assert int(run.stdout) == 1000 if level.name == NAMESPACES else int(run.stdout) != 0
     assert sorted(path.name for path in (tmp_path / "cwd").rglob("*")) == ["a", "b"]
+    assert {path.stat().st_uid for path in (tmp_path / "cwd").rglob("*")} == {os.geteuid()}
 
 
 def test_where_there_is_no_sandbox_it_is_refused_with_reasons_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,8 +251,11 @@ def test_what_a_script_leaves_becomes_an_ordinary_tree(tmp_path: Path) -> None:
     (tmp_path / "work" / "link").symlink_to(outside)
     assert measure_folder(str(tmp_path / "work"), 1000)[1] == 1001
     (tmp_path / "work" / "d" / "d").chmod(0)
+    (tmp_path / "work" / "program").touch()
+    (tmp_path / "work" / "program").chmod(0o6755)
     tidy_folder(tmp_path / "work")
     depth = max(len(path.relative_to(tmp_path / "work").parts) for path in (tmp_path / "work").rglob("*"))
     assert depth == DEEPEST
     assert outside.stat().st_mode & 0o777 == 0o500
-    assert measure_folder(str(tmp_path / "work"), 1000)[1] == DEEPEST + 1
+    assert (tmp_path / "work" / "program").stat().st_mode & 0o7777 == 0o755
+    assert measure_folder(str(tmp_path / "work"), 1000)[1] == DEEPEST + 2
