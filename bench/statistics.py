@@ -1,9 +1,9 @@
 """Whether intervals and tests keep what they promise: synthetic experiments whose truth is known.
 
-A row is 2,000 experiments of one kind: how often the 95% interval holds the truth, how often a test of two equal
-models says otherwise, how often a difference of the detectable size is found. All with the defaults of the functions:
-10,000 resamples and flips, seed 0. The last column tells what is claimed for the row. Below 30 clusters nothing is; the
-rows are there to see how much is lost.
+A row is thousands of experiments of one kind: how often the 95% interval holds the truth, how often a test of two
+equal models says otherwise, how often a difference of the detectable size is found. A bootstrap has 10,000 resamples,
+as in `evaluate`. A permutation test has 2,000 flips instead of 10,000, and ten times as many experiments. The last
+column tells what is claimed for the row. Below 30 clusters nothing is; these rows show how much is lost.
 
 Run    python -m bench.statistics [--check]      (--check: exit code 1 if a row misses its target)
 """
@@ -31,7 +31,9 @@ from netllama.statistics.intervals import RESAMPLES, compute_bootstrap_intervals
 from netllama.statistics.paired_scores import ClusterSums, FloatArray, IntArray, PairedScores
 from netllama.statistics.verdicts import compare_suites, estimate_detectable_difference
 
-EXPERIMENTS = 2_000
+BOOTSTRAPPED, COUNTED = 2_000, 20_000
+"""Experiments of a row: with a bootstrap, and without."""
+FLIPS = 2_000
 BATCH = 500
 """Experiments that are resampled together: 40 MB."""
 ITEMS = (40, 100, 500)
@@ -87,20 +89,20 @@ def reject_by_mcnemar(changes: SyntheticScores) -> FloatArray:
 
 def reject_by_flips(scores: SyntheticScores) -> FloatArray:
     sums = scores.sum_columns().values
-    parts = [flip_signs(sums[:, start : start + BATCH]) for start in range(0, sums.shape[1], BATCH)]
+    parts = [flip_signs(sums[:, start : start + BATCH], FLIPS) for start in range(0, sums.shape[1], BATCH)]
     return np.concatenate(parts)
 
 
-def measure_layout(layout: str, items: int, experiments: int) -> Iterator[Row]:
+def measure_layout(layout: str, items: int) -> Iterator[Row]:
     random = np.random.default_rng(items)
     clusters = LAYOUTS[layout](items)
-    size = (clusters, experiments)
+    size, counted = (clusters, BOOTSTRAPPED), (clusters, COUNTED)
 
     def row(what: str, share: float, claim: tuple[float, float]) -> Row:
         return Row(what, layout, items, int(clusters.max()) + 1, share, claim)
 
     for share in (0.1, 0.5, 0.9):
-        yield row(f"interval: proportion {share}", cover_by_wilson(draw_hits(*size, share, random)), COVERAGE)
+        yield row(f"interval: proportion {share}", cover_by_wilson(draw_hits(*counted, share, random)), COVERAGE)
     for shape in ((1.0, 5.0), (0.5, 0.5)):
         name = "interval: mean of skewed grades" if shape[0] == 1 else "interval: mean of grades near 0 and 1"
         yield row(name, cover_by_bootstrap(draw_grades(*size, shape, random)), COVERAGE)
@@ -111,17 +113,17 @@ def measure_layout(layout: str, items: int, experiments: int) -> Iterator[Row]:
     yield row("interval: loss a token", cover_by_bootstrap(draw_losses(*size, random)), COVERAGE)
     yield row("interval: difference of losses", cover_by_bootstrap(draw_loss_shifts(*size, -0.2, random)), COVERAGE)
     for each in (0.02, 0.05, 0.1, 0.25):
-        p = reject_by_mcnemar(draw_changes(*size, each, each, random))
+        p = reject_by_mcnemar(draw_changes(*counted, each, each, random))
         yield row(f"McNemar, equal models, {2 * each:.0%} differ", float((p <= 0.05).mean()), FALSE_POSITIVES)
-    p = reject_by_flips(draw_shifts(*size, 0, random))
+    p = reject_by_flips(draw_shifts(*counted, 0, random))
     yield row("permutation, equal models, grades", float((p <= 0.05).mean()), FALSE_POSITIVES)
-    p = reject_by_flips(draw_loss_shifts(*size, 0, random))
+    p = reject_by_flips(draw_loss_shifts(*counted, 0, random))
     yield row("permutation, equal models, losses", float((p <= 0.05).mean()), FALSE_POSITIVES)
-    suites = [reject_by_mcnemar(draw_changes(*size, 0.1, 0.1, random)) for _ in range(2)]
-    suites += [reject_by_flips(draw_shifts(*size, 0, random)) for _ in range(3)]
+    suites = [reject_by_mcnemar(draw_changes(*counted, 0.1, 0.1, random)) for _ in range(2)]
+    suites += [reject_by_flips(draw_shifts(*counted, 0, random)) for _ in range(3)]
     any_of_five = [min(adjust_holm(own)) <= 0.05 for own in np.array(suites).T.tolist()]
     yield row("Holm, five suites of equal models", float(np.mean(any_of_five)), FALSE_POSITIVES)
-    yield row("power at the detectable difference", measure_power(clusters, experiments, random), POWER)
+    yield row("power at the detectable difference", measure_power(clusters, BOOTSTRAPPED, random), POWER)
 
 
 def measure_power(clusters: IntArray, experiments: int, random: np.random.Generator) -> float:
@@ -150,13 +152,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a row misses its target")
     arguments = parser.parse_args()
-    print(describe_hardware(), f"{EXPERIMENTS:,} experiments a row", sep="; ")
+    print(describe_hardware(), f"{BOOTSTRAPPED:,} experiments a bootstrap, {COUNTED:,} else", sep="; ")
     print("\n| what | items | clusters | share | claimed |\n|---|---|---|---|---|")
     rows = []
     start = time.perf_counter()
     for layout in LAYOUTS:
         for items in ITEMS:
-            for row in measure_layout(layout, items, EXPERIMENTS):
+            for row in measure_layout(layout, items):
                 claim = f"{row.claim[0]} to {row.claim[1]}" if row.is_claimed else "nothing"
                 remark = " MISSED" * (row.is_claimed and not row.holds)
                 print(f"| {row.what} | {items} | {row.clusters} | {row.share:.4f} | {claim}{remark} |", flush=True)

@@ -4,8 +4,10 @@ Under that hypothesis tuned - base of a cluster might as well have had the other
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
+from scipy.stats import binom
 
 from netllama.statistics.paired_scores import FloatArray, PairedScores
 
@@ -28,14 +30,23 @@ def compute_mcnemar_p(paired: PairedScores) -> float:
     gains = gains[gains > 0]
     if not gains.size:
         return 1.0
+    sizes, numbers = np.unique(gains, return_counts=True)
+    chances = _distribute_sums(tuple(sizes.tolist()), tuple(numbers.tolist()))
     reach = int(gains.sum())
-    chances = np.zeros(2 * reach + 1)
-    chances[reach] = 1.0
-    for gain in gains:  # a sum below -reach or above it is impossible: nothing wraps around
-        chances = (np.roll(chances, gain) + np.roll(chances, -gain)) / 2
     sums = np.abs(np.arange(-reach, reach + 1))
     seen = abs(int(np.rint((paired.tuned - paired.base).sum())))
     return min(1.0, float(chances[sums > seen].sum() + chances[sums == seen].sum() / 2))
+
+
+@lru_cache(maxsize=1024)
+def _distribute_sums(sizes: tuple[int, ...], numbers: tuple[int, ...]) -> FloatArray:
+    """The probabilities of all sums, from the least, of `numbers` of gains of each of the `sizes` with random signs."""
+    chances = np.ones(1)
+    for size, number in zip(sizes, numbers, strict=True):
+        own = np.zeros(2 * size * number + 1)
+        own[:: 2 * size] = binom.pmf(np.arange(number + 1), number, 0.5)
+        chances = np.convolve(chances, own)
+    return chances
 
 
 def compute_permutation_p(paired: PairedScores, flips: int = FLIPS, seed: int = 0) -> float:
