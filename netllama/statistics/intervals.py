@@ -25,7 +25,7 @@ _CHUNK = 4_000_000
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A value and its interval. Both ends are infinite where a single cluster says nothing of the spread."""
 
     value: float
@@ -33,13 +33,13 @@ class Estimate:
     high: float
 
 
-def estimate_proportion(values: ArrayLike, clusters: IntArray) -> Estimate:
+def estimate_proportion(values: ArrayLike, clusters: IntArray) -> IntervalEstimate:
     """The share of ones in `values` (0 or 1 each), with Wilson's interval."""
     sums = sum_clusters(values, clusters)
     items = sums.weights.sum()
     share = float(sums.values.sum() / items)
     low, high = compute_wilson_interval(share, items / compute_design_effect(sums))
-    return Estimate(share, low, high)
+    return IntervalEstimate(share, low, high)
 
 
 def compute_wilson_interval(share: float, items: float) -> tuple[float, float]:
@@ -84,7 +84,7 @@ def estimate_mean(
     weights: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Estimate:
+) -> IntervalEstimate:
     """The (weighted) mean, with the bootstrap's interval.
 
     Of losses in nats a token, weighted by tokens, it is the sum of losses over the sum of tokens.
@@ -92,12 +92,12 @@ def estimate_mean(
     return _estimate(sum_clusters(values, clusters, weights), resamples, seed)
 
 
-def estimate_perplexity(loss: Estimate) -> Estimate:
+def estimate_perplexity(loss: IntervalEstimate) -> IntervalEstimate:
     """exp of a loss: percentiles stay percentiles."""
-    return Estimate(*(float(np.exp(bound)) for bound in (loss.value, loss.low, loss.high)))
+    return IntervalEstimate(*(float(np.exp(bound)) for bound in (loss.value, loss.low, loss.high)))
 
 
-def estimate_difference(paired: PairedScores, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+def estimate_difference(paired: PairedScores, resamples: int = RESAMPLES, seed: int = 0) -> IntervalEstimate:
     """tuned - base, with the bootstrap's interval.
 
     Resampling items that all agree can't show a difference. Of scores between 0 and 1 the interval then reaches to
@@ -106,7 +106,7 @@ def estimate_difference(paired: PairedScores, resamples: int = RESAMPLES, seed: 
     sums = paired.sum_differences()
     if paired.is_bounded and not (paired.base != paired.tuned).any():
         bound = bound_unseen(len(sums.weights))
-        return Estimate(0.0, -bound, bound)
+        return IntervalEstimate(0.0, -bound, bound)
     return _estimate(sums, resamples, seed)
 
 
@@ -115,11 +115,11 @@ def bound_unseen(clusters: int) -> float:
     return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / clusters))
 
 
-def _estimate(sums: ClusterSums, resamples: int, seed: int) -> Estimate:
+def _estimate(sums: ClusterSums, resamples: int, seed: int) -> IntervalEstimate:
     value = float(sums.values.sum() / sums.weights.sum())
     columns = ClusterSums(sums.values[:, None], sums.weights[:, None])
     low, high = compute_bootstrap_intervals(columns, resamples, seed)
-    return Estimate(value, min(value, float(low[0])), max(value, float(high[0])))
+    return IntervalEstimate(value, min(value, float(low[0])), max(value, float(high[0])))
 
 
 def compute_bootstrap_intervals(

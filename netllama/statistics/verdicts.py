@@ -14,7 +14,7 @@ from scipy.stats import norm, t
 from netllama.statistics.difference_tests import FLIPS, adjust_holm, compute_mcnemar_p, compute_permutation_p
 from netllama.statistics.intervals import (
     RESAMPLES,
-    Estimate,
+    IntervalEstimate,
     bound_unseen,
     compute_standard_error,
     estimate_difference,
@@ -35,9 +35,9 @@ class SuiteComparison:
     suite: str
     items: int
     clusters: int
-    base: Estimate
-    tuned: Estimate
-    difference: Estimate
+    base: IntervalEstimate
+    tuned: IntervalEstimate
+    difference: IntervalEstimate
     """tuned - base, whichever direction is better."""
     test: Literal["mcnemar", "permutation"]
     """Which test `p` is of: McNemar's for scores of 0 or 1, the sign-flip permutation test for graded ones."""
@@ -93,14 +93,14 @@ def compare_suites(
     return found
 
 
-def _estimate_side(suite: PairedScores, side: Literal["base", "tuned"], resamples: int, seed: int) -> Estimate:
+def _estimate_side(suite: PairedScores, side: Literal["base", "tuned"], resamples: int, seed: int) -> IntervalEstimate:
     values = suite.base if side == "base" else suite.tuned
     if suite.is_binary:
         return estimate_proportion(values, suite.clusters)
     return estimate_mean(values, suite.clusters, suite.weights, resamples, seed)
 
 
-def judge_difference(difference: Estimate, p_adjusted: float, higher_is_better: bool) -> Verdict:
+def judge_difference(difference: IntervalEstimate, p_adjusted: float, higher_is_better: bool) -> Verdict:
     """The word for a difference tuned - base with its interval and its adjusted p-value."""
     if p_adjusted > ALPHA or difference.low <= 0 <= difference.high:
         return "inconclusive"

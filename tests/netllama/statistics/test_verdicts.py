@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from netllama.statistics.intervals import Estimate
+from netllama.statistics.intervals import IntervalEstimate
 from netllama.statistics.paired_scores import PairedScores
 from netllama.statistics.verdicts import (
     compare_suites,
@@ -69,12 +69,12 @@ def test_swapping_the_models_swaps_better_and_worse() -> None:
 
 
 def test_a_word_needs_both_the_test_and_the_interval() -> None:
-    assert judge_difference(Estimate(0.1, -0.01, 0.2), 0.001, True) == "inconclusive"
-    assert judge_difference(Estimate(0.1, 0.0, 0.2), 0.001, True) == "inconclusive"
-    assert judge_difference(Estimate(0.1, 0.01, 0.2), 0.051, True) == "inconclusive"
-    assert judge_difference(Estimate(0.1, 0.01, 0.2), 0.05, True) == "better"
-    assert judge_difference(Estimate(0.1, 0.01, 0.2), 0.05, False) == "worse"
-    assert judge_difference(Estimate(-0.1, -0.2, -0.01), 0.05, False) == "better"
+    assert judge_difference(IntervalEstimate(0.1, -0.01, 0.2), 0.001, True) == "inconclusive"
+    assert judge_difference(IntervalEstimate(0.1, 0.0, 0.2), 0.001, True) == "inconclusive"
+    assert judge_difference(IntervalEstimate(0.1, 0.01, 0.2), 0.051, True) == "inconclusive"
+    assert judge_difference(IntervalEstimate(0.1, 0.01, 0.2), 0.05, True) == "better"
+    assert judge_difference(IntervalEstimate(0.1, 0.01, 0.2), 0.05, False) == "worse"
+    assert judge_difference(IntervalEstimate(-0.1, -0.2, -0.01), 0.05, False) == "better"
 
 
 def test_a_model_that_never_differs_is_inconclusive_with_what_might_be_overlooked() -> None:
