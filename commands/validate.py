@@ -14,7 +14,7 @@ import itertools
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,11 @@ def find_rejected_seeds(seeds: Seeds, evaluation: Evaluation, params: FilterPara
             pool.add(seed)
 
 
-def find_malformed_questions(questions: Sequence[Question], families: Sequence[str]) -> Iterator[str]:
-    """Questions that lack what their kind needs, have what only another kind has, or stand alone in their cluster."""
+def find_malformed_questions(questions: Sequence[Question], families: Collection[str]) -> Iterator[str]:
+    """Questions that lack what their kind needs, have what only another kind has, or stand alone in their cluster.
+
+    `families`: those of the params, and the suites that are no family.
+    """
     clusters = Counter(question.cluster for question in questions if question.cluster)
     for question in questions:
         for key, kind in (("options", "choice"), ("aliases", "blank"), ("key_facts", "open"), ("scenario", "code")):
@@ -93,7 +96,10 @@ def find_malformed_questions(questions: Sequence[Question], families: Sequence[s
         if clusters[question.cluster] == 1:
             yield f"{question.id}: is alone in cluster {question.cluster}; remove it or name another cluster"
         if question.family not in families:
-            yield f"{question.id}: family {question.family} is missing from `families` in params.yaml"
+            yield (
+                f"{question.id}: family {question.family} is neither in `families` in params.yaml nor a file of "
+                f"{QUESTIONS}/"
+            )
         if len({option.casefold().strip() for option in question.options}) != len(question.options):
             yield f"{question.id}: two options are equal; change one"
         if question.kind == "blank" and question.question.count("____") != 1:
@@ -166,8 +172,9 @@ def format_summary(seeds: Seeds, questions: Sequence[Question], measured: Sequen
     counts = Counter((question.family, question.kind) for question in questions)
     width = max(24, *(len(family) + 1 for family in seeds))
     lines = [f"{'':{width}}{'seeds':>8}" + "".join(f"{kind:>12}" for kind in kinds)]
-    for family, own in seeds.items():
-        lines.append(f"{family:{width}}{len(own):8}" + "".join(f"{counts[family, kind]:12}" for kind in kinds))
+    for family in dict.fromkeys([*seeds, *(question.family for question in questions)]):
+        number = len(seeds.get(family, []))
+        lines.append(f"{family:{width}}{number:8}" + "".join(f"{counts[family, kind]:12}" for kind in kinds))
     total = Counter(question.kind for question in questions)
     lines.append(f"{'all':{width}}{sum(map(len, seeds.values())):8}" + "".join(f"{total[kind]:12}" for kind in kinds))
     lines += [
@@ -195,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sandbox = find_sandbox(given.unsafe) if given.run else None
     needs = Needs.load()
     seeds, questions = load_content(SEEDS, QUESTIONS, needs.families)
+    suites = {path.stem for path in QUESTIONS.glob("*.jsonl")}
     tasks = [*itertools.chain.from_iterable(seeds.values())]
     rows: list[SeedTask | Question] = [*tasks, *questions]
     require_unique_ids(f"{SEEDS}/ and {QUESTIONS}/", rows)
@@ -205,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *find_unread_seeds(needs.families),
         *find_bad_references(rows),
         *find_rejected_seeds(seeds, evaluation, needs.filters),
-        *find_malformed_questions(questions, needs.families),
+        *find_malformed_questions(questions, {*needs.families, *suites}),
         *overlap.find_alike_seeds(tasks, needs.filters.rouge_threshold),
         *overlap.find_alike_questions(questions, needs.filters.rouge_threshold),
         *overlap.find_given_away_questions(tasks, evaluation),

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from netllama.core.errors import StageError
 from netllama.core.files import JsonObject, load_all, read_jsonl
 
-LETTERS = "ABCD"
+LETTERS = "ABCDEFGHIJ"
 Form = Literal[
     "explain", "compare", "debug", "configure", "interpret", "compute", "decide", "write_code", "fix_code", ""
 ]
@@ -137,7 +137,7 @@ class Question(Record):
     def _answer_fits_kind(self) -> "Question":
         if self.kind == "choice":
             if not 2 <= len(self.options) <= len(LETTERS):
-                raise ValueError("a choice question has 2 to 4 options")
+                raise ValueError(f"a choice question has 2 to {len(LETTERS)} options")
             if self.answer not in list(LETTERS[: len(self.options)]):
                 raise ValueError(f"answer {self.answer!r} is not the letter of an option")
         if self.kind == "true_false" and self.answer not in ("true", "false"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -91,7 +92,7 @@ def test_no_rule_that_knows_nothing_beats_chance_by_three_points_in_any_suite() 
     """Stricter than the command, which allows one question more than chance."""
     questions = load_questions(ROOT / "data" / "questions")
     measured = measure_suites(questions)
-    assert len(measured) == 15
+    assert len(measured) == 17
     for suite in measured:
         beaten = {rule: suite.rules[rule] for rule in PER_SUITE if suite.rules.get(rule, 0) > suite.chance + 0.03}
         assert beaten == {}, (suite.family, suite.kind)
@@ -204,6 +205,20 @@ def test_a_mistyped_filter_is_one_line_before_anything_is_computed(
 def test_what_a_kind_lacks_or_must_not_have_is_said(changes: Row, said: str) -> None:
     assert any(said in problem for problem in find_malformed_questions([question(1, **changes)], ["bgp_knowledge"]))
     assert list(find_malformed_questions([question(1)], ["bgp_knowledge"])) == []
+
+
+def test_a_family_that_is_neither_of_the_params_nor_a_suite_is_said() -> None:
+    found = list(find_malformed_questions([question(1, family="bpg_knowledge")], ["bgp_knowledge"]))
+    assert found == ["q-1: family bpg_knowledge is neither in `families` in params.yaml nor a file of data/questions/"]
+
+
+def test_a_suite_that_is_no_family_passes(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [question(n, family="mine", answer="ABCD"[n % 4], question=f"{n * 7919} and {n}?") for n in range(8)]
+    options = [[f"{letter}{n}" for letter in "wxyz"] for n in range(8)]
+    written = [row.model_dump() | {"options": own} for row, own in zip(rows, options, strict=True)]
+    write_jsonl(workdir / "data" / "questions" / "mine.jsonl", written)
+    main([])
+    assert re.search(r"^mine +0 +8 +0", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_scripts_that_fail_or_are_constants_are_found_when_run(

@@ -28,6 +28,8 @@ FAMILIES = PARAMS.families
 TOO_NEAR = PARAMS.contamination.similarity_threshold
 SEEDS: dict[str, list[SeedTask]] = {family: load_seeds(DATA / "seeds", family) for family in FAMILIES}
 QUESTIONS: list[Question] = load_questions(DATA / "questions")
+GENERAL = "general"
+"""The suite that is of no family: what a model may forget while it learns the others."""
 LIBRARIES = {"pybgpstream", "scapy", "pandas", "numpy", "matplotlib"}
 LEAST_SEEDS = {
     "bgp_knowledge": 100,
@@ -53,7 +55,9 @@ def of_kind(kind: str) -> list[Question]:
 
 def test_every_data_file_belongs_to_a_family_of_the_params() -> None:
     for folder, suffix in (("prompts", "txt"), ("seeds", "jsonl"), ("questions", "jsonl")):
-        assert {path.name for path in (DATA / folder).iterdir()} == {f"{family}.{suffix}" for family in FAMILIES}
+        besides = [GENERAL] if folder == "questions" else []
+        names = {f"{family}.{suffix}" for family in [*FAMILIES, *besides]}
+        assert {path.name for path in (DATA / folder).iterdir()} == names
 
 
 @a_family
@@ -215,8 +219,9 @@ def test_there_are_questions_enough_of_every_kind_and_level(kind: str) -> None:
     assert all(question.category for question in own)
 
 
-def test_there_are_625_closed_questions() -> None:
-    assert sum(len(of_kind(kind)) for kind in ("choice", "true_false", "blank")) >= 625
+def test_there_are_625_closed_questions_of_the_families() -> None:
+    closed = [question for kind in ("choice", "true_false", "blank") for question in of_kind(kind)]
+    assert sum(question.family in FAMILIES for question in closed) >= 625
 
 
 def test_questions_stand_in_the_file_of_their_family_under_its_name() -> None:
@@ -228,7 +233,7 @@ def test_questions_stand_in_the_file_of_their_family_under_its_name() -> None:
 
 
 def test_every_family_is_asked_about_in_every_kind_but_code_on_plain_knowledge() -> None:
-    asked = {(question.family, question.kind) for question in QUESTIONS}
+    asked = {(question.family, question.kind) for question in QUESTIONS if question.family in FAMILIES}
     wanted = {(family, kind) for family in FAMILIES for kind in LEAST_QUESTIONS} - {("bgp_knowledge", "code")}
     assert asked == wanted
 
@@ -240,7 +245,7 @@ def test_choices_are_four_of_like_length() -> None:
         assert max(lengths) <= 2 * min(lengths) + 8, question.id
 
 
-@a_family
+@pytest.mark.parametrize("family", [*FAMILIES, GENERAL])
 def test_no_letter_and_no_truth_value_is_right_more_often_than_the_others(family: str) -> None:
     for kind, values in (("choice", "ABCD"), ("true_false", ("true", "false"))):
         answers = Counter(question.answer for question in of_kind(kind) if question.family == family)
@@ -290,4 +295,8 @@ def test_the_data_card_counts_what_there_is() -> None:
     stated = {re.sub(r" data or output| \d+", "", item): int(item.split()[-1]) for item in re.split(r",\s+", said[1])}
     assert stated == forms
     assert f"| {sum(map(len, SEEDS.values()))} tasks with answers" in card
-    assert f"| {len(QUESTIONS)} questions:" in card
+    general = [question for question in QUESTIONS if question.family == GENERAL]
+    kinds = Counter(question.kind for question in general)
+    counts = " | ".join(str(kinds[kind]) for kind in LEAST_QUESTIONS)
+    assert f"| {GENERAL} | {counts} |" in card
+    assert f"| {len(QUESTIONS) - len(general)} questions of the families and {len(general)} general ones:" in card

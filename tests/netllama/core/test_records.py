@@ -146,8 +146,8 @@ def test_a_mistyped_key_of_an_instruction_is_named(tmp_path: Path, row: Row) -> 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"options": ["179"]}, "a choice question has 2 to 4 options"),
-        ({"options": ["1", "2", "3", "4", "5"]}, "a choice question has 2 to 4 options"),
+        ({"options": ["179"]}, "a choice question has 2 to 10 options"),
+        ({"options": list("abcdefghijk")}, "a choice question has 2 to 10 options"),
         ({"answer": "D"}, "answer 'D' is not the letter of an option"),
         ({"answer": "179"}, "answer '179' is not the letter of an option"),
         ({"answer": "a"}, "answer 'a' is not the letter of an option"),

@@ -1,0 +1,130 @@
+"""The entries of a file of questions, each with its line: a JSON array, an object of questions, or JSONL.
+
+An entry that can't be read is one with a problem, not the end of the file, as far as what follows can be found.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netllama.core.errors import StageError
+from netllama.core.files import JsonObject, iter_lines, read_text
+
+_SPACE = re.compile(r"[\s,]*")
+ONE = ("question", "statement", "instruction")
+"""Keys that tell a question from an object of questions."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands at a line: a row, or a problem and an empty row."""
+
+    line: int
+    row: JsonObject
+    problem: str = ""
+
+
+def _build_object(pairs: list[tuple[str, Any]]) -> JsonObject:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        repeated = next(key for place, (key, _) in enumerate(pairs) if key in [other for other, _ in pairs[:place]])
+        raise ValueError(f"key {repeated!r} stands twice in one object; keep the right one")
+    return row
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no value of JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_constant=_refuse_constant)
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """The entries of a file. Raises StageError if it has none, or is neither JSON nor JSONL."""
+    text = read_text(path)
+    start = len(text) - len(text.lstrip())
+    if text[start : start + 1] == "[":
+        entries, end = _walk_array(path, text, start + 1)
+        if rest := text[end:].strip():
+            line = text.count("\n", 0, text.index(rest, end)) + 1
+            raise StageError(f"{path}:{line}: not valid JSON (something follows the end of the array)")
+    elif text[start : start + 1] == "{" and (whole := _read_whole(path, text)) is not None:
+        entries = _walk_object(path, text, whole)
+    else:
+        entries = [_read_line(number, line) for number, line in iter_lines(path)]
+    if not entries:
+        raise StageError(f"{path}: no questions in it")
+    return entries
+
+
+def _read_whole(path: Path, text: str) -> JsonObject | None:
+    """The file as one object; None where it is JSONL: its first line is an object by itself."""
+    first, _, rest = text.strip().partition("\n")
+    try:
+        json.loads(first)
+    except json.JSONDecodeError:
+        rest = ""
+    if rest.strip():
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+    return value if isinstance(value, dict) else None
+
+
+def _read_line(number: int, line: str) -> Entry:
+    try:
+        return _check_entry(number, _DECODER.decode(line))
+    except json.JSONDecodeError as error:
+        return Entry(number, {}, f"not valid JSON ({error.msg}); write one object per line")
+    except ValueError as error:
+        return Entry(number, {}, str(error))
+
+
+def _check_entry(line: int, value: Any) -> Entry:
+    if not isinstance(value, dict):
+        return Entry(line, {}, f"not a JSON object but {json.dumps(value)[:40]}")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return Entry(line, {}, "half a surrogate pair (\\ud800 to \\udfff) is not a character; remove it")
+    return Entry(line, value)
+
+
+def _walk_array(path: Path, text: str, place: int) -> tuple[list[Entry], int]:
+    """The elements of an array from behind its bracket, each with the line that it begins on, and where it ends."""
+    entries: list[Entry] = []
+    while True:
+        found = _SPACE.match(text, place)
+        place = found.end() if found else place
+        if text[place : place + 1] == "]":
+            return entries, place + 1
+        line = text.count("\n", 0, place) + 1
+        try:
+            # Its end is found by a decoder that lets pass what ours refuses.
+            _, end = json.JSONDecoder().raw_decode(text, place)
+        except json.JSONDecodeError as error:
+            raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+        entries.append(_read_line(line, text[place:end]))
+        place = end
+
+
+def _walk_object(path: Path, text: str, whole: JsonObject) -> list[Entry]:
+    """One question; or questions by name, as TeleQnA has them; or lists of questions by name."""
+    if any(key.strip().lower() in ONE for key in whole):
+        return [_read_line(1, text)]
+    entries: list[Entry] = []
+    place = 0
+    for key, value in whole.items():
+        name = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:\s*")
+        found = name.search(text, place)
+        place = found.end() if found else place
+        if isinstance(value, list) and text[place : place + 1] == "[":
+            own, place = _walk_array(path, text, place + 1)
+            entries += own
+        else:
+            entries.append(_check_entry(text.count("\n", 0, place) + 1, value))
+    return entries
