@@ -278,6 +278,8 @@ class EvaluateParams(Section):
     """Tokens of a written answer."""
     num_generated: Count
     """Test rows that are answered in full; 0: none."""
+    num_open: Count
+    """Open questions that are answered in full; 0: none. Closed questions and blanks are all asked."""
 
 
 class LaunchParams(Section):

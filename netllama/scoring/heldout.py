@@ -6,31 +6,46 @@ from typing import TYPE_CHECKING
 
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.scoring.likelihood import score_continuations
-from netllama.scoring.score import Numbers
+from netllama.scoring.score import Numbers, Score
 from netllama.scoring.shared_prefixes import Continued
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
-Scored = Sequence[tuple[TokenizedRow, float]]
-"""Rows, each with the log-likelihood of its answer (nats)."""
 
+def score_heldout(model: "LanguageModel", rows: Sequence[TokenizedRow]) -> list[Score]:
+    """The loss of each row's answer, in nats a token, in the order of the rows.
 
-def measure_heldout(model: "LanguageModel", rows: Sequence[TokenizedRow]) -> Numbers:
-    """Token-weighted mean loss (nats a token) of the answers, end-of-sequence included, and exp of it.
-
-    The prompt is never scored, however it was trained.
+    The end-of-sequence token is part of the answer; the prompt is never scored, however it was trained.
     """
     found = score_continuations(model, [split_row(row) for row in rows], desc="held-out loss")
-    scored = [(row, score) for row, [score] in zip(rows, found, strict=True)]
-    loss = _average_loss(scored)
+    return [
+        Score(
+            item=row.id,
+            suite="test",
+            family=row.family,
+            kind="heldout",
+            cluster="",
+            value=round(-score / row.answer_tokens, 6),
+            measures={"tokens": float(row.answer_tokens)},
+            answer="",
+            expected="",
+            explanation="",
+        )
+        for row, [score] in zip(rows, found, strict=True)
+    ]
+
+
+def summarize_heldout(scores: Sequence[Score], rows: Sequence[TokenizedRow]) -> Numbers:
+    """Token-weighted mean loss (nats a token) of the rows' answers, and exp of it."""
+    loss = _average_loss(scores)
     return {
         "loss": round(loss, 4),
         "perplexity": round(math.exp(loss), 4),
-        "rows": len(rows),
+        "rows": len(scores),
         "tokens": sum(row.answer_tokens for row in rows),
-        "family": _average_by(scored, lambda row: row.family),
-        "source": _average_by(scored, lambda row: row.source),
+        "family": _average_by(scores, rows, lambda row: row.family),
+        "source": _average_by(scores, rows, lambda row: row.source),
     }
 
 
@@ -39,12 +54,14 @@ def split_row(row: TokenizedRow) -> Continued:
     return Continued(row.input_ids[: row.answer_start], [row.input_ids[row.answer_start :]])
 
 
-def _average_loss(scored: Scored) -> float:
-    return -sum(score for _, score in scored) / sum(row.answer_tokens for row, _ in scored)
+def _average_loss(scores: Sequence[Score]) -> float:
+    return sum(score.value * score.measures["tokens"] for score in scores) / sum(
+        score.measures["tokens"] for score in scores
+    )
 
 
-def _average_by(scored: Scored, name: Callable[[TokenizedRow], str]) -> Numbers:
-    groups: dict[str, list[tuple[TokenizedRow, float]]] = {}
-    for row, score in scored:
-        groups.setdefault(name(row), []).append((row, score))
+def _average_by(scores: Sequence[Score], rows: Sequence[TokenizedRow], name: Callable[[TokenizedRow], str]) -> Numbers:
+    groups: dict[str, list[Score]] = {}
+    for score, row in zip(scores, rows, strict=True):
+        groups.setdefault(name(row), []).append(score)
     return {group: {"loss": round(_average_loss(own), 4)} for group, own in sorted(groups.items())}

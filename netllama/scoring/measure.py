@@ -11,13 +11,14 @@ from netllama.core.tokenized_rows import TokenizedRow, read_template_hash, read_
 from netllama.rendering.renderer import Renderer, load_renderer, require_same_template
 from netllama.scoring.choice import score_choices, select_closed, summarize_choices
 from netllama.scoring.generation import sample_rows, score_answers, summarize_answers
-from netllama.scoring.heldout import measure_heldout
-from netllama.scoring.score import Numbers, Score
+from netllama.scoring.heldout import score_heldout, summarize_heldout
+from netllama.scoring.score import GENERAL, Numbers, Score
+from netllama.scoring.written_questions import score_written, select_written, summarize_written
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
-COUNTS = ("rows", "tokens", "questions", "chance")
+COUNTS = ("rows", "tokens", "questions", "chance", "ties")
 """Numbers that no model changes."""
 
 
@@ -34,26 +35,33 @@ class Material:
 def load_material(
     tokenized: Path, questions: Path, tokenizer: Path, prompt: PromptParams, params: EvaluateParams
 ) -> Material:
-    """The test split and the closed questions, read and checked before a model is loaded."""
+    """The test split and the questions, read and checked before a model is loaded."""
     renderer, rows = load_renderer(tokenizer, prompt), read_tokenized_rows(tokenized)
     if rows:
         require_same_template(read_template_hash(tokenized), renderer, str(tokenized))
-    return Material(params, rows, select_closed(load_questions(questions)), renderer)
+    return Material(params, rows, load_questions(questions), renderer)
 
 
 def measure_model(model: "LanguageModel", material: Material) -> tuple[Numbers, list[Score]]:
-    """(metrics, scores): numbers under `heldout`, `choice`, `true_false`, `generation`; a score for every answer."""
-    params, renderer = material.params, material.renderer
+    """(metrics, scores): numbers by kind of measurement and of `general` questions; a score for every answer."""
+    params, renderer, rows = material.params, material.renderer, material.rows
     metrics: dict[str, float | Numbers] = {}
-    if material.rows:
-        metrics["heldout"] = measure_heldout(model, material.rows)
-    chosen = score_choices(model, material.questions, renderer)
-    metrics |= summarize_choices(chosen)
-    asked = sample_rows(material.rows, params.num_generated)
-    written = score_answers(model, asked, renderer, params.batch_size, params.max_new_tokens)
-    if written:
-        metrics["generation"] = summarize_answers(written)
-    return metrics, [*chosen, *written]
+    heldout = score_heldout(model, rows) if rows else []
+    if heldout:
+        metrics["heldout"] = summarize_heldout(heldout, rows)
+    chosen = score_choices(model, select_closed(material.questions), renderer)
+    metrics |= summarize_choices([score for score in chosen if score.family != GENERAL])
+    if general := [score for score in chosen if score.family == GENERAL]:
+        right = sum(score.value for score in general)
+        metrics[GENERAL] = {"accuracy": round(right / len(general), 4), "questions": len(general)}
+    asked = select_written(material.questions, params.num_open)
+    written = score_written(model, asked, renderer, params.batch_size, params.max_new_tokens)
+    metrics |= summarize_written(written)
+    sampled = sample_rows(rows, params.num_generated)
+    generated = score_answers(model, sampled, renderer, params.batch_size, params.max_new_tokens)
+    if generated:
+        metrics["generation"] = summarize_answers(generated)
+    return metrics, [*heldout, *chosen, *written, *generated]
 
 
 def subtract_metrics(tuned: Numbers, base: Numbers) -> Numbers:

@@ -5,6 +5,8 @@ from typing import Literal, TypeAlias
 
 from netllama.core.records import QuestionKind, Record
 
+GENERAL = "general"
+"""The family of questions on anything but networks: they show what a model forgets."""
 Numbers: TypeAlias = Mapping[str, "float | Numbers"]
 """Metrics: numbers by name, in groups of groups."""
 
@@ -25,12 +27,13 @@ class Score(Record):
     suite: str
     """Where the item stands: `questions`, or `test` (the split)."""
     family: str
-    kind: QuestionKind | Literal["generation"]
-    """generation: a row of the test split, answered in full."""
+    kind: QuestionKind | Literal["generation", "heldout"]
+    """Of a row of the test split. generation: it is answered in full; heldout: its own answer is predicted."""
     cluster: str
     """Items of one non-empty cluster stand or fall together."""
     value: float
-    """From 0 to 1: 1 for the right option, or 0; ROUGE-L F1 of an answer in full."""
+    """From 0 to 1: 1 for the right option or text, or 0; share of key facts (open), ROUGE-L F1 (generation). heldout:
+    the loss in nats a token."""
     measures: dict[str, float]
     """What else was measured of the same answer, by name."""
     answer: str

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from netllama.statistics.paired_scores import FloatArray, IntArray
 
@@ -62,24 +63,27 @@ def compute_brier_scores(options: OptionProbabilities) -> FloatArray:
     return result
 
 
-def bin_confidences(options: OptionProbabilities, bins: int = BINS) -> list[ConfidenceBin]:
-    """Equally wide bins from 0 to 1, for a reliability diagram. A probability on an edge belongs to the bin below."""
-    confidence = options.probabilities.max(axis=1)
-    hits = options.probabilities.argmax(axis=1) == options.right
+def bin_confidences(confidences: ArrayLike, hits: ArrayLike, bins: int = BINS) -> list[ConfidenceBin]:
+    """Equally wide bins from 0 to 1, for a reliability diagram. A probability on an edge belongs to the bin below.
+
+    `confidences` (questions,): the probability of the option that the model takes; `hits` (questions,): 1 if it is
+    right, else 0.
+    """
+    confidence, right = np.asarray(confidences, dtype=np.float64), np.asarray(hits, dtype=np.float64)
     places = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     found = []
     for place in range(bins):
         own = places == place
         number = int(own.sum())
-        means = [float(values[own].mean()) if number else 0.0 for values in (confidence, hits)]
+        means = [float(values[own].mean()) if number else 0.0 for values in (confidence, right)]
         found.append(ConfidenceBin(place / bins, (place + 1) / bins, number, *means))
     return found
 
 
-def compute_calibration_error(options: OptionProbabilities, bins: int = BINS) -> float:
+def compute_calibration_error(confidences: ArrayLike, hits: ArrayLike, bins: int = BINS) -> float:
     """Expected calibration error (Guo et al., ICML 2017): |accuracy - confidence| of the bins, by questions."""
-    found = bin_confidences(options, bins)
-    return sum(each.questions * abs(each.accuracy - each.confidence) for each in found) / len(options.right)
+    found = bin_confidences(confidences, hits, bins)
+    return sum(each.questions * abs(each.accuracy - each.confidence) for each in found) / np.size(confidences)
 
 
 def measure_guessing(answers: Sequence[str], options: Sequence[int]) -> GuessingBaselines:

@@ -25,20 +25,21 @@ from tests.support.training_runs import loading_params, lora_params, training_re
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
-COUNTS = {"rows", "tokens", "questions", "chance"}
+COUNTS = {"rows", "tokens", "questions", "chance", "ties"}
+CLOSED = ("accuracy", "accuracy_norm", "accuracy_pmi", "brier", "calibration_error", "ties", "chance", "questions")
 
 
 def question(number: int, kind: str) -> dict[str, Any]:
-    answers = {"choice": "ABC"[number % 3], "true_false": ("true", "false")[number % 2]}
+    answers = {"choice": "ABC"[number % 3], "true_false": ("true", "false")[number % 2], "blank": str(number)}
     return {
         "id": f"q-{kind}-{number}",
         "family": ("bgp_knowledge", "packet_analysis")[number % 2],
         "kind": kind,
-        "question": f"Which port does peer {number} use?",
+        "question": f"Peer {number} uses port ____." if kind == "blank" else f"Which port does peer {number} use?",
         "options": ["TCP 179", "UDP 53", f"TCP {number}"] if kind == "choice" else [],
         "answer": answers.get(kind, "TCP 179"),
         "aliases": [],
-        "key_facts": [],
+        "key_facts": ["It uses port 179"] if kind == "open" else [],
         "reference": "RFC 4271",
         "cluster": "",
     }
@@ -68,7 +69,10 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
     shutil.rmtree("data/questions")
     write_jsonl("data/questions/a.jsonl", [question(number, "choice") for number in range(5)])
     others = [question(number, "true_false") for number in range(3)] + [question(0, "open"), question(1, "code")]
+    others += [question(number, "blank") for number in range(6)]
     write_jsonl("data/questions/b.jsonl", others)
+    general = [question(number, "choice") for number in (20, 21)]
+    write_jsonl("data/questions/general.jsonl", [row | {"family": "general"} for row in general])
     write_test_split()
     set_params(
         **{
@@ -118,8 +122,10 @@ def test_both_files_hold_the_same_quantities_under_the_same_keys(ready: Path) ->
         *(f"heldout.{name}" for name in ("loss", "perplexity", "rows", "tokens")),
         *(f"heldout.family.{name}.loss" for name in ("bgp_knowledge", "packet_analysis")),
         *(f"heldout.source.{name}.loss" for name in ("seed", "generated")),
-        *(f"choice.{name}" for name in ("accuracy", "accuracy_norm", "chance", "questions")),
-        *(f"true_false.{name}" for name in ("accuracy", "accuracy_norm", "chance", "questions")),
+        *(f"{kind}.{name}" for kind in ("choice", "true_false") for name in CLOSED),
+        *(f"blank.{name}" for name in ("accuracy", "ranked_first", "questions")),
+        *(f"open.{name}" for name in ("key_facts", "rouge_l", "token_f1", "length", "truncated", "questions")),
+        *(f"general.{name}" for name in ("accuracy", "questions")),
         *(f"generation.{name}" for name in ("rougeL", "truncated", "rows")),
     }
     assert (base["choice"]["questions"], base["true_false"]["questions"]) == (5, 3)
@@ -144,13 +150,16 @@ def test_an_adapter_that_changes_nothing_has_answers_and_scores_of_the_base(read
     assert evaluate.ANSWERS.read_bytes() == baseline.ANSWERS.read_bytes()
 
 
-def test_every_closed_question_and_every_sampled_row_is_answered_once_by_both(ready: Path) -> None:
+def test_every_question_but_code_and_every_row_is_answered_once_by_both(ready: Path) -> None:
     run_both()
     base, tuned = read_jsonl(baseline.ANSWERS), read_jsonl(evaluate.ANSWERS)
-    assert [(row["suite"], row["item"]) for row in base] == [(row["suite"], row["item"]) for row in tuned]
-    choice = [row["item"] for row in base if row["suite"] == "questions"]
-    assert choice == [f"q-choice-{number}" for number in range(5)] + [f"q-true_false-{number}" for number in range(3)]
-    written = [row for row in base if row["suite"] == "test"]
+    assert [(row["kind"], row["item"]) for row in base] == [(row["kind"], row["item"]) for row in tuned]
+    asked = [row["item"] for row in base if row["suite"] == "questions"]
+    closed = [f"q-choice-{number}" for number in range(5)] + [f"q-true_false-{number}" for number in range(3)]
+    blanks = [f"q-blank-{number}" for number in range(6)]
+    assert asked == [*closed, "q-choice-20", "q-choice-21", *blanks, "q-open-0"]
+    assert [row["item"] for row in base if row["kind"] == "heldout"] == [f"row-{number}" for number in range(7)]
+    written = [row for row in base if row["kind"] == "generation"]
     assert len(written) == len({row["item"] for row in written}) == 4
     expected = {f"row-{number}": texts(number)[1] for number in range(7)}
     assert all(row["expected"] == expected[row["item"]] for row in written)
@@ -161,7 +170,7 @@ def test_metrics_are_those_of_the_answers_in_the_results(ready: Path) -> None:
     _, tuned = run_both()
     rows = read_jsonl(evaluate.ANSWERS)
     for kind in ("choice", "true_false"):
-        own = [row for row in rows if row["kind"] == kind]
+        own = [row for row in rows if row["kind"] == kind and row["family"] != "general"]
         right = sum(row["answer"] == row["expected"] for row in own)
         assert tuned[kind]["accuracy"] == pytest.approx(right / len(own), abs=1e-4)
     scores = [row["value"] for row in rows if row["kind"] == "generation"]
@@ -169,7 +178,7 @@ def test_metrics_are_those_of_the_answers_in_the_results(ready: Path) -> None:
 
 
 def test_a_second_run_writes_the_same_bytes(ready: Path) -> None:
-    outs = [baseline.METRICS, baseline.ANSWERS, evaluate.METRICS, evaluate.ANSWERS]
+    outs = [baseline.METRICS, baseline.ANSWERS, evaluate.METRICS, evaluate.ANSWERS, evaluate.COMPARISON]
     run_both()
     first = [path.read_bytes() for path in outs]
     run_both()
@@ -187,18 +196,51 @@ def test_the_batch_size_changes_speed_and_no_result(ready: Path, set_params: Cal
 
 
 def test_no_row_to_generate_leaves_the_group_out(ready: Path, set_params: Callable[..., None]) -> None:
-    set_params(**{"evaluate.num_generated": 0})
+    set_params(**{"evaluate.num_generated": 0, "evaluate.num_open": 0})
     base, tuned = run_both()
-    assert "generation" not in base
-    assert "generation" not in tuned
-    assert {row["suite"] for row in read_jsonl(evaluate.ANSWERS)} == {"questions"}
+    assert not {"generation", "open"} & (base.keys() | tuned.keys())
+    assert not {"generation", "open"} & {row["kind"] for row in read_jsonl(evaluate.ANSWERS)}
 
 
-def test_an_empty_test_split_leaves_the_closed_questions(ready: Path) -> None:
+def test_an_empty_test_split_leaves_the_questions(ready: Path) -> None:
     write_tokenized_rows(evaluate.TOKENIZED, [])
     base, tuned = run_both()
-    assert base.keys() == {"choice", "true_false"}
-    assert tuned.keys() == {"choice", "true_false", "delta"}
+    assert base.keys() == {"choice", "true_false", "general", "blank", "open"}
+    assert tuned.keys() == {*base, "delta"}
+
+
+def test_base_and_tuned_are_compared_suite_by_suite_and_the_verdicts_are_said(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_both()
+    found = read_json(evaluate.COMPARISON)
+    names = [row["suite"] for row in found]
+    assert names == [
+        "loss on held-out answers",
+        "four-choice questions",
+        "true/false questions",
+        "blanks",
+        "key facts of open answers",
+        "ROUGE-L of written answers",
+        "general questions",
+    ]
+    base, tuned = read_json(baseline.METRICS), read_json(evaluate.METRICS)
+    assert found[0]["base"]["value"] == pytest.approx(base["heldout"]["loss"], abs=1e-4)
+    assert found[0]["tuned"]["value"] == pytest.approx(tuned["heldout"]["loss"], abs=1e-4)
+    assert found[6]["items"] == 2
+    said = capsys.readouterr().out
+    assert all(said.count(f"{name} ") >= 1 for name in names)
+
+
+def test_answers_to_other_items_than_the_base_had_are_refused(ready: Path) -> None:
+    baseline.main()
+    rows = read_jsonl(baseline.ANSWERS)
+    write_jsonl(baseline.ANSWERS, rows[1:])
+    with pytest.raises(StageError, match=r"results/base\.jsonl: no answer to heldout row-0; run `dvc repro baseline`"):
+        evaluate.main()
+    write_jsonl(baseline.ANSWERS, [*rows, rows[0] | {"item": "row-99"}])
+    with pytest.raises(StageError, match="row-99 was not asked this time"):
+        evaluate.main()
 
 
 def test_more_rows_than_there_are_answers_all_of_them(ready: Path, set_params: Callable[..., None]) -> None:
@@ -241,8 +283,9 @@ def test_a_missing_baseline_is_one_line_before_the_model_is_loaded(
 def test_a_bad_question_is_named_by_file_and_line_before_the_model_is_loaded(
     ready: Path, monkeypatch: pytest.MonkeyPatch, stage: Any
 ) -> None:
-    baseline.METRICS.parent.mkdir(exist_ok=True)
-    baseline.METRICS.write_text("{}")
+    for path, content in ((baseline.METRICS, "{}"), (baseline.ANSWERS, "")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
     write_jsonl("data/questions/b.jsonl", [question(0, "choice"), question(1, "choice") | {"answer": "E"}])
     monkeypatch.setattr(stage, "load_base", lambda *args: pytest.fail("loaded the model"))
     with pytest.raises(StageError, match=r"^data/questions/b\.jsonl:2: answer 'E' is not the letter of an option$"):
@@ -262,11 +305,12 @@ def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_pa
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines()[-1] == (
-        "tuned: 12 answers -> results/tuned.jsonl, scores -> metrics/evaluate.json; next: dvc metrics diff main"
-    )
+    files = "results/tuned.jsonl, scores -> metrics/evaluate.json, tests -> results/comparison.json"
+    said, better, worse, doubt = run.stdout.splitlines()[-4:]
+    assert said == f"tuned: 28 answers -> {files}"
+    assert [line.split(":")[0] for line in (better, worse, doubt)] == ["Better", "Worse", "Can't be told"]
     said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
-    noise = [line for line in said if not re.match(r"(held-out loss|choice|answers):", line)]
+    noise = [line for line in said if not re.match(r"(held-out loss|choice|blanks|answers):", line)]
     assert noise == [], "\n".join(noise)
 
 

@@ -98,15 +98,15 @@ def test_a_run_writes_its_outs_and_curves_and_the_adapter_changes_the_model(read
 def test_the_validation_loss_before_and_after_is_what_base_and_tuned_model_have(
     ready: Path, tokenized_rows: Callable[..., Rows]
 ) -> None:
-    from netllama.scoring.heldout import measure_heldout
+    from netllama.scoring.heldout import score_heldout, summarize_heldout
 
     train.main()
     recorded = json.loads(train.METRICS.read_text())["val_loss"]
     rows = tokenized_rows(3, seed=1)
     base = load_base(Path("tiny"), loading_params("fp32", "none", True))
-    assert recorded["before"] == pytest.approx(measure_heldout(base, rows, 2)["loss"], abs=1e-4)
+    assert recorded["before"] == pytest.approx(summarize_heldout(score_heldout(base, rows), rows)["loss"], abs=1e-4)
     assert recorded["after"] == pytest.approx(
-        measure_heldout(load_adapter(base, train.ADAPTER), rows, 2)["loss"], abs=1e-4
+        summarize_heldout(score_heldout(load_adapter(base, train.ADAPTER), rows), rows)["loss"], abs=1e-4
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.core.records import Instruction, Question
-from netllama.rendering.closed_questions import list_options, phrase_question
+from netllama.rendering.question_texts import list_options, phrase_question
 from netllama.rendering.renderer import (
     Rendered,
     Renderer,

@@ -14,12 +14,12 @@ import torch
 from netllama.core.files import read_jsonl, write_jsonl
 from netllama.core.records import Question, parse_as
 from netllama.core.tokenized_rows import TokenizedRow
-from netllama.rendering.closed_questions import list_options, phrase_question
+from netllama.rendering.question_texts import list_options, phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring import generation
 from netllama.scoring.choice import judge_choice, score_choices, select_closed, summarize_choices
 from netllama.scoring.generation import generate_answers, judge_answer, sample_rows, score_answers, summarize_answers
-from netllama.scoring.heldout import measure_heldout
+from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.measure import subtract_metrics
 from netllama.scoring.score import Score, find_number
 from tests.support.plain_scores import score_alone as loop
@@ -42,6 +42,10 @@ def model(tiny_model_folder: Path) -> Any:
 @pytest.fixture
 def renderer(tiny_tokenizer: Any) -> Renderer:
     return Renderer(tiny_tokenizer, "chat", "")
+
+
+def measure_heldout_loss(model: Any, rows: Rows) -> Any:
+    return summarize_heldout(score_heldout(model, rows), rows)
 
 
 def question(number: int, **changes: Any) -> Question:
@@ -80,6 +84,12 @@ def option_score(model: Any, renderer: Renderer, asked: Question, option: str) -
     return loop(model, ids, count)
 
 
+def unasked_score(model: Any, renderer: Renderer, option: str) -> float:
+    """The option's log-likelihood where no question is asked."""
+    rendered = renderer.render("Answer:", option)
+    return loop(model, rendered.input_ids[:-1], rendered.answer_start)
+
+
 def log_likelihoods_of(score: Score) -> list[float]:
     """Those of the options, as the explanation lists them."""
     return [float(part.split()[0]) for part in score.explanation.split("; ")]
@@ -102,20 +112,30 @@ def test_picks_equal_those_of_a_loop_that_scores_each_option_alone(model: Any, r
         assert log_likelihoods_of(score) == pytest.approx(expected, abs=1e-3)
         assert (score.answer, score.expected) == (asked.options[pick], asked.options[right])
         assert score.value == (pick == right)
-        assert score.measures == {"accuracy_norm": pick_norm == right, "chance": 1 / len(asked.options)}
+        assert score.measures["accuracy_norm"] == (pick_norm == right)
+        alone = [unasked_score(model, renderer, option) for option in asked.options]
+        gains = [with_question - without for with_question, without in zip(expected, alone, strict=True)]
+        assert score.measures["accuracy_pmi"] == (max(range(len(gains)), key=gains.__getitem__) == right)
+        shares = torch.tensor(expected).softmax(0).tolist()
+        brier = sum((share - (place == right)) ** 2 for place, share in enumerate(shares))
+        assert score.measures["brier"] == pytest.approx(brier, abs=1e-3)
+        assert score.measures["confidence"] == pytest.approx(max(shares), abs=1e-3)
+        assert (score.measures["tie"], score.measures["chance"]) == (0, 1 / len(asked.options))
         assert (score.item, score.suite, score.family) == (asked.id, "questions", asked.family)
         assert (score.kind, score.cluster) == (asked.kind, asked.cluster)
 
 
 def test_a_tie_goes_to_the_first_option() -> None:
-    score = judge_choice(question(1, options=["low", "best", "BEST", "lowest"]), [-3.0, -1.0, -1.0, -4.0])
+    score = judge_choice(question(1, options=["low", "best", "BEST", "lowest"]), [-3.0, -1.0, -1.0, -4.0], [-2.0] * 4)
     assert (score.answer, score.value, score.measures["accuracy_norm"]) == ("best", 1.0, 1.0)
+    assert score.measures["tie"] == 1
 
 
 def test_the_longer_of_two_equally_likely_options_is_the_one_by_its_length() -> None:
-    score = judge_choice(question(1, options=["TCP", "UDP port 179"]), [-2.0, -2.5])
+    score = judge_choice(question(1, options=["TCP", "UDP port 179"]), [-2.0, -2.5], [-2.0] * 2)
     assert (score.answer, score.expected) == ("TCP", "UDP port 179")
-    assert (score.value, score.measures) == (0.0, {"accuracy_norm": 1.0, "chance": 0.5})
+    assert (score.value, score.measures["accuracy_norm"], score.measures["tie"]) == (0.0, 1.0, 0.0)
+    assert score.measures["brier"] == pytest.approx(2 * 0.6225**2, abs=1e-3)
     assert score.explanation == "-2.0000 TCP; -2.5000 UDP port 179"
 
 
@@ -142,22 +162,46 @@ def score_of(kind: str, value: float, **measures: float) -> Score:
 
 
 def test_choice_metrics_are_what_one_counts_by_hand() -> None:
+    def chosen(kind: str, value: float, norm: float, chance: float, confidence: float, tie: float = 0.0) -> Score:
+        rest = {"accuracy_pmi": 1 - value, "brier": 0.5, "confidence": confidence, "tie": tie, "chance": chance}
+        return score_of(kind, value, accuracy_norm=norm, **rest)
+
     results = [
-        score_of("choice", 1.0, accuracy_norm=1.0, chance=0.25),
-        score_of("choice", 1.0, accuracy_norm=0.0, chance=0.25),
-        score_of("choice", 0.0, accuracy_norm=0.0, chance=0.5),
-        score_of("true_false", 0.0, accuracy_norm=0.0, chance=0.5),
-        score_of("true_false", 1.0, accuracy_norm=1.0, chance=0.5),
+        chosen("choice", 1.0, 1.0, 0.25, 0.75),
+        chosen("choice", 1.0, 0.0, 0.25, 0.72),
+        chosen("choice", 0.0, 0.0, 0.5, 0.35, tie=1.0),
+        chosen("true_false", 0.0, 0.0, 0.5, 1.0),
+        chosen("true_false", 1.0, 1.0, 0.5, 1.0),
     ]
-    assert summarize_choices(results) == {
-        "choice": {"accuracy": 0.6667, "accuracy_norm": 0.3333, "chance": 0.3333, "questions": 3},
-        "true_false": {"accuracy": 0.5, "accuracy_norm": 0.5, "chance": 0.5, "questions": 2},
+    found = summarize_choices(results)
+    assert found["choice"] == {
+        "accuracy": 0.6667,
+        "accuracy_norm": 0.3333,
+        "accuracy_pmi": 0.3333,
+        "brier": 0.5,
+        "calibration_error": round((abs(2 - 0.75 - 0.72) + 0.35) / 3, 4),
+        "ties": 1,
+        "chance": 0.3333,
+        "questions": 3,
+    }
+    assert found["true_false"] == {
+        "accuracy": 0.5,
+        "accuracy_norm": 0.5,
+        "accuracy_pmi": 0.5,
+        "brier": 0.5,
+        "calibration_error": 0.5,
+        "ties": 0,
+        "chance": 0.5,
+        "questions": 2,
     }
     assert summarize_choices([]) == {}
 
 
 def test_a_score_comes_back_from_the_line_that_it_is_written_as(tmp_path: Path) -> None:
-    scores = [judge_choice(question(1), [-3.0, -1.0, -1.0, -4.0]), score_of("generation", 0.25, truncated=1.0)]
+    scores = [
+        judge_choice(question(1), [-3.0, -1.0, -1.0, -4.0], [-2.0] * 4),
+        score_of("generation", 0.25, truncated=1.0),
+    ]
     write_jsonl(tmp_path / "base.jsonl", (score.model_dump() for score in scores))
     assert read_jsonl(tmp_path / "base.jsonl", lambda row: parse_as(Score, row)) == scores
 
@@ -171,7 +215,7 @@ def test_held_out_loss_of_one_row_equals_the_models_own_loss_with_labels(
     labels[:, : row.answer_start] = -100
     with torch.inference_mode():
         expected = float(model(input_ids=ids, labels=labels).loss)
-    found = measure_heldout(model, [row])
+    found = measure_heldout_loss(model, [row])
     assert found["loss"] == pytest.approx(expected, abs=1e-4)
     assert (found["rows"], found["tokens"]) == (1, row.length - row.answer_start)
 
@@ -181,7 +225,7 @@ def test_perplexity_is_that_of_the_loss_before_it_is_rounded(model: Any, tokeniz
     rows = tokenized_rows(9)
     total = sum(loop(model, row.input_ids, row.answer_start) for row in rows)
     loss = -total / sum(row.answer_tokens for row in rows)
-    found = measure_heldout(model, rows)
+    found = measure_heldout_loss(model, rows)
     assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
     assert found["perplexity"] != pytest.approx(math.exp(round(loss, 4)), rel=1e-6), "the loss happens to be round"
 
@@ -196,7 +240,7 @@ def test_held_out_loss_is_weighted_by_tokens_overall_and_in_every_group(
         kept = [(row, score) for row, score in zip(rows, scores, strict=True) if keep(row)]
         return -sum(score for _, score in kept) / sum(len(row.input_ids) - row.answer_start for row, _ in kept)
 
-    found: Any = measure_heldout(model, rows)
+    found: Any = measure_heldout_loss(model, rows)
     assert found["loss"] == pytest.approx(mean(lambda row: True), abs=1e-4)
     assert found["tokens"] == sum(len(row.input_ids) - row.answer_start for row in rows)
     assert found["family"].keys() == {"bgp_knowledge", "packet_analysis"}
@@ -210,7 +254,7 @@ def test_held_out_loss_is_weighted_by_tokens_overall_and_in_every_group(
 def test_the_prompt_is_never_scored_however_it_was_trained(model: Any, tokenized_rows: Callable[..., Rows]) -> None:
     rows = tokenized_rows(4)
     on_prompt = [replace(row, loss_start=0) for row in rows]
-    assert measure_heldout(model, on_prompt) == measure_heldout(model, rows)
+    assert measure_heldout_loss(model, on_prompt) == measure_heldout_loss(model, rows)
 
 
 def greedy(model: Any, ids: list[int], number: int, eos: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import exp, log
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,11 @@ from netllama.statistics.calibration import (
 )
 
 LIKELIHOODS = st.lists(st.lists(st.floats(-700, 0), min_size=2, max_size=5), min_size=1, max_size=30)
+
+
+def take_likeliest(options: OptionProbabilities) -> tuple[Any, Any]:
+    """The confidence in each answer, and whether it is right."""
+    return options.probabilities.max(axis=1), options.probabilities.argmax(axis=1) == options.right
 
 
 @given(likelihoods=LIKELIHOODS)
@@ -37,8 +43,9 @@ def test_probabilities_are_a_softmax_and_scores_are_those_of_a_plain_loop(likeli
         place = next(place for place in range(10) if confidence <= (place + 1) / 10 or place == 9)
         hits[place].append((confidence, int(found.argmax()) == truth))
     wanted = sum(abs(sum(hit for _, hit in own) - sum(confidence for confidence, _ in own)) for own in hits)
-    assert compute_calibration_error(options) == pytest.approx(wanted / len(right))
-    assert [each.questions for each in bin_confidences(options)] == [len(own) for own in hits]
+    confidence, hit = take_likeliest(options)
+    assert compute_calibration_error(confidence, hit) == pytest.approx(wanted / len(right))
+    assert [each.questions for each in bin_confidences(confidence, hit)] == [len(own) for own in hits]
 
 
 def test_likelihoods_far_below_zero_do_not_vanish() -> None:
@@ -52,12 +59,9 @@ def test_the_ends_of_the_brier_score() -> None:
 
 
 def test_a_model_that_is_right_as_often_as_it_says_is_calibrated() -> None:
-    table = np.array([[0.75, 0.25]] * 8)
-    assert compute_calibration_error(OptionProbabilities(table, np.array([0] * 6 + [1] * 2))) == pytest.approx(0)
-    assert compute_calibration_error(OptionProbabilities(table, np.array([1] * 8))) == pytest.approx(0.75)
-    filled = [
-        each for each in bin_confidences(OptionProbabilities(table, np.array([0] * 6 + [1] * 2))) if each.questions
-    ]
+    assert compute_calibration_error([0.75] * 8, [1] * 6 + [0] * 2) == pytest.approx(0)
+    assert compute_calibration_error([0.75] * 8, [0] * 8) == pytest.approx(0.75)
+    filled = [each for each in bin_confidences([0.75] * 8, [1] * 6 + [0] * 2) if each.questions]
     assert [(each.low, each.high, each.confidence, each.accuracy) for each in filled] == [(0.7, 0.8, 0.75, 0.75)]
 
 
