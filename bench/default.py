@@ -63,11 +63,13 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
     """By stage, what it can't do without; only of those that run the model."""
     from transformers import AutoConfig
 
-    from netllama.scoring.choice import render_question
+    from netllama.rendering.question_texts import phrase_question
+    from netllama.scoring.choice import render_question, select_closed
     from netllama.scoring.generation import sample_rows
     from netllama.scoring.heldout import split_row
     from netllama.scoring.measure import load_material
     from netllama.scoring.shared_prefixes import cut_shared_beginning
+    from netllama.scoring.written_questions import select_written
     from netllama.training.batch_plan import BatchPlan
 
     params = read_params(clone / "params.yaml")
@@ -91,23 +93,25 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
         params.evaluate,
     )
     flops = {"train": count_training_flops(trained, config, rank) + validations * read}
-    asked = sample_rows(material.rows, params.evaluate.num_generated)
+    renderer, evaluation = material.renderer, params.evaluate
+    asked = {row.id: row.answer_start for row in sample_rows(material.rows, evaluation.num_generated)}
+    for question in select_written(material.questions, evaluation.num_open):
+        asked[question.id] = len(renderer.encode_prompt(phrase_question(question)))
     for stage, name, lora in (("baseline", "base", 0), ("evaluate", "tuned", rank)):
         total = 0.0
-        questions = [render_question(question, material.renderer) for question in material.questions]
+        questions = [render_question(question, renderer) for question in select_closed(material.questions)]
         for texts in (questions, [split_row(row) for row in material.rows]):
             _, texts = cut_shared_beginning(texts)
             scored = sum(text.width - len(text.context) + 1 for text in texts)
             total += count_reading_flops([text.width for text in texts], scored, config, lora)
         answers = [json.loads(line) for line in (clone / "results" / f"{name}.jsonl").read_text().splitlines()]
-        tokenizer = material.renderer.tokenizer
-        written = [tokenizer(row["answer"]).input_ids for row in answers if row["kind"] == "generation"]
-        prompts = [row.answer_start for row in asked]
+        written = [
+            (asked[row["item"]], len(renderer.tokenizer(row["answer"]).input_ids))
+            for row in answers
+            if row["kind"] in ("generation", "blank", "open")
+        ]
         total += count_reading_flops(
-            [prompt + len(answer) for prompt, answer in zip(prompts, written, strict=True)],
-            sum(map(len, written)),
-            config,
-            lora,
+            [prompt + answer for prompt, answer in written], sum(answer for _, answer in written), config, lora
         )
         flops[stage] = total
     return flops
