@@ -69,14 +69,13 @@ class Family:
 
     @property
     def is_barren(self) -> bool:
-        """Nothing kept of the first two rounds and eight answers, or of all that may be asked: more would be the same.
+        """Nothing kept of at least two rounds and eight answers: more would be the same.
 
         A family that keeps one task is never barren, however little comes after it.
         """
-        if self.kept or not self.params.num_instructions_to_generate:
-            return False
-        asked = len(self.responses)
-        return asked >= self.params.max_requests or (self.rounds >= TRIAL_ROUNDS and asked >= TRIAL_ANSWERS)
+        wanted = self.params.num_instructions_to_generate
+        tried = self.rounds >= TRIAL_ROUNDS and len(self.responses) >= TRIAL_ANSWERS
+        return bool(wanted) and not self.kept and tried
 
     def build_round(self) -> list[Request]:
         """The requests of the next round, drawn from the pool as it is now."""

@@ -34,11 +34,13 @@ def build_yield_report(
 
 
 def describe_barren(families: Sequence[Family]) -> str:
-    """An error message about the families without a kept task; empty if there are none.
+    """An error message about barren families, or about all where the whole run kept nothing; else an empty string.
 
     It names the most frequent reason, and shows the beginning of an answer that was rejected for it, as JSON.
     """
-    barren = [family for family in families if family.is_barren]
+    asked = [family for family in families if family.responses]
+    nothing = asked and not any(family.kept for family in families)
+    barren = asked if nothing else [family for family in families if family.is_barren]
     if not barren:
         return ""
     rejected = [row for family in barren for row in family.rejected]

@@ -173,6 +173,15 @@ def test_families_with_tasks_are_not_described() -> None:
     assert describe_barren([judged()]) == ""
 
 
+def test_few_requests_spent_on_nothing_are_an_error_where_no_family_kept_anything() -> None:
+    """Beside a family that kept something they are a shortfall, which the stage mentions."""
+    few = family("packet_analysis", max_requests=2)
+    grown(few, teacher=Scripted(lambda _: Answer("No tasks today.")))
+    assert describe_barren([few]).startswith("packet_analysis: nothing kept of 2 answers; 2 of 2 tasks are malformed")
+    assert describe_barren([few, judged()]) == ""
+    assert describe_barren([family(num_instructions_to_generate=0)]) == ""
+
+
 def test_the_funnel_goes_from_all_that_was_written_to_what_was_kept() -> None:
     assert build_funnel([judged()]) == [
         {"step": "written", "tasks": 11},
