@@ -65,6 +65,8 @@ class ScriptRun:
     """The events of the pybgpstream replay; shims/_pybgpstream/__init__.py documents them."""
     network: tuple[str, ...] = ()
     """What it tried to reach outside."""
+    opened: tuple[str, ...] = ()
+    """Files of its working directory that it opened to read."""
 
     def describe_end(self) -> str:
         if self.exit_code is None:
@@ -165,6 +167,7 @@ def run_script(
         removed=sorted(before.keys() - after.keys()),
         log=_read_events(log.path),
         network=run.network,
+        opened=run.opened,
     )
 
 

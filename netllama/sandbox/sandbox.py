@@ -45,6 +45,8 @@ SHOWN = 2**20
 """Octets of stdout and of stderr that a run keeps, the last ones."""
 MOST_ATTEMPTS = 100
 """To reach the network, that a run lists."""
+READ = "read "
+"""How a note of a file that was opened begins (startup/sitecustomize.py)."""
 LATE = 10.0
 """Seconds after its limits at which a launcher that has not ended is killed."""
 
@@ -93,6 +95,8 @@ class SandboxRun:
     stderr: str
     network: tuple[str, ...]
     """What the script tried to reach, in its order; one line for what it tried without Python."""
+    opened: tuple[str, ...]
+    """Files that it opened with Python to read, relative to its working directory."""
 
 
 @dataclass(frozen=True)
@@ -153,10 +157,11 @@ class Sandbox:
             exchange.seek(0)
             report = _read_report(exchange)
             with notes.open("rb") as file:
-                tried = file.read(SHOWN).decode("utf-8", errors="replace").splitlines()[:MOST_ATTEMPTS]
+                noted = file.read(SHOWN).decode("utf-8", errors="replace").splitlines()
             printed, complained = (_read_end(file) for file in (stdout, stderr))
         if report.problem:
             raise StageError(f"{job.script.name} was not started: sandbox level {self.level.name}: {report.problem}")
+        tried = [note for note in noted if not note.startswith(READ)][:MOST_ATTEMPTS]
         if report.unroutable and not tried:
             tried = ["send what found no route"]
         ended_itself = report.ended == "exit" and report.status is not None
@@ -169,6 +174,7 @@ class Sandbox:
             stdout=printed,
             stderr=complained,
             network=tuple(tried),
+            opened=tuple(note.removeprefix(READ) for note in noted if note.startswith(READ)),
         )
 
     def _root_of_launcher(self) -> str:

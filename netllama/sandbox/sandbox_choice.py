@@ -12,10 +12,10 @@ from netllama.sandbox.sandbox import Sandbox, ScriptJob
 _LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10.0)
 
 
-def find_sandbox(unsafe: bool = False) -> Sandbox:
+def find_sandbox(unsafe: bool = False, remedy: str = "If you have read the code and trust it: --unsafe") -> Sandbox:
     """The strongest sandbox of this machine; with `unsafe`, limits and no sandbox.
 
-    StageError if none works here: it says what each level lacks.
+    StageError if none works here: it says what each level lacks, and the `remedy` of who asks.
     """
     if unsafe:
         return Sandbox(Level(NONE))
@@ -28,7 +28,7 @@ def find_sandbox(unsafe: bool = False) -> Sandbox:
     reasons = "; ".join(problems) or "it needs Linux on x86-64 or ARM64"
     raise StageError(
         f"no sandbox works on this machine ({reasons}). Allow user namespaces, install bubblewrap, or use Linux 6.2 or "
-        "later. If you have read the code and trust it: --unsafe"
+        f"later. {remedy}"
     )
 
 

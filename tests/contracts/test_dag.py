@@ -28,7 +28,7 @@ def closure(stage: str) -> set[str]:
 
 
 def is_code(dep: str) -> bool:
-    return dep.startswith(("netllama/", "stages/"))
+    return dep.startswith(("netllama/", "stages/")) or dep == "testbed"
 
 
 def names(entries: list[Any]) -> list[str]:

@@ -1,14 +1,35 @@
-"""Python imports this at its start, before a script in the sandbox: notes what the script tries to reach.
+"""Python imports this at its start, before a script in the sandbox: notes what the script tries to reach, and reads.
 
 One line for each host that it names or connects to, in the file that SANDBOX_NOTES names. This tells what a script
-wanted; what keeps it from the network is the kernel.
+wanted; what keeps it from the network is the kernel. And one line, `read PATH`, for each file of its working directory
+that it opens to read: a library that opens files without Python (Arrow's) is not seen.
 """
 
 import os
 import sys
 
 _MOST = 100
+_READ = "read "
 _seen: set[str] = set()
+_read: set[str] = set()
+_writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+def _note_event(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open":
+        _note_read(arguments[0], arguments[2])
+    else:
+        _note_attempt(event, arguments)
+
+
+def _note_read(path: object, flags: object) -> None:
+    if not isinstance(path, str | bytes | os.PathLike) or not isinstance(flags, int) or flags & _writing:
+        return
+    # Most files that are opened are modules, elsewhere: those cost a comparison.
+    place = os.path.join(_FOLDER, os.fsdecode(path))
+    if place.startswith(_FOLDER) and place not in _read and len(_read) < _MOST:
+        _read.add(place)
+        _write_note(_READ + os.path.normpath(place)[len(_FOLDER) :])
 
 
 def _note_attempt(event: str, arguments: tuple[object, ...]) -> None:
@@ -28,12 +49,17 @@ def _note_attempt(event: str, arguments: tuple[object, ...]) -> None:
             text = "open a TCP socket"
     if text and text not in _seen and len(_seen) < _MOST:
         _seen.add(text)
-        try:
-            with open(_NOTES, "a", encoding="utf-8", errors="replace") as file:
-                file.write(ascii(text)[1:-1] + "\n")
-        except OSError:
-            pass
+        _write_note(text)
+
+
+def _write_note(text: str) -> None:
+    try:
+        with open(_NOTES, "a", encoding="utf-8", errors="replace") as file:
+            file.write(ascii(text)[1:-1] + "\n")
+    except OSError:
+        pass
 
 
 if _NOTES := os.environ.pop("SANDBOX_NOTES", ""):
-    sys.addaudithook(_note_attempt)
+    _FOLDER = os.path.join(os.getcwd(), "")
+    sys.addaudithook(_note_event)
