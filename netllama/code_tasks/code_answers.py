@@ -43,19 +43,23 @@ class Outcome:
     problem: str
 
 
-def run_code(code: str, scenario: str, network: Path, folder: Path, sandbox: Sandbox) -> ScriptRun:
+def run_code(
+    code: str, scenario: str, network: Path, folder: Path, sandbox: Sandbox, limits: Limits = LIMITS
+) -> ScriptRun:
     """Run `code` in folder/cwd, furnished anew for a row's `scenario`."""
     work = folder / "cwd"
     work.mkdir(parents=True)
     furnish_folder(work, network, *choose_data(scenario))
     script = folder / "script.py"
     script.write_text(code, encoding="utf-8")
-    return run_script(script, work, folder / "state", sandbox, LIMITS, now=NOW)
+    return run_script(script, work, folder / "state", sandbox, limits, now=NOW)
 
 
-def run_answer(question: Question, code: str, network: Path, folder: Path, sandbox: Sandbox) -> Outcome:
+def run_answer(
+    question: Question, code: str, network: Path, folder: Path, sandbox: Sandbox, limits: Limits = LIMITS
+) -> Outcome:
     """What `code` answers to a code question on one network, run in `folder`."""
-    run, result = run_code(code, question.scenario, network, folder, sandbox), folder / "cwd" / RESULT
+    run, result = run_code(code, question.scenario, network, folder, sandbox, limits), folder / "cwd" / RESULT
     if problem := describe_failure(run):
         return Outcome(run, None, problem)
     # Not through a link: it would be read with our rights, wherever it leads

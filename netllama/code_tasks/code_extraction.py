@@ -1,7 +1,7 @@
 """A model's answer -> the script in it.
 
-The last closed fenced block counts: what is labelled Python, else what has no label. An answer without one is code from
-its first line that looks like code to its last; a block that was cut off by the end of the answer is read this way, too.
+The last closed fenced block counts: what is labelled Python, else what has no label. An answer without one is code
+from its first line that looks like code to its last, and so is a block that the end of the answer cuts off.
 """
 
 import re

@@ -2,11 +2,10 @@
 
 The ladder: extracted, parses, its imports exist, it runs, it touched the data, it wrote a valid result, the result is
 right. All of it is computed here, outside of the sandbox, from how the script ended, from what it wrote, and from the
-logs of the sandbox and of the pybgpstream replay. A script can forge those logs, but not a right result on two networks.
+logs of the sandbox and of the pybgpstream replay. A script can forge those logs, but no right result on two networks.
 """
 
 import ast
-import builtins
 import re
 import sys
 import sysconfig
@@ -89,7 +88,7 @@ _REPLAYED = ("mrt/", "index.csv")
 """Data that the pybgpstream replay opens itself, whether or not the script gets any of it."""
 _RAISED = re.compile(r'^  File "[^"]*/script\.py", line (\d+)', re.MULTILINE)
 _OWNER = re.compile(r"'?([A-Za-z_]\w*)")
-_NEITHER = re.compile(r"unexpected keyword argument|is an invalid keyword argument|got some positional-only")
+_UNKNOWN_KEYWORD = re.compile(r"unexpected keyword argument|is an invalid keyword argument")
 
 
 def parse_code(code: str) -> ast.Module | CodeVerdict:
@@ -123,12 +122,8 @@ def find_missing_imports(tree: ast.Module) -> list[str]:
 def judge_run(tree: ast.Module, outcome: Outcome) -> CodeVerdict:
     """The verdict on a run, up to a valid result; whether it is right is not asked here."""
     run = outcome.run
-    missing = find_missing_imports(tree)
     if run.exit_code != 0:
-        if (failure := _classify_failed_run(tree, run, bool(missing))) in (FailureClass.MISSING_IMPORT, None):
-            detail = outcome.problem if failure is None else _name_missing(outcome.problem, missing)
-            return _charge_network(run, CodeVerdict(Rung.PARSES, failure or FailureClass.WRONG_API, detail))
-        return _charge_network(run, CodeVerdict(Rung.IMPORTS_EXIST, failure, outcome.problem))
+        return _charge_network(run, _judge_failed_run(tree, run, outcome.problem))
     if not has_touched_data(run):
         notes = [str(event["detail"]) for event in [*run.find_misuses(), *run.select_events("note")]]
         detail = notes[0] if notes else outcome.problem or "it read none of its files"
@@ -138,12 +133,16 @@ def judge_run(tree: ast.Module, outcome: Outcome) -> CodeVerdict:
     return CodeVerdict(Rung.VALID_RESULT, FailureClass.NONE)
 
 
-def judge_difference(run: ScriptRun, difference: str) -> CodeVerdict:
-    """The verdict on a valid result that differs from the right one; an empty `difference`: it does not."""
+def judge_difference(run: ScriptRun, verdict: CodeVerdict, difference: str) -> CodeVerdict:
+    """`verdict` on a run, carried on: where its result differs from the right one; empty: it does not.
+
+    A result that is right without data that we saw read is right: there are ways to read a file that we do not see.
+    """
     if not difference:
         return CodeVerdict(Rung.RIGHT, FailureClass.NONE)
-    reached = Rung.VALID_RESULT if has_touched_data(run) else Rung.RUNS
-    return _charge_misuse(run, CodeVerdict(reached, FailureClass.WRONG_RESULT, difference))
+    if verdict.rung < Rung.VALID_RESULT:
+        return verdict
+    return _charge_misuse(run, CodeVerdict(Rung.VALID_RESULT, FailureClass.WRONG_RESULT, difference))
 
 
 def has_touched_data(run: ScriptRun) -> bool:
@@ -154,25 +153,32 @@ def has_touched_data(run: ScriptRun) -> bool:
     return bool(data) or run.count_consumed()[1] > 0
 
 
-def _classify_failed_run(tree: ast.Module, run: ScriptRun, missing: bool) -> FailureClass | None:
-    """None: a module is there, but not the name that is imported from it."""
+def _judge_failed_run(tree: ast.Module, run: ScriptRun, problem: str) -> CodeVerdict:
+    missing = find_missing_imports(tree)
+    reached = Rung.PARSES if missing else Rung.IMPORTS_EXIST
     if run.exit_code is None:
-        return _LIMITS.get(run.ended, FailureClass.RUNTIME_ERROR)
+        return CodeVerdict(reached, _LIMITS.get(run.ended, FailureClass.RUNTIME_ERROR), problem)
     last = (run.stderr.strip().splitlines() or [""])[-1]
     error, _, message = last.partition(": ")
+    if error == "ModuleNotFoundError":
+        return CodeVerdict(Rung.PARSES, FailureClass.MISSING_IMPORT, problem)
+    if missing:
+        return CodeVerdict(reached, FailureClass.MISSING_IMPORT, f"no module {missing[0]}; {problem}")
+    if error == "ImportError":  # the module is there, but not the name that is imported from it
+        return CodeVerdict(Rung.PARSES, FailureClass.WRONG_API, problem)
+    return CodeVerdict(reached, _classify_error(tree, run, error, message), problem)
+
+
+def _classify_error(tree: ast.Module, run: ScriptRun, error: str, message: str) -> FailureClass:
     if error == "MemoryError" or error.endswith("._ArrayMemoryError"):
         return FailureClass.MEMORY
-    if error == "ModuleNotFoundError" or missing:
-        return FailureClass.MISSING_IMPORT
-    if error == "ImportError":
-        return None
     lines = [int(number) for number in _RAISED.findall(run.stderr)]
     at_fault = [event for event in run.find_misuses() if event["line"] in lines[-1:]]
     if lines and at_fault:
         return _classify_misuses(at_fault)
     if _is_own(tree, message):
         return FailureClass.RUNTIME_ERROR
-    if error == "TypeError" and _NEITHER.search(message):
+    if error == "TypeError" and _UNKNOWN_KEYWORD.search(message):
         return FailureClass.INVENTED_PARAMETER
     if error == "AttributeError" and "'NoneType'" not in message:
         return FailureClass.WRONG_API
@@ -206,15 +212,11 @@ def _is_own(tree: ast.Module, message: str) -> bool:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     own = {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
     named = _OWNER.match(message)
-    return bool(named) and named[1] in own if named else False
-
-
-def _name_missing(problem: str, missing: Sequence[str]) -> str:
-    return problem if "ModuleNotFoundError" in problem or not missing else f"no module {missing[0]}; {problem}"
+    return named is not None and named[1] in own
 
 
 def _is_importable(name: str) -> bool:
-    if name in sys.stdlib_module_names or name in sys.builtin_module_names or hasattr(builtins, name):
+    if name in sys.stdlib_module_names:
         return True
     folders = [str(SHIMS), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     return PathFinder.find_spec(name, folders) is not None

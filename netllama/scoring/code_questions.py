@@ -7,10 +7,11 @@ is to be compared with it, so that models that write no valid result cost next t
 
 import ast
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import comb
 from pathlib import Path
 from statistics import mean
@@ -18,7 +19,7 @@ from threading import Lock
 
 from tqdm import tqdm
 
-from netllama.code_tasks.code_answers import Outcome, judge_outcome, run_answer
+from netllama.code_tasks.code_answers import LIMITS, Outcome, judge_outcome, run_answer
 from netllama.code_tasks.code_extraction import extract_code
 from netllama.code_tasks.code_ladder import (
     CodeVerdict,
@@ -31,8 +32,12 @@ from netllama.code_tasks.code_ladder import (
 from netllama.core.cores import count_cores
 from netllama.core.errors import StageError
 from netllama.core.records import Question
+from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from netllama.scoring.score import Numbers, Score
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \d+: (?=bgpstream: )")
 
 
 def select_code(questions: Sequence[Question], number: int) -> list[Question]:
@@ -43,11 +48,16 @@ def select_code(questions: Sequence[Question], number: int) -> list[Question]:
 
 
 def judge_code_answers(
-    questions: Sequence[Question], answers: Sequence[str], sandbox: Sandbox, networks: Sequence[Path]
+    questions: Sequence[Question],
+    answers: Sequence[str],
+    sandbox: Sandbox,
+    networks: Sequence[Path],
+    limits: Limits = LIMITS,
 ) -> list[Score]:
     """A score for each answer, in their order; `answers` are completions without their prompts.
 
     A question may occur several times, once for each sample. `networks`: folders that testbed/network.py built.
+    `limits` are those of an answer's script; a solution has its own.
     StageError where a question's own solution fails.
     """
     jobs: dict[tuple[str, str], _Job] = {}
@@ -60,7 +70,7 @@ def judge_code_answers(
         else:
             found.append((question.id, code))
             jobs.setdefault((question.id, code), _Job(question, code, tree))
-    judge = _Judge(sandbox, networks)
+    judge = _Judge(sandbox, networks, limits)
     with ThreadPoolExecutor(count_cores()) as pool, tqdm(total=len(jobs), desc="code", unit="script") as bar:
         verdicts = {}
         for key, verdict in zip(jobs, pool.map(judge.judge, jobs.values()), strict=True):
@@ -92,7 +102,9 @@ def summarize_code(scores: Sequence[Score], most: int = 1) -> Numbers:
             rung.name.lower(): round(mean(rung <= each for each in reached), 4) for rung in Rung if rung > Rung.NOTHING
         },
         "failures": {
-            failure.name.lower(): failures.count(failure) for failure in FailureClass if failure is not FailureClass.NONE
+            failure.name.lower(): failures.count(failure)
+            for failure in FailureClass
+            if failure is not FailureClass.NONE
         },
         "questions": len(samples),
     }
@@ -118,6 +130,11 @@ def read_failure(score: Score) -> FailureClass:
     return FailureClass(score.explanation.partition(": ")[0])
 
 
+def remove_chance(problem: str, folder: str) -> str:
+    """What a script said, without what differs from run to run: its folder, addresses, the replay's clock."""
+    return _STAMP.sub("", _ADDRESS.sub("0x...", problem.replace(folder, "")))
+
+
 @dataclass(frozen=True)
 class _Job:
     question: Question
@@ -131,6 +148,7 @@ class _Judge:
 
     sandbox: Sandbox
     networks: Sequence[Path]
+    limits: Limits
     rights: dict[tuple[str, Path], Outcome] = field(default_factory=dict)
     locks: dict[tuple[str, Path], Lock] = field(default_factory=dict)
 
@@ -144,13 +162,13 @@ class _Judge:
         return verdict
 
     def _judge_on(self, job: _Job, network: Path) -> CodeVerdict:
-        outcome = self._run(job.question, job.code, network)
+        outcome = self._run(job.question, job.code, network, self.limits)
         verdict = judge_run(job.tree, outcome)
         if outcome.problem or verdict.rung == Rung.TOUCHED_DATA:
             return verdict
         right = self._find_right(job.question, network)
         try:
-            return judge_difference(outcome.run, judge_outcome(outcome, right))
+            return judge_difference(outcome.run, verdict, judge_outcome(outcome, right))
         except ValueError as error:
             raise StageError(f"question {job.question.id}: {error}; `pytest tests/data` checks the solutions") from None
 
@@ -158,13 +176,14 @@ class _Judge:
         key = (question.id, network)
         with self.locks.setdefault(key, Lock()):
             if key not in self.rights:
-                self.rights[key] = self._run(question, question.answer, network)
+                self.rights[key] = self._run(question, question.answer, network, LIMITS)
         return self.rights[key]
 
-    def _run(self, question: Question, code: str, network: Path) -> Outcome:
+    def _run(self, question: Question, code: str, network: Path, limits: Limits) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="code-") as folder:
             Path(folder).chmod(0o711)  # the script's user may differ from ours
-            return run_answer(question, code, network, Path(folder) / "task", self.sandbox)
+            outcome = run_answer(question, code, network, Path(folder) / "task", self.sandbox, limits)
+            return replace(outcome, problem=remove_chance(outcome.problem, folder))
 
 
 def _make_score(question: Question, answer: str, verdict: CodeVerdict) -> Score:
