@@ -15,12 +15,14 @@ _STATEMENT = re.compile(
       | (?:async\s++)?(?:def|class)\s++\w++\s*+[(:\[]
       | (?:async\s++)?(?:for|with|while|if)\s[^:]*+:
       | try\s*+: | @[\w.]++
-      | [^\W\d]\w*+(?:\.\w++)*+(?:\[[^\]]*+\])?+\s*+(?:,\s*+[^\W\d]\w*+\s*+)*+(?:=(?!=)|[-+*/|&]=)
-      | [^\W\d]\w*+(?:\.\w++)*+\(                                                        # call(
+      | [^\W\d]\w*+(?:\.\w++|\[[^\]]*+\])*+\s*+(?:,\s*+[^\W\d]\w*+\s*+)*+(?:=(?!=)|[-+*/|&]=)
+      | [^\W\d]\w*+(?:\.\w++|\[[^\]]*+\])*+\(                                                        # call(
     )""",
     re.VERBOSE,
 )
-_CONTINUATION = re.compile(r"[ \t]++\S|[\])}]|(?:elif|else|except|finally)\b[^:]*+:|\"\"\"|'''")
+_CONTINUATION = re.compile(
+    r"[ \t]++\S|(?:raise|assert|del|pass)\b|[\])}]|(?:elif|else|except|finally)\b[^:]*+:|\"\"\"|'''"
+)
 
 
 def extract_code(completion: str) -> str:
