@@ -66,6 +66,23 @@ def test_a_script_gets_its_arguments_its_folder_and_its_mounts(level: Level, run
 
 
 @every_level
+def test_the_files_of_its_folder_that_a_script_reads_are_known(level: Level, run_code: RunCode) -> None:
+    code = (
+        "import os, pathlib, sys\n"
+        "open('written', 'w').write('x')\nopen('changed', 'a').close()\nos.mkdir('a')\n"
+        "pathlib.Path('a/b\\n').write_text('y')\nopen('./written').read()\nopen(b'written', 'rb').close()\n"
+        "os.close(os.open(os.path.abspath('changed'), os.O_RDONLY))\n"
+        "os.chdir('a')\nopen('../a/b\\n').close()\nopen(__file__).close()\n"
+        "os.chdir('..')\nos.mkdir('c')\nos.chdir('c')\nos.rmdir('../c')\n"
+        "try:\n    open('gone')\nexcept FileNotFoundError:\n    print('gone')\n"
+    )
+    run = run_code(level, code)
+    assert (run.exit_code, run.stdout) == (0, "gone\n"), run.stderr
+    assert run.opened == ("written", "changed", "a/b\\n")
+    assert run.network == ()
+
+
+@every_level
 def test_the_same_script_prints_the_same_every_time(level: Level, run_code: RunCode) -> None:
     code = "import time\nprint(set('abcdefgh'), hash('x'), time.tzname, 'ä')\n"
     first, second = run_code(level, code), run_code(level, code)
@@ -223,8 +240,8 @@ def test_where_there_is_no_sandbox_it_is_refused_with_reasons_and_the_way_out(mo
     assert find_sandbox(unsafe=True).level == Level(NONE)
     assert find_sandbox(unsafe=True).statement.startswith("no sandbox: the script runs with your rights")
     monkeypatch.setattr(sandbox_choice, "list_levels", list)
-    with pytest.raises(StageError, match="it needs Linux"):
-        find_sandbox()
+    with pytest.raises(StageError, match=r"it needs Linux.*or later\. Set evaluate\.x$"):
+        find_sandbox(remedy="Set evaluate.x")
 
 
 def test_a_level_that_does_not_work_says_what_fails(monkeypatch: pytest.MonkeyPatch) -> None:
