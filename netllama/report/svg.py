@@ -34,11 +34,13 @@ class Scale:
 def choose_ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers, evenly apart, with at most `most` steps between `low` and `high`; the first and last enclose both.
 
-    Equal ends get a step around them. Raises ValueError where `high` is less than `low`.
+    Ends that are as good as equal (labels have six digits) get room above them. Raises ValueError where `high` is less
+    than `low`.
     """
     if high < low:
         raise ValueError(f"{low} to {high} is no range")
-    spread = high - low or abs(low) or 1.0
+    largest = max(abs(low), abs(high))
+    spread = high - low if high - low > 1e-4 * largest else largest or 1.0
     power: float = 10.0 ** floor(log10(spread / most))
     step = next(each * power for each in STEPS if each * power >= spread / most * (1 - 1e-9))
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)

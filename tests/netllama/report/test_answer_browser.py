@@ -36,7 +36,8 @@ def test_pieces_put_together_are_the_texts_and_the_common_ones_are_equal(base: s
     before, after = mark_differences(base, tuned)
     assert ("".join(before), "".join(after)) == (base, tuned)
     assert "".join(before[::2]) == "".join(after[::2])
-    assert all(before[1:]) and all(after[1:])
+    assert all(before[1:])
+    assert all(after[1:])
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))

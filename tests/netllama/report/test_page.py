@@ -1,5 +1,6 @@
 """The page as a whole: what stands in it, what is left out, the same bytes, and no way out of it."""
 
+import itertools
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -50,8 +51,9 @@ def test_every_element_is_closed_headings_go_step_by_step_and_each_part_has_a_na
     outline = Outline(page)
     assert outline.open == []
     levels = [int(tag[1]) for tag, _ in outline.starts if re.fullmatch(r"h\d", tag)]
-    assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     ids = [attributes["id"] for _, attributes in outline.starts if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {attributes["aria-labelledby"] for tag, attributes in outline.starts if tag == "section"} <= set(ids)
@@ -71,7 +73,10 @@ def test_nothing_comes_from_elsewhere_and_an_answer_ends_no_script(page: str) ->
         "#answers",
     }
     assert sum(tag == "script" for tag, _ in outline.starts) == 2
-    assert "http:" not in page and "https:" not in page and "url(" not in page and "@import" not in page
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "url(" not in page
+    assert "@import" not in page
     assert "default-src 'none'" in page
 
 
@@ -148,7 +153,8 @@ def test_what_is_missing_is_left_out_with_a_line_that_says_what_to_run(
 def test_a_page_of_nothing_says_what_to_run(tmp_path: Path) -> None:
     page = build_report(make_paths(tmp_path))
     assert Outline(page).open == []
-    assert "<svg" not in page and "<script" not in page
+    assert "<svg" not in page
+    assert "<script" not in page
     for remedy in ("dvc repro evaluate", "dvc repro baseline", "dvc repro train"):
         assert remedy in page
 
@@ -157,7 +163,8 @@ def test_curves_without_a_number_are_left_out(evaluation: ReportPaths, tmp_path:
     write_text(empty := tmp_path / "val_loss.csv", "")
     page = build_report(replace(evaluation, val_loss=empty))
     assert "holds no number: this run measured none." in page
-    assert "training" in page and ">validation<" not in page
+    assert "training" in page
+    assert ">validation<" not in page
     write_text(path := tmp_path / "x.csv", "step,loss\n1,2.5\n2,nan\n3,2.25\n")
     assert read_curve(path, "loss") == [(1.0, 2.5), (3.0, 2.25)]
     write_text(path, "step,loss\n1,2.5\n2,much\n")
