@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from netllama.core.files import read_text
-from netllama.report.answer_browser import AnswerPair, embed_json, list_answers
+from netllama.report.answer_browser import embed_json, list_answers
 from netllama.report.line_charts import Curve, draw_curves, draw_reliability
 from netllama.report.report_inputs import ReportInputs, ReportPaths, read_inputs
 from netllama.report.suite_charts import MARKS, WORDS, draw_differences, draw_scores, is_loss
@@ -51,7 +51,7 @@ def build_report(paths: ReportPaths) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["interval"] = write_interval
+    environment.filters |= {"interval": write_interval, "p_value": write_p_value}
     return (
         environment.get_template("page.html").render(
             style=Markup(read_text(HERE / "page.css")),
@@ -67,8 +67,8 @@ def build_report(paths: ReportPaths) -> str:
             notes=inputs.notes,
             answers=answers,
             answers_json=embed_json(answers),
-            kinds={kind: NAMES[kind] for kind in NAMES if any(answer.kind == kind for answer in answers)},
-            families=list_families(answers),
+            kinds=sorted({answer.kind for answer in answers}),
+            families=sorted({answer.family for answer in answers}),
         )
         + "\n"
     )
@@ -88,6 +88,11 @@ def write_interval(estimate: IntervalEstimate, sign: bool = False) -> str:
     """0.240 (0.195 to 0.285)"""
     form = "+.3f" if sign else ".3f"
     return f"{estimate.value:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"
+
+
+def write_p_value(p: float) -> str:
+    """To four digits; what would be 0.0000 is less than that says."""
+    return f"{p:.4f}" if p >= 0.0001 else "under 0.0001"
 
 
 def make_score_figures(inputs: ReportInputs) -> list[Figure]:
@@ -152,7 +157,3 @@ def make_curve_figures(curves: dict[str, list[tuple[float, float]]]) -> list[Fig
             name = key.replace("_", " ")
             figures.append(Figure(draw_curves([Curve(name, curves[key], "tuned")], "step"), caption))
     return figures
-
-
-def list_families(answers: Sequence[AnswerPair]) -> list[str]:
-    return sorted({answer.family for answer in answers})

@@ -11,7 +11,7 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl, write_text
-from netllama.report.page import average_chances, build_report, write_headline
+from netllama.report.page import average_chances, build_report, write_headline, write_p_value
 from netllama.report.report_inputs import ReportPaths, parse_comparison, read_comparisons, read_curve
 from netllama.scoring.comparison import as_rows, compare_models
 from tests.support.report_files import make_paths, make_score, read_embedded, write_evaluation
@@ -201,3 +201,10 @@ def test_guessing_is_averaged_by_suite_and_left_out_where_an_item_does_not_say()
     scores = [make_score(f"q{number}", "choice", 0, measures={"chance": 1 / number}) for number in (2, 4)]
     assert average_chances(scores) == {"four-choice questions": 0.375}
     assert average_chances([*scores, make_score("q9", "choice", 0)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.0, "under 0.0001"), (0.0001, "0.0001"), (0.04999, "0.0500"), (1.0, "1.0000")]
+)
+def test_a_small_p_value_is_not_zero(p: float, said: str) -> None:
+    assert write_p_value(p) == said

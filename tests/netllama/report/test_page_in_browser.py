@@ -35,15 +35,15 @@ window.addEventListener("load", () => {
   document.getElementById("more").click();
   seen.more = document.querySelectorAll(".answer").length;
   seen.blank = filter({ kind: "blank" });
-  seen.family = filter({ family: "pybgpstream", search: "  ELEMS broken " });
+  seen.family = filter({ family: "pybgpstream", search: "  ELEM broken " });
   seen.family.hostile = document.querySelector(".side.tuned pre").textContent;
   seen.better = filter({ kind: "choice", change: "better" });
   seen.same = filter({ kind: "blank", change: "same" });
   seen.none = filter({ search: "no answer says this" });
-  filter({ kind: "blank", search: "as 7" });
+  filter({ kind: "blank", search: "blank-007" });
   seen.marked = [...document.querySelectorAll("#list del, #list ins")].map((mark) => mark.outerHTML);
   filter({});
-  document.body.style.width = "360px";
+  Object.assign(document.body.style, { width: "360px", margin: "0" });
   const wide = [...document.querySelectorAll("body *")].filter(
     (element) => !element.closest(".wide table") && element.getBoundingClientRect().right > 361);
   seen.wide = wide.map((element) => element.outerHTML.slice(0, 80));
