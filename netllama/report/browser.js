@@ -12,8 +12,8 @@
   let shown = 0;
 
   for (const row of rows) {
-    const texts = [row.item, row.question, row.expected, row.base.parts.join(""), row.tuned.parts.join("")];
-    row.text = texts.join("\n").toLowerCase();
+    const sides = [row.base, row.tuned].flatMap((side) => [side.parts.join(""), side.explanation]);
+    row.text = [row.item, row.question, row.expected, ...sides].join("\n").toLowerCase();
   }
 
   function make(name, className, ...content) {

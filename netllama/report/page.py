@@ -14,9 +14,11 @@ from markupsafe import Markup
 
 from netllama.core.files import read_text
 from netllama.report.answer_browser import embed_json, list_answers
+from netllama.report.code_ladder_figure import make_code_ladder
 from netllama.report.line_charts import Curve, draw_curves, draw_reliability
 from netllama.report.report_inputs import ReportInputs, ReportPaths, read_inputs
 from netllama.report.suite_charts import MARKS, WORDS, draw_differences, draw_scores, is_loss
+from netllama.report.svg import Figure
 from netllama.scoring.comparison import NAMES, name_suite
 from netllama.scoring.score import GENERAL, Score
 from netllama.statistics.calibration import ConfidenceBin, bin_confidences, compute_calibration_error
@@ -25,14 +27,6 @@ from netllama.statistics.verdicts import SuiteComparison, Verdict
 
 HERE = Path(__file__).parent
 VERDICTS: tuple[Verdict, ...] = ("better", "worse", "inconclusive")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart with what is said below it."""
-
-    chart: Markup
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +56,7 @@ def build_report(paths: ReportPaths) -> str:
             marks=MARKS,
             words=WORDS,
             score_figures=make_score_figures(inputs),
+            ladder=make_code_ladder(inputs.pairs),
             reliability=make_reliability(inputs.pairs),
             curves=make_curve_figures(inputs.curves),
             notes=inputs.notes,

@@ -1,6 +1,7 @@
 """Charts of the suites: the scores of both models with their intervals, and the differences."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
@@ -29,6 +30,15 @@ MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○"}
 WORDS = {"better": "better", "worse": "worse", "inconclusive": "can't be told"}
 
 
+@dataclass(frozen=True)
+class BarPair:
+    """Two bars below a name."""
+
+    name: str
+    base: IntervalEstimate
+    tuned: IntervalEstimate
+
+
 def is_loss(comparison: SuiteComparison) -> bool:
     """Whether less is better, on a scale without an upper end."""
     return comparison.suite == NAMES["heldout"]
@@ -39,20 +49,25 @@ def draw_scores(comparisons: Sequence[SuiteComparison], chances: Mapping[str, fl
 
     `chances`: what guessing scores, by suite, where that is known; a dashed line.
     """
-    values = [end for each in comparisons for side in (each.base, each.tuned) for end in (side.value, side.high)]
-    ends = [value for value in values if isfinite(value)]
-    ticks = choose_ticks(0, max(ends)) if any(is_loss(each) for each in comparisons) else choose_ticks(0, 1)
+    ends = [end for each in comparisons for side in (each.base, each.tuned) for end in (side.value, side.high)]
+    longest = max(end for end in ends if isfinite(end)) if any(is_loss(each) for each in comparisons) else 1.0
+    return draw_bars([BarPair(each.suite, each.base, each.tuned) for each in comparisons], longest, chances)
+
+
+def draw_bars(pairs: Sequence[BarPair], longest: float, chances: Mapping[str, float]) -> Markup:
+    """Two bars for each pair, with 95% intervals, on an axis from 0 to `longest` or a little more."""
+    ticks = choose_ticks(0, longest)
     scale = Scale(ticks[0], ticks[-1], LEFT, RIGHT)
-    bottom = len(comparisons) * ROW + 4
+    bottom = len(pairs) * ROW + 4
     drawn = draw_x_axis(scale, ticks, 4, bottom)
-    for number, each in enumerate(comparisons):
+    for number, each in enumerate(pairs):
         top = number * ROW
-        drawn.append(draw_text(4, top + 18, each.suite, "name"))
+        drawn.append(draw_text(4, top + 18, each.name, "name"))
         drawn += _draw_bar(scale, top + 26, each.base, "base") + _draw_bar(scale, top + 44, each.tuned, "tuned")
-        if (chance := chances.get(each.suite)) is not None:
+        if (chance := chances.get(each.name)) is not None:
             x = scale.place(chance)
             drawn.append(draw_line(x, top + 24, x, top + 62, "chance"))
-    told = "; ".join(f"{each.suite}: base {each.base.value:.3f}, tuned {each.tuned.value:.3f}" for each in comparisons)
+    told = "; ".join(f"{each.name}: base {each.base.value:.3f}, tuned {each.tuned.value:.3f}" for each in pairs)
     return make_chart(drawn, bottom + 20, f"Bars with 95% intervals. {told}")
 
 

@@ -15,6 +15,14 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A chart with what is said below it."""
+
+    chart: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
 class Scale:
     """Takes values from `low` to `high` to pixels from `start` to `end`; what lies beyond is put on the edge."""
 

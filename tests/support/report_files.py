@@ -30,7 +30,7 @@ def make_score(item: str, kind: str, value: float, answer: str = "", **changes: 
 
 
 def make_scores(side: str, random: Random) -> list[Score]:
-    """60 four-choice, 30 true/false, 20 blanks, 8 written answers, 12 general questions, 40 losses."""
+    """60 four-choice, 30 true/false, 20 blanks, 6 code, 8 written answers, 12 general questions, 40 losses."""
     gain = 0.3 if side == "tuned" else 0.0
     scores = []
     for number in range(60):
@@ -45,6 +45,13 @@ def make_scores(side: str, random: Random) -> list[Score]:
         scores.append(make_score(f"q-tf-{number:03}", "true_false", value, str(bool(value)), measures=measures))
     for number in range(20):
         scores.append(make_score(f"q-blank-{number:03}", "blank", float(number == 3), f"{side} wrote AS {number}"))
+    for number in range(6):
+        rung, fault = (7, "right") if side == "tuned" and number < 2 else (number % 3 + 3, "wrong API: line 2")
+        measures = {"rung": round(rung / 7, 4)}
+        code = f"import pybgpstream\n# {side} {number}"
+        scores.append(
+            make_score(f"q-code-{number}", "code", float(rung == 7), code, measures=measures, explanation=fault)
+        )
     for number in range(8):
         answer = f"import {side}\n\nfor elem in stream:\n    print(elem, {number})\n" + (HOSTILE if number == 0 else "")
         value = round(random.uniform(0, 0.4) + gain, 4)

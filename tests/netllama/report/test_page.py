@@ -11,8 +11,9 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl, write_text
+from netllama.report.code_ladder_figure import FailureCount, make_code_ladder
 from netllama.report.page import average_chances, build_report, write_headline, write_p_value
-from netllama.report.report_inputs import ReportPaths, parse_comparison, read_comparisons, read_curve
+from netllama.report.report_inputs import ReportPaths, parse_comparison, read_comparisons, read_curve, read_inputs
 from netllama.scoring.comparison import as_rows, compare_models
 from tests.support.report_files import make_paths, make_score, read_embedded, write_evaluation
 
@@ -58,7 +59,7 @@ def test_every_element_is_closed_headings_go_step_by_step_and_each_part_has_a_na
     assert len(ids) == len(set(ids))
     assert {attributes["aria-labelledby"] for tag, attributes in outline.starts if tag == "section"} <= set(ids)
     assert all(attributes.get("aria-label") for tag, attributes in outline.starts if tag == "svg")
-    assert sum(tag == "svg" for tag, _ in outline.starts) == 9
+    assert sum(tag == "svg" for tag, _ in outline.starts) == 10
     assert all(attributes.get("scope") for tag, attributes in outline.starts if tag == "th")
 
 
@@ -68,6 +69,7 @@ def test_nothing_comes_from_elsewhere_and_an_answer_ends_no_script(page: str) ->
     assert {attributes["href"] for _, attributes in outline.starts if "href" in attributes} == {
         "#verdicts",
         "#scores",
+        "#code",
         "#calibration",
         "#training",
         "#answers",
@@ -208,3 +210,16 @@ def test_guessing_is_averaged_by_suite_and_left_out_where_an_item_does_not_say()
 )
 def test_a_small_p_value_is_not_zero(p: float, said: str) -> None:
     assert write_p_value(p) == said
+
+
+def test_the_ladder_counts_who_comes_how_far_and_what_stops_the_others(page: str, evaluation: ReportPaths) -> None:
+    inputs = read_inputs(evaluation)
+    ladder = make_code_ladder(inputs.pairs)
+    assert ladder is not None
+    assert ladder.failures == [FailureCount("wrong API", 6, 4)]
+    # Rungs of base: 3 4 5 3 4 5; of tuned: 7 7 5 3 4 5.
+    for said in ("runs: base 0.667, tuned 0.833", "wrote a valid result: base 0.000, tuned 0.333"):
+        assert said in ladder.figure.chart
+        assert said in page
+    assert '<th scope="row">wrong API</th><td>6</td><td>4</td>' in page
+    assert make_code_ladder([pair for pair in inputs.pairs if pair[0].kind != "code"]) is None
