@@ -132,7 +132,7 @@ def test_the_comparisons_are_read_as_they_were_written() -> None:
 @pytest.mark.parametrize(
     ("part", "remedy", "lost"),
     [
-        ("comparison", "dvc repro evaluate", "Bars with 95% intervals"),
+        ("comparison", "dvc repro evaluate", "Differences tuned - base"),
         ("base", "dvc repro baseline", 'id="filters"'),
         ("tuned", "dvc repro evaluate", 'id="filters"'),
         ("grad_norm", "dvc repro train", "Norm of the gradient"),
