@@ -17,6 +17,7 @@ NAMES = {
     "true_false": "true/false questions",
     "blank": "blanks",
     "open": "key facts of open answers",
+    "code": "code questions",
     "generation": "ROUGE-L of written answers",
 }
 """What the sentences call a suite, by the kind of its scores, in the order of the report."""
