@@ -22,6 +22,7 @@ from netllama.scoring.generation import generate_answers, judge_answer, sample_r
 from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.measure import subtract_metrics
 from netllama.scoring.score import Score, find_number
+from tests.support.decisive_model import load_decisive_model
 from tests.support.plain_scores import score_alone as loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,13 +31,7 @@ Rows = list[TokenizedRow]
 
 @pytest.fixture(scope="module")
 def model(tiny_model_folder: Path) -> Any:
-    """The tiny model in fp32, with a head so large that its predictions differ from token to token."""
-    from transformers import AutoModelForCausalLM
-
-    loaded = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32).eval()
-    with torch.no_grad():
-        loaded.lm_head.weight.mul_(20)
-    return loaded
+    return load_decisive_model(tiny_model_folder)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from netllama.core.records import Question, load_questions
 from netllama.rendering.question_texts import phrase_question
@@ -20,6 +19,7 @@ from netllama.scoring.written_questions import (
     summarize_written,
 )
 from tests.support.clones import ROOT
+from tests.support.decisive_model import load_decisive_model
 from tests.support.plain_scores import score_alone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,12 +29,7 @@ BLANKS = [question for question in QUESTIONS if question.kind == "blank"]
 
 @pytest.fixture(scope="module")
 def model(tiny_model_folder: Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    loaded = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32).eval()
-    with torch.no_grad():
-        loaded.lm_head.weight.mul_(20)
-    return loaded
+    return load_decisive_model(tiny_model_folder)
 
 
 @pytest.fixture
