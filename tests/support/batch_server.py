@@ -62,6 +62,8 @@ class BatchServer:
     """Looks at a batch until it has ended."""
     interfere: Interference = lambda call: None
     """What comes between a call and its handling: nothing, a `Refusal`, `LOST`, `UNANSWERED`, or a content."""
+    models: dict[str, Any] = field(default_factory=dict)
+    """What `GET /models/ID` says, by ID; these calls are not among `calls`."""
     page: int = 100
     """Batches of one page of a listing, at most."""
     calls: list[str] = field(default_factory=list)
@@ -192,7 +194,8 @@ class BatchServer:
         """None: no answer."""
         path, _, query = handler.path.removeprefix("/v1").partition("?")
         if path.startswith("/models"):
-            return 404, {"error": {"message": "not here"}}
+            found = self.models.get(path.removeprefix("/models/"))
+            return (200, found) if found else (404, {"error": {"message": "not here"}})
         with self._lock:
             call = f"{method} {path}"
             self.calls.append(call)

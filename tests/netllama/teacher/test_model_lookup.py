@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from netllama.teacher.batch_api_teacher import BatchTeacher
 from netllama.teacher.connection import connect
 from netllama.teacher.model_lookup import describe_model
+from netllama.teacher.store import ResponseStore
+from tests.support.batch_server import BatchServer
 from tests.support.openai_server import Answer, OpenAIServer
-from tests.support.teacher_requests import always, ask, request
+from tests.support.teacher_requests import LIVE, always, ask, request
 
 TODAY = date(2026, 11, 28)
 
@@ -73,3 +76,18 @@ def test_the_lookup_comes_once_before_the_first_request_and_not_for_stored_answe
         assert soon in capsys.readouterr().out
         ask(server.url, requests)
         assert server.lookups == ["/v1/models/small"]
+
+
+def test_the_batch_api_looks_the_model_up_once_before_the_first_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    soon = (date.today() + timedelta(days=9)).isoformat()
+    described = {"small": {"id": "small", "shutdown_date": soon}}
+
+    async def run(url: str) -> None:
+        async with BatchTeacher(url, ResponseStore(LIVE), poll_seconds=0.01) as teacher:
+            for slot in range(2):
+                await teacher.ask_all([request(url, slot)])
+
+    with BatchServer(always(Answer("text")), models=described) as server:
+        asyncio.run(run(server.url))
+        assert len(server.batches) == 2
+    assert capsys.readouterr().out.count(f"the model small shuts down on {soon}") == 1
