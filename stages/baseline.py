@@ -2,7 +2,8 @@
 
 Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/,
        params `loading`, `prompt`, `evaluate`
-Writes results/base.jsonl (every answer), metrics/baseline.json
+Writes results/base.jsonl (every answer), metrics/details/baseline.json (all numbers),
+       metrics/baseline.json (the one that DVC shows)
 Run    python -m stages.baseline
 
 A stage of its own, because no LoRA experiment changes it: it runs once for all of them.
@@ -18,12 +19,14 @@ from netllama.models.loading import load_base
 from netllama.models.model_reference import locate_model
 from netllama.models.precision import describe_precision
 from netllama.scoring.measure import load_material, measure_model
+from netllama.scoring.score import BASE_NUMBERS, select_numbers
 
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
 QUESTIONS = Path("data/questions")
 ANSWERS = Path("results/base.jsonl")
+DETAILS = Path("metrics/details/baseline.json")
 METRICS = Path("metrics/baseline.json")
 
 
@@ -42,8 +45,9 @@ def main() -> None:
     model = load_base(locate_model(BASE).folder, needs.loading)
     metrics, scores = measure_model(model, material)
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))
-    write_json(METRICS, metrics)
-    print(f"base: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}")
+    write_json(DETAILS, metrics)
+    write_json(METRICS, select_numbers(metrics, BASE_NUMBERS))
+    print(f"base: {len(scores)} answers -> {ANSWERS}, scores -> {DETAILS}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The tuned model's answers and scores, and what the training changed: better, worse, or not to be told.
 
 Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/,
-       metrics/baseline.json, results/base.jsonl, params `loading`, `prompt`, `evaluate`
+       metrics/details/baseline.json, results/base.jsonl, params `loading`, `prompt`, `evaluate`
 Writes results/tuned.jsonl (every answer), results/comparison.json (base against tuned, suite by suite),
-       metrics/evaluate.json (with `delta`: tuned - base)
+       metrics/details/evaluate.json (all numbers, with `delta`: tuned - base), metrics/evaluate.json (what DVC shows)
 Run    python -m stages.evaluate
 """
 
@@ -21,18 +21,19 @@ from netllama.models.training_record import read_training_record
 from netllama.rendering.renderer import require_same_template
 from netllama.scoring.comparison import as_rows, compare_models
 from netllama.scoring.measure import load_material, measure_model, subtract_metrics
-from netllama.scoring.score import Numbers, Score, find_number
-from netllama.statistics.verdicts import write_sentences
+from netllama.scoring.score import TUNED_NUMBERS, Numbers, Score, find_number, select_numbers
+from netllama.statistics.verdicts import count_verdicts
 
 ADAPTER = Path("models/adapter")
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
 QUESTIONS = Path("data/questions")
-BASELINE = Path("metrics/baseline.json")
+BASELINE = Path("metrics/details/baseline.json")
 BASE_ANSWERS = Path("results/base.jsonl")
 ANSWERS = Path("results/tuned.jsonl")
 COMPARISON = Path("results/comparison.json")
+DETAILS = Path("metrics/details/evaluate.json")
 METRICS = Path("metrics/evaluate.json")
 HEADLINES = (
     "heldout.loss",
@@ -43,6 +44,7 @@ HEADLINES = (
     "blank.ranked_first",
     "open.key_facts",
     "generation.rougeL",
+    "code.pass_at_1",
     "general.accuracy",
 )
 
@@ -77,11 +79,10 @@ def main() -> None:
     comparisons = compare_models(before, scores)
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))
     write_json(COMPARISON, as_rows(comparisons))
-    write_json(METRICS, {**metrics, "delta": subtract_metrics(metrics, baseline)})
+    write_json(DETAILS, {**metrics, "delta": subtract_metrics(metrics, baseline)})
+    write_json(METRICS, {**select_numbers(metrics, TUNED_NUMBERS), **count_verdicts(comparisons)})
     print(render_table(metrics, baseline))
-    print(f"tuned: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}, tests -> {COMPARISON}")
-    sentences = write_sentences(comparisons)
-    print(f"{sentences.better}\n{sentences.worse}\n{sentences.inconclusive}")
+    print(f"tuned: {len(scores)} answers -> {ANSWERS}, scores -> {DETAILS}, tests -> {COMPARISON}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Reads  data/tokenized/train.parquet, val.parquet, models/base.json, params `loading`, `lora`, `train`
 Writes models/adapter/ (adapter_model.safetensors, adapter_config.json, training.json: all that made it),
-       metrics/train.json and the curves metrics/{train_loss,val_loss,learning_rate,grad_norm}.csv
+       metrics/details/train.json (all numbers), metrics/train.json (the one that DVC shows), and the curves
+       metrics/{train_loss,val_loss,learning_rate,grad_norm}.csv
 Run    python -m stages.train, or accelerate launch --config_file profiles/launch/ddp.yaml -m stages.train
 
 QLoRA: Dettmers et al., arXiv 2305.14314. The base is frozen and in 4-bit NormalFloat; what is trained
@@ -34,6 +35,7 @@ TRAIN = Path("data/tokenized/train.parquet")
 VAL = Path("data/tokenized/val.parquet")
 BASE = Path("models/base.json")
 ADAPTER = Path("models/adapter")
+DETAILS = Path("metrics/details/train.json")
 METRICS = Path("metrics/train.json")
 TRAIN_LOSS = Path("metrics/train_loss.csv")
 VAL_LOSS = Path("metrics/val_loss.csv")
@@ -98,7 +100,7 @@ def fit_run(run: "TrainingRun", checkpoints: "Checkpoints | None") -> None:
 
 
 def summarize_run(state: "TrainingState", epochs: float, trainable: int, early_stopping: bool) -> dict[str, object]:
-    """metrics/train.json: numbers that are the same on every run."""
+    """All numbers of a run that are the same on every run."""
     metrics: dict[str, object] = {
         "steps": state.step,
         "epochs": round(epochs, 4),
@@ -159,7 +161,9 @@ def main() -> None:
     save_adapter(model.model, ADAPTER, made_by, start, weights)
     write_curves(run.state)
     early_stopping = needs.train.early_stopping_patience > 0
-    write_json(METRICS, summarize_run(run.state, run.count_epochs(), trainable, early_stopping))
+    details = summarize_run(run.state, run.count_epochs(), trainable, early_stopping)
+    write_json(DETAILS, details)
+    write_json(METRICS, {"val_loss": details["val_loss"]["after"]} if "val_loss" in details else {})
     write_json(ensure_scratch_folder("logs") / "train.json", vars(run.progress.report()))
     if checkpoints:
         checkpoints.remove()

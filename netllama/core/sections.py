@@ -280,6 +280,14 @@ class EvaluateParams(Section):
     """Test rows that are answered in full; 0: none."""
     num_open: Count
     """Open questions that are answered in full; 0: none. Closed questions and blanks are all asked."""
+    num_code: Count
+    """Code questions whose answers are run in the sandbox; 0: none."""
+    max_code_tokens: PositiveInt
+    """Tokens of an answer to a code question."""
+    code_seconds: Positive
+    """Processor seconds that the script in an answer may use on each network."""
+    unsafe_code: bool
+    """Run these scripts without a sandbox where the machine offers none: with your rights and your files."""
 
 
 class LaunchParams(Section):

@@ -87,7 +87,7 @@ def read_inputs(paths: ReportPaths) -> ReportInputs:
 
 def _is_there(path: Path, remedy: str, notes: list[str]) -> bool:
     if not path.exists():
-        notes.append(f"{path} is not there: run `{remedy}`, then `python -m commands.report`.")
+        notes.append(f"{path} is not there: run `{remedy}`.")
     return path.exists()
 
 

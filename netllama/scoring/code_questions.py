@@ -47,6 +47,11 @@ def select_code(questions: Sequence[Question], number: int) -> list[Question]:
     return sorted(ranked[:number], key=lambda question: question.id)
 
 
+def has_script(answer: str) -> bool:
+    """Whether there is anything in the answer that could be run."""
+    return not isinstance(parse_code(extract_code(answer)), CodeVerdict)
+
+
 def judge_code_answers(
     questions: Sequence[Question],
     answers: Sequence[str],
@@ -71,7 +76,10 @@ def judge_code_answers(
             found.append((question.id, code))
             jobs.setdefault((question.id, code), _Job(question, code, tree))
     judge = _Judge(sandbox, networks, limits)
-    with ThreadPoolExecutor(count_cores()) as pool, tqdm(total=len(jobs), desc="code", unit="script") as bar:
+    with (
+        ThreadPoolExecutor(count_cores()) as pool,
+        tqdm(total=len(jobs), desc="code", unit="script", disable=not jobs) as bar,
+    ):
         verdicts = {}
         for key, verdict in zip(jobs, pool.map(judge.judge, jobs.values()), strict=True):
             verdicts[key] = verdict

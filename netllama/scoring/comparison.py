@@ -21,6 +21,8 @@ NAMES = {
     "generation": "ROUGE-L of written answers",
 }
 """What the sentences call a suite, by the kind of its scores, in the order of the report."""
+LADDER = "how far code gets"
+"""The suite of the rungs that scripts climb: it tells models apart of which no script is right."""
 
 
 def name_suite(score: Score) -> str:
@@ -36,6 +38,8 @@ def compare_models(base: Sequence[Score], tuned: Sequence[Score]) -> list[SuiteC
         own = [pair for pair in pairs if name_suite(pair[0]) == suite]
         if own:
             suites.append(make_suite(suite, own))
+    if code := [pair for pair in pairs if pair[0].kind == "code"]:
+        suites.append(make_suite(LADDER, code, "rung"))
     return compare_suites(suites)
 
 
@@ -54,13 +58,16 @@ def pair_scores(base: Iterable[Score], tuned: Iterable[Score]) -> list[tuple[Sco
     return pairs
 
 
-def make_suite(name: str, pairs: Sequence[tuple[Score, Score]]) -> PairedScores:
-    """Losses are weighted by their tokens, so that their mean is the loss of all tokens."""
+def make_suite(name: str, pairs: Sequence[tuple[Score, Score]], measure: str = "") -> PairedScores:
+    """The values of the scores, or one of their measures.
+
+    Losses are weighted by their tokens, so that their mean is the loss of all tokens.
+    """
     items, clusters = [base.item for base, _ in pairs], [base.cluster for base, _ in pairs]
     return PairedScores(
         suite=name,
-        base=np.array([base.value for base, _ in pairs]),
-        tuned=np.array([tuned.value for _, tuned in pairs]),
+        base=np.array([base.measures[measure] if measure else base.value for base, _ in pairs]),
+        tuned=np.array([tuned.measures[measure] if measure else tuned.value for _, tuned in pairs]),
         clusters=number_clusters(items, clusters),
         weights=np.array([base.measures.get("tokens", 1.0) for base, _ in pairs]),
         higher_is_better=pairs[0][0].kind != "heldout",

@@ -5,21 +5,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netllama.code_tasks.code_answers import VARIANTS
+from netllama.core.errors import StageError
+from netllama.core.files import ensure_scratch_folder
 from netllama.core.records import Question, load_questions
 from netllama.core.sections import EvaluateParams, PromptParams
 from netllama.core.tokenized_rows import TokenizedRow, read_template_hash, read_tokenized_rows
+from netllama.rendering.question_texts import phrase_question
 from netllama.rendering.renderer import Renderer, load_renderer, require_same_template
+from netllama.sandbox.exchange import Limits
+from netllama.sandbox.sandbox import Sandbox
+from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.choice import score_choices, select_closed, summarize_choices
-from netllama.scoring.generation import sample_rows, score_answers, summarize_answers
+from netllama.scoring.code_questions import has_script, judge_code_answers, select_code, summarize_code
+from netllama.scoring.generation import generate_answers, sample_rows, score_answers, summarize_answers
 from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.score import GENERAL, Numbers, Score
 from netllama.scoring.written_questions import score_written, select_written, summarize_written
+from testbed.network import ensure_network
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
 COUNTS = ("rows", "tokens", "questions", "chance", "ties")
 """Numbers that no model changes."""
+WALL = 5
+"""Seconds by the clock that a script has for each of the processor's: on a busy machine it must wait for its turn."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,8 @@ class Material:
     rows: Sequence[TokenizedRow]
     questions: Sequence[Question]
     renderer: Renderer
+    sandbox: Sandbox | None
+    """What the scripts in answers run in; None: no code question is asked."""
 
 
 def load_material(
@@ -39,7 +52,21 @@ def load_material(
     renderer, rows = load_renderer(tokenizer, prompt), read_tokenized_rows(tokenized)
     if rows:
         require_same_template(read_template_hash(tokenized), renderer, str(tokenized))
-    return Material(params, rows, load_questions(questions), renderer)
+    asked = load_questions(questions)
+    needed = bool(select_code(asked, params.num_code))
+    return Material(params, rows, asked, renderer, choose_sandbox(params.unsafe_code) if needed else None)
+
+
+def choose_sandbox(unsafe: bool) -> Sandbox:
+    """The strongest sandbox of this machine, which is printed; with `unsafe`, none is no error."""
+    try:
+        sandbox = find_sandbox(remedy="Or set evaluate.num_code to 0, or evaluate.unsafe_code to true")
+    except StageError:
+        if not unsafe:
+            raise
+        sandbox = find_sandbox(unsafe=True)
+    print(f"scripts in answers: {sandbox.statement.splitlines()[0]}", flush=True)
+    return sandbox
 
 
 def measure_model(model: "LanguageModel", material: Material) -> tuple[Numbers, list[Score]]:
@@ -61,7 +88,27 @@ def measure_model(model: "LanguageModel", material: Material) -> tuple[Numbers, 
     generated = score_answers(model, sampled, renderer, params.batch_size, params.max_new_tokens)
     if generated:
         metrics["generation"] = summarize_answers(generated)
-    return metrics, [*heldout, *chosen, *written, *generated]
+    code = score_code(model, material)
+    if code:
+        metrics["code"] = summarize_code(code)
+    return metrics, [*heldout, *chosen, *written, *generated, *code]
+
+
+def score_code(model: "LanguageModel", material: Material) -> list[Score]:
+    """A score for each code question that is asked: the script in the model's answer is run on both networks."""
+    params, renderer = material.params, material.renderer
+    asked = select_code(material.questions, params.num_code)
+    if not material.sandbox:
+        return []
+    eos = int(renderer.tokenizer.eos_token_id)
+    prompts = [renderer.encode_prompt(phrase_question(question)) for question in asked]
+    written = generate_answers(model, prompts, eos, params.batch_size, params.max_code_tokens)
+    limits = Limits(cpu_seconds=params.code_seconds, wall_seconds=WALL * params.code_seconds)
+    answers = [renderer.decode_answer(ids) for ids in written]
+    # They take seconds to build, and a model that writes no script needs none.
+    seeds = VARIANTS if any(map(has_script, answers)) else ()
+    networks = [ensure_network(ensure_scratch_folder("network"), seed) for seed in seeds]
+    return judge_code_answers(asked, answers, material.sandbox, networks, limits)
 
 
 def subtract_metrics(tuned: Numbers, base: Numbers) -> Numbers:

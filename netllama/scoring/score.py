@@ -19,6 +19,26 @@ def find_number(metrics: Numbers, key: str) -> float | None:
     return found if isinstance(found, float | int) else None
 
 
+BASE_NUMBERS = {"base_loss": "heldout.loss"}
+TUNED_NUMBERS = {
+    "test_loss": "heldout.loss",
+    "choice": "choice.accuracy",
+    "true_false": "true_false.accuracy",
+    "blanks": "blank.accuracy",
+    "key_facts": "open.key_facts",
+    "rouge_l": "generation.rougeL",
+    "code": "code.pass_at_1",
+    "general": "general.accuracy",
+}
+"""What DVC shows of a model: short names, so that all stages together fit a terminal of 160 columns, and their keys."""
+
+
+def select_numbers(metrics: Numbers, keys: Mapping[str, str]) -> dict[str, float]:
+    """The numbers under `keys`, by their short names; those that were not measured are left out."""
+    found = {name: find_number(metrics, key) for name, key in keys.items()}
+    return {name: number for name, number in found.items() if number is not None}
+
+
 class Score(Record):
     """One answer of a model, and what it is worth: a line of results/base.jsonl and results/tuned.jsonl."""
 

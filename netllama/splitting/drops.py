@@ -1,4 +1,4 @@
-"""Why a row is on no side: one record a row, which data/splits/dropped.jsonl lists and metrics/split.json counts."""
+"""Why a row is on no side: one record a row, which data/splits/dropped.jsonl lists and a metric counts by reason."""
 
 import json
 from dataclasses import dataclass

@@ -132,6 +132,12 @@ def write_sentences(comparisons: Sequence[SuiteComparison]) -> VerdictSentences:
     )
 
 
+def count_verdicts(comparisons: Sequence[SuiteComparison]) -> dict[str, int]:
+    """How many suites got better and how many worse."""
+    words = [each.verdict for each in comparisons]
+    return {"better": words.count("better"), "worse": words.count("worse")}
+
+
 def _phrase_difference(each: SuiteComparison) -> str:
     interval = f"95% interval {each.difference.low:+.3f} to {each.difference.high:+.3f}"
     return f"{each.suite} {each.base.value:.3f} -> {each.tuned.value:.3f} ({each.difference.value:+.3f}, {interval})"

@@ -203,16 +203,16 @@ def test_every_figure_is_that_of_its_file(page: Path) -> None:
 def test_the_results_have_their_figures_checked() -> None:
     metrics = {(figure.file, figure.key) for page in PAGES for figure in list_figures(page)}
     for key in ("heldout.loss", "heldout.perplexity", "choice.accuracy", "true_false.accuracy", "generation.rougeL"):
-        assert {("metrics/baseline.json", key), ("metrics/evaluate.json", key)} <= metrics
-    reasons = json.loads((ROOT / "metrics/generate.json").read_text())["rejected_for"]
-    assert {("metrics/generate.json", f"rejected_for.{reason}") for reason in reasons} <= metrics
+        assert {("metrics/details/baseline.json", key), ("metrics/details/evaluate.json", key)} <= metrics
+    reasons = json.loads((ROOT / "metrics/details/generate.json").read_text())["rejected_for"]
+    assert {("metrics/details/generate.json", f"rejected_for.{reason}") for reason in reasons} <= metrics
 
 
 @pytest.mark.parametrize("page", [README, ROOT / "docs" / "evaluating.md"], ids=lambda page: page.name)
 def test_the_interval_is_the_wilson_interval_of_the_accuracy(page: Path) -> None:
     from scipy.stats import binomtest
 
-    choice = json.loads((ROOT / "metrics/evaluate.json").read_text())["choice"]
+    choice = json.loads((ROOT / "metrics/details/evaluate.json").read_text())["choice"]
     right = round(choice["accuracy"] * choice["questions"])
     interval = binomtest(right, choice["questions"]).proportion_ci(method="wilson")
     text = " ".join(read_page(page).split())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from netllama.code_tasks.code_ladder import FailureClass, Rung
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl
 from netllama.core.params import read_params
@@ -102,7 +103,7 @@ def make_adapter(scale: float) -> None:
 def run_both() -> tuple[dict[str, Any], dict[str, Any]]:
     baseline.main()
     evaluate.main()
-    return read_json(baseline.METRICS), read_json(evaluate.METRICS)
+    return read_json(baseline.DETAILS), read_json(evaluate.DETAILS)
 
 
 def leaves(metrics: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -127,6 +128,9 @@ def test_both_files_hold_the_same_quantities_under_the_same_keys(ready: Path) ->
         *(f"open.{name}" for name in ("key_facts", "rouge_l", "token_f1", "length", "truncated", "questions")),
         *(f"general.{name}" for name in ("accuracy", "questions")),
         *(f"generation.{name}" for name in ("rougeL", "truncated", "rows")),
+        *(f"code.{name}" for name in ("pass_at_1", "questions")),
+        *(f"code.reached.{rung.name.lower()}" for rung in Rung if rung > Rung.NOTHING),
+        *(f"code.failures.{failure.name.lower()}" for failure in FailureClass if failure is not FailureClass.NONE),
     }
     assert (base["choice"]["questions"], base["true_false"]["questions"]) == (5, 3)
     assert (base["heldout"]["rows"], base["generation"]["rows"]) == (7, 4)
@@ -150,14 +154,14 @@ def test_an_adapter_that_changes_nothing_has_answers_and_scores_of_the_base(read
     assert evaluate.ANSWERS.read_bytes() == baseline.ANSWERS.read_bytes()
 
 
-def test_every_question_but_code_and_every_row_is_answered_once_by_both(ready: Path) -> None:
+def test_every_question_and_every_row_is_answered_once_by_both(ready: Path) -> None:
     run_both()
     base, tuned = read_jsonl(baseline.ANSWERS), read_jsonl(evaluate.ANSWERS)
     assert [(row["kind"], row["item"]) for row in base] == [(row["kind"], row["item"]) for row in tuned]
     asked = [row["item"] for row in base if row["suite"] == "questions"]
     closed = [f"q-choice-{number}" for number in range(5)] + [f"q-true_false-{number}" for number in range(3)]
     blanks = [f"q-blank-{number}" for number in range(6)]
-    assert asked == [*closed, "q-choice-20", "q-choice-21", *blanks, "q-open-0"]
+    assert asked == [*closed, "q-choice-20", "q-choice-21", *blanks, "q-open-0", "q-code-1"]
     assert [row["item"] for row in base if row["kind"] == "heldout"] == [f"row-{number}" for number in range(7)]
     written = [row for row in base if row["kind"] == "generation"]
     assert len(written) == len({row["item"] for row in written}) == 4
@@ -178,7 +182,8 @@ def test_metrics_are_those_of_the_answers_in_the_results(ready: Path) -> None:
 
 
 def test_a_second_run_writes_the_same_bytes(ready: Path) -> None:
-    outs = [baseline.METRICS, baseline.ANSWERS, evaluate.METRICS, evaluate.ANSWERS, evaluate.COMPARISON]
+    outs = [baseline.DETAILS, baseline.METRICS, baseline.ANSWERS]
+    outs += [evaluate.DETAILS, evaluate.METRICS, evaluate.ANSWERS, evaluate.COMPARISON]
     run_both()
     first = [path.read_bytes() for path in outs]
     run_both()
@@ -205,7 +210,7 @@ def test_no_row_to_generate_leaves_the_group_out(ready: Path, set_params: Callab
 def test_an_empty_test_split_leaves_the_questions(ready: Path) -> None:
     write_tokenized_rows(evaluate.TOKENIZED, [])
     base, tuned = run_both()
-    assert base.keys() == {"choice", "true_false", "general", "blank", "open"}
+    assert base.keys() == {"choice", "true_false", "general", "blank", "open", "code"}
     assert tuned.keys() == {*base, "delta"}
 
 
@@ -283,8 +288,8 @@ def test_a_missing_baseline_is_one_line_before_the_model_is_loaded(
 def test_a_bad_question_is_named_by_file_and_line_before_the_model_is_loaded(
     ready: Path, monkeypatch: pytest.MonkeyPatch, stage: Any
 ) -> None:
-    for path, content in ((baseline.METRICS, "{}"), (baseline.ANSWERS, "")):
-        path.parent.mkdir(exist_ok=True)
+    for path, content in ((baseline.DETAILS, "{}"), (baseline.ANSWERS, "")):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     write_jsonl("data/questions/b.jsonl", [question(0, "choice"), question(1, "choice") | {"answer": "E"}])
     monkeypatch.setattr(stage, "load_base", lambda *args: pytest.fail("loaded the model"))
@@ -305,10 +310,8 @@ def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_pa
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    files = "results/tuned.jsonl, scores -> metrics/evaluate.json, tests -> results/comparison.json"
-    said, better, worse, doubt = run.stdout.splitlines()[-4:]
-    assert said == f"tuned: 28 answers -> {files}"
-    assert [line.split(":")[0] for line in (better, worse, doubt)] == ["Better", "Worse", "Can't be told"]
+    files = "results/tuned.jsonl, scores -> metrics/details/evaluate.json, tests -> results/comparison.json"
+    assert run.stdout.splitlines()[-1] == f"tuned: 29 answers -> {files}"
     said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
     noise = [line for line in said if not re.match(r"(held-out loss|choice|blanks|answers):", line)]
     assert noise == [], "\n".join(noise)

@@ -32,7 +32,7 @@ Rows = list[TokenizedRow]
 FILES = [
     "models/adapter/adapter_config.json",
     "models/adapter/adapter_model.safetensors",
-    "metrics/train.json",
+    "metrics/details/train.json",
     "metrics/train_loss.csv",
     "metrics/val_loss.csv",
     "metrics/learning_rate.csv",

@@ -2,9 +2,9 @@
 
 A page says in an HTML comment where its figures are from. The comment stands right below what it is about:
 
-    <!-- metrics/split.json: rows.train = 241; params.yaml: train.max_steps = 40 -->
+    <!-- metrics/details/split.json: rows.train = 241; params.yaml: train.max_steps = 40 -->
         below a paragraph, a list or a code block, which has these numbers in it
-    <!-- columns: base = metrics/baseline.json, tuned = metrics/evaluate.json -->
+    <!-- columns: base = metrics/details/baseline.json, tuned = metrics/details/evaluate.json -->
         below a table, whose rows name the key in a code span
 """
 

@@ -1,19 +1,18 @@
-"""Write the report: base against tuned in words, charts and answers, in one HTML file that needs no network.
+"""The report: base against tuned in words, charts and answers, in one HTML file that needs no network.
 
 Reads  results/base.jsonl, results/tuned.jsonl, results/comparison.json, the curves of the training in metrics/,
        data/questions/, data/splits/test.jsonl; what is not there is left out, and the page says what to run
 Writes results/report.html
-Run    python -m commands.report
+Run    python -m stages.report
 """
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from netllama.core.errors import run_stage
 from netllama.core.files import write_text
 from netllama.report.page import build_report
-from netllama.report.report_inputs import ReportPaths
+from netllama.report.report_inputs import ReportPaths, read_comparisons
+from netllama.statistics.verdicts import write_sentences
 
 PATHS = ReportPaths(
     base=Path("results/base.jsonl"),
@@ -29,14 +28,13 @@ PATHS = ReportPaths(
 REPORT = Path("results/report.html")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """`arguments`: those of the command line, which None stands for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m commands.report"
-    )
-    parser.parse_args(arguments)
+def main() -> None:
     write_text(REPORT, build_report(PATHS))
     print(f"report -> {REPORT}; open it in a browser")
+    if PATHS.comparison.is_file():
+        # The last words of `dvc repro`: an evaluation that did not run again has not said them.
+        sentences = write_sentences(read_comparisons(PATHS.comparison))
+        print(f"{sentences.better}\n{sentences.worse}\n{sentences.inconclusive}")
 
 
 if __name__ == "__main__":
