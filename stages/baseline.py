@@ -2,8 +2,7 @@
 
 Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/,
        params `loading`, `prompt`, `evaluate`
-Writes results/base.jsonl (every answer), metrics/details/baseline.json (all numbers),
-       metrics/baseline.json (the one that DVC shows)
+Writes results/base.jsonl (every answer), metrics/baseline.json
 Run    python -m stages.baseline
 
 A stage of its own, because no LoRA experiment changes it: it runs once for all of them.
@@ -12,7 +11,8 @@ A stage of its own, because no LoRA experiment changes it: it runs once for all 
 from pathlib import Path
 
 from netllama.core.errors import run_stage
-from netllama.core.files import write_json, write_jsonl
+from netllama.core.files import write_jsonl
+from netllama.core.metrics import write_metrics
 from netllama.core.params import View
 from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_base
@@ -26,7 +26,6 @@ TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
 QUESTIONS = Path("data/questions")
 ANSWERS = Path("results/base.jsonl")
-DETAILS = Path("metrics/details/baseline.json")
 METRICS = Path("metrics/baseline.json")
 
 
@@ -45,9 +44,8 @@ def main() -> None:
     model = load_base(locate_model(BASE).folder, needs.loading)
     metrics, scores = measure_model(model, material)
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))
-    write_json(DETAILS, metrics)
-    write_json(METRICS, select_numbers(metrics, BASE_NUMBERS))
-    print(f"base: {len(scores)} answers -> {ANSWERS}, scores -> {DETAILS}")
+    write_metrics(METRICS, select_numbers(metrics, BASE_NUMBERS), metrics)
+    print(f"base: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 """The tuned model's answers and scores, and what the training changed: better, worse, or not to be told.
 
 Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/,
-       metrics/details/baseline.json, results/base.jsonl, params `loading`, `prompt`, `evaluate`
+       metrics/baseline.json, results/base.jsonl, params `loading`, `prompt`, `evaluate`
 Writes results/tuned.jsonl (every answer), results/comparison.json (base against tuned, suite by suite),
-       metrics/details/evaluate.json (all numbers, with `delta`: tuned - base), metrics/evaluate.json (what DVC shows)
+       metrics/evaluate.json (with `delta`: tuned - base)
 Run    python -m stages.evaluate
 """
 
 from pathlib import Path
 
 from netllama.core.errors import run_stage
-from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl
+from netllama.core.files import read_jsonl, write_json, write_jsonl
+from netllama.core.metrics import read_details, write_metrics
 from netllama.core.params import View
 from netllama.core.records import parse_as
 from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
@@ -29,11 +30,10 @@ BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
 QUESTIONS = Path("data/questions")
-BASELINE = Path("metrics/details/baseline.json")
+BASELINE = Path("metrics/baseline.json")
 BASE_ANSWERS = Path("results/base.jsonl")
 ANSWERS = Path("results/tuned.jsonl")
 COMPARISON = Path("results/comparison.json")
-DETAILS = Path("metrics/details/evaluate.json")
 METRICS = Path("metrics/evaluate.json")
 HEADLINES = (
     "heldout.loss",
@@ -69,7 +69,7 @@ def render_table(tuned: Numbers, base: Numbers) -> str:
 
 def main() -> None:
     needs = Needs.load()
-    baseline: Numbers = read_json(BASELINE)
+    baseline: Numbers = read_details(BASELINE)
     before = read_jsonl(BASE_ANSWERS, lambda row: parse_as(Score, row))
     material = load_material(TOKENIZED, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
     require_same_template(read_training_record(ADAPTER).template_hash, material.renderer, str(ADAPTER))
@@ -79,10 +79,10 @@ def main() -> None:
     comparisons = compare_models(before, scores)
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))
     write_json(COMPARISON, as_rows(comparisons))
-    write_json(DETAILS, {**metrics, "delta": subtract_metrics(metrics, baseline)})
-    write_json(METRICS, {**select_numbers(metrics, TUNED_NUMBERS), **count_verdicts(comparisons)})
+    shown = {**select_numbers(metrics, TUNED_NUMBERS), **count_verdicts(comparisons)}
+    write_metrics(METRICS, shown, {**metrics, "delta": subtract_metrics(metrics, baseline)})
     print(render_table(metrics, baseline))
-    print(f"tuned: {len(scores)} answers -> {ANSWERS}, scores -> {DETAILS}, tests -> {COMPARISON}")
+    print(f"tuned: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}, tests -> {COMPARISON}")
 
 
 if __name__ == "__main__":

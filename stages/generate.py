@@ -3,8 +3,7 @@
 Reads  data/prompts/F.txt, data/seeds/F.jsonl for each family, data/questions/ (which no instruction may give
        away), data/recorded/ (answers to replay), params `families`, `generate`, `teacher`, `filters`, `contamination`
 Writes data/generated/instructions.jsonl, rejected.jsonl (with reasons), responses.jsonl (the answers used),
-       metrics/generate_funnel.csv, metrics/details/generate.json (all numbers),
-       metrics/generate.json (the one that DVC shows)
+       metrics/generate.json, metrics/generate_funnel.csv
 Run    python -m stages.generate [--estimate | --promote]
 
 Recorded answers are replayed: offline, free, the same bytes everywhere. All other requests go to the teacher, and each
@@ -21,7 +20,8 @@ from tqdm import tqdm
 
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import ensure_scratch_folder, read_text, write_csv, write_json, write_jsonl, write_text
+from netllama.core.files import ensure_scratch_folder, read_text, write_csv, write_jsonl, write_text
+from netllama.core.metrics import write_metrics
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import load_content
@@ -43,7 +43,6 @@ RECORDED = Path("data/recorded")
 INSTRUCTIONS = Path("data/generated/instructions.jsonl")
 REJECTED = Path("data/generated/rejected.jsonl")
 RESPONSES = Path("data/generated/responses.jsonl")
-DETAILS = Path("metrics/details/generate.json")
 METRICS = Path("metrics/generate.json")
 FUNNEL = Path("metrics/generate_funnel.csv")
 
@@ -132,8 +131,8 @@ def write_outs(families: list[Family], prices: Prices | None, store: ResponseSto
     write_jsonl(INSTRUCTIONS, (row.model_dump() for family in families for row in family.kept))
     write_jsonl(REJECTED, (row.model_dump() for family in families for row in family.rejected))
     write_jsonl(RESPONSES, (response.model_dump() for family in families for response in family.responses))
-    write_json(DETAILS, build_yield_report(families, prices, store.is_recorded))
-    write_json(METRICS, {"kept_rows": sum(len(family.kept) for family in families)})
+    kept = sum(len(family.kept) for family in families)
+    write_metrics(METRICS, {"kept": kept}, build_yield_report(families, prices, store.is_recorded))
     write_csv(FUNNEL, build_funnel(families))
 
 
@@ -184,7 +183,7 @@ def main() -> None:
             limit = f"generate.max_requests={params.max_requests}"
             print(f"{family.name}: {short} instructions missing after {limit}; raise it for more")
     print(f"{log}; kept {sum(len(family.kept) for family in families)} -> {INSTRUCTIONS}, rejected -> {REJECTED}")
-    print(f"yield and reasons: {DETAILS}, funnel: dvc plots show")
+    print(f"yield and reasons: {METRICS}, funnel: dvc plots show")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
 Reads  data/seeds/F.jsonl, data/generated/instructions.jsonl, data/extra/ (your own files, named by `split.extra`),
        data/questions/*.jsonl (which no row may give away), params `families`, `contamination`, `split`
 Writes data/splits/train.jsonl, val.jsonl, test.jsonl, dropped.jsonl (each row that is on no side, and why),
-       leakage.jsonl (what is found in train nevertheless), metrics/details/split.json
-       (all numbers), metrics/split.json (the one that DVC shows)
+       leakage.jsonl (what is found in train nevertheless), metrics/split.json
 Run    python -m stages.split
 
 Bad rows of your own data, exact duplicates and rows that give an evaluation question away are dropped. The others are
@@ -22,7 +21,8 @@ from netllama.contamination.common_text import CommonText
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.leakage_report import LeakedText, list_leaky_sides, measure_leakage
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import ensure_scratch_folder, write_findings, write_json, write_jsonl
+from netllama.core.files import ensure_scratch_folder, write_findings, write_jsonl
+from netllama.core.metrics import write_metrics
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import (
@@ -58,7 +58,6 @@ SPLITS = {
 }
 DROPPED = Path("data/splits/dropped.jsonl")
 LEAKAGE = Path("data/splits/leakage.jsonl")
-DETAILS = Path("metrics/details/split.json")
 METRICS = Path("metrics/split.json")
 
 
@@ -138,8 +137,8 @@ def main() -> None:
     write_findings(DROPPED, (drop.as_row() for drop in drops), none="every row is on a side")
     leaks = list_leaks(listed, places)
     write_findings(LEAKAGE, leaks, none="nothing of val, test and the questions is found in train")
-    write_json(DETAILS, summarise_split(found, drops, screened.seeds, report, readings))
-    write_json(METRICS, {"leaked_rows": sum(side.leaked for side in report.values())})
+    details = summarise_split(found, drops, screened.seeds, report, readings)
+    write_metrics(METRICS, {"leaked": sum(side.leaked for side in report.values())}, details)
     for line in itertools.chain(
         describe_drops(drops, DROPPED),
         (line for reading in readings for line in reading.describe()),

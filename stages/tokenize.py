@@ -2,7 +2,7 @@
 
 Reads  data/splits/, models/tokenizer/, params `prompt`, `tokenize`
 Writes data/tokenized/train.parquet, val.parquet, test.parquet, preview.md (what is trained on, to look at),
-       over_length.jsonl (the rows that were dropped), metrics/tokenize_lengths.csv, metrics/details/tokenize.json
+       over_length.jsonl (the rows that were dropped), metrics/tokenize.json, tokenize_lengths.csv
 Run    python -m stages.tokenize
 
 The model is trained on the tokens of a row from `loss_start` on, and measured on those from `answer_start` on. A cut
@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from netllama.core.cores import count_cores
 from netllama.core.errors import run_stage
-from netllama.core.files import atomic_path, dump_canonical_json, iter_lines, write_csv, write_json, write_text
+from netllama.core.files import atomic_path, dump_canonical_json, iter_lines, write_csv, write_text
+from netllama.core.metrics import write_metrics
 from netllama.core.params import View
 from netllama.core.sections import PromptParams, TokenizeParams
 from netllama.core.tokenized_rows import open_parquet_writer
@@ -41,7 +42,7 @@ TOKENIZED = {
 TOKENIZER = Path("models/tokenizer")
 PREVIEW = Path("data/tokenized/preview.md")
 OVER_LENGTH = Path("data/tokenized/over_length.jsonl")
-DETAILS = Path("metrics/details/tokenize.json")
+METRICS = Path("metrics/tokenize.json")
 LENGTHS = Path("metrics/tokenize_lengths.csv")
 
 CHUNK_ROWS = 1000
@@ -100,7 +101,7 @@ def main() -> None:
     if any(side.too_long for side in sides):
         print(f"rows of more than {params.max_length} tokens (tokenize.max_length) are listed in {OVER_LENGTH}")
     write_csv(LENGTHS, build_length_histogram(sides))
-    write_json(DETAILS, {side.name: side.to_metrics() for side in sides})
+    write_metrics(METRICS, {}, {side.name: side.to_metrics() for side in sides})
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 Reads  data/tokenized/train.parquet, val.parquet, models/base.json, params `loading`, `lora`, `train`
 Writes models/adapter/ (adapter_model.safetensors, adapter_config.json, training.json: all that made it),
-       metrics/details/train.json (all numbers), metrics/train.json (the one that DVC shows), and the curves
-       metrics/{train_loss,val_loss,learning_rate,grad_norm}.csv
+       metrics/train.json and the curves metrics/{train_loss,val_loss,learning_rate,grad_norm}.csv
 Run    python -m stages.train, or accelerate launch --config_file profiles/launch/ddp.yaml -m stages.train
 
 QLoRA: Dettmers et al., arXiv 2305.14314. The base is frozen and in 4-bit NormalFloat; what is trained
@@ -12,10 +11,11 @@ Speed and memory of the run are in .scratch/logs/train.json.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import ensure_scratch_folder, hash_file, write_csv, write_json
+from netllama.core.metrics import write_metrics
 from netllama.core.params import View
 from netllama.core.sections import LoadingParams, LoraParams, TrainParams
 from netllama.core.tokenized_rows import read_template_hash, read_tokenized_rows
@@ -35,7 +35,6 @@ TRAIN = Path("data/tokenized/train.parquet")
 VAL = Path("data/tokenized/val.parquet")
 BASE = Path("models/base.json")
 ADAPTER = Path("models/adapter")
-DETAILS = Path("metrics/details/train.json")
 METRICS = Path("metrics/train.json")
 TRAIN_LOSS = Path("metrics/train_loss.csv")
 VAL_LOSS = Path("metrics/val_loss.csv")
@@ -99,9 +98,9 @@ def fit_run(run: "TrainingRun", checkpoints: "Checkpoints | None") -> None:
         ) from None
 
 
-def summarize_run(state: "TrainingState", epochs: float, trainable: int, early_stopping: bool) -> dict[str, object]:
-    """All numbers of a run that are the same on every run."""
-    metrics: dict[str, object] = {
+def summarize_run(state: "TrainingState", epochs: float, trainable: int, early_stopping: bool) -> dict[str, Any]:
+    """metrics/train.json: numbers that are the same on every run."""
+    metrics: dict[str, Any] = {
         "steps": state.step,
         "epochs": round(epochs, 4),
         "trainable_parameters": trainable,
@@ -162,8 +161,8 @@ def main() -> None:
     write_curves(run.state)
     early_stopping = needs.train.early_stopping_patience > 0
     details = summarize_run(run.state, run.count_epochs(), trainable, early_stopping)
-    write_json(DETAILS, details)
-    write_json(METRICS, {"val_loss": details["val_loss"]["after"]} if "val_loss" in details else {})
+    shown = {"val_loss": details["val_loss"]["after"]} if "val_loss" in details else {}
+    write_metrics(METRICS, shown, details)
     write_json(ensure_scratch_folder("logs") / "train.json", vars(run.progress.report()))
     if checkpoints:
         checkpoints.remove()

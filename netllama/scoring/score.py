@@ -26,7 +26,6 @@ TUNED_NUMBERS = {
     "true_false": "true_false.accuracy",
     "blanks": "blank.accuracy",
     "key_facts": "open.key_facts",
-    "rouge_l": "generation.rougeL",
     "code": "code.pass_at_1",
     "general": "general.accuracy",
 }

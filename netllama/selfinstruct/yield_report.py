@@ -26,7 +26,7 @@ _SHOWN_CHARACTERS = 300
 def build_yield_report(
     families: Sequence[Family], prices: Prices | None, is_recorded: Callable[[Response], bool]
 ) -> dict[str, Any]:
-    """metrics/details/generate.json: totals, and the same numbers by family."""
+    """metrics/generate.json: totals, and the same numbers by family."""
     return {
         **_count_yield(families, prices, is_recorded),
         "family": {family.name: _count_yield([family], prices, is_recorded) for family in families},

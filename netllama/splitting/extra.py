@@ -49,7 +49,7 @@ class Reading:
     """Rows without the marks of begin and end that stood around a text."""
 
     def count(self) -> dict[str, object]:
-        """What metrics/details/split.json says of the file."""
+        """What metrics/split.json says of the file."""
         return {
             "formats": dict(self.formats),
             "cut_to_first_turn": self.cut,

@@ -22,7 +22,7 @@ def summarise_split(
     leakage: Mapping[str, SideLeakage],
     readings: Sequence[Reading],
 ) -> dict[str, object]:
-    """What metrics/details/split.json holds; `extra` only where there are files of one's own."""
+    """What metrics/split.json holds; `extra` only where there are files of one's own."""
     kept = sum(len(rows) for rows in found.sides.values())
     extra = {"extra": {Path(reading.file).name: reading.count() for reading in readings}} if readings else {}
     return extra | {

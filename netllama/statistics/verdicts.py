@@ -145,7 +145,7 @@ def _phrase_difference(each: SuiteComparison) -> str:
 
 def _phrase_doubt(each: SuiteComparison) -> str:
     count = f"{each.items} item{'s' * (each.items != 1)}"
-    return f"{_phrase_difference(each)}, where {count} would show a difference of {each.detectable:.3f} or more"
+    return f"{each.suite} {each.base.value:.3f} -> {each.tuned.value:.3f} ({count}, which show {each.detectable:.3f})"
 
 
 def _list_phrases(phrases: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
 """What the pages say is so: their commands, links, paths, params, figures, pictures. Numbers are tested, not prose."""
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from netllama.core.metrics import read_details
 from netllama.core.params import Params, parse_yaml
 from netllama.selfinstruct.candidate_filters import FILTERS
 from netllama.selfinstruct.yield_report import PARSER_PROBLEMS
@@ -203,16 +203,16 @@ def test_every_figure_is_that_of_its_file(page: Path) -> None:
 def test_the_results_have_their_figures_checked() -> None:
     metrics = {(figure.file, figure.key) for page in PAGES for figure in list_figures(page)}
     for key in ("heldout.loss", "heldout.perplexity", "choice.accuracy", "true_false.accuracy", "generation.rougeL"):
-        assert {("metrics/details/baseline.json", key), ("metrics/details/evaluate.json", key)} <= metrics
-    reasons = json.loads((ROOT / "metrics/details/generate.json").read_text())["rejected_for"]
-    assert {("metrics/details/generate.json", f"rejected_for.{reason}") for reason in reasons} <= metrics
+        assert {("metrics/baseline.json", key), ("metrics/evaluate.json", key)} <= metrics
+    reasons = read_details(ROOT / "metrics/generate.json")["rejected_for"]
+    assert {("metrics/generate.json", f"rejected_for.{reason}") for reason in reasons} <= metrics
 
 
 @pytest.mark.parametrize("page", [README, ROOT / "docs" / "evaluating.md"], ids=lambda page: page.name)
 def test_the_interval_is_the_wilson_interval_of_the_accuracy(page: Path) -> None:
     from scipy.stats import binomtest
 
-    choice = json.loads((ROOT / "metrics/details/evaluate.json").read_text())["choice"]
+    choice = read_details(ROOT / "metrics/evaluate.json")["choice"]
     right = round(choice["accuracy"] * choice["questions"])
     interval = binomtest(right, choice["questions"]).proportion_ci(method="wilson")
     text = " ".join(read_page(page).split())
@@ -220,7 +220,7 @@ def test_the_interval_is_the_wilson_interval_of_the_accuracy(page: Path) -> None
 
 
 def test_the_tuned_model_has_the_lower_test_loss() -> None:
-    base, tuned = (json.loads((ROOT / "metrics" / f"{name}.json").read_text()) for name in ("baseline", "evaluate"))
+    base, tuned = (read_details(ROOT / "metrics" / f"{name}.json") for name in ("baseline", "evaluate"))
     assert tuned["heldout"]["loss"] < base["heldout"]["loss"]
 
 

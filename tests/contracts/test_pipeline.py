@@ -54,7 +54,7 @@ def run_small(folder: Path, **changes: Any) -> Clone:
 
 
 def assert_the_teacher_was_asked(clone: Clone) -> None:
-    families = clone.json("metrics/details/generate.json")["family"]
+    families = clone.details("metrics/generate.json")["family"]
     assert [family["answers"] for family in families.values()] == [{"asked": 2, "replayed": 0}] * 2
     stored = clone.folder / ".scratch" / "responses" / "responses.jsonl"
     assert len(stored.read_text().splitlines()) == 4
@@ -79,8 +79,7 @@ def pipeline(tiny_model_folder: Path, teacher: OpenAIServer, tmp_path_factory: p
 def test_every_stage_wrote_what_it_promises(pipeline: Clone) -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for stage in stages.values():
-        for entry in stage["outs"]:
-            out = entry if isinstance(entry, str) else next(iter(entry))
+        for out in stage["outs"]:
             assert (pipeline.folder / out).exists(), out
     assert pipeline.run("git", "status", "--porcelain") == ""
 
@@ -91,7 +90,7 @@ def test_the_teacher_was_asked_and_its_answers_are_stored(pipeline: Clone, teach
 
 
 def test_base_and_tuned_are_measured_by_the_same_keys(pipeline: Clone) -> None:
-    base, tuned = pipeline.json("metrics/details/baseline.json"), pipeline.json("metrics/details/evaluate.json")
+    base, tuned = pipeline.details("metrics/baseline.json"), pipeline.details("metrics/evaluate.json")
     assert set(tuned) == {*base, "delta"}
     assert tuned["heldout"]["loss"] != base["heldout"]["loss"]
     assert tuned["delta"]["heldout"]["loss"] == pytest.approx(tuned["heldout"]["loss"] - base["heldout"]["loss"])
@@ -157,7 +156,7 @@ def test_a_repro_killed_in_generate_goes_on_and_asks_nothing_stored_again(clone:
         stored = (clone / ".scratch" / "responses" / "responses.jsonl").read_text(encoding="utf-8").splitlines()
         before = len(server.requests)
         killed.run("dvc", "repro", "generate")
-        total = killed.json("metrics/details/generate.json")["family"]
+        total = killed.details("metrics/generate.json")["family"]
         asked = sum(family["answers"]["asked"] for family in total.values())
         assert asked == len(stored) + len(server.requests) - before
         assert 0 < before - len(stored) <= 1, "only what was in flight may be asked again"
@@ -188,7 +187,7 @@ def test_the_bundled_model_and_its_embedded_teacher_take_the_whole_way_and_the_t
     bundled = run_small(tmp_path / "clone")
     assert_the_teacher_was_asked(bundled)
     assert str(bundled.folder) not in subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
-    base, tuned = bundled.json("metrics/details/baseline.json"), bundled.json("metrics/details/evaluate.json")
+    base, tuned = bundled.details("metrics/baseline.json"), bundled.details("metrics/evaluate.json")
     assert tuned["heldout"]["loss"] != base["heldout"]["loss"]
     assert bundled.run("git", "status", "--porcelain") == ""
     assert bundled.ran(bundled.run("dvc", "repro")) == set()

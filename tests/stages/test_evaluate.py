@@ -15,10 +15,12 @@ import torch
 from netllama.code_tasks.code_ladder import FailureClass, Rung
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl
+from netllama.core.metrics import read_details
 from netllama.core.params import read_params
 from netllama.core.tokenized_rows import TokenizedRow, read_template_hash
 from netllama.models.loading import load_base
 from netllama.rendering.renderer import load_renderer
+from netllama.scoring.score import TUNED_NUMBERS
 from netllama.training.adapter import add_adapter, save_adapter
 from stages import baseline, evaluate
 from tests.support.tokenized_tables import write_tokenized_rows
@@ -103,7 +105,7 @@ def make_adapter(scale: float) -> None:
 def run_both() -> tuple[dict[str, Any], dict[str, Any]]:
     baseline.main()
     evaluate.main()
-    return read_json(baseline.DETAILS), read_json(evaluate.DETAILS)
+    return read_details(baseline.METRICS), read_details(evaluate.METRICS)
 
 
 def leaves(metrics: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -182,8 +184,7 @@ def test_metrics_are_those_of_the_answers_in_the_results(ready: Path) -> None:
 
 
 def test_a_second_run_writes_the_same_bytes(ready: Path) -> None:
-    outs = [baseline.DETAILS, baseline.METRICS, baseline.ANSWERS]
-    outs += [evaluate.DETAILS, evaluate.METRICS, evaluate.ANSWERS, evaluate.COMPARISON]
+    outs = [baseline.METRICS, baseline.ANSWERS, evaluate.METRICS, evaluate.ANSWERS, evaluate.COMPARISON]
     run_both()
     first = [path.read_bytes() for path in outs]
     run_both()
@@ -214,9 +215,7 @@ def test_an_empty_test_split_leaves_the_questions(ready: Path) -> None:
     assert tuned.keys() == {*base, "delta"}
 
 
-def test_base_and_tuned_are_compared_suite_by_suite_and_the_verdicts_are_said(
-    ready: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_base_and_tuned_are_compared_suite_by_suite(ready: Path) -> None:
     run_both()
     found = read_json(evaluate.COMPARISON)
     names = [row["suite"] for row in found]
@@ -226,15 +225,25 @@ def test_base_and_tuned_are_compared_suite_by_suite_and_the_verdicts_are_said(
         "true/false questions",
         "blanks",
         "key facts of open answers",
+        "code questions",
         "ROUGE-L of written answers",
         "general questions",
+        "how far code gets",
     ]
-    base, tuned = read_json(baseline.METRICS), read_json(evaluate.METRICS)
+    base, tuned = read_details(baseline.METRICS), read_details(evaluate.METRICS)
     assert found[0]["base"]["value"] == pytest.approx(base["heldout"]["loss"], abs=1e-4)
     assert found[0]["tuned"]["value"] == pytest.approx(tuned["heldout"]["loss"], abs=1e-4)
-    assert found[6]["items"] == 2
-    said = capsys.readouterr().out
-    assert all(said.count(f"{name} ") >= 1 for name in names)
+    assert {row["suite"]: row["items"] for row in found}["general questions"] == 2
+
+
+def test_dvc_shows_what_was_measured_and_how_many_suites_got_better_and_worse(ready: Path) -> None:
+    _, tuned = run_both()
+    shown = {name: value for name, value in read_json(evaluate.METRICS).items() if name != "details"}
+    assert shown["test_loss"] == tuned["heldout"]["loss"]
+    assert shown.keys() == {*TUNED_NUMBERS, "better", "worse"}
+    verdicts = [row["verdict"] for row in read_json(evaluate.COMPARISON)]
+    assert (shown["better"], shown["worse"]) == (verdicts.count("better"), verdicts.count("worse"))
+    assert read_json(baseline.METRICS)["base_loss"] == read_details(baseline.METRICS)["heldout"]["loss"]
 
 
 def test_answers_to_other_items_than_the_base_had_are_refused(ready: Path) -> None:
@@ -251,7 +260,7 @@ def test_answers_to_other_items_than_the_base_had_are_refused(ready: Path) -> No
 def test_more_rows_than_there_are_answers_all_of_them(ready: Path, set_params: Callable[..., None]) -> None:
     set_params(**{"evaluate.num_generated": 100})
     baseline.main()
-    assert read_json(baseline.METRICS)["generation"]["rows"] == 7
+    assert read_details(baseline.METRICS)["generation"]["rows"] == 7
 
 
 def test_base_and_tuned_stand_side_by_side_on_the_terminal(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,7 +297,7 @@ def test_a_missing_baseline_is_one_line_before_the_model_is_loaded(
 def test_a_bad_question_is_named_by_file_and_line_before_the_model_is_loaded(
     ready: Path, monkeypatch: pytest.MonkeyPatch, stage: Any
 ) -> None:
-    for path, content in ((baseline.DETAILS, "{}"), (baseline.ANSWERS, "")):
+    for path, content in ((baseline.METRICS, '{"details": [{}]}'), (baseline.ANSWERS, "")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     write_jsonl("data/questions/b.jsonl", [question(0, "choice"), question(1, "choice") | {"answer": "E"}])
@@ -310,7 +319,7 @@ def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_pa
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    files = "results/tuned.jsonl, scores -> metrics/details/evaluate.json, tests -> results/comparison.json"
+    files = "results/tuned.jsonl, scores -> metrics/evaluate.json, tests -> results/comparison.json"
     assert run.stdout.splitlines()[-1] == f"tuned: 29 answers -> {files}"
     said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
     noise = [line for line in said if not re.match(r"(held-out loss|choice|blanks|answers):", line)]

@@ -26,6 +26,7 @@ import yaml
 from safetensors.torch import load_file
 
 from netllama.core.files import write_json, write_jsonl
+from netllama.core.metrics import read_details
 from netllama.models.model_reference import resolve_model
 from stages import split, tokenize, train
 from tests.support.clones import ROOT
@@ -55,8 +56,8 @@ class Ran:
         rows = [json.loads(line) for line in (self.folder / path).read_text(encoding="utf-8").splitlines()]
         return [row for row in rows if list(row) != ["none"]]
 
-    def json(self, path: Path) -> Any:
-        return json.loads((self.folder / path).read_text(encoding="utf-8"))
+    def details(self, path: Path) -> Any:
+        return read_details(self.folder / path)
 
     def tokenized(self, side: str) -> list[Row]:
         rows: list[Row] = pq.read_table(self.folder / tokenize.TOKENIZED[side]).to_pylist()
@@ -154,13 +155,13 @@ def test_what_is_kept_and_what_is_dropped_is_what_was_in_the_file_and_the_seeds(
     foreign = Counter(row["instruction"] for row in kept if row["source"] == "extra")
     assert foreign == Counter(ran.truth.instructions.values())
     assert len({row["id"] for row in kept}) == len(kept)
-    metrics = ran.json(split.METRICS)
+    metrics = ran.details(split.METRICS)
     assert sum(metrics["rows"].values()) == len(kept)
     assert metrics["dropped"] == Counter(drop["reason"] for drop in dropped)
 
 
 def test_val_test_and_questions_are_not_found_in_train(ran: Ran) -> None:
-    metrics = ran.json(split.METRICS)
+    metrics = ran.details(split.METRICS)
     report, limit = metrics["leakage"], ran.params["split"]["max_leakage"]
     assert set(report) == {"val", "test", "questions"}
     for numbers in report.values():
@@ -238,7 +239,7 @@ def by_hand(ran: Ran, tiny_tokenizer: Any) -> dict[str, dict[str, list[int]]]:
 def test_rows_over_max_length_are_listed_and_counted_and_none_of_them_is_kept(
     ran: Ran, by_hand: dict[str, dict[str, list[int]]]
 ) -> None:
-    limit, metrics = ran.params["tokenize"]["max_length"], ran.json(tokenize.METRICS)
+    limit, metrics = ran.params["tokenize"]["max_length"], ran.details(tokenize.METRICS)
     listed = ran.listed(tokenize.OVER_LENGTH)
     assert [(entry["side"], entry["id"], entry["length"]) for entry in listed] == [
         (side, name, len(ids)) for side, rows in by_hand.items() for name, ids in rows.items() if len(ids) > limit
@@ -274,7 +275,7 @@ def test_every_row_that_is_kept_is_whole_ends_in_eos_and_has_an_answer(
 
 def test_it_is_told_how_many_rows_were_too_long_and_where_they_are_listed(ran: Ran) -> None:
     told = ran.said["tokenize"].splitlines()
-    metrics = ran.json(tokenize.METRICS)
+    metrics = ran.details(tokenize.METRICS)
     for line, (side, path) in zip(told[:3], tokenize.TOKENIZED.items(), strict=True):
         numbers = metrics[side]
         dropped = f"{numbers['dropped_too_long']} over max_length dropped"
@@ -288,7 +289,7 @@ def test_it_is_told_how_many_rows_were_too_long_and_where_they_are_listed(ran: R
 
 
 def test_twenty_steps_train_an_adapter(ran: Ran) -> None:
-    metrics = ran.json(train.METRICS)
+    metrics = ran.details(train.METRICS)
     assert metrics["steps"] == STEPS
     curves = (("loss", train.TRAIN_LOSS, {1, 5, 10, 15, 20}), ("val_loss", train.VAL_LOSS, {0, 20}))
     for name, path, steps in curves:
@@ -304,7 +305,7 @@ def test_twenty_steps_train_an_adapter(ran: Ran) -> None:
     weights = load_file(ran.folder / train.ADAPTER / "adapter_model.safetensors")
     assert all(weight.isfinite().all() for weight in weights.values())
     assert all(weight.any() for name, weight in weights.items() if "lora_B" in name)
-    rows = ran.json(tokenize.METRICS)["train"]["rows"]
+    rows = ran.details(tokenize.METRICS)["train"]["rows"]
     assert f" on {rows} rows, " in ran.said["train"]
     assert "adapter -> models/adapter/" in ran.said["train"]
 

@@ -18,6 +18,7 @@ import pytest
 
 import stages.generate
 from netllama.core.files import read_json, read_jsonl
+from netllama.core.metrics import read_details
 from netllama.selfinstruct.estimate import judge_stored_rounds
 from netllama.selfinstruct.rounds import TRIAL_ROUNDS
 from netllama.teacher.store import ResponseStore
@@ -27,7 +28,7 @@ from tests.support.stage_runs import Ended, run_here
 
 COMMAND = [sys.executable, "-m", "stages.generate"]
 OUTS = [f"data/generated/{name}.jsonl" for name in ("instructions", "rejected", "responses")] + [
-    "metrics/details/generate.json",
+    "metrics/generate.json",
     "metrics/generate_funnel.csv",
 ]
 STORE = Path(".scratch/responses/responses.jsonl")
@@ -126,7 +127,7 @@ def test_a_run_writes_its_outs_and_the_next_one_asks_nothing_and_writes_the_same
     before, asked = outs(), len(server.requests)
     rows = read_jsonl(OUTS[0])
     assert [sum(row["family"] == name for row in rows) for name in ("bgp_knowledge", "packet_analysis")] == [8, 8]
-    assert read_json("metrics/details/generate.json")["kept"] == 16
+    assert read_details("metrics/generate.json")["kept"] == 16
     assert all(request.path == "/v1/chat/completions" for request in server.requests)
     assert f"{asked} answers from the teacher, 0 replayed; kept 16" in first.stdout
 

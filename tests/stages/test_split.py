@@ -15,7 +15,8 @@ import pytest
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.normalisation import blot_numbers
 from netllama.core.errors import StageError
-from netllama.core.files import read_json, write_json, write_jsonl
+from netllama.core.files import write_json, write_jsonl
+from netllama.core.metrics import read_details
 from netllama.core.params import read_params
 from netllama.core.records import Instruction, Question, load_questions
 from netllama.novelty.index import NoveltyIndex
@@ -82,7 +83,7 @@ def test_every_row_lands_on_one_side_and_the_metrics_say_where(
     sides = outs()
     ids = [r["id"] for rows in sides.values() for r in rows]
     assert sorted(ids) == sorted(seed_ids() | {r.id for r in pool})
-    metrics = read_json(split.METRICS)
+    metrics = read_details(split.METRICS)
     total = len(ids)
     assert metrics["rows"] == {"train": total - 11 - 30, "val": 11, "test": 30}
     assert metrics["rows"] == {name: len(rows) for name, rows in sides.items()}
@@ -101,7 +102,7 @@ def test_every_row_lands_on_one_side_and_the_metrics_say_where(
 
 def test_shares_are_held_but_for_chance(pool: list[Instruction]) -> None:
     split.main()
-    rows = read_json(split.METRICS)["rows"]
+    rows = read_details(split.METRICS)["rows"]
     total = sum(rows.values())  # 333: five standard deviations
     assert abs(rows["test"] - 0.15 * total) < 33
     assert abs(rows["val"] - 0.1 * total) < 28
@@ -131,7 +132,7 @@ def test_a_generated_copy_of_a_seed_is_dropped_and_counted(
     ids = {r["id"] for rows in outs().values() for r in rows}
     assert "copy" not in ids
     assert seed["id"] in ids
-    assert read_json(split.METRICS)["dropped"] == {"exact_duplicate": 1}
+    assert read_details(split.METRICS)["dropped"] == {"exact_duplicate": 1}
     assert dropped() == [
         {"id": "copy", "reason": "exact_duplicate", "of": [seed["id"]], "detail": f"the same text as {seed['id']}"}
     ]
@@ -144,7 +145,7 @@ def test_near_duplicates_are_counted_and_kept_on_one_side(pool: list[Instruction
     split.main()
     side = {r["id"]: name for name, rows in outs().items() for r in rows}
     assert all(side[r.id] == side[twin.id] for r, twin in zip(pool[:10], near, strict=True))
-    assert read_json(split.METRICS)["near_duplicates"] >= 10
+    assert read_details(split.METRICS)["near_duplicates"] >= 10
 
 
 def test_asking_for_more_rows_than_there_are_says_what_to_change(
@@ -212,7 +213,7 @@ def test_a_bad_row_of_your_own_data_is_left_out_and_listed(
         {**place, "line": 4, "reason": "exact_duplicate", "id": copied, "of": [copied],
          "detail": f"the same text as {copied}"},
     ]  # fmt: skip
-    assert read_json(split.METRICS)["dropped"] == {"no_output": 1, "exact_duplicate": 1}
+    assert read_details(split.METRICS)["dropped"] == {"no_output": 1, "exact_duplicate": 1}
     assert "  data/extra/mine.jsonl, line 3: no_output (output: missing or empty)\n" in capsys.readouterr().out
 
 
@@ -268,7 +269,7 @@ def test_what_gives_a_question_away_goes_but_for_a_seed_which_is_reported(
     assert [(drop["reason"], drop["of"]) for drop in dropped()] == [("near_question", ["q-bgp_knowledge-001"])] * 2
     assert dropped()[1]["line"] == 3
     assert "careless" in {r["id"] for side in outs().values() for r in side}
-    assert read_json(split.METRICS)["seeds_near_questions"] == 1
+    assert read_details(split.METRICS)["seeds_near_questions"] == 1
     (reported,) = (leak for leak in listed(split.LEAKAGE) if leak["side"] == "seeds")
     assert (reported["id"], reported["of"], reported["measure"]) == ("careless", "q-bgp_knowledge-001", "near")
     assert (reported["file"], reported["line"]) == (path.as_posix(), len(seeds) + 1)
@@ -297,7 +298,7 @@ def test_rows_on_one_long_passage_stay_together(pool: list[Instruction], set_par
     assert len(kept) == 120
     assert all(side[passage] == name for passage, name in kept)
     assert set(side.values()) == {"train", "val", "test"}
-    assert {numbers["leaked"] for numbers in read_json(split.METRICS)["leakage"].values()} == {0}
+    assert {numbers["leaked"] for numbers in read_details(split.METRICS)["leakage"].values()} == {0}
 
 
 def scattered_question() -> list[dict[str, Any]]:
@@ -339,7 +340,7 @@ def test_a_planted_leak_ends_the_stage_names_the_rows_and_writes_nothing(
     set_params(**{"split.max_leakage": 0.5})  # then it is let through, and listed
     split.main()
     assert listed(split.LEAKAGE) == [leak]
-    assert read_json(split.METRICS)["leakage"]["questions"]["leaked"] == 1
+    assert read_details(split.METRICS)["leakage"]["questions"]["leaked"] == 1
 
 
 def test_a_seed_that_gives_a_question_away_is_a_leak_of_train(
@@ -361,7 +362,7 @@ def test_a_side_that_was_asked_for_and_is_empty_is_told(
         set_params(**{"split.seed": seed})
         split.main()
         told = "warning: val has 0 rows (1 requested); the largest near-duplicate group" in capsys.readouterr().out
-        assert told == (not read_json(split.METRICS)["rows"]["val"])
+        assert told == (not read_details(split.METRICS)["rows"]["val"])
         if told:
             break
     else:
@@ -404,8 +405,8 @@ def test_no_row_that_generate_keeps_is_dropped_for_giving_a_question_away(
     write_jsonl(split.GENERATED, (r.model_dump() for r in kept))
     set_params(**{"split.max_leakage": 1.0})
     split.main()
-    assert "near_question" not in read_json(split.METRICS)["dropped"]
-    assert "generated" in read_json(split.METRICS)["source"]["train"]
+    assert "near_question" not in read_details(split.METRICS)["dropped"]
+    assert "generated" in read_details(split.METRICS)["source"]["train"]
 
 
 # --- foreign data
@@ -421,7 +422,7 @@ def test_of_foreign_data_all_that_was_planted_is_dropped_for_its_reason_and_the_
     unit = "line" if name.endswith("l") else "item"
     drops = {drop[unit]: drop for drop in dropped()}
     assert {number: drop["reason"] for number, drop in drops.items()} == truth.reasons
-    assert read_json(split.METRICS)["dropped"] == Counter(truth.reasons.values())
+    assert read_details(split.METRICS)["dropped"] == Counter(truth.reasons.values())
     assert len(drops) == len(dropped())
 
     side = {r["instruction"]: name for name, rows in outs().items() for r in rows if r["source"] == "extra"}
@@ -444,7 +445,7 @@ def test_a_generated_set_full_of_common_text_splits_at_the_defaults(
     write_json(Path("data/extra/mine.json"), SHAPES[shape](number, 2))
     set_params(**{"split.extra": ["mine.json"]})
     split.main()
-    metrics = read_json(split.METRICS)
+    metrics = read_details(split.METRICS)
     held = {side: metrics["family"][side].get("extra", 0) for side in ("train", "val", "test")}
     dropped = metrics["dropped"].get("two_sides", 0)
     assert set(metrics["dropped"]) <= {"two_sides"}
@@ -525,7 +526,7 @@ def test_what_was_read_of_foreign_formats_is_told_and_counted(
     split.main()
     (row,) = (r for rows in outs().values() for r in rows if r["source"] == "extra")
     assert row["instruction"] == f"Be brief.\n\n{turns[0]['value']}"
-    assert read_json(split.METRICS)["extra"]["mine.jsonl"] == {
+    assert read_details(split.METRICS)["extra"]["mine.jsonl"] == {
         "formats": {"ShareGPT": 1}, "cut_to_first_turn": 1, "messages_left_out": 2, "with_system": 1,
         "without_marks": 0,
     }  # fmt: skip

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.core.files import dump_canonical_json, read_json, read_jsonl, write_jsonl
+from netllama.core.files import dump_canonical_json, read_jsonl, write_jsonl
+from netllama.core.metrics import read_details
 from netllama.core.sections import TokenizeParams
 from netllama.core.tokenized_rows import read_template_hash
 from netllama.rendering.renderer import load_renderer, require_same_template
@@ -140,7 +141,7 @@ def test_rows_over_the_limit_are_dropped_whole_and_counted(
     set_params(**{"tokenize.max_length": max(lengths) - 1})
     tokenize.main()
     assert tokenized("train") == before[:2]
-    metrics = read_json(tokenize.METRICS)["train"]
+    metrics = read_details(tokenize.METRICS)["train"]
     assert metrics == {
         "rows": 2,
         "dropped_too_long": 1,
@@ -172,7 +173,7 @@ def test_an_empty_side_is_an_empty_table(splits: Path) -> None:
     tokenize.SPLITS["val"].write_text("")
     tokenize.main()
     assert tokenized("val") == []
-    assert read_json(tokenize.METRICS)["val"]["rows"] == 0
+    assert read_details(tokenize.METRICS)["val"]["rows"] == 0
 
 
 def test_two_runs_write_the_same_bytes(splits: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file
+from netllama.core.metrics import read_details
 from netllama.core.params import read_params
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.models.loading import load_adapter, load_base
@@ -32,7 +33,7 @@ Rows = list[TokenizedRow]
 FILES = [
     "models/adapter/adapter_config.json",
     "models/adapter/adapter_model.safetensors",
-    "metrics/details/train.json",
+    "metrics/train.json",
     "metrics/train_loss.csv",
     "metrics/val_loss.csv",
     "metrics/learning_rate.csv",
@@ -80,7 +81,7 @@ def test_a_run_writes_its_outs_and_curves_and_the_adapter_changes_the_model(read
     train.main()
     names = ["adapter_config.json", "adapter_model.safetensors", "training.json"]
     assert sorted(path.name for path in train.ADAPTER.iterdir()) == names
-    metrics = json.loads(train.METRICS.read_text())
+    metrics = read_details(train.METRICS)
     losses, val_losses = curve("metrics/train_loss.csv"), curve("metrics/val_loss.csv")
     assert [step for step, _ in losses] == [1, 2, 3, 4]
     assert [step for step, _ in val_losses] == [0, 2, 4]
@@ -101,7 +102,7 @@ def test_the_validation_loss_before_and_after_is_what_base_and_tuned_model_have(
     from netllama.scoring.heldout import score_heldout, summarize_heldout
 
     train.main()
-    recorded = json.loads(train.METRICS.read_text())["val_loss"]
+    recorded = read_details(train.METRICS)["val_loss"]
     rows = tokenized_rows(3, seed=1)
     base = load_base(Path("tiny"), loading_params("fp32", "none", True))
     assert recorded["before"] == pytest.approx(summarize_heldout(score_heldout(base, rows), rows)["loss"], abs=1e-4)
@@ -233,7 +234,7 @@ def test_rank_and_seed_change_the_adapter_and_nothing_else_does(ready: Path, set
 def test_without_validation_rows_it_trains_and_claims_no_validation_loss(ready: Path) -> None:
     write_tokenized_rows(train.VAL, [])
     train.main()
-    metrics = json.loads(train.METRICS.read_text())
+    metrics = read_details(train.METRICS)
     assert metrics["steps"] == 4
     assert "val_loss" not in metrics
     assert curve("metrics/val_loss.csv") == []

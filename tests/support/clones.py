@@ -1,6 +1,5 @@
 """Working copies of the repository, to type commands in."""
 
-import json
 import os
 import re
 import shutil
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dvc.utils.serialize import modify_yaml
+
+from netllama.core.metrics import read_details
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -55,8 +56,9 @@ class Clone:
         self.run("git", "add", "-A")
         self.run("git", "commit", "--quiet", "-m", message)
 
-    def json(self, name: str) -> Any:
-        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+    def details(self, name: str) -> Any:
+        """All numbers of a metrics file."""
+        return read_details(self.folder / name)
 
     def edit(self, **changes: Any) -> None:
         """params.yaml with other values, in the style of DVC: an override must not change a line more."""

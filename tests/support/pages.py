@@ -2,19 +2,19 @@
 
 A page says in an HTML comment where its figures are from. The comment stands right below what it is about:
 
-    <!-- metrics/details/split.json: rows.train = 241; params.yaml: train.max_steps = 40 -->
+    <!-- metrics/split.json: rows.train = 241; params.yaml: train.max_steps = 40 -->
         below a paragraph, a list or a code block, which has these numbers in it
-    <!-- columns: base = metrics/details/baseline.json, tuned = metrics/details/evaluate.json -->
+    <!-- columns: base = metrics/baseline.json, tuned = metrics/evaluate.json -->
         below a table, whose rows name the key in a code span
 """
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from netllama.core.metrics import read_details
 from netllama.core.params import parse_yaml
 from tests.support.clones import ROOT
 
@@ -132,4 +132,4 @@ def _last_block(text: str) -> str:
 @cache
 def _read_values(file: str) -> Any:
     path = ROOT / file
-    return json.loads(read_page(path)) if path.suffix == ".json" else parse_yaml(path)
+    return read_details(path) if path.suffix == ".json" else parse_yaml(path)

@@ -1,0 +1,26 @@
+"""Metrics files: a few numbers that DVC shows, and beside them all others.
+
+DVC shows no number that lies inside a list, so `details` is a list of one object. Files of their own would have to be
+outs that git keeps, and DVC's run cache leaves out stages with such outs: going back to values that ran before would
+run them again.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from netllama.core.errors import StageError
+from netllama.core.files import read_json, write_json
+
+
+def write_metrics(path: Path, shown: Mapping[str, float], details: Mapping[str, Any]) -> None:
+    """`shown`: what `dvc metrics show` prints, by names that no other stage uses. `details`: numbers in groups."""
+    write_json(path, {**shown, "details": [details]})
+
+
+def read_details(path: Path) -> Any:
+    """The details of a file that `write_metrics` wrote; StageError if they are not there."""
+    match read_json(path):
+        case {"details": [dict(details)]}:
+            return details
+    raise StageError(f"{path}: no details; run `dvc repro`, which writes it")
