@@ -1,0 +1,176 @@
+"""The notes of data/corpus: their form, that their code runs and prints what they say, and that they are in words of
+their own.
+
+A note holds what questions ask about. If it repeated their wording, or that of a seed task, looking it up would be
+remembering.
+"""
+
+import ast
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netllama.code_tasks.code_answers import describe_failure, run_code
+from netllama.contamination.normalisation import list_words
+from netllama.core.markdown import extract_python_blocks
+from netllama.core.params import read_params
+from netllama.core.records import Question, SeedTask, load_questions, load_seeds
+from tests.support.clones import ROOT
+
+CORPUS = ROOT / "data" / "corpus"
+NOTES = sorted(CORPUS.rglob("*.md"))
+RUN = 8
+"""Words in a row that no note shares with a question or a seed."""
+LEAST_WORDS, MOST_WORDS = 150, 500
+CODE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text output\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+"""A block, and what it prints where the next block is labelled `text output`. Fragments are labelled otherwise."""
+BLOCKS = [
+    pytest.param(code, printed, id=f"{path.relative_to(CORPUS)}-{number}")
+    for path in NOTES
+    for number, (code, printed) in enumerate(CODE.findall(path.read_text(encoding="utf-8")), 1)
+]
+
+each = pytest.mark.parametrize("path", NOTES, ids=lambda path: str(path.relative_to(CORPUS)))
+
+
+def read_note(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def drop_blocks(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def list_runs(text: str) -> Iterator[tuple[str, ...]]:
+    words = list_words(text)
+    return (tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1))
+
+
+def list_question_texts(question: Question) -> list[str]:
+    return [
+        question.question,
+        *question.options,
+        question.answer,
+        *question.aliases,
+        *question.key_facts,
+        question.reference,
+    ]
+
+
+def list_seed_texts(seed: SeedTask) -> list[str]:
+    return [seed.instruction, seed.input, seed.output, seed.reference]
+
+
+@cache
+def find_held_runs() -> dict[tuple[str, ...], str]:
+    """Each run of words of a question or seed, and the id of one that has it."""
+    texts = [(item.id, text) for item in load_questions(ROOT / "data/questions") for text in list_question_texts(item)]
+    for family in read_params(ROOT / "params.yaml").families:
+        texts += [(seed.id, text) for seed in load_seeds(ROOT / "data/seeds", family) for text in list_seed_texts(seed)]
+    return {run: name for name, text in texts for run in list_runs(text)}
+
+
+def find_repeats(text: str) -> list[str]:
+    held = find_held_runs()
+    return [f"{held[run]}: {' '.join(run)}" for run in list_runs(text) if run in held]
+
+
+def test_there_are_notes() -> None:
+    assert len(NOTES) >= 70
+
+
+@each
+def test_a_note_shares_no_eight_words_in_a_row_with_a_question_or_a_seed(path: Path) -> None:
+    assert find_repeats(read_note(path)) == []
+
+
+def test_a_sentence_taken_from_a_question_an_answer_or_a_seed_is_noticed() -> None:
+    """The search is not blind: put into a note, in other case and punctuation, any long enough text is found."""
+    questions = load_questions(ROOT / "data/questions")
+    seeds = [
+        seed
+        for family in read_params(ROOT / "params.yaml").families
+        for seed in load_seeds(ROOT / "data/seeds", family)
+    ]
+    taken = [question.question for question in questions] + [fact for item in questions for fact in item.key_facts]
+    taken += [question.answer for question in questions if question.kind == "open"]
+    taken += [text for seed in seeds for text in (seed.instruction, seed.output)]
+    note = read_note(NOTES[0])
+    long_enough = [text for text in taken if len(list_words(text)) >= RUN]
+    assert len(long_enough) > 1500
+    for text in long_enough[::7]:
+        place = len(note) // 2
+        assert find_repeats(f"{note[:place]}\n\n* {text.upper()} *\n{note[place:]}"), text
+
+
+@each
+def test_a_note_is_a_title_and_sections_with_the_references_at_the_end(path: Path) -> None:
+    text = read_note(path)
+    prose = drop_blocks(text)
+    headings = re.findall(r"^(#+) (.+)$", prose, re.MULTILINE)
+    assert text.startswith("# ")
+    assert [marks for marks, _ in headings] == ["#"] + ["##"] * (len(headings) - 1)
+    assert len(headings) >= 3
+    assert headings[-1][1] == "References"
+    assert re.search(r"^## References\n\n- ", prose, re.MULTILINE)
+    assert LEAST_WORDS <= len(text.split()) <= MOST_WORDS
+    assert "\t" not in text
+    assert not re.search(r" $", text, re.MULTILINE)
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", path.stem)
+
+
+def test_no_two_notes_have_one_title_or_one_name() -> None:
+    titles = [read_note(path).splitlines()[0] for path in NOTES]
+    assert len(set(titles)) == len(titles)
+    assert len({path.name for path in NOTES}) == len(NOTES)
+
+
+def needs_only_the_standard_library(code: str) -> bool:
+    modules = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(code))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    return modules <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(("code", "printed"), BLOCKS)
+def test_the_code_of_a_note_runs_and_prints_what_stands_below_it(
+    code: str, printed: str, network: Path, sandbox: Any, tmp_path: Path
+) -> None:
+    if needs_only_the_standard_library(code):
+        held = io.StringIO()
+        with contextlib.redirect_stdout(held):
+            exec(compile(code, "note", "exec"), {"__name__": "__main__"})
+        out = held.getvalue()
+    else:
+        run = run_code(code, "", network, tmp_path, sandbox)
+        assert describe_failure(run) == ""
+        assert run.select_events("misuse") == []
+        out = run.stdout
+    assert out.strip()
+    if printed:
+        assert [line.rstrip() for line in out.splitlines()] == printed.splitlines()
+
+
+@each
+def test_every_python_block_of_a_note_is_one_that_is_run(path: Path) -> None:
+    """A block that the pattern of this file does not see would not be run."""
+    text = read_note(path)
+    assert [code for code, _ in CODE.findall(text)] == extract_python_blocks(text)
+    assert text.count("```text output") == sum(bool(printed) for _, printed in CODE.findall(text))
