@@ -22,6 +22,7 @@ from netllama.contamination.normalisation import list_words
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.params import read_params
 from netllama.core.records import Question, SeedTask, load_questions, load_seeds
+from tests.data.corpus_answers import ANSWERS, WORKED_OUT
 from tests.support.clones import ROOT
 
 CORPUS = ROOT / "data" / "corpus"
@@ -174,3 +175,37 @@ def test_every_python_block_of_a_note_is_one_that_is_run(path: Path) -> None:
     text = read_note(path)
     assert [code for code, _ in CODE.findall(text)] == extract_python_blocks(text)
     assert text.count("```text output") == sum(bool(printed) for _, printed in CODE.findall(text))
+
+
+def test_every_question_of_the_mapped_families_has_a_note_that_answers_it() -> None:
+    mapped = [
+        (f"q-{family}-{number}", note)
+        for family, notes in ANSWERS.items()
+        for note, numbers in notes.items()
+        for number in numbers.split()
+    ]
+    asked = [
+        question.id
+        for question in load_questions(ROOT / "data/questions")
+        if question.family in ANSWERS and question.kind != "code"
+    ]
+    assert sorted(name for name, _ in mapped) == sorted(asked)
+    assert [note for _, note in mapped if not (CORPUS / f"{note}.md").is_file()] == []
+
+
+def test_the_answer_to_a_blank_stands_in_its_note() -> None:
+    """By a word of its own, for all but those listed as worked out; these do not stand there."""
+    blanks = {question.id: question for question in load_questions(ROOT / "data/questions") if question.kind == "blank"}
+    for family, notes in ANSWERS.items():
+        missing = []
+        for note, numbers in notes.items():
+            text = read_note(CORPUS / f"{note}.md")
+            words = f" {' '.join(list_words(text))} "
+            for number in numbers.split():
+                question = blanks.get(f"q-{family}-{number}")
+                if question and not any(
+                    f" {' '.join(list_words(answer))} " in words if list_words(answer) else f"`{answer}`" in text
+                    for answer in (question.answer, *question.aliases)
+                ):
+                    missing.append(number)
+        assert sorted(missing) == sorted(WORKED_OUT[family].split()), family
