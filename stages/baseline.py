@@ -19,7 +19,6 @@ from netllama.models.loading import load_base
 from netllama.models.model_reference import locate_model
 from netllama.models.precision import describe_precision
 from netllama.scoring.measure import load_material, measure_model
-from netllama.scoring.score import BASE_NUMBERS, select_numbers
 
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
@@ -44,7 +43,7 @@ def main() -> None:
     model = load_base(locate_model(BASE).folder, needs.loading)
     metrics, scores = measure_model(model, material)
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))
-    write_metrics(METRICS, select_numbers(metrics, BASE_NUMBERS), metrics)
+    write_metrics(METRICS, {}, metrics)
     print(f"base: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}")
 
 

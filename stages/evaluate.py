@@ -3,7 +3,7 @@
 Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/,
        metrics/baseline.json, results/base.jsonl, params `loading`, `prompt`, `evaluate`
 Writes results/tuned.jsonl (every answer), results/comparison.json (base against tuned, suite by suite),
-       metrics/evaluate.json (with `delta`: tuned - base)
+       metrics/evaluate.json (with `delta`: tuned - base, and the verdicts)
 Run    python -m stages.evaluate
 """
 
@@ -22,7 +22,7 @@ from netllama.models.training_record import read_training_record
 from netllama.rendering.renderer import require_same_template
 from netllama.scoring.comparison import as_rows, compare_models
 from netllama.scoring.measure import load_material, measure_model, subtract_metrics
-from netllama.scoring.score import TUNED_NUMBERS, Numbers, Score, find_number, select_numbers
+from netllama.scoring.score import SHOWN_NUMBERS, Numbers, Score, find_number, select_numbers
 from netllama.statistics.verdicts import count_verdicts
 
 ADAPTER = Path("models/adapter")
@@ -45,6 +45,7 @@ HEADLINES = (
     "open.key_facts",
     "generation.rougeL",
     "code.pass_at_1",
+    "code.climbed",
     "general.accuracy",
 )
 
@@ -79,8 +80,9 @@ def main() -> None:
     comparisons = compare_models(before, scores)
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))
     write_json(COMPARISON, as_rows(comparisons))
-    shown = {**select_numbers(metrics, TUNED_NUMBERS), **count_verdicts(comparisons)}
-    write_metrics(METRICS, shown, {**metrics, "delta": subtract_metrics(metrics, baseline)})
+    shown = {**select_numbers(metrics, SHOWN_NUMBERS), **count_verdicts(comparisons)}
+    verdicts = {each.suite: each.verdict for each in comparisons}
+    write_metrics(METRICS, shown, {**metrics, "delta": subtract_metrics(metrics, baseline), "verdicts": verdicts})
     print(render_table(metrics, baseline))
     print(f"tuned: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}, tests -> {COMPARISON}")
 

@@ -89,7 +89,8 @@ def judge_code_answers(
 
 
 def summarize_code(scores: Sequence[Score], most: int = 1) -> Numbers:
-    """pass@1 to pass@`most`, the share of answers that reach each rung, and how many fell by which fault.
+    """pass@1 to pass@`most`, how far the answers climb (the mean of their rungs, 1: all are right), the share that
+    reaches each rung, and how many fell by which fault.
 
     Empty where there are no scores. Scores of one question are samples of one model.
     """
@@ -106,6 +107,7 @@ def summarize_code(scores: Sequence[Score], most: int = 1) -> Numbers:
     }
     return {
         **passes,
+        "climbed": round(mean(each / Rung.RIGHT for each in reached), 4),
         "reached": {
             rung.name.lower(): round(mean(rung <= each for each in reached), 4) for rung in Rung if rung > Rung.NOTHING
         },

@@ -91,7 +91,7 @@ def test_the_teacher_was_asked_and_its_answers_are_stored(pipeline: Clone, teach
 
 def test_base_and_tuned_are_measured_by_the_same_keys(pipeline: Clone) -> None:
     base, tuned = pipeline.details("metrics/baseline.json"), pipeline.details("metrics/evaluate.json")
-    assert set(tuned) == {*base, "delta"}
+    assert set(tuned) == {*base, "delta", "verdicts"}
     assert tuned["heldout"]["loss"] != base["heldout"]["loss"]
     assert tuned["delta"]["heldout"]["loss"] == pytest.approx(tuned["heldout"]["loss"] - base["heldout"]["loss"])
 

@@ -1,0 +1,101 @@
+"""Answers that a model has written, kept below the scratch folder: an interrupted evaluation goes on, and whoever
+changes how answers are scored waits for no model.
+
+An answer is found again by all that it depends on: the weights (base and adapter), how they are loaded, the code that
+decodes, the libraries, the device and its threads, the tokens of the prompts, how many rows go together (which decides
+the order of sums), and how long an answer may be. Nothing is found by a name.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netllama.core.errors import StageError
+from netllama.core.files import hash_file, hash_json, read_json, write_json
+from netllama.core.length_batches import batch_by_length
+from netllama.core.sections import LoadingParams
+from netllama.scoring.generation import generate_answers
+
+if TYPE_CHECKING:
+    from netllama.models.loading import LanguageModel
+
+BATCHES = 4
+"""Batches of rows that are kept at once: what an interruption costs at most."""
+DAYS_KEPT = 30
+"""How long answers are kept after their last use."""
+LIBRARIES = ("bitsandbytes", "peft", "tokenizers", "torch", "transformers")
+ROOT = Path(__file__).parent.parent
+CODE = ("core/length_batches.py", "cpu_layers", "models", "scoring/generation.py", "scoring/likelihood.py")
+
+
+@dataclass(frozen=True)
+class KeptAnswers:
+    """The answers of one model, in files of `folder`; None: nothing is kept."""
+
+    folder: Path | None
+    model: str
+    """What `identify_model` says of it."""
+
+    def write(
+        self, model: "LanguageModel", prompts: Sequence[list[int]], eos: int, batch_size: int, max_new_tokens: int
+    ) -> list[list[int]]:
+        """What `generate_answers` returns, of the same arguments: read where it is known, else generated and kept."""
+        answers: list[list[int]] = [[] for _ in prompts]
+        for chunk in batch_by_length([len(prompt) for prompt in prompts], BATCHES * batch_size):
+            own = [prompts[position] for position in chunk]
+            asked = [self.model, own, eos, batch_size, max_new_tokens]
+            path = self.folder / f"{hash_json(asked)[:32]}.json" if self.folder else None
+            found = _read_answers(path, len(own)) if path else None
+            if found is None:
+                found = generate_answers(model, own, eos, batch_size, max_new_tokens)
+                if path:
+                    write_json(path, {"answers": found, "sha256": hash_json(found)})
+            for position, ids in zip(chunk, found, strict=True):
+                answers[position] = ids
+        return answers
+
+    def remove_old(self) -> None:
+        """Delete what nobody has used for `DAYS_KEPT` days."""
+        for path in self.folder.glob("*.json") if self.folder else ():
+            if path.stat().st_mtime < time.time() - DAYS_KEPT * 86400:
+                path.unlink(missing_ok=True)
+
+
+NOTHING_KEPT = KeptAnswers(None, "")
+
+
+def identify_model(files: Sequence[Path], loading: LoadingParams) -> str:
+    """A hash of what decides the answers of a model but for its prompts. `files`: models/base.json, the adapter's."""
+    from importlib.metadata import version
+
+    import torch
+
+    code = [path for entry in CODE for path in sorted((ROOT / entry).rglob("*.py")) or [ROOT / entry]]
+    return hash_json(
+        [
+            [hash_file(path) for path in files],
+            loading.model_dump(),
+            {path.relative_to(ROOT).as_posix(): hash_file(path) for path in code},
+            {name: version(name) for name in LIBRARIES},
+            torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability(),
+            torch.get_num_threads(),
+        ]
+    )
+
+
+def _read_answers(path: Path, number: int) -> list[list[int]] | None:
+    """What a file holds; None where there is none, or where it is damaged: then it is written again."""
+    if not path.is_file():
+        return None
+    try:
+        kept = read_json(path)
+    except StageError:
+        return None
+    match kept:
+        case {"answers": list(answers), "sha256": str(digest)} if hash_json(answers) == digest:
+            os.utime(path)
+            return answers if len(answers) == number else None
+    return None
