@@ -14,10 +14,9 @@ import pytest
 from netllama.core.markdown import extract_python_blocks
 from tests.support import example_runner
 from tests.support.clones import ROOT
+from tests.support.example_runner import SELF_CONTAINED
 
-NOTES = [
-    path for folder in ("5g", "packets", "performance") for path in sorted((ROOT / "data/corpus" / folder).iterdir())
-]
+NOTES = [path for folder in SELF_CONTAINED for path in sorted((ROOT / "data/corpus" / folder).iterdir())]
 SAID = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 
 
