@@ -24,6 +24,7 @@ from netllama.core.params import read_params
 from netllama.core.records import Question, SeedTask, load_questions, load_seeds
 from tests.data.corpus_answers import ANSWERS, WORKED_OUT
 from tests.support.clones import ROOT
+from tests.support.example_runner import SELF_CONTAINED
 
 CORPUS = ROOT / "data" / "corpus"
 NOTES = sorted(CORPUS.rglob("*.md"))
@@ -35,6 +36,7 @@ CODE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text output\n(.*?)^```\n)?", 
 BLOCKS = [
     pytest.param(code, printed, id=f"{path.relative_to(CORPUS)}-{number}")
     for path in NOTES
+    if path.parent.name not in SELF_CONTAINED
     for number, (code, printed) in enumerate(CODE.findall(path.read_text(encoding="utf-8")), 1)
 ]
 
