@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from netllama.core.metrics import read_details
 from netllama.core.params import Params, parse_yaml
+from netllama.scoring.comparison import LADDER, NAMES
 from netllama.selfinstruct.candidate_filters import FILTERS
 from netllama.selfinstruct.yield_report import PARSER_PROBLEMS
 from tests.support.clones import ROOT
@@ -202,10 +203,20 @@ def test_every_figure_is_that_of_its_file(page: Path) -> None:
 
 def test_the_results_have_their_figures_checked() -> None:
     metrics = {(figure.file, figure.key) for page in PAGES for figure in list_figures(page)}
-    for key in ("heldout.loss", "heldout.perplexity", "choice.accuracy", "true_false.accuracy", "generation.rougeL"):
+    for key in ("heldout.loss", "code.climbed", "choice.accuracy", "true_false.accuracy", "generation.rougeL"):
         assert {("metrics/baseline.json", key), ("metrics/evaluate.json", key)} <= metrics
     reasons = read_details(ROOT / "metrics/generate.json")["rejected_for"]
     assert {("metrics/generate.json", f"rejected_for.{reason}") for reason in reasons} <= metrics
+
+
+def test_the_verdicts_in_the_readme_are_those_of_the_evaluation() -> None:
+    verdicts = read_details(ROOT / "metrics/evaluate.json")["verdicts"]
+    suites = {"general.accuracy": "general questions", "code.climbed": LADDER}
+    (header, *rows), *_ = list_tables(read_section(README, "Results of the embedded default"))
+    shown = {suites.get(key := row[1].strip("`"), NAMES.get(key.split(".")[0], "")): row[-1] for row in rows}
+    assert header[-1] == "verdict"
+    assert shown.items() <= verdicts.items()
+    assert len(shown) == len(rows)
 
 
 @pytest.mark.parametrize("page", [README, ROOT / "docs" / "evaluating.md"], ids=lambda page: page.name)

@@ -123,6 +123,13 @@ def test_metrics_diff_shows_an_experiment_in_a_clone_without_a_cache(pipeline: C
     diff = bare.run("dvc", "metrics", "diff", "main")
     assert "metrics/train.json" in diff
     assert "val_loss" in diff
+    experiments = pipeline.run("dvc", "exp", "show", "--no-pager", "--only-changed", "--drop", ".*/.*")
+    assert {"val_loss", "test_loss", "lora.r"} <= set(experiments.split())
+    shown = pipeline.run("dvc", "metrics", "show")
+    for table in (diff, experiments, shown):
+        assert max(map(len, table.splitlines())) <= 160, "a terminal of 160 columns shows dots or breaks lines"
+    numbers = shown.splitlines()[0].split()[1:]
+    assert len(numbers) == len(set(numbers)) <= 16
     pipeline.run("git", "checkout", "--quiet", "main")
     pipeline.run("dvc", "checkout")
 
