@@ -101,10 +101,13 @@ def find_kind(folder: Path | None) -> Kind:
         kind = "gguf"
     else:
         raise StageError(f"--model-folder {folder}: no model (config.json and model*.safetensors, or *.gguf)")
+    record = folder / "merge.json"
+    if not record.is_file():
+        raise StageError(f"{record}: no such file, so the adapter in it is not known; run `python -m commands.merge`")
     try:
-        merged_from = _MergedFrom.model_validate(read_json(folder / "merge.json")).adapter
+        merged_from = _MergedFrom.model_validate(read_json(record)).adapter
     except ValidationError:
-        raise StageError(f"{folder / 'merge.json'}: not what `python -m commands.merge` writes") from None
+        raise StageError(f"{record}: not what `python -m commands.merge` writes; run it again") from None
     for name in ADAPTER_FILES[:2]:
         if merged_from.get(name) != hash_file(ADAPTER / name):
             raise StageError(f"{folder}: merged from another adapter than {ADAPTER}; run `python -m commands.merge`")
@@ -190,7 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = gather_files(given)
     print(describe_files(files))
     if given.dry_run:
-        print(f"\n{next(file.content.decode() for file in files if isinstance(file.content, bytes) and file.name == CARD)}")
+        print(
+            f"\n{next(file.content.decode() for file in files if isinstance(file.content, bytes) and file.name == CARD)}"
+        )
         return
     with choose_transfer(given.xet):
         repository = open_repository(given.repo_id, given.public, token)

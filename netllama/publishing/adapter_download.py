@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from netllama.core.errors import StageError
+from netllama.core.files import read_json
 from netllama.models.hub import clear_hub_errors, token
 from netllama.models.model_reference import ModelReference
-from netllama.models.training_record import FILE, TrainingRecord, read_training_record
+from netllama.models.training_record import FILE, TrainingRecord
 from netllama.publishing.published_files import ADAPTER_FILES
 
 
@@ -29,7 +32,18 @@ def download_adapter(repo_id: str, revision: str) -> DownloadedAdapter:
             what = "it is not known what it was trained on" if missing == [FILE] else "it is no adapter"
             raise StageError(f"{repo_id}: has no {missing[0]}, so {what}; `python -m commands.publish` uploads it")
         folder = snapshot_download(repo_id, revision=info.sha, allow_patterns=list(ADAPTER_FILES), token=token())
-    return DownloadedAdapter(Path(folder), str(info.sha), read_training_record(Path(folder)))
+    return DownloadedAdapter(Path(folder), str(info.sha), _read_record(repo_id, Path(folder)))
+
+
+def _read_record(repo_id: str, folder: Path) -> TrainingRecord:
+    try:
+        return TrainingRecord.model_validate(read_json(folder / FILE))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        raise StageError(
+            f"{repo_id}: its {FILE} is not of this version ({reason}); take the version that published it"
+        ) from None
 
 
 def require_same_base(repo_id: str, record: TrainingRecord, here: ModelReference) -> None:

@@ -4,6 +4,7 @@ The metadata in front of it are those of https://huggingface.co/docs/hub/model-c
 the licence, and the results as a model-index.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,8 @@ def build_metadata(facts: CardFacts) -> "ModelCardData":
                 task_type="text-generation",
                 dataset_type="netllama",
                 dataset_name=each.suite,
+                # What keeps the suites apart: results that differ in the name alone are put under one of the names.
+                dataset_config=re.sub(r"\W+", "-", each.suite.lower()),
                 metric_type=metric,
                 metric_name=name,
                 metric_value=each.tuned.value,

@@ -17,7 +17,9 @@ _METADATA = 2**24
 """Bytes of a file of weights that are searched: its metadata stand in front."""
 
 
-def require_nothing_private(files: Iterable[PublishedFile], secrets: Collection[str], folders: Collection[Path]) -> None:
+def require_nothing_private(
+    files: Iterable[PublishedFile], secrets: Collection[str], folders: Collection[Path]
+) -> None:
     """StageError that names the file: for one of `secrets`, the form of a key, one of `folders`, a value that is a path.
 
     Weights and vocabularies are searched for `secrets` only: anything else stands in them by chance.

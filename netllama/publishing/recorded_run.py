@@ -54,7 +54,9 @@ def require_one_run(lock: Path, paths: Iterable[Path]) -> None:
         if not path.exists():
             raise StageError(f"{path}: not there; run `dvc repro`")
         if recorded.get(path.as_posix()) != {hash_as_dvc(path)}:
-            raise StageError(f"{path}: not of the run that {lock} records, so its numbers may be another's; `dvc repro`")
+            raise StageError(
+                f"{path}: not of the run that {lock} records, so its numbers may be another's; `dvc repro`"
+            )
 
 
 def list_data_hashes(lock: Path) -> dict[str, str]:
@@ -68,6 +70,6 @@ def hash_as_dvc(path: Path) -> str:
     if not path.is_dir():
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
-    files = {file.relative_to(path).parts: file for file in path.rglob("*") if file.is_file()}
-    rows = [{"md5": hash_as_dvc(files[parts]), "relpath": "/".join(parts)} for parts in sorted(files)]
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    rows = [{"md5": hash_as_dvc(file), "relpath": name} for name, file in sorted(files.items())]
     return hashlib.md5(json.dumps(rows, sort_keys=True).encode()).hexdigest() + ".dir"

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from tests.support.finished_runs import (
     ADAPTER,
     COMPARISONS,
     TOKENIZER,
-    finish_run,
     write_adapter,
     write_lock,
     write_numbers,
@@ -35,28 +33,6 @@ PLANTED = {
     "environment": "planted-in-the-environment",
     "response": "sk-plantedInAResponse0123456789",
 }
-
-
-@pytest.fixture
-def run_dir(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The workdir with a finished run; caches of huggingface_hub in it."""
-    monkeypatch.setenv("HF_HOME", str(tiny_base / "huggingface"))
-    for name in ("HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tiny_base / "huggingface" / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tiny_base / "huggingface" / "token"))
-    # The client waits 1, 2, 4, 8 and 8 seconds between its tries.
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-    finish_run()
-    return tiny_base
-
-
-@pytest.fixture
-def hub(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with HubServer() as server:
-        server.reach_from_here(monkeypatch)
-        monkeypatch.setenv("HF_TOKEN", WRITE)
-        yield server
 
 
 def run_publish(*arguments: str, repo: str = REPO) -> Ended:
@@ -159,7 +135,10 @@ def test_what_changed_is_sent_alone(hub: HubServer) -> None:
     assert run_publish().returncode == 0
     commit = next(asked for asked in hub.received[known:] if "/commit/" in asked.path)
     lines = [json.loads(line) for line in commit.body.splitlines()]
-    assert {line["value"]["path"] for line in lines if line["key"] == "file"} == {"README.md", "results/comparison.json"}
+    assert {line["value"]["path"] for line in lines if line["key"] == "file"} == {
+        "README.md",
+        "results/comparison.json",
+    }
     assert not [asked for asked in hub.received[known:] if asked.method == "PUT"]
 
 
@@ -173,7 +152,7 @@ def test_a_file_of_an_earlier_publication_is_taken_away_and_a_file_of_others_sta
 
 @pytest.mark.parametrize("method", ["PUT", "/commit/"])
 def test_an_upload_that_broke_off_is_repeated_without_harm(hub: HubServer, method: str) -> None:
-    hub.fault = lambda asked: BROKEN if method in (asked.method, asked.path[-12:-4]) or method in asked.path else None
+    hub.fault = lambda asked: BROKEN if method == asked.method or method in asked.path else None
     said = refused()
     assert "the connection broke" in said
     assert "run the same command again" in said
@@ -313,7 +292,9 @@ def test_a_server_that_repeats_the_token_does_not_get_it_printed(hub: HubServer)
     assert "token [secret] is bad" in refused()
 
 
-@pytest.mark.parametrize("name", ["net-llama", "you/net/llama", "you/", "/net", "you/../x", "https://huggingface.co/a/b"])
+@pytest.mark.parametrize(
+    "name", ["net-llama", "you/net/llama", "you/", "/net", "you/../x", "https://huggingface.co/a/b"]
+)
 def test_a_name_that_can_be_none_is_refused(hub: HubServer, name: str) -> None:
     assert "not owner/name" in refused(repo=name)
     assert hub.received == []
@@ -399,7 +380,9 @@ def make_merged_folder(folder: Path) -> None:
     shutil.copytree(TOKENIZER, folder, dirs_exist_ok=True)
     names = ("adapter_config.json", "adapter_model.safetensors")
     base_record = {"id": "/home/you/models/tiny", "revision": "", "files": {}}
-    write_json(folder / "merge.json", {"adapter": {name: hash_file(ADAPTER / name) for name in names}, "base": base_record})
+    write_json(
+        folder / "merge.json", {"adapter": {name: hash_file(ADAPTER / name) for name in names}, "base": base_record}
+    )
     (folder / ".env").write_text("OPENAI_API_KEY=sk-besideTheModel0123456789")
     (folder / "training_args.bin").write_bytes(b"pickled")
 
@@ -451,7 +434,10 @@ def test_what_was_pushed_is_downloaded_and_gives_the_same_logits(hub: HubServer)
     run_publish()
     folder = snapshot_download(REPO, token=READ)
     ids = AutoTokenizer.from_pretrained(folder)("Which AS announced 192.0.2.0/24?", return_tensors="pt")["input_ids"]
-    assert torch.equal(ids, AutoTokenizer.from_pretrained(TOKENIZER)("Which AS announced 192.0.2.0/24?", return_tensors="pt")["input_ids"])
+    assert torch.equal(
+        ids,
+        AutoTokenizer.from_pretrained(TOKENIZER)("Which AS announced 192.0.2.0/24?", return_tensors="pt")["input_ids"],
+    )
     logits = [
         PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("tiny", dtype=torch.float32), where)(ids).logits
         for where in (str(ADAPTER), folder)
@@ -465,7 +451,11 @@ def test_the_code_of_the_card_runs_for_a_stranger(hub: HubServer, run_dir: Path)
     hub.add("org/tiny", {path.name: path.read_bytes() for path in (run_dir / "tiny").iterdir()})
     run_publish()
     load = python_blocks(hub.repositories[REPO].files["README.md"].decode())[0]
-    done = stranger(hub, run_dir / "theirs", load + 'print("\\nweights", sum("lora" in name for name, _ in model.named_parameters()))')
+    done = stranger(
+        hub,
+        run_dir / "theirs",
+        load + 'print("\\nweights", sum("lora" in name for name, _ in model.named_parameters()))',
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "weights 28"
 

@@ -84,7 +84,9 @@ def write_adapter(scale: float = 0.5) -> None:
             if "lora_B" in name:
                 weight.normal_().mul_(scale)
     reference = ModelReference.model_validate(read_json(BASE))
-    save_adapter(model, ADAPTER, make_record(reference, load_renderer(TOKENIZER, read_params().prompt).fingerprint), start)
+    save_adapter(
+        model, ADAPTER, make_record(reference, load_renderer(TOKENIZER, read_params().prompt).fingerprint), start
+    )
 
 
 def write_numbers(comparisons: list[SuiteComparison] | None = None) -> None:

@@ -275,6 +275,7 @@ class _Http(http.server.ThreadingHTTPServer):
 
 class _HubHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for the client to acknowledge its headers
     server: _Http
 
     def do_GET(self) -> None:
