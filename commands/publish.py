@@ -1,7 +1,7 @@
 """Publish the adapter, or a merged model, with card, metrics and hashes in a repository of the Hugging Face Hub.
 
-Reads  models/adapter/ (or --model-folder), models/tokenizer/, models/base.json, metrics/, results/comparison.json,
-       dvc.lock, params `families`, `teacher`, `prompt`; a token with write access in HF_TOKEN or hf_token (.env is read)
+Reads  models/adapter/ (or --model-folder), models/tokenizer/, metrics/details/, results/comparison.json,
+       dvc.lock, params `families`, `teacher`, `prompt`; HF_TOKEN or hf_token, which may write (.env is read)
 Writes a repository on the Hub, private unless --public; nothing here
 Run    python -m commands.publish --repo-id you/net-llama --dry-run     # the files and the card; asks for no token
        python -m commands.publish --repo-id you/net-llama
@@ -24,9 +24,8 @@ from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.sections import PromptParams
 from netllama.core.teacher_section import TeacherParams
-from netllama.models.model_reference import locate_model
 from netllama.models.training_record import read_training_record
-from netllama.publishing.base_identity import HubBase, identify_base, is_hub_id
+from netllama.publishing.base_identity import HubBase, find_companions, identify_base, is_hub_id
 from netllama.publishing.card_facts import CardFacts, EvaluateNumbers, Kind, SplitNumbers, TrainNumbers, read_numbers
 from netllama.publishing.hub_repository import (
     choose_transfer,
@@ -55,7 +54,6 @@ from netllama.report.report_inputs import read_comparisons
 from netllama.scoring.comparison import NAMES
 
 ADAPTER = Path("models/adapter")
-BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 COMPARISON = Path("results/comparison.json")
 SPLIT = Path("metrics/details/split.json")
@@ -144,24 +142,25 @@ def gather_facts(repo_id: str, kind: Kind, base: HubBase, terms: LicenceTerms, f
 
 
 def gather_files(given: argparse.Namespace) -> list[PublishedFile]:
-    """All that goes up, by name. Asks nobody: what it needs is here."""
-    require_one_run(LOCK, [ADAPTER, BASE, TOKENIZER, *METRICS])
+    """All that goes up, by name. Of the Hub it asks for the licence of a base model that is there, and nothing else."""
+    require_one_run(LOCK, [ADAPTER, TOKENIZER, *METRICS])
     kind = find_kind(given.model_folder)
-    model = locate_model(BASE, verify=False)
-    base = identify_base(model.reference, given.base_model)
+    reference = read_training_record(ADAPTER).base
+    base = identify_base(reference, given.base_model)
     terms = require_terms(base.id, given.licence)
     facts = gather_facts(given.repo_id, kind, base, terms, given.model_folder)
     require_name(given.repo_id, [base.id, *([facts.teacher] if facts.teacher else [])])
+    companions = find_companions(reference)
     if given.model_folder:
         files = list_model_files(given.model_folder, base)
     else:
-        files = list_adapter_files(ADAPTER, TOKENIZER, model.folder, base)
+        files = list_adapter_files(ADAPTER, TOKENIZER, companions, base)
     provenance = {
         "adapter": {name: hash_file(ADAPTER / name) for name in ADAPTER_FILES},
-        "base": {"id": base.id, "revision": base.revision, "files": model.reference.files},
+        "base": {"id": base.id, "revision": base.revision, "files": reference.files},
         "data": list_data_hashes(LOCK),
     }
-    licences = list_licence_files(find_licence_files(terms, model.folder, given.licence_file), terms.notice)
+    licences = list_licence_files(find_licence_files(terms, companions, given.licence_file), terms.notice)
     files += [*list_metric_files(METRICS), *licences, make_json_file(PROVENANCE, provenance)]
     files.append(PublishedFile(CARD, build_card(facts).encode()))
     require_nothing_private(files, list_secrets(), [Path.cwd(), Path.home()])
@@ -193,9 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = gather_files(given)
     print(describe_files(files))
     if given.dry_run:
-        print(
-            f"\n{next(file.content.decode() for file in files if isinstance(file.content, bytes) and file.name == CARD)}"
-        )
+        card = next(file for file in files if file.name == CARD)
+        print(f"\n{card.read().decode()}")
         return
     with choose_transfer(given.xet):
         repository = open_repository(given.repo_id, given.public, token)

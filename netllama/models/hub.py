@@ -6,8 +6,9 @@ from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
 from netllama.core.files import read_json
 
-FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model", "LICENSE*", "USE_POLICY*"]
-"""The licence comes along: whoever publishes a model that was made from a Llama passes it on."""
+FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
+COMPANIONS = ["generation_config.json", "LICENSE*", "USE_POLICY*"]
+"""What goes on with a model that was made from another one."""
 
 
 def token() -> str | None:
@@ -38,6 +39,14 @@ def download(model_id: str, commit: str) -> Path:
         except FileNotFoundError:
             pass
         return Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, token=token()))
+
+
+def download_companions(model_id: str, commit: str) -> Path:
+    """The folder with `COMPANIONS` of that commit, and with whatever else of it is in the cache; not the weights."""
+    from huggingface_hub import snapshot_download
+
+    with clear_hub_errors(_name_model(model_id, commit)):
+        return Path(snapshot_download(model_id, revision=commit, allow_patterns=COMPANIONS, token=token()))
 
 
 def missing_weights(folder: Path) -> list[str]:

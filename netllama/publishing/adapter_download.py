@@ -1,4 +1,4 @@
-"""A published adapter, fetched to be evaluated here: its files from the Hub, pinned to a commit, and whether they fit."""
+"""A published adapter, fetched to be evaluated here: its files, pinned to a commit, and whether they fit."""
 
 from dataclasses import dataclass
 from pathlib import Path

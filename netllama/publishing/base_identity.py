@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from netllama.core.errors import StageError
 from netllama.core.sections import BUNDLED_MODEL
-from netllama.models.bundled import HUB_ID
-from netllama.models.model_reference import ModelReference
+from netllama.models.bundled import HUB_ID, ensure
+from netllama.models.hub import download_companions
+from netllama.models.model_reference import ModelReference, find_cache_folder
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -47,3 +49,10 @@ def identify_base(reference: ModelReference, said: str | None) -> HubBase:
     if said not in (None, base.id):
         raise StageError(f"--base-model {said}: the adapter was trained on {base.id}; leave the option out")
     return base
+
+
+def find_companions(reference: ModelReference) -> Path:
+    """The folder with the base's licence and generation settings; its weights need not be on this machine."""
+    if reference.id == BUNDLED_MODEL:
+        return ensure(find_cache_folder())
+    return download_companions(reference.id, reference.revision) if reference.revision else Path(reference.id)

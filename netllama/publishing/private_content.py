@@ -20,13 +20,13 @@ _METADATA = 2**24
 def require_nothing_private(
     files: Iterable[PublishedFile], secrets: Collection[str], folders: Collection[Path]
 ) -> None:
-    """StageError that names the file: for one of `secrets`, the form of a key, one of `folders`, a value that is a path.
+    """StageError that names the file, for one of `secrets` or `folders` in it, a key, or a value that is a path.
 
     Weights and vocabularies are searched for `secrets` only: anything else stands in them by chance.
     """
     paths = [str(folder) for folder in folders if len(folder.parts) > 2]
     for file in files:
-        content = _read(file)
+        content = file.read(_METADATA if file.name.endswith(BINARY) else -1)
         if any(secret.encode() in content for secret in secrets):
             raise StageError(f"{file.name}: holds a secret of .env or of the environment; nothing was published")
         if file.name.endswith((*BINARY, *VOCABULARY)):
@@ -38,13 +38,6 @@ def require_nothing_private(
         found = [f"{key} = {value}" for key, value in values if _PATH.fullmatch(value)]
         if found := found or [path for path in paths if path in text]:
             raise StageError(f"{file.name}: holds a path of this machine ({found[0]}); nothing was published")
-
-
-def _read(file: PublishedFile) -> bytes:
-    if isinstance(file.content, bytes):
-        return file.content
-    with open(file.content, "rb") as opened:
-        return opened.read(_METADATA if file.name.endswith(BINARY) else -1)
 
 
 def _walk(value: object, key: str = "") -> Iterator[tuple[str, str]]:

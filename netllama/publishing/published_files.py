@@ -53,6 +53,13 @@ class PublishedFile:
     def size(self) -> int:
         return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
 
+    def read(self, limit: int = -1) -> bytes:
+        """The first `limit` bytes; all of them without."""
+        if isinstance(self.content, bytes):
+            return self.content
+        with open(self.content, "rb") as opened:
+            return opened.read(limit)
+
 
 def is_own_file(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in OWN_FILES)

@@ -505,3 +505,20 @@ def test_a_llama_needs_its_name_its_notice_and_its_licence(hub: HubServer, run_d
     assert files["NOTICE"].startswith(b"Llama 3.1 is licensed under the Llama 3.1 Community License, Copyright")
     assert "**Built with Llama**" in files["README.md"].decode()
     assert "license: llama3.1" in files["README.md"].decode()
+
+
+def test_the_licence_of_a_base_on_the_hub_comes_from_there_and_its_weights_do_not(hub: HubServer) -> None:
+    texts = {"LICENSE.txt": b"its text", "USE_POLICY.md": b"its policy", "generation_config.json": b"{}"}
+    hub.add("meta-llama/Llama-2-tiny", {**texts, "model.safetensors": b"weights", "README.md": b"---\n"})
+    commit = hub.repositories["meta-llama/Llama-2-tiny"].commits[-1]
+    record = read_json(ADAPTER / "training.json")
+    base = {"id": "meta-llama/Llama-2-tiny", "revision": commit, "files": {}}
+    write_json(ADAPTER / "training.json", record | {"base": base})
+    write_lock()
+    assert run_here(publish.main, "--repo-id", REPO).returncode == 0
+    files = hub.repositories[REPO].files
+    assert texts.items() <= files.items()
+    assert files["NOTICE"].startswith(b"Llama 2 is licensed under the LLAMA 2 Community License")
+    config = json.loads(files["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["revision"]) == ("meta-llama/Llama-2-tiny", commit)
+    assert not hub.asked("GET", "model.safetensors")

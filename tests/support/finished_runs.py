@@ -1,4 +1,4 @@
-"""A run of the tiny model as `dvc repro` leaves it: adapter, metrics, comparison and dvc.lock, for what publishes it."""
+"""A run of the tiny model as `dvc repro` leaves it, for what publishes it: adapter, numbers and dvc.lock."""
 
 import hashlib
 import json
@@ -18,7 +18,9 @@ from netllama.statistics.verdicts import SuiteComparison, Verdict
 
 ADAPTER, BASE, TOKENIZER = Path("models/adapter"), Path("models/base.json"), Path("models/tokenizer")
 COMPARISON, LOCK = Path("results/comparison.json"), Path("dvc.lock")
-DETAILS = [Path(f"metrics/details/{name}.json") for name in "baseline evaluate generate split tokenize train".split()]
+DETAILS = [
+    Path(f"metrics/details/{name}.json") for name in ["baseline", "evaluate", "generate", "split", "tokenize", "train"]
+]
 
 
 def compared(suite: str, base: float, tuned: float, verdict: Verdict, half: float = 0.05) -> SuiteComparison:
