@@ -28,6 +28,7 @@ from netllama.rendering.renderer import load_renderer
 ADAPTER = Path("models/adapter")
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
+TRAIN = Path("data/tokenized/train.parquet")
 WEIGHTS = ADAPTER_FILES[0]
 
 
@@ -84,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{given.repo_id} at commit {found.commit} -> {ADAPTER}")
     if kept:
         print(f"what was there before -> {kept} (`dvc checkout {ADAPTER}` brings back what train made)")
+    if TRAIN.is_file() and found.record.data.get(TRAIN.as_posix()) != hash_file(TRAIN):
+        print(f"warning: trained on another {TRAIN} than lies here; it may have seen rows of your test side")
     print("next: dvc repro -s evaluate")
 
 

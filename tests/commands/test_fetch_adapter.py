@@ -82,6 +82,14 @@ def test_the_adapter_that_was_there_is_kept(published: HubServer) -> None:
     assert str(kept[0]) in said
 
 
+def test_other_training_data_are_a_warning_since_test_rows_may_be_among_them(published: HubServer) -> None:
+    assert "warning" not in fetch().stdout
+    fetch_adapter.TRAIN.parent.mkdir(parents=True, exist_ok=True)
+    fetch_adapter.TRAIN.write_bytes(b"other rows")
+    said = "warning: trained on another data/tokenized/train.parquet than lies here"
+    assert said in fetch().stdout
+
+
 def test_only_the_adapter_is_downloaded_and_nothing_that_could_run(published: HubServer) -> None:
     published.repositories[REPO].commit({"adapter_model.bin": b"pickled", "setup.py": b"evil"}, [], set())
     fetch()
