@@ -155,14 +155,15 @@ def gather_files(given: argparse.Namespace) -> list[PublishedFile]:
         files = list_model_files(given.model_folder, base)
     else:
         files = list_adapter_files(ADAPTER, TOKENIZER, companions, base)
+    licences = list_licence_files(find_licence_files(terms, companions, given.licence_file), terms.notice)
+    files += [*list_metric_files(METRICS), *licences, PublishedFile(CARD, build_card(facts).encode())]
     provenance = {
         "adapter": {name: hash_file(ADAPTER / name) for name in ADAPTER_FILES},
         "base": {"id": base.id, "revision": base.revision, "files": reference.files},
         "data": list_data_hashes(LOCK),
+        "files": sorted([*(file.name for file in files), PROVENANCE]),
     }
-    licences = list_licence_files(find_licence_files(terms, companions, given.licence_file), terms.notice)
-    files += [*list_metric_files(METRICS), *licences, make_json_file(PROVENANCE, provenance)]
-    files.append(PublishedFile(CARD, build_card(facts).encode()))
+    files.append(make_json_file(PROVENANCE, provenance))
     require_nothing_private(files, list_secrets(), [Path.cwd(), Path.home()])
     return sorted(files, key=lambda file: file.name)
 
@@ -203,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if commit == repository.commit:
         print(f"{given.repo_id}: nothing has changed since commit {commit}")
         return
-    print(f"{given.repo_id}: commit {commit}\nothers load it with: python -m commands.fetch_adapter {given.repo_id}")
+    print(f"{given.repo_id}: commit {commit}; its card says how to load it")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """How a stranger finds the base model: by an id of the Hub, since an adapter is of no use without its base."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +8,6 @@ from netllama.core.sections import BUNDLED_MODEL
 from netllama.models.bundled import HUB_ID, ensure
 from netllama.models.hub import download_companions
 from netllama.models.model_reference import ModelReference, find_cache_folder
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,15 @@ class HubBase:
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether `text` has the form owner/name."""
-    return bool(_HUB_ID.fullmatch(text)) and len(text) <= 96 and ".." not in text and "--" not in text
+    """Whether `text` is owner/name, in letters that the Hub allows."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return False
+    return text.count("/") == 1
 
 
 def identify_base(reference: ModelReference, said: str | None) -> HubBase:

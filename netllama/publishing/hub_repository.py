@@ -4,14 +4,15 @@ What the Hub has already is not sent again: it compares hashes before anything i
 storage even if the commit that needs them is never made. So an interrupted upload is repeated without harm.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
-from netllama.publishing.published_files import PROVENANCE, PublishedFile, is_own_file
+from netllama.core.files import read_json
+from netllama.publishing.published_files import PROVENANCE, PublishedFile
 from netllama.publishing.upload_errors import TOKENS, clear_upload_errors
 
 if TYPE_CHECKING:
@@ -122,12 +123,19 @@ def upload_files(repository: HubRepository, files: Sequence[PublishedFile], toke
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=file.content) for file in files
     ]
-    operations += [CommitOperationDelete(path_in_repo=name) for name in _list_stale(repository.names, files)]
     with clear_upload_errors(repository.id, token):
+        stale = (_list_published(repository, token) & repository.names) - {file.name for file in files}
+        operations += [CommitOperationDelete(path_in_repo=name) for name in sorted(stale)]
         commit = HfApi(token=token).create_commit(repository.id, operations, commit_message=MESSAGE)
     return str(commit.oid)
 
 
-def _list_stale(there: Collection[str], files: Sequence[PublishedFile]) -> list[str]:
-    names = {file.name for file in files}
-    return sorted(name for name in there if name not in names and is_own_file(name))
+def _list_published(repository: HubRepository, token: str) -> set[str]:
+    """The names that the last publication says it uploaded."""
+    from huggingface_hub import hf_hub_download
+
+    if PROVENANCE not in repository.names:
+        return set()
+    record = read_json(hf_hub_download(repository.id, PROVENANCE, revision=repository.commit, token=token))
+    names = record.get("files") if isinstance(record, dict) else None
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()

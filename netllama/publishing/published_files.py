@@ -35,9 +35,6 @@ MODEL_FILES = (
     "Modelfile",
     *TOKENIZER_FILES,
 )
-LICENCE_FILES = ("LICENSE*", "USE_POLICY*", "NOTICE")
-OWN_FILES = (CARD, PROVENANCE, *ADAPTER_FILES, *MODEL_FILES, *LICENCE_FILES, "metrics/*", "results/comparison.json")
-"""All that this project ever publishes: what it may take away again."""
 _ORIGIN_KEYS = ("is_local", "local_files_only", "name_or_path", "_name_or_path")
 """Keys that say where a file was loaded from."""
 
@@ -59,10 +56,6 @@ class PublishedFile:
             return self.content
         with open(self.content, "rb") as opened:
             return opened.read(limit)
-
-
-def is_own_file(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in OWN_FILES)
 
 
 def make_json_file(name: str, value: object) -> PublishedFile:

@@ -12,7 +12,6 @@ import pytest
 
 from commands import publish
 from netllama.core.files import hash_file, read_json, write_json
-from netllama.publishing.published_files import is_own_file
 from tests.support.clones import ROOT
 from tests.support.finished_runs import (
     ADAPTER,
@@ -72,7 +71,6 @@ def test_adapter_tokenizer_card_and_metrics_arrive_in_one_commit(hub: HubServer)
         "tokenizer_config.json",
         "training.json",
     }
-    assert all(is_own_file(name) for name in repository.files)
     assert repository.large == {"adapter_model.safetensors"}
     assert repository.files["adapter_model.safetensors"] == (ADAPTER / "adapter_model.safetensors").read_bytes()
     assert len(hub.asked("POST", "/commit/")) == 1
@@ -135,7 +133,7 @@ def test_what_changed_is_sent_alone(hub: HubServer) -> None:
     assert run_publish().returncode == 0
     commit = next(asked for asked in hub.received[known:] if "/commit/" in asked.path)
     lines = [json.loads(line) for line in commit.body.splitlines()]
-    assert {line["value"]["path"] for line in lines if line["key"] == "file"} == {
+    assert {line["value"]["path"] for line in lines if "path" in line["value"]} == {
         "README.md",
         "results/comparison.json",
     }
@@ -143,11 +141,14 @@ def test_what_changed_is_sent_alone(hub: HubServer) -> None:
 
 
 def test_a_file_of_an_earlier_publication_is_taken_away_and_a_file_of_others_stays(hub: HubServer) -> None:
-    run_publish()
-    hub.repositories[REPO].commit({"USE_POLICY.md": b"old", "picture.png": b"theirs"}, [], set())
-    run_publish()
-    assert "USE_POLICY.md" not in hub.repositories[REPO].files
-    assert hub.repositories[REPO].files["picture.png"] == b"theirs"
+    Path("LICENSE.old").write_text("old")
+    run_publish("--licence-file", "LICENSE.old")
+    theirs = {"picture.png": b"theirs", "LICENSE": b"theirs", "model.gguf": b"theirs", "README.de.md": b"theirs"}
+    hub.repositories[REPO].commit(theirs, [], set())
+    assert "LICENSE.old" in hub.repositories[REPO].files
+    assert run_publish().returncode == 0
+    assert "LICENSE.old" not in hub.repositories[REPO].files
+    assert theirs.items() <= hub.repositories[REPO].files.items()
 
 
 @pytest.mark.parametrize("method", ["PUT", "/commit/"])

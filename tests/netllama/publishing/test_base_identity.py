@@ -35,7 +35,10 @@ def test_another_base_than_the_adapter_has_can_not_be_said(id: str, revision: st
         identify_base(reference(id, revision), "org/other")
 
 
-@pytest.mark.parametrize("said", ["name", "./models/llama", "/data/llama", "a/b/c", "~/llama", "org/", "org/..", ""])
+@pytest.mark.parametrize(
+    "said",
+    ["name", "./models/llama", "/data/llama", "a/b/c", "~/llama", "org/", "org/..", "", "org/a--b", "org/a.git", "ü/a"],
+)
 def test_a_path_is_no_id(said: str) -> None:
     assert not is_hub_id(said)
     with pytest.raises(StageError, match="not a Hub id"):
