@@ -1,6 +1,6 @@
 """Publish the adapter, or a merged model, with card, metrics and hashes in a repository of the Hugging Face Hub.
 
-Reads  models/adapter/ (or --model-folder), models/tokenizer/, metrics/details/, results/comparison.json,
+Reads  models/adapter/ (or --model-folder), models/tokenizer/, metrics/, results/comparison.json,
        dvc.lock, params `families`, `teacher`, `prompt`; HF_TOKEN or hf_token, which may write (.env is read)
 Writes a repository on the Hub, private unless --public; nothing here
 Run    python -m commands.publish --repo-id you/net-llama --dry-run     # the files and the card; asks for no token
@@ -56,18 +56,19 @@ from netllama.scoring.comparison import NAMES
 ADAPTER = Path("models/adapter")
 TOKENIZER = Path("models/tokenizer")
 COMPARISON = Path("results/comparison.json")
-SPLIT = Path("metrics/details/split.json")
-TRAIN = Path("metrics/details/train.json")
-EVALUATE = Path("metrics/details/evaluate.json")
+SPLIT = Path("metrics/split.json")
+TRAIN = Path("metrics/train.json")
+EVALUATE = Path("metrics/evaluate.json")
 METRICS = (
-    Path("metrics/details/baseline.json"),
+    Path("metrics/baseline.json"),
     EVALUATE,
-    Path("metrics/details/generate.json"),
+    Path("metrics/generate.json"),
     SPLIT,
-    Path("metrics/details/tokenize.json"),
+    Path("metrics/tokenize.json"),
     TRAIN,
     COMPARISON,
 )
+DATA = Path("data")
 LOCK = Path("dvc.lock")
 
 
@@ -160,7 +161,7 @@ def gather_files(given: argparse.Namespace) -> list[PublishedFile]:
     provenance = {
         "adapter": {name: hash_file(ADAPTER / name) for name in ADAPTER_FILES},
         "base": {"id": base.id, "revision": base.revision, "files": reference.files},
-        "data": list_data_hashes(LOCK),
+        "data": list_data_hashes(LOCK, DATA),
         "files": sorted([*(file.name for file in files), PROVENANCE]),
     }
     files.append(make_json_file(PROVENANCE, provenance))

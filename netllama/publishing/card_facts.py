@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netllama.core.errors import StageError
-from netllama.core.files import read_json
+from netllama.core.metrics import read_details
 from netllama.core.sections import PromptParams
 from netllama.models.training_record import TrainingRecord
 from netllama.publishing.base_identity import HubBase
@@ -93,7 +93,7 @@ class CardFacts:
 def read_numbers(path: Path, model: type[M], remedy: str) -> M:
     """Raises StageError that names the file and the key."""
     try:
-        return model.model_validate(read_json(path))
+        return model.model_validate(read_details(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from netllama.core.errors import StageError
 from netllama.core.files import read_text
 
-DATA = "data/"
-
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -59,10 +57,10 @@ def require_one_run(lock: Path, paths: Iterable[Path]) -> None:
             )
 
 
-def list_data_hashes(lock: Path) -> dict[str, str]:
-    """The MD5 of all data that the run read or wrote, by path; a folder's ends in .dir."""
+def list_data_hashes(lock: Path, folder: Path) -> dict[str, str]:
+    """The MD5 of all that the run read or wrote in `folder`, by path; a folder's ends in .dir."""
     recorded = read_recorded_hashes(lock)
-    return {path: " ".join(sorted(hashes)) for path, hashes in sorted(recorded.items()) if path.startswith(DATA)}
+    return {path: " ".join(sorted(hashes)) for path, hashes in sorted(recorded.items()) if folder in Path(path).parents}
 
 
 def hash_as_dvc(path: Path) -> str:

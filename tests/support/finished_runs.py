@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from netllama.core.files import read_json, write_json
+from netllama.core.metrics import write_metrics
 from netllama.core.params import read_params
 from netllama.models.model_reference import ModelReference
 from netllama.models.training_record import TrainingRecord
@@ -18,9 +19,7 @@ from netllama.statistics.verdicts import SuiteComparison, Verdict
 
 ADAPTER, BASE, TOKENIZER = Path("models/adapter"), Path("models/base.json"), Path("models/tokenizer")
 COMPARISON, LOCK = Path("results/comparison.json"), Path("dvc.lock")
-DETAILS = [
-    Path(f"metrics/details/{name}.json") for name in ["baseline", "evaluate", "generate", "split", "tokenize", "train"]
-]
+METRICS = [Path(f"metrics/{name}.json") for name in ["baseline", "evaluate", "generate", "split", "tokenize", "train"]]
 
 
 def compared(suite: str, base: float, tuned: float, verdict: Verdict, half: float = 0.05) -> SuiteComparison:
@@ -92,11 +91,11 @@ def write_adapter(scale: float = 0.5) -> None:
 
 
 def write_numbers(comparisons: list[SuiteComparison] | None = None) -> None:
-    """metrics/details/ and results/comparison.json."""
-    numbers: dict[str, Any] = {path.stem: {} for path in DETAILS}
+    """metrics/ and results/comparison.json."""
+    numbers: dict[str, Any] = {path.stem: {} for path in METRICS}
     numbers |= {"split": SPLIT, "train": TRAIN, "evaluate": {"choice": {"chance": 0.25, "accuracy": 0.2244}}}
-    for path in DETAILS:
-        write_json(path, numbers[path.stem])
+    for path in METRICS:
+        write_metrics(path, {}, numbers[path.stem])
     write_json(COMPARISON, as_rows(COMPARISONS if comparisons is None else comparisons))
 
 
@@ -112,7 +111,7 @@ def write_lock() -> None:
         "evaluate": {
             "cmd": "python -m stages.evaluate",
             "deps": [entry(path) for path in (ADAPTER, BASE, TOKENIZER)],
-            "outs": [entry(path) for path in (*DETAILS, COMPARISON)],
+            "outs": [entry(path) for path in (*METRICS, COMPARISON)],
         },
     }
     LOCK.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")

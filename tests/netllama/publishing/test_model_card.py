@@ -3,18 +3,22 @@
 import ast
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
 
+from netllama.core.errors import StageError
+from netllama.core.files import read_json, write_json
 from netllama.publishing.base_identity import HubBase
-from netllama.publishing.card_facts import CardFacts, SplitNumbers, TrainNumbers
+from netllama.publishing.card_facts import CardFacts, SplitNumbers, TrainNumbers, read_numbers
 from netllama.publishing.licence_terms import require_terms
 from netllama.publishing.model_card import build_card
 from netllama.scoring.comparison import LADDER, NAMES
 from netllama.statistics.intervals import IntervalEstimate
 from netllama.statistics.verdicts import write_sentences
+from tests.support.clones import ROOT
 from tests.support.finished_runs import COMPARISONS, SPLIT, TRAIN, compared
 from tests.support.training_runs import SHIPPED, prompt_params, training_record
 
@@ -119,6 +123,28 @@ def test_data_split_and_leakage_are_told() -> None:
     assert "The generated tasks are by smollm2-135m-instruct" in card
     assert "40 steps, 0.6515 epochs" in card
     assert "Validation loss 2.992563 before, 2.411203 after" in card
+
+
+def test_the_committed_metrics_are_what_the_card_reads() -> None:
+    split, train = (
+        read_json(ROOT / "metrics/split.json")["details"][0],
+        read_json(ROOT / "metrics/train.json")["details"][0],
+    )
+    facts = make_facts(
+        split=read_numbers(ROOT / "metrics/split.json", SplitNumbers, "dvc repro split"),
+        train=read_numbers(ROOT / "metrics/train.json", TrainNumbers, "dvc repro train"),
+    )
+    card = build_card(facts)
+    sources = [split["source"]["train"].get(source, 0) for source in ("seed", "generated", "extra")]
+    assert f"| train | {split['rows']['train']} | {' | '.join(map(str, sources))} |" in card
+    assert f"{train['steps']} steps, {train['epochs']} epochs" in card
+    assert f"of {train['trainable_parameters']:,} parameters" in card
+
+
+def test_a_metrics_file_of_another_version_is_named_with_its_key(tmp_path: Path) -> None:
+    write_json(tmp_path / "split.json", {"details": [{"rows": {"train": 1}, "source": {}}]})
+    with pytest.raises(StageError, match=r"split\.json: leakage: field required; run `dvc repro split`$"):
+        read_numbers(tmp_path / "split.json", SplitNumbers, "dvc repro split")
 
 
 def test_without_generated_tasks_no_teacher_is_named() -> None:

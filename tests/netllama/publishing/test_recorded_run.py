@@ -75,10 +75,13 @@ def test_what_no_stage_made_is_not_of_one_run(folder: Path) -> None:
 
 def test_only_hashes_of_data_are_listed_in_order(folder: Path) -> None:
     lock = write_stages(
-        split={"deps": {"data/seeds": "1.dir", "netllama/core": "2.dir"}, "outs": {"data/splits/train.jsonl": "3"}},
+        split={
+            "deps": {"data/seeds": "1.dir", "netllama/core": "2.dir", "database": "5"},
+            "outs": {"data/splits/train.jsonl": "3"},
+        },
         generate={"outs": {"data/generated/a.jsonl": "4"}},
     )
-    assert list(list_data_hashes(lock).items()) == [
+    assert list(list_data_hashes(lock, Path("data")).items()) == [
         ("data/generated/a.jsonl", "4"),
         ("data/seeds", "1.dir"),
         ("data/splits/train.jsonl", "3"),
