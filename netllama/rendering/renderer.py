@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # A fixed date: Llama 3 templates write "today" into the system prompt, and bytes must not change overnight.
-_DATE = "26 Jul 2024"
+DATE = "26 Jul 2024"
 _ALPACA_TASK = "Below is an instruction that describes a task"
 _ALPACA_PAIRED = ", paired with an input that provides further context"
 _ALPACA_REQUEST = ". Write a response that appropriately completes the request."
@@ -208,7 +208,7 @@ class Renderer:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=answer is None, date_string=_DATE
+                    messages, tokenize=False, add_generation_prompt=answer is None, date_string=DATE
                 )
             )
         except TemplateError as error:
