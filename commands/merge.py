@@ -105,7 +105,11 @@ def merge_adapter(
         if weights == "published":
             learned = StreamedModel(config, trained, adapter).compute_logits
             before = compare_on_probes(learned, merged, probes, config.vocab_size)
-            print(f"as it was trained: loss {before.reference_loss:.4f}, merged {before.other_loss:.4f}", flush=True)
+            print(
+                f"as it was trained: loss of the answers {before.reference_loss:.4f}, largest logit difference "
+                f"{before.largest_difference:.2g}, same most likely token at {before.same_choice:.2%}",
+                flush=True,
+            )
         if not found.largest_difference <= tolerance:
             raise StageError(
                 f"{out}: not written; the merged model is {found.largest_difference:.2g} from base and adapter, the "

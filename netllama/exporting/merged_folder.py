@@ -106,7 +106,7 @@ def write_companions(
 ) -> None:
     """config.json, generation_config.json and the tokenizer: what a model folder needs besides weights.
 
-    An answer ends where training ended it: with the tokenizer's end-of-sequence token, whatever else the base ends with.
+    An answer ends where training ended it, with the tokenizer's end-of-sequence token, whatever else ends the base's.
     """
     values = config.to_dict()
     # The name under which the base was converted, and a quantizer that the merged weights don't have.

@@ -13,7 +13,11 @@ from netllama.rendering.renderer import DATE, Renderer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_REQUESTS = ("probe", "Which AS announced 192.0.2.0/24?\n\n```python\nx = 1\n```", "Über 'quotes' and \"quotes\" {{ x }}")
+_REQUESTS = (
+    "probe",
+    "Which AS announced 192.0.2.0/24?\n\n```python\nx = 1\n```",
+    "Über 'quotes' and \"quotes\" {{ x }}",
+)
 
 
 def build_served_template(renderer: Renderer) -> str:
@@ -38,12 +42,14 @@ def _extend_own(renderer: Renderer) -> str:
         start += f"{{%- set date_string = {json.dumps(DATE)} %}}"
     if renderer.system_prompt:
         system = f'{{"role": "system", "content": {_quote(renderer.system_prompt)}}}'
-        start += f"{{%- if messages[0]['role'] != 'system' %}}{{%- set messages = [{system}] + messages %}}{{%- endif %}}"
+        start += (
+            f"{{%- if messages[0]['role'] != 'system' %}}{{%- set messages = [{system}] + messages %}}{{%- endif %}}"
+        )
     return start + own
 
 
 def _build_alpaca(renderer: Renderer) -> str:
-    """Each request of a user with the whole preamble, as in training; a client's system text takes the trained one's place."""
+    """Each request with the whole preamble, as in training; a client's system text takes the place of the trained one."""
     marker = "REQUEST"
     before, _, after = renderer.render_prompt(marker).rpartition(marker)
     bos = str(renderer.tokenizer.bos_token or "")

@@ -90,7 +90,9 @@ class StreamedModel:
         """Let each decoder layer, and each other module with weights, have them only while it computes."""
         import torch
 
-        layers = {name: module for name, module in self._model.named_modules() if isinstance(module, torch.nn.ModuleList)}
+        layers = {
+            name: module for name, module in self._model.named_modules() if isinstance(module, torch.nn.ModuleList)
+        }
         units = {f"{name}.{index}": layer for name, each in layers.items() for index, layer in enumerate(each)}
         for name, module in self._model.named_modules():
             within = any(name == unit or name.startswith(f"{unit}.") for unit in units)
