@@ -7,7 +7,7 @@ scales each row of that sum to its trained length. PiSSA's adapters are saved as
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -63,10 +63,11 @@ class AdapterUpdate:
         self.uses_dora = config.use_dora
         self._scale = config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r)
         try:
-            self._file = safe_open(folder / WEIGHTS, "pt")
+            opened: Any = safe_open(folder / WEIGHTS, "pt")
         except (FileNotFoundError, SafetensorError) as error:
             raise StageError(f"{folder / WEIGHTS}: can't be read ({error}); run `dvc repro train`") from None
-        self._names = set(self._file.keys())
+        self._file = opened
+        self._names: set[str] = set(opened.keys())
         self.targets = {
             f"{name.removeprefix(PREFIX).removesuffix('.lora_A.weight')}.weight"
             for name in self._names

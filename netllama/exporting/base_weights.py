@@ -80,5 +80,6 @@ def _requantize(weight: "torch.Tensor", form: TrainedForm) -> "torch.Tensor":
         return unpacked
     if form.quantization == "int8":
         numbers, scales, _ = functional.int8_vectorwise_quant(weight.to(torch.float16))
-        return functional.int8_vectorwise_dequant(numbers, scales).to(form.dtype)
+        dequantized: torch.Tensor = functional.int8_vectorwise_dequant(numbers, scales)
+        return dequantized.to(form.dtype)
     return weight

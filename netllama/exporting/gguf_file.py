@@ -188,7 +188,8 @@ def _compute_rope_factors(config: "PretrainedConfig") -> "torch.Tensor":
     scaled = next(buffer for name, buffer in buffers.items() if name.endswith("rotary_emb.inv_freq"))
     size = _head_size(config)
     plain = 1.0 / _rope(config)["rope_theta"] ** (torch.arange(0, size, 2, dtype=torch.float32) / size)
-    return plain / scaled
+    factors: torch.Tensor = plain / scaled
+    return factors
 
 
 def _pack(weight: "np.ndarray[Any, Any]", tensor: _Stored) -> "np.ndarray[Any, Any]":

@@ -49,7 +49,7 @@ class GgufVocabulary:
 
 def read_vocabulary(tokenizer: "PreTrainedTokenizerBase", size: int) -> GgufVocabulary:
     """The vocabulary, filled up to the model's `size`; StageError for a kind of tokenizer that is not known."""
-    parts = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
     model = parts["model"]
     if model["type"] != "BPE":
         raise StageError(f"tokenizer.json: a {model['type']} tokenizer; GGUF is written for BPE alone")

@@ -63,7 +63,8 @@ TEMPLATES = (
     OllamaTemplate(
         "Alpaca",
         "{{ if .System }}{{ .System }}\n\n{{ end }}Below is an instruction that describes a task. Write a response "
-        "that appropriately completes the request.\n\n### Instruction:\n{{ .Prompt }}\n\n### Response:\n{{ .Response }}\n\n",
+        "that appropriately completes the request.\n\n### Instruction:\n{{ .Prompt }}\n\n"
+        "### Response:\n{{ .Response }}\n\n",
         ("### Instruction:",),
     ),
 )

@@ -49,7 +49,7 @@ def _extend_own(renderer: Renderer) -> str:
 
 
 def _build_alpaca(renderer: Renderer) -> str:
-    """Each request with the whole preamble, as in training; a client's system text takes the place of the trained one."""
+    """Each request with the whole preamble, as in training; a client's system text takes the trained one's place."""
     marker = "REQUEST"
     before, _, after = renderer.render_prompt(marker).rpartition(marker)
     bos = str(renderer.tokenizer.bos_token or "")

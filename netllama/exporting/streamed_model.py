@@ -25,7 +25,8 @@ def build_empty_model(config: "PretrainedConfig") -> "PreTrainedModel":
 
     with init_empty_weights(include_buffers=False):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def load_config(folder: Path) -> "PretrainedConfig":

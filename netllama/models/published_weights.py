@@ -1,7 +1,7 @@
 """The weights of a model folder as they were published, read one at a time from its safetensors files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
 
@@ -16,9 +16,9 @@ class PublishedWeights:
         from safetensors import safe_open
 
         self._folder = folder
-        self._files: dict[str, safe_open] = {}
+        self._files: dict[str, Any] = {}
         for path in sorted(folder.glob("*.safetensors")):
-            opened = safe_open(path, "pt")
+            opened: Any = safe_open(path, "pt")
             self._files |= dict.fromkeys(opened.keys(), opened)
 
     def __contains__(self, name: str) -> bool:
