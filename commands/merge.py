@@ -100,11 +100,11 @@ def merge_adapter(
         write_companions(temporary, base.folder, config, renderer.tokenizer, precision)
         merged = StreamedModel(load_config(temporary), read_published(temporary)).compute_logits
         reference = StreamedModel(config, read, adapter).compute_logits
-        found = compare_on_probes(reference, merged, probes, config.vocab_size)
+        found = compare_on_probes(reference, merged, probes)
         print(describe_check(found, f"base ({weights}) with adapter", tolerance), flush=True)
         if weights == "published":
             learned = StreamedModel(config, trained, adapter).compute_logits
-            before = compare_on_probes(learned, merged, probes, config.vocab_size)
+            before = compare_on_probes(learned, merged, probes)
             print(
                 f"as it was trained: loss of the answers {before.reference_loss:.4f}, largest logit difference "
                 f"{before.largest_difference:.2g}, same most likely token at {before.same_choice:.2%}",

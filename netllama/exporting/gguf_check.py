@@ -79,4 +79,4 @@ def compare_file(
         weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
     other = StreamedModel(config, lambda name: weights[name].to(device).float())
     reference = StreamedModel(config, read_published(folder))
-    return compare_on_probes(reference.compute_logits, other.compute_logits, probes, config.vocab_size)
+    return compare_on_probes(reference.compute_logits, other.compute_logits, probes)

@@ -1,6 +1,6 @@
 """Two models on the same probes: how far their logits are apart, and what each loses on the answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,9 @@ from netllama.scoring.shared_prefixes import batch_by_tokens
 if TYPE_CHECKING:
     import torch
 
-Logits = Callable[[Sequence[Sequence[int]]], "list[torch.Tensor]"]
-LARGEST_BATCH = 2**28
-"""Logits that one model gives at once: 1 GB in fp32."""
+Logits = Callable[[Sequence[Sequence[int]]], "Iterator[torch.Tensor]"]
+LARGEST_BATCH = 8192
+"""Tokens that go through a model together, padding included: 1.4 GB in the widest layer of a 13B model."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,12 @@ class ProbeComparison:
     other_loss: float
 
 
-def compare_on_probes(
-    reference: Logits, other: Logits, probes: Sequence[TokenizedRow], vocabulary: int
-) -> ProbeComparison:
+def compare_on_probes(reference: Logits, other: Logits, probes: Sequence[TokenizedRow]) -> ProbeComparison:
     """Run both models over the probes' ids, a batch at a time."""
     largest = total = 0.0
     positions = same = answered = 0
     losses = [0.0, 0.0]
-    for batch in batch_by_tokens([row.length for row in probes], LARGEST_BATCH // vocabulary):
+    for batch in batch_by_tokens([row.length for row in probes], LARGEST_BATCH):
         rows = [probes[place] for place in batch]
         ids = [row.input_ids for row in rows]
         for row, a, b in zip(rows, reference(ids), other(ids), strict=True):
