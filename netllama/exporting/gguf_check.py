@@ -1,10 +1,12 @@
 """A written GGUF file, read back by transformers: the ids of the same tokenizer, the logits of the same model.
 
-transformers does not read the scaling of rotary embeddings (Llama 3.1) from a GGUF file: it is taken from the merged
-folder, and llama.cpp alone can tell whether the file's own is right (tests/netllama/exporting/test_llama_cpp.py).
+Two things transformers does not read from the file: the scaling of rotary embeddings (Llama 3.1), and how a text is cut
+into words but for Llama 3. They are taken from the merged folder, and llama.cpp alone can tell whether the file's own
+are right (tests/netllama/exporting/test_llama_cpp.py).
 """
 
 import contextlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from netllama.exporting.streamed_model import StreamedModel
 from netllama.models.bundled import quiet
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PretrainedConfig
 
 HARD_TEXTS = (
@@ -41,9 +44,9 @@ def require_same_ids(folder: Path, file: Path, probes: Sequence[TokenizedRow]) -
     own: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     with quiet("transformers"):
         read: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    texts = [*HARD_TEXTS, *(own.decode(row.input_ids) for row in probes)]
-    for text in texts:
-        expected, found = (each(text, add_special_tokens=False).input_ids for each in (own, read))
+    backends = [own.backend_tokenizer, _cut_alike(read.backend_tokenizer, own.backend_tokenizer)]
+    for text in [*HARD_TEXTS, *(own.decode(row.input_ids) for row in probes)]:
+        expected, found = (each.encode(text, add_special_tokens=False).ids for each in backends)
         if expected != found:
             place = next((at for at, pair in enumerate(zip(expected, found, strict=False)) if len({*pair}) > 1), 0)
             raise StageError(
@@ -52,6 +55,21 @@ def require_same_ids(folder: Path, file: Path, probes: Sequence[TokenizedRow]) -
             )
     if own.eos_token_id != read.eos_token_id or own.chat_template != read.chat_template:
         raise StageError(f"{file.name}: its end-of-sequence token or chat template is not the tokenizer's; not written")
+
+
+def _cut_alike(read: "Tokenizer", own: "Tokenizer") -> "Tokenizer":
+    """`read` with the way to cut a text into words that `own` has.
+
+    transformers does not take that from the file but for Llama 3; the vocabulary, merges and special tokens are.
+    """
+    from tokenizers import Tokenizer
+
+    parts, wanted = (json.loads(each.to_str()) for each in (read, own))
+    for key in ("normalizer", "pre_tokenizer"):
+        parts[key] = wanted[key]
+    parts["model"]["ignore_merges"] = wanted["model"].get("ignore_merges", False)
+    cut: Tokenizer = Tokenizer.from_str(json.dumps(parts))
+    return cut
 
 
 def compare_file(

@@ -65,10 +65,10 @@ def read_vocabulary(tokenizer: "PreTrainedTokenizerBase", size: int) -> GgufVoca
         raise StageError("tokenizer.json: a text begins with two beginning-of-sequence tokens")
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in model["merges"]]
     if model.get("byte_fallback"):
-        _require_sentencepiece(parts)
+        adds_space = _adds_space(parts, adds_bos)
         types = [TokenType.BYTE if _is_byte(token) else type for token, type in zip(tokens, types, strict=True)]
         scores = _derive_scores(tokens, types, merges)
-        return GgufVocabulary("llama", "default", tokens, list(map(int, types)), adds_bos, True, scores=scores)
+        return GgufVocabulary("llama", "default", tokens, list(map(int, types)), adds_bos, adds_space, scores=scores)
     pre = _find_split(parts, bool(model.get("ignore_merges")))
     joined = [" ".join(merge) for merge in merges]
     return GgufVocabulary("gpt2", pre, tokens, list(map(int, types)), adds_bos, False, merges=joined)
@@ -110,16 +110,25 @@ def _describe_step(step: Any) -> str:
     return kind
 
 
-def _require_sentencepiece(parts: Any) -> None:
-    """A space is written as U+2581, and one stands before the text: by a normalizer, or by what cuts the text."""
+def _adds_space(parts: Any, adds_bos: bool) -> bool:
+    """Whether a space stands before the text behind each special token, as in Llama 2's own tokenizer.json.
+
+    transformers 5 reads Llama 2 with Metaspace: a space at the very start only, and a prompt starts with a special
+    token. So there is none. StageError for any other way to write spaces.
+    """
     normalizer, splitter = parts["normalizer"], parts["pre_tokenizer"]
-    steps = normalizer["normalizers"] if normalizer and normalizer["type"] == "Sequence" else []
-    by_normalizer = splitter is None and [step["type"] for step in steps] == ["Prepend", "Replace"]
-    by_splitter = normalizer is None and splitter is not None and splitter["type"] == "Metaspace"
-    by_splitter = by_splitter and splitter["prepend_scheme"] in ("first", "always") and not splitter["split"]
-    spaces = [steps[0]["prepend"], steps[1]["content"]] if by_normalizer else [(splitter or {}).get("replacement")]
-    if not (by_normalizer or by_splitter) or set(spaces) != {_SPACE}:
-        raise StageError("tokenizer.json: a byte-fallback BPE that is not Llama 2's; GGUF is not written for it")
+    if normalizer is None and splitter is not None and splitter["type"] == "Metaspace":
+        first = splitter["prepend_scheme"] == "first" and not splitter["split"]
+        if first and splitter["replacement"] == _SPACE and adds_bos:
+            return False
+    elif splitter is None and normalizer is not None and normalizer["type"] == "Sequence":
+        steps = normalizer["normalizers"]
+        if steps == [
+            {"type": "Prepend", "prepend": _SPACE},
+            {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE},
+        ]:
+            return True
+    raise StageError("tokenizer.json: writes spaces otherwise than Llama 2; GGUF is not written for it")
 
 
 def _is_byte(token: str) -> bool:
@@ -129,19 +138,32 @@ def _is_byte(token: str) -> bool:
 def _derive_scores(tokens: Sequence[str], types: Sequence[int], merges: Sequence[tuple[str, ...]]) -> list[float]:
     """Scores by which SentencePiece merges in the order of `merges`: the earlier a word is made, the higher.
 
-    StageError where one word is made by merges that do not follow each other: no score stands for two ranks.
+    SentencePiece has no merges, it joins any two neighbours that make a word. StageError where that is not the same: a
+    word that is made of fewer pairs than there are, or words whose ranks overlap, which no score can say. Runs of
+    spaces do overlap in Llama 2's merges: there they all have one score.
     """
-    ranks: dict[str, int] = {}
-    last = ""
-    for merge in merges:
+    pairs: dict[str, set[tuple[str, ...]]] = {}
+    starts: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    for rank, merge in enumerate(merges):
         word = "".join(merge)
-        if word != last and word in ranks:
-            raise StageError(f"tokenizer.json: merges make {word!r} at two places; scores can't say that")
-        last = word
-        ranks.setdefault(word, len(ranks))
-    lowest = -float(len(ranks))
-    normal = {int(TokenType.NORMAL)}
+        pairs.setdefault(word, set()).add(merge)
+        starts.setdefault(word, rank)
+        ends[word] = rank
+    known = {token for token, type in zip(tokens, types, strict=True) if type == TokenType.NORMAL}
+    for word in known:
+        splits = ((word[:place], word[place:]) for place in range(1, len(word)))
+        if {split for split in splits if known.issuperset(split)} - pairs.get(word, set()):
+            raise StageError(f"tokenizer.json: lacks merges that make {word!r}, which SentencePiece would do")
+    scores: dict[str, float] = {}
+    end, score, before = -1, 0.0, ""
+    for word in pairs:  # in the order of their first ranks
+        if starts[word] > end:
+            score -= 1
+        elif {*before, *word} != {_SPACE}:
+            raise StageError(f"tokenizer.json: merges make {before!r} and {word!r} by turns, which no score can say")
+        scores[word], before, end = score, word, max(end, ends[word])
     return [
-        -float(ranks[token]) if token in ranks else (lowest if type in normal else 0.0)
+        scores.get(token, score - 1) if type == TokenType.NORMAL else 0.0
         for token, type in zip(tokens, types, strict=True)
     ]
