@@ -49,8 +49,8 @@ TEMPLATES = (
     ),
     OllamaTemplate(
         "Llama 2 chat",
-        "[INST] {{ if .System }}<<SYS>>\n{{ .System }}\n<</SYS>>\n\n{{ end }}{{ .Prompt }} [/INST]"
-        " {{ .Response }} </s>",
+        # The space in front of an answer is its first token's, so the prompt ends without one.
+        "[INST] {{ if .System }}<<SYS>>\n{{ .System }}\n<</SYS>>\n\n{{ end }}{{ .Prompt }} [/INST]{{ .Response }}</s>",
         ("[INST]",),
     ),
     OllamaTemplate(
