@@ -16,6 +16,7 @@ import torch
 
 from netllama.core.errors import StageError
 from netllama.core.sections import LoraParams
+from netllama.models.published_weights import PublishedWeights
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -75,10 +76,11 @@ def set_to_quantization_error(model: "PeftModel", folder: Path) -> None:
 
     The published weights are read from the base's `folder`.
     """
-    original = _OriginalWeights(folder)
+    published = PublishedWeights(folder)
     for name, layer in _list_lora_layers(model):
         weight = _dequantize(layer.base_layer)
-        lost = original[name].to(weight.device, torch.float32) - weight.float()
+        original = published[f"{name.removeprefix('base_model.model.')}.weight"]
+        lost = original.to(weight.device, torch.float32) - weight.float()
         if not lost.any():
             raise StageError("lora.init_lora_weights: loftq needs a quantized base, loading.quantization is none")
         left, values, right = torch.linalg.svd(lost, full_matrices=False)
@@ -109,22 +111,3 @@ def _dequantize(layer: torch.nn.Module) -> torch.Tensor:
 
     weight: torch.Tensor = dequantize_module_weight(layer).data
     return weight
-
-
-class _OriginalWeights:
-    """The published weights of the base's layers, read one at a time from its safetensors files."""
-
-    def __init__(self, folder: Path) -> None:
-        from safetensors import safe_open
-
-        self._files: dict[str, safe_open] = {}
-        for path in sorted(folder.glob("*.safetensors")):
-            opened = safe_open(path, "pt")
-            self._files |= dict.fromkeys(opened.keys(), opened)
-
-    def __getitem__(self, layer: str) -> torch.Tensor:
-        name = f"{layer.removeprefix('base_model.model.')}.weight"
-        if name not in self._files:
-            raise StageError(f"lora.init_lora_weights: loftq finds no {name} in the base's safetensors files")
-        tensor: torch.Tensor = self._files[name].get_tensor(name)
-        return tensor

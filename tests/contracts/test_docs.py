@@ -38,6 +38,10 @@ PARAMS_FILES: list[Any] = [parse_yaml(path) for path in (ROOT / "params.yaml", *
 COMMANDS = sorted({(command, page.relative_to(ROOT).as_posix()) for page in PAGES for command in list_commands(page)})
 YOURS = ("script.py", "answer.md")
 """Files that a reader has, in commands."""
+SERVERS = ("ollama", "transformers")
+"""Programs that a reader has."""
+EXPORTED = ("models/merged", "models/gguf-")
+"""What begins the names of folders that are no outs of the DAG: the commands merge and export_gguf make them."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
@@ -68,7 +72,7 @@ def is_there(path: str) -> bool:
     """A path of the repository, of a stage's outs, of scratch; F and NAME stand for a family."""
     for placeholder in ("F", "NAME"):
         path = re.sub(rf"\b{placeholder}\b", "pybgpstream", path)
-    made = path.startswith((".scratch/", ".dvc/cache")) or any(
+    made = path.startswith((".scratch/", ".dvc/cache", *EXPORTED)) or any(
         out.startswith(path) or path.startswith(f"{out}/") for out in OUTS
     )
     return made or (ROOT / path).exists()
@@ -101,6 +105,8 @@ def test_a_command_names_what_exists(command: str, page: str) -> None:
             assert words[1].startswith(".scratch/")
         elif name in ("pip", "cp"):
             assert all(is_there(word) for word in words if "/" in word or "." in word)
+        elif name in SERVERS:
+            assert all(is_there(word) for word in words if "/" in word)
         else:
             assert name == "pytest", f"{page}: no test knows what {name} does"
 

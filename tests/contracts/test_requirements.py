@@ -13,7 +13,6 @@ from tests.support.source_tree import imported_modules
 
 OURS = ("stages", "commands", "netllama", "testbed", "tests", "bench")
 NOT_IMPORTED = {
-    "gguf": "transformers reads the bundled model's file with it",
     "matplotlib": "scripts in data/ and tests/data/ run with it on the testbed",
     "mrtparse": "tests/support/mrt_elements.py imports it by name",
     "mypy": "a tool",
