@@ -1,6 +1,6 @@
 """Write docs/params.md and docs/params.schema.json from the docstrings of the params' sections.
 
-Reads  netllama/core/sections.py and teacher_section.py, params.yaml (for the defaults)
+Reads  netllama/core/*section*.py, params.yaml (for the defaults)
 Writes docs/params.md, docs/params.schema.json (editors complete and check params.yaml with it)
 Run    python -m commands.document_params
 

@@ -30,11 +30,9 @@ from netllama.core.teacher_section import TeacherParams
 from netllama.selfinstruct.estimate import estimate_family, format_estimates, judge_stored_rounds
 from netllama.selfinstruct.rounds import Family, grow_families
 from netllama.selfinstruct.yield_report import build_funnel, build_yield_report, describe_barren
-from netllama.teacher.batch_api_teacher import BatchTeacher
-from netllama.teacher.budget import BATCH, Budget, Prices
-from netllama.teacher.client import Teacher
-from netllama.teacher.rate_limiter import RateLimiter
+from netllama.teacher.budget import BATCH, Prices
 from netllama.teacher.store import Request, Response, ResponseStore
+from netllama.teacher.teacher_choice import make_budget, make_teacher
 
 PROMPTS = Path("data/prompts")
 SEEDS = Path("data/seeds")
@@ -74,34 +72,6 @@ def load_families(needs: Needs) -> list[Family]:
         Family(name, directives[name], seeds[name], evaluation, needs.generate, needs.teacher, needs.filters)
         for name in needs.families
     ]
-
-
-def make_budget(params: TeacherParams) -> Budget:
-    prompt, completion = params.usd_per_million_prompt_tokens, params.usd_per_million_completion_tokens
-    if prompt is None or completion is None:
-        return Budget(None, params.max_usd)
-    cached, written = params.usd_per_million_cached_tokens, params.usd_per_million_cache_write_tokens
-    return Budget(Prices(prompt, completion, cached, written), params.max_usd)
-
-
-def make_teacher(params: TeacherParams, store: ResponseStore, budget: Budget) -> Teacher | BatchTeacher:
-    if params.mode == "batch":
-        return BatchTeacher(
-            params.base_url,
-            store,
-            budget=budget,
-            max_retries=params.max_retries,
-            request_timeout=params.request_timeout,
-        )
-    return Teacher(
-        params.base_url,
-        store,
-        params.max_concurrency,
-        limiter=RateLimiter(params.requests_per_minute or None, params.tokens_per_minute or None),
-        budget=budget,
-        max_retries=params.max_retries,
-        request_timeout=params.request_timeout,
-    )
 
 
 async def generate(families: list[Family], needs: Needs, store: ResponseStore) -> str:

@@ -25,6 +25,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_text
+from netllama.core.judge_section import JudgeParams
 from netllama.core.moved_keys import find_moved_keys
 from netllama.core.param_types import Families
 from netllama.core.sections import (
@@ -64,6 +65,7 @@ class Params(Section):
     lora: LoraParams
     train: TrainParams
     evaluate: EvaluateParams
+    judge: JudgeParams
     launch: LaunchParams
 
 

@@ -198,7 +198,7 @@ def use_fast_blocks(model: torch.nn.Module) -> None:
 
     def gated(self: LlamaMLP, x: Tensor) -> Tensor:
         gate, up, down = self.gate_proj(x), self.up_proj(x), self.down_proj
-        fused = hasattr(down, "dropout_pool")
+        fused = hasattr(down, "dropout_pool") and not down.disable_adapters
         y: Tensor = (
             GatedLoraLinear.apply(gate, up, *_lora_arguments(down, gate)) if fused else down(Gated.apply(gate, up))
         )
@@ -243,6 +243,9 @@ def _is_plain(module: Any) -> bool:
 
 def _forward(module: Any, x: Tensor) -> Tensor:
     x = x.to(module.base_layer.weight.dtype)
+    if module.disable_adapters:  # in PEFT's `with model.disable_adapter()`
+        plain: Tensor = module.base_layer(x)
+        return plain
     y: Tensor = LoraLinear.apply(x, *_lora_arguments(module, x))
     return y
 

@@ -1,8 +1,8 @@
 """A record into the text that the model sees, and into token ids with the answer's start.
 
-The one place that renders: tokenize, baseline and evaluate go through it, so that training and inference can't drift
-apart. Two templates: `chat`, the tokenizer's own chat template, and `alpaca`, the format of Stanford Alpaca that the
-seed document trains with. What a user wrote never becomes a special token (netllama/rendering/special_tokens.py);
+The one place that renders: tokenize, baseline, evaluate and ask go through it, so that training and inference can't
+drift apart. Two templates: `chat`, the tokenizer's own chat template, and `alpaca`, the format of Stanford Alpaca that
+the seed document trains with. What a user wrote never becomes a special token (netllama/rendering/special_tokens.py);
 `Renderer.fingerprint` tells whether two renderers give the same ids.
 """
 
@@ -25,6 +25,9 @@ DATE = "26 Jul 2024"
 _ALPACA_TASK = "Below is an instruction that describes a task"
 _ALPACA_PAIRED = ", paired with an input that provides further context"
 _ALPACA_REQUEST = ". Write a response that appropriately completes the request."
+
+Turn = tuple[str, str]
+"""A request and its answer."""
 
 # What a fingerprint is made of, in its order; `ids` differs alone where only the library that encodes does.
 _PARTS = ("prompt.template", "prompt.system_prompt", "special tokens", "vocabulary", "ids")
@@ -81,8 +84,9 @@ class Renderer:
         """The text up to where the model answers, special tokens included; `context` is a task's input."""
         return self.special_tokens.reveal(self._render_prompt(request, context))
 
-    def encode_prompt(self, request: str, context: str = "") -> list[int]:
-        return self.special_tokens.encode(self._render_prompt(request, context))
+    def encode_prompt(self, request: str, context: str = "", earlier: Sequence[Turn] = ()) -> list[int]:
+        """The ids of `render_prompt`; in a conversation after its `earlier` turns, each rendered as in training."""
+        return self.special_tokens.encode(self._render_prompt(request, context, earlier))
 
     def render(self, request: str, answer: str, context: str = "") -> Rendered:
         """Prompt and answer together; the prompt's ids must be a prefix of the whole.
@@ -125,14 +129,17 @@ class Renderer:
         parts = ([self.template, source], self.system_prompt, special, self.tokenizer.get_vocab(), rows)
         return "-".join(hash_json(part)[:16] for part in parts)
 
-    def _render_prompt(self, request: str, context: str) -> str:
+    def _render_prompt(self, request: str, context: str, earlier: Sequence[Turn] = ()) -> str:
         """The prompt with the user's special tokens hidden."""
-        request, context = self.special_tokens.hide(request), self.special_tokens.hide(context)
+        hide = self.special_tokens.hide
+        request, context = hide(request), hide(context)
+        hidden = [(hide(asked), hide(answer.strip())) for asked, answer in earlier]
         if self.template == "alpaca":
-            bos = self.tokenizer.bos_token if self._adds_bos else ""
+            bos, eos = self.tokenizer.bos_token if self._adds_bos else "", self.tokenizer.eos_token
             system = f"{self.system_prompt}\n\n" if self.system_prompt else ""
-            return f"{bos}{system}{_alpaca(request, context)}"
-        return self._chat(request, context, answer=None)
+            before = "".join(f"{system}{_alpaca(asked, '')}{answer}{eos}" for asked, answer in hidden)
+            return f"{bos}{before}{system}{_alpaca(request, context)}"
+        return self._chat(request, context, answer=None, earlier=hidden)
 
     def _texts(self, row: int, request: str, answer: str, context: str) -> tuple[str, str]:
         """Prompt, and prompt + answer + end-of-sequence; what a template writes below that is never generated."""
@@ -197,10 +204,11 @@ class Renderer:
             )
         return ids.count(bos)
 
-    def _chat(self, request: str, context: str, answer: str | None) -> str:
+    def _chat(self, request: str, context: str, answer: str | None, earlier: Sequence[Turn] = ()) -> str:
         from jinja2 import TemplateError
 
-        messages = [{"role": "user", "content": f"{request}\n\n{context}" if context else request}]
+        said = [*(text for turn in earlier for text in turn), f"{request}\n\n{context}" if context else request]
+        messages = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
         if self.system_prompt:
             messages.insert(0, {"role": "system", "content": self.system_prompt})
         if answer is not None:

@@ -62,7 +62,7 @@ def generate_answers(
             generated: torch.Tensor = model.generate(  # type: ignore[operator]
                 input_ids=input_ids.to(model.device),
                 attention_mask=mask.to(model.device),
-                past_key_values=_read_prompts(model, own) if reads_apart and width > 1 else None,
+                past_key_values=read_prompts(model, own) if reads_apart and width > 1 else None,
                 max_new_tokens=max_new_tokens,
                 # Greedy whatever the model's own generation_config.json prefers.
                 do_sample=False,
@@ -82,7 +82,7 @@ def generate_answers(
     return answers
 
 
-def _read_prompts(model: "LanguageModel", prompts: Sequence[list[int]]) -> "DynamicCache":
+def read_prompts(model: "LanguageModel", prompts: Sequence[list[int]]) -> "DynamicCache":
     """Keys and values of all but the last token of each prompt, in batches of their own: few tokens are padding."""
     import torch
     from transformers import DynamicCache

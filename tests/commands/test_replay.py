@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.replay import convert_exit_code, extract_code, parse_arguments, summarise_run
+from commands.replay import convert_exit_code, extract_code, parse_arguments
 from netllama.core.errors import StageError
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import SHOWN, Mount
@@ -21,6 +21,7 @@ from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
 from testbed.run_folders import KEPT
+from testbed.run_summary import summarise_run
 from testbed.script_runner import SHIMS, ScriptRun, furnish_folder, run_script
 from tests.support.clones import ROOT
 from tests.support.processes import is_running

@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     "evaluate.max_new_tokens": 8,
     "evaluate.num_generated": 2,
 }
-ALL = {"fetch", "generate", "split", "tokenize", "baseline", "train", "evaluate", "report"}
+ALL = {"fetch", "generate", "split", "tokenize", "baseline", "train", "evaluate", "judge", "report"}
 
 
 def run_small(folder: Path, **changes: Any) -> Clone:
@@ -101,14 +101,14 @@ def test_a_second_repro_runs_no_stage(pipeline: Clone) -> None:
 
 
 def test_a_lora_experiment_runs_train_and_what_follows_and_going_back_runs_nothing(pipeline: Clone) -> None:
-    assert pipeline.ran(pipeline.run("dvc", "exp", "run", "-S", "lora.r=8")) == {"train", "evaluate", "report"}
+    assert pipeline.ran(pipeline.run("dvc", "exp", "run", "-S", "lora.r=8")) == {"train", "evaluate", "judge", "report"}
     assert pipeline.ran(pipeline.run("dvc", "exp", "run", "-S", "lora.r=4")) == set()
     assert pipeline.run("git", "status", "--porcelain") == ""
 
 
-def test_a_change_of_evaluation_reruns_baseline_and_evaluate_and_the_report_only(pipeline: Clone) -> None:
+def test_a_change_of_evaluation_reruns_baseline_and_what_reads_answers_only(pipeline: Clone) -> None:
     pipeline.edit(**{"evaluate.max_new_tokens": 9})
-    assert pipeline.ran(pipeline.run("dvc", "repro", "--dry")) == {"baseline", "evaluate", "report"}
+    assert pipeline.ran(pipeline.run("dvc", "repro", "--dry")) == {"baseline", "evaluate", "judge", "report"}
     pipeline.run("git", "checkout", "--quiet", "params.yaml")
 
 

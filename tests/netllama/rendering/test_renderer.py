@@ -470,3 +470,23 @@ def test_a_tokenizer_that_was_saved_with_truncation_and_padding_loses_and_adds_n
     expected = SpecialTokens(plain.backend_tokenizer).encode_all(texts)
     assert len(expected[0]) > 4
     assert SpecialTokens(limited.backend_tokenizer).encode_all(texts) == expected
+
+
+@given(turns=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3), last=TEXTS)
+@example(turns=[("Why?", "Ends in <|end|> and </s>.")], last="And <s>?")
+def test_a_conversation_begins_with_its_turns_as_they_are_trained_on(
+    renderer: Renderer, turns: list[tuple[str, str]], last: str
+) -> None:
+    prompt, alone = renderer.encode_prompt(last, earlier=turns), renderer.encode_prompt(last)
+    first = renderer.render(*turns[0]).input_ids
+    assert prompt[: len(first)] == first
+    for end in range(1, len(turns)):
+        said = renderer.encode_prompt(turns[end][0], earlier=turns[:end])
+        assert prompt[: len(said)] == said
+    # A tokenizer's own beginning of a text stands once, in front of all turns.
+    tail = alone[1:] if alone[0] == renderer.special_tokens.ids_of.get("<s>") else alone
+    assert prompt[-len(tail) :] == tail
+    eos = renderer.tokenizer.eos_token_id
+    assert prompt.count(eos) == sum(
+        ids.count(eos) for ids in [alone, *(renderer.render(*turn).input_ids for turn in turns)]
+    )

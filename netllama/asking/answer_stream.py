@@ -1,0 +1,134 @@
+"""One answer of one model, token by token: greedily the ids of netllama/scoring/generation.py, or sampled.
+
+Base and tuned model are one set of weights: for the base the adapter is switched off, for the time of a step only, so
+that two answers can grow in turn.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netllama.core.errors import StageError
+from netllama.rendering.renderer import Renderer, Turn
+from netllama.scoring.generation import read_prompts
+from netllama.scoring.likelihood import can_share
+
+if TYPE_CHECKING:
+    import torch
+
+    from netllama.models.loading import LanguageModel
+
+_UNSETTLED = re.compile(r"[\s\ufffd]+\Z")
+"""What the next tokens may change: white space that could be the answer's end, and U+FFFD, which stands for the first
+bytes of a character."""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A model that answers."""
+
+    name: str
+    model: "LanguageModel"
+    renderer: Renderer
+    without_adapter: bool = False
+    """The model is loaded with its adapter, and answers as its base."""
+
+    def switch_adapter(self) -> AbstractContextManager[Any]:
+        """The time of a step of this speaker; afterwards the adapter is on again."""
+        model: Any = self.model
+        return model.disable_adapter() if self.without_adapter else nullcontext()
+
+    def encode_question(self, question: str, earlier: Sequence[Turn] = ()) -> list[int]:
+        """The ids of the prompt; StageError where it leaves no room for an answer, or is no text."""
+        try:
+            question.encode()
+            ids = self.renderer.encode_prompt(question, earlier=earlier)
+        except UnicodeEncodeError:
+            raise StageError("the question is not UTF-8; check the terminal's encoding") from None
+        except ValueError as error:
+            raise StageError(f"the question can't be rendered: {error}") from None
+        if len(ids) >= self.count_positions():
+            remedy = "/reset forgets what was said" if earlier else "shorten it"
+            raise StageError(
+                f"the question comes to {len(ids):,} tokens and {self.name} reads {self.count_positions():,}; {remedy}"
+            )
+        return ids
+
+    def count_positions(self) -> int:
+        """Tokens that the model was made for, prompt and answer together."""
+        config: Any = self.model.config
+        return int(config.get_text_config(decoder=True).max_position_embeddings)
+
+
+class AnswerStream:
+    """An answer that grows by a token with each `step`, until `is_done`."""
+
+    def __init__(self, speaker: Speaker, prompt: Sequence[int], max_new_tokens: int, temperature: float = 0.0) -> None:
+        """`temperature` 0: greedy. The answer ends where the model's positions do, at the latest."""
+        self.speaker = speaker
+        self.ids: list[int] = []
+        self.seconds = 0.0
+        """Spent in this answer's steps alone, the reading of the prompt included."""
+        self._prompt = list(prompt)
+        self._most = min(max_new_tokens, speaker.count_positions() - len(prompt))
+        self._temperature = temperature
+        self._cache: Any = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the limit ended the answer, not the model."""
+        return len(self.ids) >= self._most and self._eos not in self.ids[-1:]
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_cut or self._eos in self.ids[-1:]
+
+    @property
+    def text(self) -> str:
+        """The answer; while it grows, without what its next tokens may change."""
+        text = self.speaker.renderer.decode_answer(self.ids)
+        return text if self.is_done else _UNSETTLED.sub("", text)
+
+    @property
+    def _eos(self) -> int:
+        return int(self.speaker.renderer.tokenizer.eos_token_id)
+
+    def step(self) -> None:
+        """One more token."""
+        import torch
+
+        started = time.perf_counter()
+        with torch.inference_mode(), self.speaker.switch_adapter():
+            self.ids.append(self._choose(self._compute_logits()))
+        self.seconds += time.perf_counter() - started
+
+    def _compute_logits(self) -> "torch.Tensor":
+        """[V] in fp32, of the next token."""
+        import torch
+        from transformers import DynamicCache
+
+        model: Any = self.speaker.model
+        if self._cache is None:
+            shared = can_share(model) and len(self._prompt) > 1
+            self._cache = read_prompts(model, [self._prompt]) if shared else DynamicCache(config=model.config)
+        new = (self._prompt + self.ids)[self._cache.get_seq_length() :]
+        ids = torch.tensor([new], device=model.device)
+        logits: torch.Tensor = model(input_ids=ids, past_key_values=self._cache, use_cache=True).logits[0, -1]
+        return logits.float()
+
+    def _choose(self, logits: "torch.Tensor") -> int:
+        import torch
+
+        if not self._temperature:
+            return int(logits.argmax())
+        return int(torch.multinomial((logits / self._temperature).softmax(-1), 1))
+
+
+def describe_answer(answer: AnswerStream) -> str:
+    """`41 tokens, 17.3 a second`, and whether it was cut."""
+    count = len(answer.ids)
+    speed = f"{count} token{'s' * (count != 1)}, {count / max(answer.seconds, 1e-9):.1f} a second"
+    return f"{speed}, cut at the limit" if answer.is_cut else speed
