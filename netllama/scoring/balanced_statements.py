@@ -21,25 +21,35 @@ if TYPE_CHECKING:
 CONTENT_FREE = "N/A"
 
 
-def score_balanced(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> dict[str, float]:
-    """By the id of a true/false question, 1 if the balanced answer is right, else 0."""
-    own = [question for question in questions if question.kind == "true_false"]
+def score_balanced(
+    model: "LanguageModel", questions: Sequence[Question], plain: Sequence[Sequence[float]], renderer: Renderer
+) -> dict[str, float]:
+    """By the id of a true/false question, 1 if the balanced answer is right, else 0.
+
+    `plain`: for each question, of whatever kind, the log-likelihoods (nats) of its options in the first wording, which
+    is how `phrase_question` asks.
+    """
+    own = [(question, each) for question, each in zip(questions, plain, strict=True) if question.kind == "true_false"]
     if not own:
         return {}
-    statements = [*((question.id, question.question) for question in own), (CONTENT_FREE, CONTENT_FREE)]
-    texts = [
-        render_answers(name, f"{wording} {statement}", words, renderer)
-        for wording, words in VERBALISERS
-        for name, statement in statements
+    second, words = VERBALISERS[1]
+    texts = [render_answers(question.id, f"{second} {question.question}", words, renderer) for question, _ in own]
+    texts += [
+        render_answers(CONTENT_FREE, f"{wording} {CONTENT_FREE}", words, renderer) for wording, words in VERBALISERS
     ]
-    odds = [true - false for true, false in score_continuations(model, texts, desc="true or false")]
-    wordings = [odds[start : start + len(statements)] for start in range(0, len(odds), len(statements))]
+    *others, unasked_first, unasked_second = map(_subtract, score_continuations(model, texts, desc="true or false"))
     return {
         question.id: float(
-            judge_balanced([(each[place], each[-1]) for each in wordings]) == (question.answer == "true")
+            judge_balanced([(_subtract(each), unasked_first), (other, unasked_second)]) == (question.answer == "true")
         )
-        for place, question in enumerate(own)
+        for (question, each), other in zip(own, others, strict=True)
     }
+
+
+def _subtract(log_likelihoods: Sequence[float]) -> float:
+    """The log-odds of true, of the words for true and for false."""
+    true, false = log_likelihoods
+    return true - false
 
 
 def judge_balanced(odds: Sequence[tuple[float, float]]) -> bool:

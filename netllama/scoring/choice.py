@@ -54,7 +54,7 @@ def score_choices(
     found = score_continuations(model, [*texts, *alone], desc="choice")
     asked, unasked = found[: len(texts)], found[len(texts) :]
     scores = [judge_choice(*each) for each in zip(questions, asked, unasked, strict=True)]
-    balanced = score_balanced(model, questions, renderer)
+    balanced = score_balanced(model, questions, asked, renderer)
     more = {name: {"accuracy_balanced": value} for name, value in balanced.items()}
     more |= score_listed(model, questions, renderer, listed_permutations)
     return [score.model_copy(update={"measures": score.measures | more.get(score.item, {})}) for score in scores]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -77,9 +78,11 @@ def make_suite(name: str, pairs: Sequence[Pair], measure: str = "") -> PairedSco
     )
 
 
-def as_rows(comparisons: Sequence[SuiteComparison], notes: Mapping[str, JsonObject]) -> list[JsonObject]:
+def as_rows(
+    comparisons: Sequence[SuiteComparison], notes: Mapping[str, JsonObject] = MappingProxyType({})
+) -> list[JsonObject]:
     """The comparisons as JSON, numbers to four digits, each with what `notes` have of its suite."""
-    return [_round_numbers(asdict(each) | notes[each.suite]) for each in comparisons]
+    return [_round_numbers(asdict(each) | notes.get(each.suite, {})) for each in comparisons]
 
 
 def _round_numbers(row: JsonObject) -> JsonObject:

@@ -39,6 +39,15 @@ def statements(number: int) -> list[Question]:
     return [make_question(at, text, "true_false", ("true", "false")[at % 2]) for at, text in enumerate(texts)]
 
 
+def find_balanced(model: Any, questions: list[Question], renderer: Renderer) -> dict[str, float]:
+    """Asked beside a choice, which has no such measure."""
+    *scores, other = score_choices(
+        model, [*questions, make_question(20, "Why?", "choice", "A", ["So", "No"])], renderer
+    )
+    assert "accuracy_balanced" not in other.measures
+    return {score.item: score.measures["accuracy_balanced"] for score in scores}
+
+
 def test_answers_are_those_of_a_loop_over_both_wordings_with_and_without_the_statement(
     model: Any, renderer: Renderer
 ) -> None:
@@ -52,7 +61,7 @@ def test_answers_are_those_of_a_loop_over_both_wordings_with_and_without_the_sta
         return yes - no
 
     questions = statements(8)
-    found = score_balanced(model, [*questions, make_question(20, "Why?", answer="So.")], renderer)
+    found = find_balanced(model, questions, renderer)
     wordings = [("True or false?", ("True", "False")), ("Yes or no: is this right?", ("Yes", "No"))]
     expected = {}
     for question in questions:
@@ -75,7 +84,7 @@ def test_a_model_that_always_says_true_is_told_from_one_that_knows(
 ) -> None:
     """50 nats for the word True make the plain accuracy that of the majority, and leave the balanced one as it was."""
     questions = statements(9)
-    before = score_balanced(model, questions, renderer)
+    before = find_balanced(model, questions, renderer)
     rendered = renderer.render("N/A", "True")
     liked = rendered.input_ids[rendered.answer_start : -1]
 
@@ -91,7 +100,7 @@ def test_a_model_that_always_says_true_is_told_from_one_that_knows(
     scores = score_choices(model, questions, renderer)
     found = summarize_choices(scores)["true_false"]
     assert (found["accuracy"], found["majority"], found["says_true"]) == (0.5556, 0.5556, 1.0)
-    assert {score.item: score.measures["accuracy_balanced"] for score in scores} == before
+    assert find_balanced(model, questions, renderer) == before
 
 
 def test_the_first_wording_is_that_of_the_plain_score() -> None:
@@ -101,4 +110,5 @@ def test_the_first_wording_is_that_of_the_plain_score() -> None:
 
 
 def test_no_statement_no_answer(model: Any, renderer: Renderer) -> None:
-    assert score_balanced(model, [make_question(20, "Why?", answer="So.")], renderer) == {}
+    choice_question = make_question(20, "Why?", "choice", "A", ["So", "No"])
+    assert score_balanced(model, [choice_question], [[-1.0, -2.0]], renderer) == {}
