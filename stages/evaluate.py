@@ -1,26 +1,31 @@
 """The tuned model's answers and scores, and what the training changed: better, worse, or not to be told.
 
-Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/,
-       metrics/baseline.json, results/base.jsonl, params `loading`, `prompt`, `evaluate`
-Writes results/tuned.jsonl (every answer), results/comparison.json (base against tuned, suite by suite),
+Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/splits/train.jsonl,
+       data/questions/, metrics/baseline.json, results/base.jsonl,
+       params `loading`, `prompt`, `contamination`, `evaluate`
+Writes results/contamination.jsonl (questions that the training data share text with),
+       results/tuned.jsonl (every answer), results/comparison.json (base against tuned, suite by suite),
        metrics/evaluate.json (with `delta`: tuned - base, and the verdicts)
 Run    python -m stages.evaluate
 """
 
 from pathlib import Path
 
+from netllama.contamination.question_overlap import describe_overlaps, find_overlaps
 from netllama.core.errors import run_stage
-from netllama.core.files import read_jsonl, write_json, write_jsonl
+from netllama.core.files import iter_lines, parse_line, read_jsonl, write_findings, write_json, write_jsonl
 from netllama.core.metrics import read_details, write_metrics
 from netllama.core.params import View
-from netllama.core.records import parse_as
-from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
+from netllama.core.records import parse_as, parse_instruction
+from netllama.core.sections import ContaminationParams, EvaluateParams, LoadingParams, PromptParams
+from netllama.models.adapter_effect import require_effect
 from netllama.models.loading import load_adapter, load_base
 from netllama.models.model_reference import locate_model
 from netllama.models.precision import describe_precision
 from netllama.models.training_record import read_training_record
 from netllama.rendering.renderer import require_same_template
-from netllama.scoring.comparison import as_rows, compare_models
+from netllama.scoring.clean_items import compare_clean, describe_clean, note_suites
+from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from netllama.scoring.measure import load_material, measure_model, subtract_metrics
 from netllama.scoring.score import SHOWN_NUMBERS, Numbers, Score, find_number, select_numbers
 from netllama.statistics.verdicts import count_verdicts
@@ -29,17 +34,24 @@ ADAPTER = Path("models/adapter")
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
+TRAIN = Path("data/splits/train.jsonl")
 QUESTIONS = Path("data/questions")
 BASELINE = Path("metrics/baseline.json")
 BASE_ANSWERS = Path("results/base.jsonl")
 ANSWERS = Path("results/tuned.jsonl")
 COMPARISON = Path("results/comparison.json")
+CONTAMINATION = Path("results/contamination.jsonl")
 METRICS = Path("metrics/evaluate.json")
+PROBE = "Which attribute of a BGP route lists the systems that it has passed?"
+"""What shows whether the adapter changes anything at all."""
 HEADLINES = (
     "heldout.loss",
     "heldout.perplexity",
     "choice.accuracy",
+    "choice.accuracy_listed",
+    "choice.follows_position",
     "true_false.accuracy",
+    "true_false.accuracy_balanced",
     "blank.accuracy",
     "blank.ranked_first",
     "open.key_facts",
@@ -48,6 +60,8 @@ HEADLINES = (
     "code.climbed",
     "general.accuracy",
 )
+BASELINES = {"chance": "guessing", "majority": "always the same", "longest_option": "longest option"}
+"""What answers without knowledge are called, by their keys."""
 
 
 class Needs(View):
@@ -55,16 +69,21 @@ class Needs(View):
 
     loading: LoadingParams
     prompt: PromptParams
+    contamination: ContaminationParams
     evaluate: EvaluateParams
 
 
 def render_table(tuned: Numbers, base: Numbers) -> str:
-    """The headline numbers, base and tuned side by side."""
+    """The headline numbers, base and tuned side by side; of closed questions what they get who know nothing, too."""
     rows = [f"{'':24}{'base':>10}{'tuned':>10}"]
     for key in HEADLINES:
         before, after = find_number(base, key), find_number(tuned, key)
         if before is not None and after is not None:
-            rows.append(f"{key:24}{before:10.4f}{after:10.4f}")
+            guesses = {name: find_number(tuned, f"{key.split('.')[0]}.{name}") for name in BASELINES}
+            said = ", ".join(
+                f"{BASELINES[name]} {number:.4f}" for name, number in guesses.items() if number is not None
+            )
+            rows.append(f"{key:24}{before:10.4f}{after:10.4f}   {said}".rstrip())
     return "\n".join(rows)
 
 
@@ -74,16 +93,25 @@ def main() -> None:
     before = read_jsonl(BASE_ANSWERS, lambda row: parse_as(Score, row))
     material = load_material(TOKENIZED, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
     require_same_template(read_training_record(ADAPTER).template_hash, material.renderer, str(ADAPTER))
+    rows = (parse_line(TRAIN, number, line, parse_instruction) for number, line in iter_lines(TRAIN))
+    overlaps = find_overlaps(material.questions, rows, needs.contamination)
     print(describe_precision(needs.loading.precision), flush=True)
     base = load_base(locate_model(BASE).folder, needs.loading)
-    metrics, scores = measure_model(load_adapter(base, ADAPTER), material)
-    comparisons = compare_models(before, scores)
+    model = load_adapter(base, ADAPTER)
+    require_effect(model, [material.renderer.encode_prompt(PROBE)], ADAPTER)
+    metrics, scores = measure_model(model, material)
+    pairs = pair_scores(before, scores)
+    comparisons = compare_groups(group_pairs(pairs))
+    clean = compare_clean(pairs, {overlap.question for overlap in overlaps})
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))
-    write_json(COMPARISON, as_rows(comparisons))
+    write_findings(CONTAMINATION, (each.as_row() for each in overlaps), none="no question is found in train")
+    write_json(COMPARISON, as_rows(comparisons, note_suites(pairs, clean)))
     shown = {**select_numbers(metrics, SHOWN_NUMBERS), **count_verdicts(comparisons)}
     verdicts = {each.suite: each.verdict for each in comparisons}
     write_metrics(METRICS, shown, {**metrics, "delta": subtract_metrics(metrics, baseline), "verdicts": verdicts})
     print(render_table(metrics, baseline))
+    found = describe_overlaps(overlaps, len(material.questions), needs.contamination)
+    print(f"{found} -> {CONTAMINATION}; {describe_clean(comparisons, clean)}" if overlaps else found)
     print(f"tuned: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}, tests -> {COMPARISON}")
 
 

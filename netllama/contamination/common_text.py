@@ -59,7 +59,7 @@ class RunTable:
 
     def add(self, *parts: Sequence[str]) -> None:
         """One text, in parts that no run crosses. 8 bytes a run are held until `close`."""
-        self._seen.frombytes(np.unique(np.concatenate([self._hash_runs(part) for part in parts])).tobytes())
+        self._seen.frombytes(np.unique(np.concatenate([hash_runs(part, self.length) for part in parts])).tobytes())
 
     def close(self) -> None:
         """Keep what several texts hold, forget the rest."""
@@ -72,26 +72,14 @@ class RunTable:
 
     def mark_common(self, tokens: Sequence[str]) -> Flags:
         """For each token whether a common run covers it."""
-        return self._cover(_is_in(self._hash_runs(tokens), self._common), len(tokens))
+        return self._cover(is_in(hash_runs(tokens, self.length), self._common), len(tokens))
 
     def find_own(self, tokens: Sequence[str]) -> OwnRuns:
         """The runs that have no token in common text."""
-        hashes = self._hash_runs(tokens)
-        covered = self._cover(_is_in(hashes, self._common), len(tokens))
+        hashes = hash_runs(tokens, self.length)
+        covered = self._cover(is_in(hashes, self._common), len(tokens))
         own = np.unique(hashes[~self._touch(covered)[: len(hashes)]])
-        return OwnRuns(len(own), own[_is_in(own, self._shared)].tolist())
-
-    def _hash_runs(self, tokens: Sequence[str]) -> Hashes:
-        """A hash of each run, in their order; none where there are too few tokens."""
-        runs = len(tokens) - self.length + 1
-        if runs < 1:
-            return np.empty(0, np.uint64)
-        each = np.fromiter(map(_hash_token, tokens), np.uint64, len(tokens))
-        hashes = np.zeros(runs, np.uint64)
-        for place in range(self.length):
-            hashes *= _BASE
-            hashes += each[place : place + runs]
-        return hashes
+        return OwnRuns(len(own), own[is_in(own, self._shared)].tolist())
 
     def _cover(self, runs: Flags, tokens: int) -> Flags:
         """The tokens that the runs marked by `runs` consist of."""
@@ -194,7 +182,7 @@ def _find_number_tasks(
     table = np.unique(np.array([templates, prompts], np.uint64), axis=1)[0] if templates else np.empty(0, np.uint64)
     each, number = np.unique(table, return_counts=True)
     frequent = each[(number >= many) & (each != 0)]
-    rows = np.flatnonzero(_is_in(np.array(templates, np.uint64), frequent))
+    rows = np.flatnonzero(is_in(np.array(templates, np.uint64), frequent))
     said: dict[int, set[int]] = {}
     for row in rows.tolist():
         if len(known := said.setdefault(templates[row], set())) < 2:
@@ -202,7 +190,20 @@ def _find_number_tasks(
     return frozenset(template for template, known in said.items() if len(known) > 1)
 
 
-def _is_in(hashes: Hashes, among: Hashes) -> Flags:
+def hash_runs(tokens: Sequence[str], length: int) -> Hashes:
+    """A hash of each run of `length` tokens, in their order; none where there are too few tokens."""
+    runs = len(tokens) - length + 1
+    if runs < 1:
+        return np.empty(0, np.uint64)
+    each = np.fromiter(map(_hash_token, tokens), np.uint64, len(tokens))
+    hashes = np.zeros(runs, np.uint64)
+    for place in range(length):
+        hashes *= _BASE
+        hashes += each[place : place + runs]
+    return hashes
+
+
+def is_in(hashes: Hashes, among: Hashes) -> Flags:
     """Which hashes are in the sorted array `among`."""
     if not len(among):
         return np.zeros(len(hashes), np.bool_)

@@ -7,7 +7,7 @@
 from typing import Protocol
 
 from netllama.contamination.normalisation import blot_numbers
-from netllama.core.records import Question
+from netllama.core.records import LETTERS, Question
 from netllama.novelty.rouge import split_rouge_tokens
 
 
@@ -51,6 +51,14 @@ def list_passages(question: Question) -> list[str]:
     """
     written = [question.answer] if question.kind == "open" else []
     return [fill_blank(question), *filter(_is_worded, (*question.options, *question.key_facts, *written))]
+
+
+def state_answer(question: Question) -> str:
+    """The question with its right answer behind it, or in its blank. A true/false question is a statement by itself,
+    and a code question is left alone: what scripts have in common is no leak."""
+    if question.kind == "choice":
+        return f"{question.question} {question.options[LETTERS.index(question.answer)]}"
+    return f"{question.question} {question.answer}" if question.kind == "open" else fill_blank(question)
 
 
 def fill_blank(question: Question) -> str:

@@ -280,6 +280,9 @@ class EvaluateParams(Section):
     """Test rows that are answered in full; 0: none."""
     num_open: Count
     """Open questions that are answered in full; 0: none. Closed questions and blanks are all asked."""
+    listed_permutations: Count
+    """Four-choice questions are asked once more with their options in a list, in the first so many of the orders that
+    rotation gives, and answered by a letter; 0: not at all."""
     num_code: Count
     """Code questions whose answers are run in the sandbox; 0: none."""
     max_code_tokens: PositiveInt

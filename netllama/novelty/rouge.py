@@ -8,6 +8,7 @@ Summaries", 2004, section 3.
 
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any, cast
 
 from rapidfuzz.distance import LCSseq
@@ -16,6 +17,9 @@ _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
 _FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800
 CHARACTERS = sys.maxunicode - _SURROGATES
 """How many tokens of an alphabet are characters. Texts with others are lists, which take longer to compare."""
+
+# No token has it: an alphabet begins at 1.
+_NONE = chr(0)
 
 Symbol = str | int
 Encoded = str | list[Symbol]
@@ -42,6 +46,14 @@ class Alphabet:
     def encode(self, text: str) -> Encoded:
         """The text with one symbol per token."""
         symbols = [self._encode_token(token) for token in split_rouge_tokens(text)]
+        if len(self._symbols) > CHARACTERS and not all(isinstance(symbol, str) for symbol in symbols):
+            return symbols
+        return "".join(cast("list[str]", symbols))
+
+    def encode_known(self, tokens: Iterable[str]) -> Encoded:
+        """`tokens` to compare with texts encoded before: those that none of them has become one symbol, so that the
+        alphabet does not grow."""
+        symbols = [self._symbols.get(token, _NONE) for token in tokens]
         if len(self._symbols) > CHARACTERS and not all(isinstance(symbol, str) for symbol in symbols):
             return symbols
         return "".join(cast("list[str]", symbols))

@@ -2,23 +2,31 @@
 
 `accuracy` takes the sum over the option's tokens, `accuracy_norm` divides it by the option's length in characters, and
 `accuracy_pmi` subtracts what the option gets without its question (pointwise mutual information, arXiv 2104.08315): as
-lm-evaluation-harness does for acc, acc_norm and acc_mutual_info. The model never sees the options in a list, so their
+lm-evaluation-harness does for acc, acc_norm and acc_mutual_info. The model does not see the options in a list, so their
 order can't sway it; but ties go to the first one, and are counted. `brier` and `confidence` are of the softmax over the
-options: whether the model knows what it knows.
+options: whether the model knows what it knows. Statements are asked about in another way besides
+(balanced_statements.py), and so are choices where that is wanted (listed_options.py).
 """
 
 from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from netllama.core.errors import StageError
 from netllama.core.records import Question
 from netllama.rendering.question_texts import list_options, phrase_question
-from netllama.rendering.renderer import Renderer, RenderingError
+from netllama.rendering.renderer import Renderer
+from netllama.scoring.balanced_statements import score_balanced
 from netllama.scoring.likelihood import score_continuations
+from netllama.scoring.listed_options import score_listed
+from netllama.scoring.rendered_answers import render_answers
 from netllama.scoring.score import Numbers, Score
 from netllama.scoring.shared_prefixes import Continued
-from netllama.statistics.calibration import compute_brier_scores, compute_calibration_error, normalise_likelihoods
+from netllama.statistics.calibration import (
+    compute_brier_scores,
+    compute_calibration_error,
+    measure_guessing,
+    normalise_likelihoods,
+)
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
 
 NO_QUESTION = "Answer:"
 """What stands in a question's place where an option is scored without it."""
+MEASURED_SOMETIMES = ("accuracy_balanced", "accuracy_listed", "follows_position")
+"""Of statements; of choices whose options were listed, too; of these in two orders at least."""
 TIE = 1e-6
 """Nats: options that are no further apart are equally likely."""
 
@@ -34,27 +44,25 @@ def select_closed(questions: Sequence[Question]) -> list[Question]:
     return [question for question in questions if question.kind in ("choice", "true_false")]
 
 
-def score_choices(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> list[Score]:
-    """A score for each closed question, in their order."""
+def score_choices(
+    model: "LanguageModel", questions: Sequence[Question], renderer: Renderer, listed_permutations: int = 0
+) -> list[Score]:
+    """A score for each closed question, in their order; `listed_permutations`: orders of options in a list, 0: none."""
     texts = [render_question(question, renderer) for question in questions]
     nothing = renderer.encode_prompt(NO_QUESTION)
     alone = [Continued(nothing, text.continuations) for text in texts]
     found = score_continuations(model, [*texts, *alone], desc="choice")
     asked, unasked = found[: len(texts)], found[len(texts) :]
-    return [judge_choice(*each) for each in zip(questions, asked, unasked, strict=True)]
+    scores = [judge_choice(*each) for each in zip(questions, asked, unasked, strict=True)]
+    balanced = score_balanced(model, questions, asked, renderer)
+    more = {name: {"accuracy_balanced": value} for name, value in balanced.items()}
+    more |= score_listed(model, questions, renderer, listed_permutations)
+    return [score.model_copy(update={"measures": score.measures | more.get(score.item, {})}) for score in scores]
 
 
 def render_question(question: Question, renderer: Renderer) -> Continued:
     """The question, and each option as what may follow it."""
-    options = []
-    for option in list_options(question)[0]:
-        try:
-            rendered = renderer.render(phrase_question(question), option)
-        except RenderingError as error:
-            raise StageError(f"question {question.id}, option {option!r}: {error}") from None
-        # Without the end-of-sequence token: an option is scored as text, like every harness does.
-        options.append(rendered.input_ids[rendered.answer_start : -1])
-    return Continued(rendered.input_ids[: rendered.answer_start], options)
+    return render_answers(question.id, phrase_question(question), list_options(question)[0], renderer)
 
 
 def judge_choice(question: Question, log_likelihoods: Sequence[float], unasked: Sequence[float]) -> Score:
@@ -79,6 +87,7 @@ def judge_choice(question: Question, log_likelihoods: Sequence[float], unasked: 
             "confidence": round(float(shares.probabilities.max()), 4),
             "tie": float(sum(best - score <= TIE for score in log_likelihoods) > 1),
             "chance": 1 / len(options),
+            **({"longest_option": measure_longest(options, right)} if question.kind == "choice" else {}),
         },
         answer=options[pick],
         expected=options[right],
@@ -87,7 +96,7 @@ def judge_choice(question: Question, log_likelihoods: Sequence[float], unasked: 
 
 
 def summarize_choices(scores: Sequence[Score]) -> Numbers:
-    """Accuracies by kind, with the number of questions, what guessing gets, and what always the same answer gets."""
+    """Accuracies by kind, with the number of questions and what answers without knowledge get."""
     metrics: dict[str, Numbers] = {}
     for kind in sorted({score.kind for score in scores}):
         own = [score for score in scores if score.kind == kind]
@@ -95,6 +104,7 @@ def summarize_choices(scores: Sequence[Score]) -> Numbers:
         def average(name: str, own: Sequence[Score] = own) -> float:
             return round(mean(score.measures[name] for score in own), 4)
 
+        statements = kind == "true_false"
         confidences, hits = [score.measures["confidence"] for score in own], [score.value for score in own]
         metrics[kind] = {
             "accuracy": round(mean(hits), 4),
@@ -102,8 +112,33 @@ def summarize_choices(scores: Sequence[Score]) -> Numbers:
             "accuracy_pmi": average("accuracy_pmi"),
             "brier": average("brier"),
             "calibration_error": round(compute_calibration_error(confidences, hits), 4),
+            **{name: average(name) for name in MEASURED_SOMETIMES if name in own[0].measures},
+            **({"says_true": round(mean(float(score.answer == "True") for score in own), 4)} if statements else {}),
             "ties": int(sum(score.measures["tie"] for score in own)),
-            "chance": average("chance"),
+            **measure_baselines(own),
             "questions": len(own),
         }
     return metrics
+
+
+def measure_baselines(scores: Sequence[Score]) -> dict[str, float]:
+    """What closed questions score that are answered without knowledge; nothing for scores of other kinds.
+
+    `chance`: by drawing an option. `majority`, of statements: by the answer that is right most often. `longest_option`,
+    of choices: by the option with most characters. An answer by place would be none here, where options are not listed.
+    """
+    if not all("chance" in score.measures for score in scores):
+        return {}
+    guessing = measure_guessing([score.expected for score in scores], [score.measures["chance"] for score in scores])
+    found = {"chance": round(guessing.uniform, 4)}
+    if all(score.kind == "true_false" for score in scores):
+        found["majority"] = round(guessing.majority, 4)
+    if all("longest_option" in score.measures for score in scores):
+        found["longest_option"] = round(mean(score.measures["longest_option"] for score in scores), 4)
+    return found
+
+
+def measure_longest(options: Sequence[str], right: int) -> float:
+    """The probability that a longest option is the right one, where one of them is drawn."""
+    longest = [place for place, option in enumerate(options) if len(option) == max(map(len, options))]
+    return (right in longest) / len(longest)

@@ -1,7 +1,9 @@
 """Base against tuned on the same items: one comparison for each kind of measurement, and the verdict in words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,6 +23,8 @@ NAMES = {
     "generation": "ROUGE-L of written answers",
 }
 """What the sentences call a suite, by the kind of its scores, in the order of the report."""
+Pair: TypeAlias = tuple[Score, Score]
+"""The scores of one item: base and tuned."""
 LADDER = "how far code gets"
 """The suite of the rungs that scripts climb: it tells models apart of which no script is right."""
 
@@ -30,21 +34,21 @@ def name_suite(score: Score) -> str:
     return "general questions" if score.family == GENERAL else NAMES[score.kind]
 
 
-def compare_models(base: Sequence[Score], tuned: Sequence[Score]) -> list[SuiteComparison]:
-    """A comparison for each suite, in the order of `NAMES`; StageError where the two did not answer the same items."""
-    pairs = pair_scores(base, tuned)
-    suites = []
-    for suite in (*NAMES.values(), "general questions"):
-        own = [pair for pair in pairs if name_suite(pair[0]) == suite]
-        if own:
-            suites.append(make_suite(suite, own))
-    if code := [pair for pair in pairs if pair[0].kind == "code"]:
-        suites.append(make_suite(LADDER, code, "rung"))
-    return compare_suites(suites)
+def group_pairs(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    """The pairs of each suite that there is, in the order of `NAMES`; those of code are of two suites."""
+    suites = (*NAMES.values(), "general questions")
+    groups = {suite: [pair for pair in pairs if name_suite(pair[0]) == suite] for suite in suites}
+    groups[LADDER] = [pair for pair in pairs if pair[0].kind == "code"]
+    return {suite: own for suite, own in groups.items() if own}
 
 
-def pair_scores(base: Iterable[Score], tuned: Iterable[Score]) -> list[tuple[Score, Score]]:
-    """The two scores of each item, in the order of the tuned model's."""
+def compare_groups(groups: Mapping[str, Sequence[Pair]]) -> list[SuiteComparison]:
+    """A comparison for each suite of `group_pairs`."""
+    return compare_suites([make_suite(suite, own, "rung" * (suite == LADDER)) for suite, own in groups.items()])
+
+
+def pair_scores(base: Iterable[Score], tuned: Iterable[Score]) -> list[Pair]:
+    """The two scores of each item, in the order of the tuned model's; StageError where there are not two."""
     before = {(score.kind, score.item): score for score in base}
     pairs = []
     for score in tuned:
@@ -58,7 +62,7 @@ def pair_scores(base: Iterable[Score], tuned: Iterable[Score]) -> list[tuple[Sco
     return pairs
 
 
-def make_suite(name: str, pairs: Sequence[tuple[Score, Score]], measure: str = "") -> PairedScores:
+def make_suite(name: str, pairs: Sequence[Pair], measure: str = "") -> PairedScores:
     """The values of the scores, or one of their measures.
 
     Losses are weighted by their tokens, so that their mean is the loss of all tokens.
@@ -74,9 +78,11 @@ def make_suite(name: str, pairs: Sequence[tuple[Score, Score]], measure: str = "
     )
 
 
-def as_rows(comparisons: Sequence[SuiteComparison]) -> list[JsonObject]:
-    """The comparisons as JSON, numbers to four digits."""
-    return [_round_numbers(asdict(each)) for each in comparisons]
+def as_rows(
+    comparisons: Sequence[SuiteComparison], notes: Mapping[str, JsonObject] = MappingProxyType({})
+) -> list[JsonObject]:
+    """The comparisons as JSON, numbers to four digits, each with what `notes` have of its suite."""
+    return [_round_numbers(asdict(each) | notes.get(each.suite, {})) for each in comparisons]
 
 
 def _round_numbers(row: JsonObject) -> JsonObject:

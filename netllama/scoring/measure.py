@@ -16,7 +16,7 @@ from netllama.rendering.renderer import Renderer, load_renderer, require_same_te
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from netllama.sandbox.sandbox_choice import find_sandbox
-from netllama.scoring.choice import score_choices, select_closed, summarize_choices
+from netllama.scoring.choice import measure_baselines, score_choices, select_closed, summarize_choices
 from netllama.scoring.code_questions import has_script, judge_code_answers, select_code, summarize_code
 from netllama.scoring.generation import generate_answers, sample_rows, score_answers, summarize_answers
 from netllama.scoring.heldout import score_heldout, summarize_heldout
@@ -27,7 +27,7 @@ from testbed.network import ensure_network
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
-COUNTS = ("rows", "tokens", "questions", "chance", "ties")
+COUNTS = ("rows", "tokens", "questions", "chance", "majority", "longest_option", "ties")
 """Numbers that no model changes."""
 WALL = 5
 """Seconds by the clock that a script has for each of the processor's: on a busy machine it must wait for its turn."""
@@ -76,11 +76,12 @@ def measure_model(model: "LanguageModel", material: Material) -> tuple[Numbers, 
     heldout = score_heldout(model, rows) if rows else []
     if heldout:
         metrics["heldout"] = summarize_heldout(heldout, rows)
-    chosen = score_choices(model, select_closed(material.questions), renderer)
+    chosen = score_choices(model, select_closed(material.questions), renderer, params.listed_permutations)
     metrics |= summarize_choices([score for score in chosen if score.family != GENERAL])
     if general := [score for score in chosen if score.family == GENERAL]:
         right = sum(score.value for score in general)
-        metrics[GENERAL] = {"accuracy": round(right / len(general), 4), "questions": len(general)}
+        accuracy = {"accuracy": round(right / len(general), 4)}
+        metrics[GENERAL] = {**accuracy, **measure_baselines(general), "questions": len(general)}
     asked = select_written(material.questions, params.num_open)
     written = score_written(model, asked, renderer, params.batch_size, params.max_new_tokens)
     metrics |= summarize_written(written)

@@ -16,8 +16,8 @@ from netllama.scoring.blank_answers import judge_blank, match_texts
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.likelihood import score_continuations
 from netllama.scoring.open_answers import measure_open_answer
+from netllama.scoring.rendered_answers import render_answers
 from netllama.scoring.score import Numbers, Score
-from netllama.scoring.shared_prefixes import Continued
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -61,11 +61,10 @@ def score_written(
 def rank_blanks(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> list[bool]:
     """Whether the model finds the right answer likelier, per character, than its rivals; True where there are none."""
     choices = [[question.answer, *list_rivals(question, questions)] for question in questions]
-    texts = []
-    for question, options in zip(questions, choices, strict=True):
-        rendered = [renderer.render(phrase_question(question), option) for option in options]
-        continuations = [each.input_ids[each.answer_start : -1] for each in rendered]
-        texts.append(Continued(rendered[0].input_ids[: rendered[0].answer_start], continuations))
+    texts = [
+        render_answers(question.id, phrase_question(question), options, renderer)
+        for question, options in zip(questions, choices, strict=True)
+    ]
     found = score_continuations(model, texts, desc="blanks")
     per_character = [
         [score / len(option) for score, option in zip(scores, options, strict=True)]

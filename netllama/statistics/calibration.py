@@ -86,9 +86,10 @@ def compute_calibration_error(confidences: ArrayLike, hits: ArrayLike, bins: int
     return sum(each.questions * abs(each.accuracy - each.confidence) for each in found) / np.size(confidences)
 
 
-def measure_guessing(answers: Sequence[str], options: Sequence[int]) -> GuessingBaselines:
-    """For questions of one kind: `answers` as the data name them (a letter, `true`), `options` to choose from."""
+def measure_guessing(answers: Sequence[str], chances: Sequence[float]) -> GuessingBaselines:
+    """For questions of one kind: the right `answers`, equal where they are the same, and the share of the options that
+    is right."""
     return GuessingBaselines(
         majority=max(Counter(answers).values()) / len(answers),
-        uniform=sum(1 / number for number in options) / len(options),
+        uniform=sum(chances) / len(chances),
     )

@@ -28,7 +28,8 @@ from tests.support.training_runs import loading_params, lora_params, training_re
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
-COUNTS = {"rows", "tokens", "questions", "chance", "ties"}
+COUNTS = {"rows", "tokens", "questions", "chance", "majority", "longest_option", "ties"}
+OF_KIND = {"choice": ("longest_option",), "true_false": ("majority", "says_true", "accuracy_balanced")}
 CLOSED = ("accuracy", "accuracy_norm", "accuracy_pmi", "brier", "calibration_error", "ties", "chance", "questions")
 
 
@@ -66,6 +67,13 @@ def write_test_split() -> None:
     write_tokenized_rows(evaluate.TOKENIZED, rows, renderer.fingerprint)
 
 
+def write_train_split(*instructions: str) -> None:
+    """What the adapter was trained on: these, each with an answer."""
+    fields = {"family": "bgp_knowledge", "category": "", "source": "extra", "input": "", "output": "A route collector."}
+    rows = [{"id": f"t-{number}", "instruction": text, **fields} for number, text in enumerate(instructions)]
+    write_jsonl(evaluate.TRAIN, rows)
+
+
 @pytest.fixture
 def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
     """The workdir as `train` leaves it: questions, a test split, and an adapter that changes the model a lot."""
@@ -77,6 +85,7 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
     general = [question(number, "choice") for number in (20, 21)]
     write_jsonl("data/questions/general.jsonl", [row | {"family": "general"} for row in general])
     write_test_split()
+    write_train_split("Name the collectors of RIS.")
     set_params(
         **{
             "loading.quantization": "none",
@@ -126,10 +135,10 @@ def test_both_files_hold_the_same_quantities_under_the_same_keys(ready: Path) ->
         *(f"heldout.{name}" for name in ("loss", "perplexity", "rows", "tokens")),
         *(f"heldout.family.{name}.loss" for name in ("bgp_knowledge", "packet_analysis")),
         *(f"heldout.source.{name}.loss" for name in ("seed", "generated")),
-        *(f"{kind}.{name}" for kind in ("choice", "true_false") for name in CLOSED),
+        *(f"{kind}.{name}" for kind, own in OF_KIND.items() for name in (*CLOSED, *own)),
         *(f"blank.{name}" for name in ("accuracy", "ranked_first", "questions")),
         *(f"open.{name}" for name in ("key_facts", "rouge_l", "token_f1", "length", "truncated", "questions")),
-        *(f"general.{name}" for name in ("accuracy", "questions")),
+        *(f"general.{name}" for name in ("accuracy", "chance", "longest_option", "questions")),
         *(f"generation.{name}" for name in ("rougeL", "truncated", "rows")),
         *(f"code.{name}" for name in ("pass_at_1", "climbed", "questions")),
         *(f"code.reached.{rung.name.lower()}" for rung in Rung if rung > Rung.NOTHING),
@@ -151,11 +160,87 @@ def test_delta_is_tuned_minus_base_for_everything_but_counts(ready: Path) -> Non
     assert delta["heldout.loss"] != 0
 
 
-def test_an_adapter_that_changes_nothing_has_answers_and_scores_of_the_base(ready: Path) -> None:
-    make_adapter(scale=0.0)
+def test_an_adapter_that_changes_next_to_nothing_has_answers_and_scores_of_the_base(ready: Path) -> None:
+    make_adapter(scale=1e-7)
     _, tuned = run_both()
     assert {value for _, value in leaves(tuned["delta"])} == {0}
-    assert evaluate.ANSWERS.read_bytes() == baseline.ANSWERS.read_bytes()
+    for after, before in zip(read_jsonl(evaluate.ANSWERS), read_jsonl(baseline.ANSWERS), strict=True):
+        assert (after["item"], after["answer"]) == (before["item"], before["answer"])
+        assert after["value"] == pytest.approx(before["value"], abs=2e-6)
+
+
+def test_an_adapter_that_changes_no_logit_is_one_line_before_anything_is_measured(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_adapter(scale=0.0)
+    baseline.main()
+    monkeypatch.setattr(evaluate, "measure_model", lambda *args: pytest.fail("measured"))
+    with pytest.raises(StageError, match=r"^models/adapter: changes no logit .* 0 steps.*; run `dvc repro train`$"):
+        evaluate.main()
+    assert not any(path.exists() for path in (evaluate.METRICS, evaluate.ANSWERS, evaluate.CONTAMINATION))
+
+
+def test_where_no_question_is_found_in_train_the_line_and_every_suite_say_so(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_both()
+    said = "contamination: none of 18 questions shares 8 words in a row with the training data, or has a ROUGE-L F1 of"
+    assert f"{said} 0.7 to a row of it" in capsys.readouterr().out.splitlines()
+    assert read_jsonl(evaluate.CONTAMINATION) == [{"none": "no question is found in train"}]
+    found = {row["suite"]: row["clean"] for row in read_json(evaluate.COMPARISON)}
+    assert found["four-choice questions"] == "no hit"
+    assert found["loss on held-out answers"].startswith("rows of the split")
+
+
+def test_questions_planted_in_train_are_listed_and_the_comparison_is_made_without_them_too(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("data/questions/a.jsonl")
+    rows = read_jsonl(path)
+    rows[2] |= {"question": "Which port does the second peer of all use?"}
+    write_jsonl(path, rows)
+    write_train_split(
+        f"Say this: {rows[2]['question']} I do not know it, and do not ask me once more.", "Another task."
+    )
+    run_both()
+    [listed] = read_jsonl(evaluate.CONTAMINATION)[:1]
+    assert listed["question"] == "q-choice-2"
+    assert (listed["measure"], listed["row"], listed["rows"]) == ("8-gram", "t-0", 1)
+    assert listed["shared"] == "which port does the second peer of all use"
+    found = {row["suite"]: row for row in read_json(evaluate.COMPARISON)}
+    all_rows, clean = found["four-choice questions"], found["four-choice questions"]["clean"]
+    assert (all_rows["items"], clean["items"]) == (5, 4)
+    answers = [row for row in read_jsonl(baseline.ANSWERS) if row["item"] in [f"q-choice-{at}" for at in (0, 1, 3, 4)]]
+    assert clean["base"]["value"] == pytest.approx(sum(row["value"] for row in answers) / 4)
+    assert found["general questions"]["clean"] == "no hit"
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("contamination: ")]
+    hits = {row["question"] for row in read_jsonl(evaluate.CONTAMINATION)}
+    assert len(lines) == 1
+    assert f"{len(hits)} of 18 questions" in lines[0]
+    assert "-> results/contamination.jsonl; without them, tuned - base: four-choice questions" in lines[0]
+
+
+def test_closed_scores_stand_beside_what_no_knowledge_gets(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, tuned = run_both()
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if "." in line[:12]}
+    longest, majority = tuned["choice"]["longest_option"], tuned["true_false"]["majority"]
+    assert lines["choice.accuracy"].endswith(f"   guessing 0.3333, longest option {longest:.4f}")
+    assert lines["true_false.accuracy"].endswith(f"   guessing 0.5000, always the same {majority:.4f}")
+    assert majority == pytest.approx(2 / 3, abs=1e-4)
+    found = {row["suite"]: row.get("guessing") for row in read_json(evaluate.COMPARISON)}
+    assert found["four-choice questions"] == {"chance": 0.3333, "longest_option": longest}
+    assert found["true/false questions"] == {"chance": 0.5, "majority": majority}
+    assert found["blanks"] is None
+
+
+def test_options_are_listed_where_that_is_asked_for(ready: Path, set_params: Callable[..., None]) -> None:
+    base, _ = run_both()
+    set_params(**{"evaluate.listed_permutations": 3})
+    listed, _ = run_both()
+    new = {"accuracy_listed", "follows_position"}
+    assert listed["choice"].keys() - base["choice"].keys() == new
+    old = {name: value for name, value in listed["choice"].items() if name not in new}
+    assert listed | {"choice": old} == base
 
 
 def test_every_question_and_every_row_is_answered_once_by_both(ready: Path) -> None:
@@ -187,6 +272,7 @@ def test_metrics_are_those_of_the_answers_in_the_results(ready: Path) -> None:
 
 def test_a_second_run_writes_the_same_bytes(ready: Path) -> None:
     outs = [baseline.METRICS, baseline.ANSWERS, evaluate.METRICS, evaluate.ANSWERS, evaluate.COMPARISON]
+    outs.append(evaluate.CONTAMINATION)
     run_both()
     first = [path.read_bytes() for path in outs]
     run_both()
@@ -272,6 +358,7 @@ def test_base_and_tuned_stand_side_by_side_on_the_terminal(ready: Path, capsys: 
     assert [line.split()[0] for line in lines if line.startswith(("choice.", "true_false.", "generation."))] == [
         "choice.accuracy",
         "true_false.accuracy",
+        "true_false.accuracy_balanced",
         "generation.rougeL",
     ]
 
@@ -323,7 +410,7 @@ def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_pa
     files = "results/tuned.jsonl, scores -> metrics/evaluate.json, tests -> results/comparison.json"
     assert run.stdout.splitlines()[-1] == f"tuned: 29 answers -> {files}"
     said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
-    noise = [line for line in said if not re.match(r"(held-out loss|choice|blanks|answers):", line)]
+    noise = [line for line in said if not re.match(r"(held-out loss|choice|true or false|blanks|answers):", line)]
     assert noise == [], "\n".join(noise)
 
 

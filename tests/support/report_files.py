@@ -7,7 +7,8 @@ from random import Random
 from netllama.core.files import write_csv, write_json, write_jsonl
 from netllama.core.records import Question
 from netllama.report.report_inputs import ReportPaths
-from netllama.scoring.comparison import as_rows, compare_models
+from netllama.scoring.clean_items import compare_clean, note_suites
+from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from netllama.scoring.score import Score
 
 HOSTILE = "</script><script>document.title = 'broken out'</script><!-- <img src=x onerror=alert(1)> & \u2028 'quoted\""
@@ -84,7 +85,9 @@ def write_evaluation(folder: Path) -> ReportPaths:
     base, tuned = make_scores("base", random), make_scores("tuned", random)
     write_jsonl(paths.base, [score.model_dump() for score in base])
     write_jsonl(paths.tuned, [score.model_dump() for score in tuned])
-    write_json(paths.comparison, as_rows(compare_models(base, tuned)))
+    pairs = pair_scores(base, tuned)
+    notes = note_suites(pairs, compare_clean(pairs, {"q-bgp-000"}))
+    write_json(paths.comparison, as_rows(compare_groups(group_pairs(pairs)), notes))
     for path, name in ((paths.train_loss, "loss"), (paths.grad_norm, "grad_norm")):
         write_csv(path, [{"step": step, name: round(2 + 1 / (step + 1), 4)} for step in range(0, 41, 5)])
     write_csv(paths.val_loss, [{"step": step, "loss": round(3 - step / 100, 4)} for step in (0, 20, 40)])

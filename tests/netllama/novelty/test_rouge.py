@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from netllama.core.records import load_seeds
-from netllama.novelty.rouge import compute_rouge_l, split_rouge_tokens
+from netllama.novelty.rouge import Alphabet, compute_rouge_l, split_rouge_tokens
 from tests.support.clones import ROOT
 
 SCORER = RougeScorer(["rougeL"], use_stemmer=False)
@@ -69,3 +69,18 @@ def test_a_threshold_hit_exactly_is_decided_as_by_rouge_score(
 @given(texts)
 def test_the_tokens_are_those_of_rouge_score(text: str) -> None:
     assert split_rouge_tokens(text) == SCORER._tokenizer.tokenize(text)
+
+
+@pytest.mark.parametrize("characters", [10**6, 2])
+def test_tokens_that_no_text_has_are_one_symbol_and_leave_the_alphabet_as_it_is(
+    characters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netllama.novelty.rouge.CHARACTERS", characters)
+    alphabet = Alphabet()
+    known = alphabet.encode("a route of an as")
+    assert alphabet.encode_known(["a", "route", "of", "an", "as"]) == known
+    found = alphabet.encode_known(["an", "as", "leaks", "a", "route"])
+    assert [found[0], found[1], found[3], found[4]] == [known[3], known[4], known[0], known[1]]
+    assert found[2] == alphabet.encode_known(["steals"])[0]
+    assert found[2] not in known
+    assert alphabet.encode("leaks")[0] not in [*known, found[2]]

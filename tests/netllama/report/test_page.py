@@ -14,7 +14,8 @@ from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl, 
 from netllama.report.code_ladder_figure import FailureCount, make_code_ladder
 from netllama.report.page import average_chances, build_report, write_headline, write_p_value
 from netllama.report.report_inputs import ReportPaths, parse_comparison, read_comparisons, read_curve, read_inputs
-from netllama.scoring.comparison import as_rows, compare_models
+from netllama.scoring.clean_items import compare_clean, note_suites
+from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from tests.support.report_files import make_paths, make_score, read_embedded, write_evaluation
 
 
@@ -122,11 +123,13 @@ def test_the_comparisons_are_read_as_they_were_written() -> None:
     base, tuned = [
         [make_score(f"q{number}", "blank", value, "x", cluster="one") for number in range(3)] for value in (0, 1)
     ]
-    [row] = as_rows(compare_models(base, tuned))
+    pairs = pair_scores(base, tuned)
+    notes = note_suites(pairs, compare_clean(pairs, {"q1"}))
+    [row] = as_rows(compare_groups(group_pairs(pairs)), notes)
     assert row["difference"]["low"] is None
     read = parse_comparison(row)
     assert (read.difference.low, read.difference.high, read.detectable) == (-inf, inf, inf)
-    assert as_rows([read]) == [row]
+    assert as_rows([read], notes) == [row]
 
 
 @pytest.mark.parametrize(

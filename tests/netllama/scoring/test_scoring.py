@@ -17,7 +17,14 @@ from netllama.core.tokenized_rows import TokenizedRow
 from netllama.rendering.question_texts import list_options, phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring import generation
-from netllama.scoring.choice import judge_choice, score_choices, select_closed, summarize_choices
+from netllama.scoring.choice import (
+    judge_choice,
+    measure_baselines,
+    measure_longest,
+    score_choices,
+    select_closed,
+    summarize_choices,
+)
 from netllama.scoring.generation import generate_answers, judge_answer, sample_rows, score_answers, summarize_answers
 from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.measure import subtract_metrics
@@ -159,6 +166,7 @@ def score_of(kind: str, value: float, **measures: float) -> Score:
 def test_choice_metrics_are_what_one_counts_by_hand() -> None:
     def chosen(kind: str, value: float, norm: float, chance: float, confidence: float, tie: float = 0.0) -> Score:
         rest = {"accuracy_pmi": 1 - value, "brier": 0.5, "confidence": confidence, "tie": tie, "chance": chance}
+        rest |= {"longest_option": norm / 2} if kind == "choice" else {"accuracy_balanced": 1.0}
         return score_of(kind, value, accuracy_norm=norm, **rest)
 
     results = [
@@ -166,7 +174,8 @@ def test_choice_metrics_are_what_one_counts_by_hand() -> None:
         chosen("choice", 1.0, 0.0, 0.25, 0.72),
         chosen("choice", 0.0, 0.0, 0.5, 0.35, tie=1.0),
         chosen("true_false", 0.0, 0.0, 0.5, 1.0),
-        chosen("true_false", 1.0, 1.0, 0.5, 1.0),
+        chosen("true_false", 1.0, 1.0, 0.5, 1.0).model_copy(update={"answer": "True", "expected": "True"}),
+        chosen("true_false", 0.0, 0.0, 0.5, 1.0).model_copy(update={"answer": "False", "expected": "True"}),
     ]
     found = summarize_choices(results)
     assert found["choice"] == {
@@ -177,19 +186,42 @@ def test_choice_metrics_are_what_one_counts_by_hand() -> None:
         "calibration_error": round((abs(2 - 0.75 - 0.72) + 0.35) / 3, 4),
         "ties": 1,
         "chance": 0.3333,
+        "longest_option": 0.1667,
         "questions": 3,
     }
     assert found["true_false"] == {
-        "accuracy": 0.5,
-        "accuracy_norm": 0.5,
-        "accuracy_pmi": 0.5,
+        "accuracy": 0.3333,
+        "accuracy_norm": 0.3333,
+        "accuracy_pmi": 0.6667,
         "brier": 0.5,
-        "calibration_error": 0.5,
+        "calibration_error": 0.6667,
+        "accuracy_balanced": 1.0,
+        "says_true": 0.3333,
         "ties": 0,
         "chance": 0.5,
-        "questions": 2,
+        "majority": 0.6667,
+        "questions": 3,
     }
     assert summarize_choices([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "right", "expected"),
+    [(["a", "bb", "c"], 1, 1.0), (["aa", "b", "c"], 1, 0.0), (["aa", "bb", "c", "dd"], 3, 1 / 3), (["a", "b"], 0, 0.5)],
+)
+def test_the_longest_option_is_right_as_often_as_a_draw_of_the_longest_is(
+    options: list[str], right: int, expected: float
+) -> None:
+    assert measure_longest(options, right) == pytest.approx(expected)
+
+
+def test_what_is_known_without_knowledge_is_said_of_closed_questions_only() -> None:
+    choice = judge_choice(question(1), [-3.0, -1.0, -1.0, -4.0], [-2.0] * 4)
+    statement = judge_choice(true_false(2, "false"), [-1.0, -2.0], [-2.0] * 2)
+    assert measure_baselines([choice]) == {"chance": 0.25, "longest_option": 1.0}
+    assert measure_baselines([statement]) == {"chance": 0.5, "majority": 1.0}
+    assert measure_baselines([choice, statement]) == {"chance": 0.375}
+    assert measure_baselines([score_of("blank", 1.0, ranked_first=1.0)]) == {}
 
 
 def test_a_score_comes_back_from_the_line_that_it_is_written_as(tmp_path: Path) -> None:

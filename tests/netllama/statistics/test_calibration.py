@@ -1,6 +1,5 @@
 """Brier scores, calibration and baselines against what they are by definition."""
 
-from collections.abc import Sequence
 from math import exp, log
 from typing import Any
 
@@ -66,9 +65,9 @@ def test_a_model_that_is_right_as_often_as_it_says_is_calibrated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "options", "majority", "uniform"),
-    [(["A", "B", "B", "C"], [4, 4, 4, 2], 0.5, 0.3125), (["true", "false", "true"], [2] * 3, 2 / 3, 0.5)],
+    ("answers", "chances", "majority", "uniform"),
+    [(["A", "B", "B", "C"], [1 / 4] * 3 + [1 / 2], 0.5, 0.3125), (["true", "false", "true"], [0.5] * 3, 2 / 3, 0.5)],
 )
-def test_what_guessing_scores(answers: Sequence[str], options: Sequence[int], majority: float, uniform: float) -> None:
-    found = measure_guessing(answers, options)
+def test_what_guessing_scores(answers: list[str], chances: list[float], majority: float, uniform: float) -> None:
+    found = measure_guessing(answers, chances)
     assert (found.majority, found.uniform) == pytest.approx((majority, uniform))
