@@ -1,6 +1,6 @@
 """The report: base against tuned in words, charts and answers, in one HTML file that needs no network.
 
-Reads  results/base.jsonl, results/tuned.jsonl, results/comparison.json, the curves of the training in metrics/,
+Reads  results/base.jsonl, results/tuned.jsonl, results/comparison.json, results/judge.json, the curves in metrics/,
        data/questions/, data/splits/test.jsonl; what is not there is left out, and the page says what to run
 Writes results/report.html
 Run    python -m stages.report
@@ -18,6 +18,7 @@ PATHS = ReportPaths(
     base=Path("results/base.jsonl"),
     tuned=Path("results/tuned.jsonl"),
     comparison=Path("results/comparison.json"),
+    judge=Path("results/judge.json"),
     train_loss=Path("metrics/train_loss.csv"),
     val_loss=Path("metrics/val_loss.csv"),
     learning_rate=Path("metrics/learning_rate.csv"),

@@ -120,7 +120,7 @@ def as_json(summary: JudgeSummary) -> JsonObject:
     if agreement := numbers["agreement"]:
         numbers["agreement"] = {key: _round(value) for key, value in agreement.items()}
     numbers |= {"first_preferred": _round(summary.first_preferred), "comparisons": as_rows(summary.comparisons)}
-    return {"enabled": True, "is": OPINION, **numbers}
+    return {"enabled": True, "is": OPINION, **numbers, "said": write_opinion(summary)}
 
 
 def write_opinion(summary: JudgeSummary) -> list[str]:

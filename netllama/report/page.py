@@ -58,6 +58,7 @@ def build_report(paths: ReportPaths) -> str:
             score_figures=make_score_figures(inputs),
             ladder=make_code_ladder(inputs.pairs),
             reliability=make_reliability(inputs.pairs),
+            opinion=inputs.opinion,
             curves=make_curve_figures(inputs.curves),
             notes=inputs.notes,
             answers=answers,

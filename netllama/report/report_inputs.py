@@ -28,6 +28,8 @@ class ReportPaths:
     """Scores of the base model, JSONL."""
     tuned: Path
     comparison: Path
+    judge: Path
+    """What a judging model said, where one was asked."""
     train_loss: Path
     """CSV: step, and what the name says."""
     val_loss: Path
@@ -46,6 +48,8 @@ class ReportInputs:
     comparisons: list[SuiteComparison]
     pairs: list[tuple[Score, Score]]
     """Base and tuned."""
+    opinion: list[str]
+    """What a judging model said, in lines."""
     curves: dict[str, list[tuple[float, float]]]
     """(step, value) by the name of the value."""
     texts: dict[str, str]
@@ -82,7 +86,8 @@ def read_inputs(paths: ReportPaths) -> ReportInputs:
             curves[path.stem] = read_curve(path, name)
             if not curves[path.stem]:
                 notes["curves"].append(f"{path} holds no number: this run measured none.")
-    return ReportInputs(comparisons, pairs, {name: curve for name, curve in curves.items() if curve}, texts, notes)
+    opinion = read_opinion(paths.judge) if paths.judge.exists() else []
+    return ReportInputs(comparisons, pairs, opinion, {name: curve for name, curve in curves.items() if curve}, texts, notes)
 
 
 def _is_there(path: Path, remedy: str, notes: list[str]) -> bool:
@@ -123,6 +128,15 @@ def _explain(path: Path, number: int, parse: Callable[[], SuiteComparison]) -> S
     except (KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else "not a suite"
     raise StageError(f"{path}: suite {number}: {reason}; run `dvc repro evaluate`")
+
+
+def read_opinion(path: Path) -> list[str]:
+    match read_json(path):
+        case {"enabled": False}:
+            return []
+        case {"enabled": True, "said": [*lines]} if all(isinstance(line, str) for line in lines):
+            return [line.removeprefix("judge: ") for line in lines]
+    raise StageError(f"{path}: no sentences of a judge; run `dvc repro judge`")
 
 
 def read_curve(path: Path, name: str) -> list[tuple[float, float]]:

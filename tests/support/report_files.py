@@ -71,6 +71,7 @@ def make_paths(folder: Path) -> ReportPaths:
         base=folder / "base.jsonl",
         tuned=folder / "tuned.jsonl",
         comparison=folder / "comparison.json",
+        judge=folder / "judge.json",
         train_loss=folder / "train_loss.csv",
         val_loss=folder / "val_loss.csv",
         learning_rate=folder / "learning_rate.csv",

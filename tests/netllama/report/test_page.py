@@ -164,6 +164,18 @@ def test_a_page_of_nothing_says_what_to_run(tmp_path: Path) -> None:
         assert remedy in page
 
 
+def test_a_judge_is_quoted_where_one_was_asked(page: str, evaluation: ReportPaths, tmp_path: Path) -> None:
+    assert "judge" not in page
+    judged = replace(evaluation, judge=tmp_path / "judge.json")
+    write_json(judged.judge, {"enabled": False})
+    assert build_report(judged) == page
+    write_json(judged.judge, {"enabled": True, "said": ["judge: of 3 questions it prefers <tuned> in 2"]})
+    assert "<li>of 3 questions it prefers &lt;tuned&gt; in 2</li>" in build_report(judged)
+    write_json(judged.judge, {"enabled": True})
+    with pytest.raises(StageError, match=r"judge\.json: no sentences of a judge; run `dvc repro judge`"):
+        build_report(judged)
+
+
 def test_curves_without_a_number_are_left_out(evaluation: ReportPaths, tmp_path: Path) -> None:
     write_text(empty := tmp_path / "val_loss.csv", "")
     page = build_report(replace(evaluation, val_loss=empty))
