@@ -221,7 +221,7 @@ def test_a_plot_shows_the_curves_of_two_experiments_beside_each_other(sweep: Swe
     plots = json.loads(sweep.author.run("dvc", "plots", "diff", "--json", *names))
     assert set(plots["data"]) == {
         f"metrics/{name}.csv"
-        for name in "generate_funnel tokenize_lengths train_loss val_loss learning_rate grad_norm".split()
+        for name in ["generate_funnel", "tokenize_lengths", "train_loss", "val_loss", "learning_rate", "grad_norm"]
     }
     for name in ("train_loss", "val_loss"):
         points = json.loads(plots["data"][f"metrics/{name}.csv"][0]["content"])["data"]["values"]
