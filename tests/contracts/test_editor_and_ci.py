@@ -8,8 +8,8 @@ import json
 import re
 import shlex
 import stat
+import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -133,7 +133,7 @@ def test_a_broken_workflow_would_be_noticed(damage: Callable[[dict[str, Any]], N
 
 
 def test_it_checks_lint_types_the_dag_and_all_tests() -> None:
-    for wanted in ("ruff check .", "ruff format --check .", "mypy", "dvc repro --dry", "pytest -m ''"):
+    for wanted in ("ruff check .", "ruff format --check .", "mypy", "dvc repro --dry --allow-missing", "pytest -m ''"):
         assert shlex.split(wanted) in COMMANDS, wanted
     assert ["dvc", "metrics", "diff", "main", "--md"] in COMMANDS
 
@@ -188,13 +188,10 @@ def test_a_value_of_the_event_reaches_a_script_through_the_environment_only() ->
 def test_the_script_for_a_machine_of_your_own_runs_what_the_workflow_runs() -> None:
     path = ROOT / ".ci" / "run"
     assert path.stat().st_mode & stat.S_IXUSR
-    lines = [
-        shlex.split(line) for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"\w+ ", line + " ")
-    ]
-    checks = [command for command in COMMANDS if command[0] in ("ruff", "mypy", "pytest", "dvc", "pip")]
-    run_here = [line for line in lines if line[0] in ("ruff", "mypy", "pytest", "dvc")]
-    assert run_here == [command for command in checks if command[0] != "pip" and "diff" not in command]
-    assert [line for line in lines if line[0] == "pip"][0] in checks
+    script = path.read_text(encoding="utf-8").splitlines()
+    here = [shlex.split(line) for line in script if line.split(" ")[0] in ("ruff", "mypy", "pytest", "pip")]
+    assert [command[0] for command in here] == ["pip", "ruff", "ruff", "mypy", "pytest"]
+    assert all(command in COMMANDS for command in here)
 
 
 # --- commits and editors
@@ -223,11 +220,7 @@ def test_the_container_has_the_python_of_the_workflow_and_installs_the_requireme
     assert ["pre-commit", "install"] in commands
 
 
-@pytest.mark.parametrize(
-    "path", [".devcontainer/devcontainer.json", ".vscode/extensions.json", ".pre-commit-config.yaml", ".ci/run"]
-)
-def test_git_does_not_ignore_what_the_team_shares(path: str) -> None:
-    patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert not any(
-        Path(path).match(pattern.strip("/")) or pattern.strip("/") in path for pattern in patterns if pattern
-    )
+def test_git_does_not_ignore_what_the_team_shares() -> None:
+    shared = [".devcontainer/devcontainer.json", ".vscode/extensions.json", ".pre-commit-config.yaml", ".ci/run"]
+    ignored = subprocess.run(["git", "check-ignore", "--no-index", *shared], cwd=ROOT, capture_output=True, text=True)
+    assert (ignored.returncode, ignored.stdout) == (1, "")

@@ -125,6 +125,15 @@ def test_repro_with_pull_fetches_what_is_missing_and_runs_nothing(team: Team, tm
     assert_all_is_there_and_nothing_runs(colleague, team.author)
 
 
+def test_a_clone_without_data_knows_whether_its_lock_file_is_of_its_code(team: Team, tmp_path: Path) -> None:
+    """The check of the GitHub workflow."""
+    check = ("dvc", "repro", "--dry", "--allow-missing")
+    fresh = clone_origin(team.origin, tmp_path / "fresh")
+    assert fresh.ran(fresh.run(*check)) == set()
+    fresh.edit(**{"lora.r": 5})
+    assert "train" in fresh.run(*check, fails=True)
+
+
 def test_no_key_is_in_what_was_pushed(team: Team) -> None:
     pushed = read_folder(team.storage), read_git_objects(team.origin)
     assert b"lora_dropout" in pushed[0], "the adapter's record is there, and the run cache"
