@@ -137,6 +137,7 @@ def main() -> None:
 
     from netllama.models.precision import describe_precision
     from netllama.training.adapter import save_adapter
+    from netllama.training.checkpoints import hold_checkpoints
     from netllama.training.loop import TrainingRun
     from netllama.training.setup import build_model, locate_base, make_accelerator, require_shardable
 
@@ -153,20 +154,21 @@ def main() -> None:
     accelerator.print(
         f"training {trainable:,} of {total:,} parameters on {len(rows)} rows, {base.dtype} on {base.device}"
     )
-    fit_run(run, checkpoints)
-    weights = run.gather_adapter()
-    if not accelerator.is_main_process:
-        return
-    save_adapter(model.model, ADAPTER, made_by, start, weights)
-    write_curves(run.state)
-    early_stopping = needs.train.early_stopping_patience > 0
-    details = summarize_run(run.state, run.count_epochs(), trainable, early_stopping)
-    shown = {"val_loss": details["val_loss"]["after"]} if "val_loss" in details else {}
-    write_metrics(METRICS, shown, details)
-    write_json(ensure_scratch_folder("logs") / "train.json", vars(run.progress.report()))
-    if checkpoints:
-        checkpoints.remove()
-    print_speed(run.progress.report())
+    with hold_checkpoints(checkpoints, accelerator):
+        fit_run(run, checkpoints)
+        weights = run.gather_adapter()
+        if not accelerator.is_main_process:
+            return
+        save_adapter(model.model, ADAPTER, made_by, start, weights)
+        write_curves(run.state)
+        early_stopping = needs.train.early_stopping_patience > 0
+        details = summarize_run(run.state, run.count_epochs(), trainable, early_stopping)
+        shown = {"val_loss": details["val_loss"]["after"]} if "val_loss" in details else {}
+        write_metrics(METRICS, shown, details)
+        write_json(ensure_scratch_folder("logs") / "train.json", vars(run.progress.report()))
+        if checkpoints:
+            checkpoints.remove()
+        print_speed(run.progress.report())
 
 
 if __name__ == "__main__":

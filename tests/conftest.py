@@ -184,3 +184,17 @@ def tokenized_rows(tiny_tokenizer: Any) -> Callable[..., list[TokenizedRow]]:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     return make_clone(tmp_path / "clone")
+
+
+@pytest.fixture(scope="session")
+def small_run(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the whole DAG ran at small numbers, once for all workers. Copy it: nobody writes into it."""
+    from netllama.core.locks import hold_lock
+    from tests.support.small_runs import run_tiny
+
+    place = shared_folder(tmp_path_factory) / "small_run"
+    with hold_lock(place.with_suffix(".lock"), "runs the DAG at small numbers"):
+        if not place.exists():
+            folder = run_tiny(tmp_path_factory.mktemp("small_run") / "clone", tiny_model_folder).folder
+            place.write_text(str(folder), encoding="utf-8")
+    return Path(place.read_text(encoding="utf-8"))

@@ -87,7 +87,9 @@ def read_inputs(paths: ReportPaths) -> ReportInputs:
             if not curves[path.stem]:
                 notes["curves"].append(f"{path} holds no number: this run measured none.")
     opinion = read_opinion(paths.judge) if paths.judge.exists() else []
-    return ReportInputs(comparisons, pairs, opinion, {name: curve for name, curve in curves.items() if curve}, texts, notes)
+    return ReportInputs(
+        comparisons, pairs, opinion, {name: curve for name, curve in curves.items() if curve}, texts, notes
+    )
 
 
 def _is_there(path: Path, remedy: str, notes: list[str]) -> bool:

@@ -7,14 +7,20 @@ inputs, code and library versions. Whatever changes there, nothing of another ru
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
 
 from netllama.core.files import atomic_path, hash_file, hash_json
+from netllama.core.locks import hold_lock
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 ROOT = Path(__file__).parent.parent.parent
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
@@ -98,3 +104,17 @@ class Checkpoints:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def hold_checkpoints(checkpoints: Checkpoints | None, accelerator: "Accelerator") -> Iterator[None]:
+    """Keep other runs of the same key waiting, such as a queued twin: each would delete the files of the other.
+
+    Of the processes of one run the first holds the lock, and none of them reads a checkpoint before it has it.
+    """
+    with ExitStack() as held:
+        if checkpoints and accelerator.is_main_process:
+            lock = checkpoints.folder.with_suffix(".lock")
+            held.enter_context(hold_lock(lock, "trains with the same settings on the same rows"))
+        accelerator.wait_for_everyone()
+        yield

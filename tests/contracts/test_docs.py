@@ -107,6 +107,8 @@ def test_a_command_names_what_exists(command: str, page: str) -> None:
             assert all(is_there(word) for word in words if "/" in word or "." in word)
         elif name in SERVERS:
             assert all(is_there(word) for word in words if "/" in word)
+        elif name in ("git", "pre-commit"):
+            assert words[0] in ("pull", "install")
         else:
             assert name == "pytest", f"{page}: no test knows what {name} does"
 

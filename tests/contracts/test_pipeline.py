@@ -1,7 +1,7 @@
 """The whole DAG in a temporary clone: a tiny model, a teacher on a loopback port, small numbers.
 
-One run for all tests of this module, which look at what it left and go on from there. That the same holds for the
-bundled model and its embedded teacher, one slow test shows.
+One run for all tests (`small_run`): those of this module look at what it left, and go on from a copy of it. That the
+same holds for the bundled model and its embedded teacher, one slow test shows.
 """
 
 import os
@@ -10,70 +10,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.clones import ROOT, Clone, make_clone
+from tests.support.clones import ROOT, Clone
 from tests.support.openai_server import Answer, Asked, OpenAIServer, new_tasks
-
-SMALL: dict[str, Any] = {
-    "families": ["bgp_knowledge", "packet_analysis"],
-    "generate.num_instructions_to_generate": 2,
-    "generate.max_requests": 2,
-    "generate.requests_per_round": 2,
-    "generate.max_exemplar_tokens": 200,
-    "teacher.max_tokens": 96,
-    "teacher.max_concurrency": 2,
-    "generate.seed": 7,  # not the recorded one: every answer is asked live
-    "tokenize.max_length": 320,
-    "lora.r": 4,
-    "train.max_steps": 3,
-    "train.per_device_train_batch_size": 2,
-    "train.eval_steps": 2,
-    "train.logging_steps": 1,
-    "evaluate.max_new_tokens": 8,
-    "evaluate.num_generated": 2,
-}
-ALL = {"fetch", "generate", "split", "tokenize", "baseline", "train", "evaluate", "judge", "report"}
-
-
-def run_small(folder: Path, **changes: Any) -> Clone:
-    """A clone in which `dvc repro` ran once, with small numbers and `changes`, from nothing."""
-    clone = Clone(make_clone(folder))
-    clone.edit(**SMALL | changes)
-    for path in (clone.folder / "data" / "questions").iterdir():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[::40]), encoding="utf-8")
-    assert clone.ran(clone.run("dvc", "repro")) == ALL
-    clone.commit("small run")
-    return clone
-
-
-def assert_the_teacher_was_asked(clone: Clone) -> None:
-    families = clone.details("metrics/generate.json")["family"]
-    assert [family["answers"] for family in families.values()] == [{"asked": 2, "replayed": 0}] * 2
-    stored = clone.folder / ".scratch" / "responses" / "responses.jsonl"
-    assert len(stored.read_text().splitlines()) == 4
+from tests.support.small_runs import ALL, assert_the_teacher_was_asked, make_small_clone, run_small
 
 
 @pytest.fixture(scope="module")
-def teacher() -> Iterator[OpenAIServer]:
-    with OpenAIServer(lambda asked: Answer(new_tasks(asked))) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def pipeline(tiny_model_folder: Path, teacher: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    tiny = {
-        "model.id": str(tiny_model_folder),
-        "teacher.base_url": teacher.url,
-        "tokenize.max_length": 1024,  # the tiny model's tokens are a few characters each
-    }
-    return run_small(tmp_path_factory.mktemp("pipeline") / "clone", **tiny)
+def pipeline(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone(shutil.copytree(small_run, tmp_path_factory.mktemp("pipeline") / "clone", symlinks=True))
 
 
 def test_every_stage_wrote_what_it_promises(pipeline: Clone) -> None:
@@ -84,9 +33,8 @@ def test_every_stage_wrote_what_it_promises(pipeline: Clone) -> None:
     assert pipeline.run("git", "status", "--porcelain") == ""
 
 
-def test_the_teacher_was_asked_and_its_answers_are_stored(pipeline: Clone, teacher: OpenAIServer) -> None:
+def test_the_teacher_was_asked_and_its_answers_are_stored(pipeline: Clone) -> None:
     assert_the_teacher_was_asked(pipeline)
-    assert len(teacher.requests) == 4
 
 
 def test_base_and_tuned_are_measured_by_the_same_keys(pipeline: Clone) -> None:
@@ -191,7 +139,7 @@ def test_a_typo_in_an_override_is_one_line_with_the_key(pipeline: Clone) -> None
 def test_the_bundled_model_and_its_embedded_teacher_take_the_whole_way_and_the_teacher_is_stopped(
     tmp_path: Path,
 ) -> None:
-    bundled = run_small(tmp_path / "clone")
+    bundled = run_small(make_small_clone(tmp_path / "clone"))
     assert_the_teacher_was_asked(bundled)
     assert str(bundled.folder) not in subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
     base, tuned = bundled.details("metrics/baseline.json"), bundled.details("metrics/evaluate.json")

@@ -1,6 +1,7 @@
 """The train stage on a tiny model: what it writes, what it refuses, and that it goes on where it was killed."""
 
 import csv
+import fcntl
 import json
 import os
 import re
@@ -364,7 +365,7 @@ def assert_it_goes_on_to_the_bytes_of_an_undisturbed_run(after: int, capsys: pyt
     train.main()
     assert (f"goes on after step {after} of 4" in capsys.readouterr().out) == (after > 0)
     resumed = {name: Path(name).read_bytes() for name in FILES}
-    assert not list(Path(".scratch/train").iterdir()), "nothing is left of it"
+    assert not list(Path(".scratch/train").glob("*/")), "no checkpoint is left"
     torch.manual_seed(99)  # a new process has another state than the one that was killed
     train.main()
     assert "goes on" not in capsys.readouterr().out
@@ -417,6 +418,31 @@ def test_changed_rows_start_again(
     write_tokenized_rows(train.TRAIN, tokenized_rows(12, seed=5))
     train.main()
     assert "goes on" not in capsys.readouterr().out
+
+
+def test_no_other_run_with_the_same_settings_trains_at_the_same_time(
+    ready: Path, set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_params(**{"train.save_steps": 1})
+    free: list[bool] = []
+
+    def save(checkpoints: Checkpoints, checkpoint: Checkpoint) -> None:
+        free.append(is_free(checkpoints.folder.with_suffix(".lock")))
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    train.main()
+    assert free == [False] * 3
+    assert [is_free(lock) for lock in Path(".scratch/train").glob("*.lock")] == [True]
+
+
+def is_free(lock: Path) -> bool:
+    """Whether another process would get the lock now."""
+    with open(lock, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 # --- several processes
