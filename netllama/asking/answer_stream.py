@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
 from netllama.rendering.renderer import Renderer, Turn
-from netllama.scoring.generation import read_prompts
+from netllama.scoring.generation import merge_prompts
 from netllama.scoring.likelihood import can_share
 
 if TYPE_CHECKING:
@@ -113,7 +113,10 @@ class AnswerStream:
         model: Any = self.speaker.model
         if self._cache is None:
             shared = can_share(model) and len(self._prompt) > 1
-            self._cache = read_prompts(model, [self._prompt]) if shared else DynamicCache(config=model.config)
+            prompt = self._prompt
+            self._cache = (
+                merge_prompts(model, [prompt], len(prompt) - 1) if shared else DynamicCache(config=model.config)
+            )
         new = (self._prompt + self.ids)[self._cache.get_seq_length() :]
         ids = torch.tensor([new], device=model.device)
         logits: torch.Tensor = model(input_ids=ids, past_key_values=self._cache, use_cache=True).logits[0, -1]

@@ -69,8 +69,8 @@ def _score_texts(
     import torch
 
     scores: list[list[float]] = [[] for _ in texts]
-    with torch.inference_mode(), tqdm(total=len(texts), desc=desc, unit="row") as bar:
-        read = _read_beginning(model, beginning) if beginning else None
+    with torch.inference_mode(), tqdm(total=len(texts), desc=desc, unit="row", disable=not texts) as bar:
+        read = read_beginning(model, beginning) if beginning else None
         for batch in batch_by_tokens([text.width for text in texts], tokens or TOKENS[model.device.type]):
             own = [texts[position] for position in batch]
             values = iter(_score_batch(model, pack_batch(own, len(beginning)), read).tolist())
@@ -80,7 +80,7 @@ def _score_texts(
     return scores
 
 
-def _read_beginning(model: "LanguageModel", beginning: Sequence[int]) -> "DynamicCache":
+def read_beginning(model: "LanguageModel", beginning: Sequence[int]) -> "DynamicCache":
     """The keys and values of what all texts begin with."""
     import torch
     from transformers import DynamicCache

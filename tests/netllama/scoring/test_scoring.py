@@ -16,7 +16,7 @@ from netllama.core.records import Question, parse_as
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.rendering.question_texts import list_options, phrase_question
 from netllama.rendering.renderer import Renderer
-from netllama.scoring import generation
+from netllama.scoring import generation, likelihood
 from netllama.scoring.choice import (
     judge_choice,
     measure_baselines,
@@ -300,13 +300,15 @@ def prompt_of(row: TokenizedRow) -> list[int]:
     return row.input_ids[: row.answer_start]
 
 
-@pytest.mark.parametrize(("batch_size", "reads_apart"), [(1, True), (2, True), (8, True), (1, False), (8, False)])
+@pytest.mark.parametrize("way", ["own loop", "library, prompts read before", "library"])
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
-    model: Any, renderer: Renderer, batch_size: int, reads_apart: bool, monkeypatch: pytest.MonkeyPatch
+    model: Any, renderer: Renderer, batch_size: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prompts that are read before, in batches of their own, or with the first new token, as any model can."""
-    monkeypatch.setattr(generation, "can_share", lambda model: reads_apart)
-    monkeypatch.setitem(generation.TOKENS, "cpu", 60)
+    """By the loop for a CPU; by the library, as on CUDA, where prompts may be read in batches of their own."""
+    monkeypatch.setattr(generation, "can_decode", lambda model: way == "own loop")
+    monkeypatch.setattr(generation, "can_share", lambda model: way != "library")
+    monkeypatch.setitem(likelihood.TOKENS, "cpu", 60)
     rows = [written_row(renderer, number) for number in range(5)]
     rows.append(written_row(renderer, 5, context="10.0.0.0/8 via 192.0.2.1"))
     results = score_answers(model, rows, renderer, batch_size, max_new_tokens=12)
@@ -319,7 +321,9 @@ def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
     assert len({score.answer for score in results}) > 1
 
 
-def test_prompts_of_one_token_are_answered_too(model: Any) -> None:
+@pytest.mark.parametrize("own_loop", [True, False])
+def test_prompts_of_one_token_are_answered_too(model: Any, own_loop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "can_decode", lambda model: own_loop)
     prompts = [[7], [9], [11, 12, 13]]
     for asked in (prompts, prompts[:2], prompts[:1]):
         found = generate_answers(model, asked, -1, 4, 5)
@@ -397,8 +401,12 @@ def test_generation_metrics_are_means_over_the_rows() -> None:
     assert summarize_answers([]) == {}
 
 
-def test_no_row_to_answer_gives_no_answer(model: Any, renderer: Renderer) -> None:
+def test_no_row_to_answer_gives_no_answer_and_no_line(
+    model: Any, renderer: Renderer, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert score_answers(model, [], renderer, 4, max_new_tokens=4) == []
+    assert score_choices(model, [], renderer) == []
+    assert capfd.readouterr() == ("", "")
 
 
 def named_rows(number: int) -> Rows:
