@@ -65,10 +65,10 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
 
     from netllama.rendering.question_texts import phrase_question
     from netllama.scoring.choice import render_question, select_closed
-    from netllama.scoring.generation import sample_rows
     from netllama.scoring.heldout import split_row
     from netllama.scoring.measure import load_material
     from netllama.scoring.shared_prefixes import cut_shared_beginning
+    from netllama.scoring.task_answers import sample_rows
     from netllama.scoring.written_questions import select_written
     from netllama.training.batch_plan import BatchPlan
 

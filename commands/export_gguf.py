@@ -29,7 +29,7 @@ from netllama.exporting.gguf_vocabulary import read_vocabulary
 from netllama.exporting.merged_folder import read_merge_record
 from netllama.exporting.modelfile import build_modelfile, recognise_template
 from netllama.exporting.streamed_model import load_config
-from netllama.scoring.generation import sample_rows
+from netllama.scoring.task_answers import sample_rows
 
 MERGED = Path("models/merged")
 TOKENIZED = Path("data/tokenized/test.parquet")

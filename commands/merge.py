@@ -42,7 +42,7 @@ from netllama.exporting.streamed_model import StreamedModel, build_empty_model, 
 from netllama.models.model_reference import locate_model
 from netllama.models.training_record import read_training_record
 from netllama.rendering.renderer import load_renderer, require_same_template
-from netllama.scoring.generation import sample_rows
+from netllama.scoring.task_answers import sample_rows
 from netllama.training.adapter import list_linear_layers
 
 ADAPTER = Path("models/adapter")

@@ -11,13 +11,14 @@ A stage of its own, because no LoRA experiment changes it: it runs once for all 
 from pathlib import Path
 
 from netllama.core.errors import run_stage
-from netllama.core.files import write_jsonl
+from netllama.core.files import ensure_scratch_folder, write_jsonl
 from netllama.core.metrics import write_metrics
 from netllama.core.params import View
 from netllama.core.sections import EvaluateParams, LoadingParams, PromptParams
 from netllama.models.loading import load_base
 from netllama.models.model_reference import locate_model
 from netllama.models.precision import describe_precision
+from netllama.scoring.kept_answers import KeptAnswers, identify_model
 from netllama.scoring.measure import load_material, measure_model
 
 BASE = Path("models/base.json")
@@ -41,7 +42,9 @@ def main() -> None:
     material = load_material(TOKENIZED, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
     print(describe_precision(needs.loading.precision), flush=True)
     model = load_base(locate_model(BASE).folder, needs.loading)
-    metrics, scores = measure_model(model, material)
+    kept = KeptAnswers(ensure_scratch_folder("answers"), identify_model([BASE], needs.loading))
+    metrics, scores = measure_model(model, material, kept)
+    kept.remove_old()
     write_jsonl(ANSWERS, (score.model_dump() for score in scores))
     write_metrics(METRICS, {}, metrics)
     print(f"base: {len(scores)} answers -> {ANSWERS}, scores -> {METRICS}")

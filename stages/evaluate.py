@@ -13,7 +13,15 @@ from pathlib import Path
 
 from netllama.contamination.question_overlap import describe_overlaps, find_overlaps
 from netllama.core.errors import run_stage
-from netllama.core.files import iter_lines, parse_line, read_jsonl, write_findings, write_json, write_jsonl
+from netllama.core.files import (
+    ensure_scratch_folder,
+    iter_lines,
+    parse_line,
+    read_jsonl,
+    write_findings,
+    write_json,
+    write_jsonl,
+)
 from netllama.core.metrics import read_details, write_metrics
 from netllama.core.params import View
 from netllama.core.records import parse_as, parse_instruction
@@ -26,6 +34,7 @@ from netllama.models.training_record import read_training_record
 from netllama.rendering.renderer import require_same_template
 from netllama.scoring.clean_items import compare_clean, describe_clean, note_suites
 from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
+from netllama.scoring.kept_answers import ADAPTER_FILES, KeptAnswers, identify_model
 from netllama.scoring.measure import load_material, measure_model, subtract_metrics
 from netllama.scoring.score import SHOWN_NUMBERS, Numbers, Score, find_number, select_numbers
 from netllama.statistics.verdicts import count_verdicts
@@ -99,7 +108,9 @@ def main() -> None:
     base = load_base(locate_model(BASE).folder, needs.loading)
     model = load_adapter(base, ADAPTER)
     require_effect(model, [material.renderer.encode_prompt(PROBE)], ADAPTER)
-    metrics, scores = measure_model(model, material)
+    weights = [BASE, *(path for path in sorted(ADAPTER.iterdir()) if path.name in ADAPTER_FILES)]
+    kept = KeptAnswers(ensure_scratch_folder("answers"), identify_model(weights, needs.loading))
+    metrics, scores = measure_model(model, material, kept)
     pairs = pair_scores(before, scores)
     comparisons = compare_groups(group_pairs(pairs))
     clean = compare_clean(pairs, {overlap.question for overlap in overlaps})

@@ -27,8 +27,18 @@ BATCHES = 4
 DAYS_KEPT = 30
 """How long answers are kept after their last use."""
 LIBRARIES = ("bitsandbytes", "peft", "tokenizers", "torch", "transformers")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 ROOT = Path(__file__).parent.parent
-CODE = ("core/length_batches.py", "cpu_layers", "models", "scoring/generation.py", "scoring/likelihood.py")
+CODE = (
+    "core/length_batches.py",
+    "cpu_layers",
+    "models",
+    *(
+        f"scoring/{name}.py"
+        for name in ("generation", "greedy_decoding", "likelihood", "prompt_reading", "shared_prefixes")
+    ),
+)
+"""What decides which tokens a model writes."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from netllama.sandbox.sandbox import Sandbox
 from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.choice import measure_baselines, score_choices, select_closed, summarize_choices
 from netllama.scoring.code_questions import has_script, judge_code_answers, select_code, summarize_code
-from netllama.scoring.generation import generate_answers, sample_rows, score_answers, summarize_answers
 from netllama.scoring.heldout import score_heldout, summarize_heldout
+from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers
 from netllama.scoring.score import GENERAL, Numbers, Score
+from netllama.scoring.task_answers import sample_rows, score_answers, summarize_answers
 from netllama.scoring.written_questions import score_written, select_written, summarize_written
 from testbed.network import ensure_network
 
@@ -69,8 +70,13 @@ def choose_sandbox(unsafe: bool) -> Sandbox:
     return sandbox
 
 
-def measure_model(model: "LanguageModel", material: Material) -> tuple[Numbers, list[Score]]:
-    """(metrics, scores): numbers by kind of measurement and of `general` questions; a score for every answer."""
+def measure_model(
+    model: "LanguageModel", material: Material, kept: KeptAnswers = NOTHING_KEPT
+) -> tuple[Numbers, list[Score]]:
+    """(metrics, scores): numbers by kind of measurement and of `general` questions; a score for every answer.
+
+    `kept`: what this model wrote before.
+    """
     params, renderer, rows = material.params, material.renderer, material.rows
     metrics: dict[str, float | Numbers] = {}
     heldout = score_heldout(model, rows) if rows else []
@@ -83,19 +89,19 @@ def measure_model(model: "LanguageModel", material: Material) -> tuple[Numbers, 
         accuracy = {"accuracy": round(right / len(general), 4)}
         metrics[GENERAL] = {**accuracy, **measure_baselines(general), "questions": len(general)}
     asked = select_written(material.questions, params.num_open)
-    written = score_written(model, asked, renderer, params.batch_size, params.max_new_tokens)
+    written = score_written(model, asked, renderer, params.batch_size, params.max_new_tokens, kept)
     metrics |= summarize_written(written)
     sampled = sample_rows(rows, params.num_generated)
-    generated = score_answers(model, sampled, renderer, params.batch_size, params.max_new_tokens)
+    generated = score_answers(model, sampled, renderer, params.batch_size, params.max_new_tokens, kept)
     if generated:
         metrics["generation"] = summarize_answers(generated)
-    code = score_code(model, material)
+    code = score_code(model, material, kept)
     if code:
         metrics["code"] = summarize_code(code)
     return metrics, [*heldout, *chosen, *written, *generated, *code]
 
 
-def score_code(model: "LanguageModel", material: Material) -> list[Score]:
+def score_code(model: "LanguageModel", material: Material, kept: KeptAnswers) -> list[Score]:
     """A score for each code question that is asked: the script in the model's answer is run on both networks."""
     params, renderer = material.params, material.renderer
     asked = select_code(material.questions, params.num_code)
@@ -103,7 +109,7 @@ def score_code(model: "LanguageModel", material: Material) -> list[Score]:
         return []
     eos = int(renderer.tokenizer.eos_token_id)
     prompts = [renderer.encode_prompt(phrase_question(question)) for question in asked]
-    written = generate_answers(model, prompts, eos, params.batch_size, params.max_code_tokens)
+    written = kept.write(model, prompts, eos, params.batch_size, params.max_code_tokens)
     limits = Limits(cpu_seconds=params.code_seconds, wall_seconds=WALL * params.code_seconds)
     answers = [renderer.decode_answer(ids) for ids in written]
     # They take seconds to build, and a model that writes no script needs none.

@@ -13,7 +13,7 @@ from netllama.core.records import Question
 from netllama.rendering.question_texts import phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.blank_answers import judge_blank, match_texts
-from netllama.scoring.generation import generate_answers
+from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers
 from netllama.scoring.likelihood import score_continuations
 from netllama.scoring.open_answers import measure_open_answer
 from netllama.scoring.rendered_answers import render_answers
@@ -36,7 +36,12 @@ def select_written(questions: Sequence[Question], num_open: int) -> list[Questio
 
 
 def score_written(
-    model: "LanguageModel", questions: Sequence[Question], renderer: Renderer, batch_size: int, max_new_tokens: int
+    model: "LanguageModel",
+    questions: Sequence[Question],
+    renderer: Renderer,
+    batch_size: int,
+    max_new_tokens: int,
+    kept: KeptAnswers = NOTHING_KEPT,
 ) -> list[Score]:
     """A score for each blank and open question, in their order."""
     blanks = [question for question in questions if question.kind == "blank"]
@@ -46,7 +51,7 @@ def score_written(
     written: dict[str, list[int]] = {}
     for own, tokens in ((blanks, BLANK_TOKENS), (others, max_new_tokens)):
         prompts = [renderer.encode_prompt(phrase_question(question)) for question in own]
-        answers = generate_answers(model, prompts, eos, batch_size, min(tokens, max_new_tokens))
+        answers = kept.write(model, prompts, eos, batch_size, min(tokens, max_new_tokens))
         written |= {question.id: ids for question, ids in zip(own, answers, strict=True)}
     scores = []
     for question in questions:

@@ -9,7 +9,7 @@ import pytest
 from netllama.core.records import load_questions
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.rendering.renderer import Renderer
-from netllama.scoring import generation, likelihood
+from netllama.scoring import likelihood
 from netllama.scoring.measure import Material, measure_model
 from netllama.scoring.score import Numbers, Score
 from tests.support.clones import ROOT
@@ -31,8 +31,7 @@ def measure_with(
     some = [question for kind in kinds for question in [each for each in questions if each.kind == kind][::40]]
     some += [question for question in questions if question.kind == "open"][:4]
     with pytest.MonkeyPatch.context() as patch:
-        for module in (likelihood, generation):
-            patch.setitem(module.TOKENS, "cpu", tokens)
+        patch.setitem(likelihood.TOKENS, "cpu", tokens)
         return measure_model(model, Material(params, rows, some, renderer, sandbox=None))
 
 

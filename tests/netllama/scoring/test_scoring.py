@@ -25,10 +25,11 @@ from netllama.scoring.choice import (
     select_closed,
     summarize_choices,
 )
-from netllama.scoring.generation import generate_answers, judge_answer, sample_rows, score_answers, summarize_answers
+from netllama.scoring.generation import generate_answers
 from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.measure import subtract_metrics
 from netllama.scoring.score import Score, find_number
+from netllama.scoring.task_answers import judge_answer, sample_rows, score_answers, summarize_answers
 from tests.support.decisive_model import load_decisive_model
 from tests.support.plain_scores import score_alone as loop
 

@@ -1,0 +1,65 @@
+"""Rows of the test split, answered in full: ROUGE-L F1 against their own answers."""
+
+import hashlib
+from collections.abc import Sequence
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from netllama.core.tokenized_rows import TokenizedRow
+from netllama.novelty.rouge import compute_rouge_l
+from netllama.rendering.renderer import Renderer
+from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers
+from netllama.scoring.score import Numbers, Score
+
+if TYPE_CHECKING:
+    from netllama.models.loading import LanguageModel
+
+
+def sample_rows(rows: Sequence[TokenizedRow], number: int) -> list[TokenizedRow]:
+    """`number` rows by the hash of their ids: a fixed choice that does not follow the file's order."""
+    ranked = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())
+    return sorted(ranked[:number], key=lambda row: row.id)
+
+
+def score_answers(
+    model: "LanguageModel",
+    rows: Sequence[TokenizedRow],
+    renderer: Renderer,
+    batch_size: int,
+    max_new_tokens: int,
+    kept: KeptAnswers = NOTHING_KEPT,
+) -> list[Score]:
+    """A score for each row, in their order: the model answers the row's prompt, the row's answer is the reference."""
+    eos = int(renderer.tokenizer.eos_token_id)
+    prompts = [row.input_ids[: row.answer_start] for row in rows]
+    answers = kept.write(model, prompts, eos, batch_size, max_new_tokens)
+    return [judge_answer(row, ids, renderer) for row, ids in zip(rows, answers, strict=True)]
+
+
+def judge_answer(row: TokenizedRow, ids: list[int], renderer: Renderer) -> Score:
+    """What the answer `ids` to the row's prompt is worth; one without an end-of-sequence token was cut."""
+    answer, expected = renderer.decode_answer(ids), renderer.decode_answer(row.input_ids[row.answer_start :])
+    truncated = renderer.tokenizer.eos_token_id not in ids
+    return Score(
+        item=row.id,
+        suite="test",
+        family=row.family,
+        kind="generation",
+        cluster="",
+        value=round(compute_rouge_l(answer, expected), 4),
+        measures={"truncated": float(truncated)},
+        answer=answer,
+        expected=expected,
+        explanation=f"cut after {len(ids)} tokens" if truncated else "",
+    )
+
+
+def summarize_answers(scores: Sequence[Score]) -> Numbers:
+    """Means over the answers; empty where there are none."""
+    if not scores:
+        return {}
+    return {
+        "rougeL": round(mean(score.value for score in scores), 4),
+        "truncated": round(mean(score.measures["truncated"] for score in scores), 4),
+        "rows": len(scores),
+    }
