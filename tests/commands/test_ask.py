@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import shutil
 import subprocess
 import sys
@@ -283,6 +284,8 @@ def own_terminal() -> None:
     """The new process's stdin becomes its controlling terminal: Ctrl-C on it interrupts the process."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Below a shell's background job it is ignored, which a new process inherits.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
