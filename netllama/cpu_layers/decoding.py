@@ -62,7 +62,7 @@ def can_decode(model: "LanguageModel") -> bool:
     from transformers import LlamaForCausalLM
     from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-    causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = _find_causal(model)
     if type(causal) is not LlamaForCausalLM or causal.device.type != "cpu" or not has_plain_head(model):
         return False
     decoder: Any = causal.model
@@ -73,6 +73,12 @@ def can_decode(model: "LanguageModel") -> bool:
         and all(type(norm) is LlamaRMSNorm for norm in _list_norms(decoder))
         and all(_is_plain(module) for layer in decoder.layers for module in _list_projections(layer))
     )
+
+
+def _find_causal(model: "LanguageModel") -> Any:
+    """The model with its head, and LoRA layers in it, without PEFT's wrapper."""
+    outer: Any = model
+    return outer.get_base_model() if hasattr(outer, "get_base_model") else outer
 
 
 def _list_norms(decoder: Any) -> list[Any]:
@@ -102,7 +108,7 @@ class StepDecoder:
     """A Llama that `can_decode`, one token a row at a time. Only joined weights are copied."""
 
     def __init__(self, model: "LanguageModel") -> None:
-        causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        causal = _find_causal(model)
         config, decoder = causal.config, causal.model
         self.embeddings, self.rotary, self.norm = decoder.embed_tokens, decoder.rotary_emb, decoder.norm
         self.head = causal.get_output_embeddings().weight
@@ -117,36 +123,32 @@ class StepDecoder:
         """Each row's likeliest token after its next one, which becomes part of the cache."""
         cache.make_room()
         rows = cache.count
-        places = cache.lengths[:rows, None]
         x = self.embeddings(torch.tensor(tokens)).t().contiguous()
         # [1, D, N]: what turns queries and keys, of all heads.
-        turns = [each[:, 0].t()[None].contiguous() for each in self.rotary(x, places)]
-        unseen = x.new_zeros(rows, 1, 1, cache.places)
-        unseen.masked_fill_((torch.arange(cache.places) > places)[:, None, None], -torch.inf)
-        shape = (rows, self.pairs, self.heads // self.pairs, cache.places)
-        bias = unseen.expand(shape).reshape(rows * self.pairs, -1, cache.places)
+        turns = [each[:, 0].t()[None].contiguous() for each in self.rotary(x, cache.lengths[:rows, None])]
+        unseen = x.new_zeros(rows, cache.places).masked_fill_(cache.list_unseen(), -torch.inf)
+        bias = unseen[:, None, None].expand(-1, self.pairs, self.heads // self.pairs, -1).flatten(0, 1)
         for number, layer in enumerate(self.layers):
             qkv = layer.attention.apply(_normalise(x, layer.attention_norm)).view(-1, self.size, rows)
             self._write(number, qkv, turns, cache)
             layer.output.add_to(x, self._attend(number, qkv[: self.heads], bias, cache))
             gate, up = layer.gate.apply(_normalise(x, layer.gate_norm)).chunk(2)
             layer.down.add_to(x, torch.nn.functional.silu(gate).mul_(up))
-        cache.lengths[:rows] += 1
+        cache.advance()
         chosen: list[int] = torch.mm(self.head, _normalise(x, self.norm)).max(0).indices.tolist()
         return chosen
 
     def _write(self, number: int, qkv: Tensor, turns: Sequence[Tensor], cache: DecodingCache) -> None:
         """Turn queries and keys, in place, by their positions; the cache gets keys and values."""
-        rows = cache.count
+        rows, place = cache.count, cache.width
         turned = qkv[: self.heads + self.pairs]
         cosine, sine = turns
         half = self.size // 2
         crossed = torch.cat([turned[:, half:].neg(), turned[:, :half]], dim=1).mul_(sine)
         turned.mul_(cosine).add_(crossed)
-        every, places = torch.arange(rows), cache.lengths[:rows]
         keys, values = qkv[self.heads :].permute(2, 0, 1).chunk(2, dim=1)
-        cache.keys[number][every, :, :, places] = keys
-        cache.values[number][every, :, places] = values
+        cache.keys[number][:rows, :, :, place] = keys
+        cache.values[number][:rows, :, place] = values
 
     def _attend(self, number: int, queries: Tensor, bias: Tensor, cache: DecodingCache) -> Tensor:
         """[H D, N]: a group's query heads stand in one product with the head that they share."""

@@ -9,7 +9,7 @@ from netllama.core.length_batches import batch_by_length
 from netllama.cpu_layers.decoding import can_decode
 from netllama.scoring.greedy_decoding import decode_greedily
 from netllama.scoring.likelihood import can_share
-from netllama.scoring.prompt_reading import read_prompts
+from netllama.scoring.prompt_reading import PromptReader
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
@@ -83,7 +83,7 @@ def merge_prompts(model: "LanguageModel", prompts: Sequence[list[int]], width: i
     from transformers import DynamicCache
 
     merged: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for batch, layers in read_prompts(model, prompts):
+    for batch, layers in PromptReader(model, prompts).read(range(len(prompts))):
         for number, layer in enumerate(layers):
             if number == len(merged):
                 shapes = [(len(prompts), part.shape[1], width, part.shape[3]) for part in layer]

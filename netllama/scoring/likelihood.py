@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from netllama.cpu_layers.attention import NAME as CPU_ATTENTION
+from netllama.cpu_layers.exact_products import multiply_in_bf16
 from netllama.models.output_head import has_plain_head
 from netllama.scoring.shared_prefixes import (
     Continued,
@@ -118,16 +119,17 @@ def _compute_log_probabilities(
     """
     import torch
 
-    hidden = hidden.float()
     wanted = torch.empty(len(targets), dtype=torch.float64, device=hidden.device)
     sums = []
-    for start in range(0, len(head.weight), VOCABULARY):
-        part = slice(start, start + VOCABULARY)
-        bias = None if head.bias is None else head.bias[part].float()
-        logits = torch.nn.functional.linear(hidden, head.weight[part].float(), bias)
-        sums.append(logits.logsumexp(-1))
-        here = ((targets >= start) & (targets < start + VOCABULARY)).nonzero()[:, 0]
-        wanted[here] = logits[sources[here], targets[here] - start].double()
+    with multiply_in_bf16(hidden, head.weight):
+        hidden = hidden.float()
+        for start in range(0, len(head.weight), VOCABULARY):
+            part = slice(start, start + VOCABULARY)
+            bias = None if head.bias is None else head.bias[part].float()
+            logits = torch.nn.functional.linear(hidden, head.weight[part].float(), bias)
+            sums.append(logits.logsumexp(-1))
+            here = ((targets >= start) & (targets < start + VOCABULARY)).nonzero()[:, 0]
+            wanted[here] = logits[sources[here], targets[here] - start].double()
     return wanted - torch.stack(sums).logsumexp(0).double()[sources]
 
 

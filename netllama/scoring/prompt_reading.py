@@ -13,26 +13,35 @@ if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
 
-def read_prompts(
-    model: "LanguageModel", prompts: Sequence[list[int]]
-) -> "Iterator[tuple[list[int], list[tuple[Tensor, Tensor]]]]":
-    """Positions, longest prompts first, and by layer keys and values [N, H, T, D] of all but each prompt's last token.
+class PromptReader:
+    """Reads all but the last token of prompts; what all of them begin with is read once."""
 
-    T is at least the length of the longest. What all prompts begin with is read once.
-    """
-    import torch
-    from transformers import DynamicCache
+    def __init__(self, model: "LanguageModel", prompts: Sequence[list[int]]) -> None:
+        from transformers import DynamicCache
 
-    beginning, texts = cut_shared_beginning([Continued(prompt, []) for prompt in prompts])
-    shared = read_beginning(model, beginning) if beginning else DynamicCache(config=model.config)
-    read = [text.context[:-1] for text in texts]
-    for batch in batch_by_tokens([len(ids) for ids in read], TOKENS[model.device.type]):
-        # Never empty: a layer's keys have a shape only after a token has been read.
-        width = max(1, *(len(read[position]) for position in batch))
-        ids = torch.tensor([[*read[position], *[0] * (width - len(read[position]))] for position in batch])
-        cache = copy.deepcopy(shared)
-        if beginning:
-            cache.batch_repeat_interleave(len(batch))
-        find_decoder(model)(input_ids=ids.to(model.device), past_key_values=cache, use_cache=True)
-        layers: list[Any] = cache.layers
-        yield batch, [(layer.keys, layer.values) for layer in layers]
+        beginning, texts = cut_shared_beginning([Continued(prompt, []) for prompt in prompts])
+        self._model, self._has_beginning = model, bool(beginning)
+        self._shared = read_beginning(model, beginning) if beginning else DynamicCache(config=model.config)
+        self._rest = [text.context[:-1] for text in texts]
+
+    def read(self, positions: Sequence[int]) -> "Iterator[tuple[list[int], list[tuple[Tensor, Tensor]]]]":
+        """Some of these positions, longest prompts first, and by layer their keys and values [N, H, T, D].
+
+        T is at least the number of tokens read of the longest; what stands behind a row's own tokens is padding.
+        """
+        import torch
+
+        for batch in batch_by_tokens(
+            [len(self._rest[position]) for position in positions], TOKENS[self._model.device.type]
+        ):
+            own = [positions[each] for each in batch]
+            # Never empty: a layer's keys have a shape only after a token has been read.
+            width = max(1, *(len(self._rest[position]) for position in own))
+            ids = [[*self._rest[position], *[0] * (width - len(self._rest[position]))] for position in own]
+            cache = copy.deepcopy(self._shared)
+            if self._has_beginning:
+                cache.batch_repeat_interleave(len(own))
+            inputs = torch.tensor(ids, device=self._model.device)
+            find_decoder(self._model)(input_ids=inputs, past_key_values=cache, use_cache=True)
+            layers: list[Any] = cache.layers
+            yield own, [(layer.keys, layer.values) for layer in layers]

@@ -115,11 +115,17 @@ def test_a_row_that_ends_leaves_the_others_as_they_are() -> None:
     assert (cache.count, cache.lengths[:2].tolist()) == (2, [4, 3])
     for layer in range(2):
         for slot, row in ((0, 2), (1, 1)):
-            length = int(cache.lengths[slot])
-            assert torch.equal(cache.keys[layer][slot, :, :, :length].transpose(1, 2), keys[layer, row, :, :length])
-            assert torch.equal(cache.values[layer][slot, :, :length], values[layer, row, :, :length])
+            begin, length = cache.width - int(cache.lengths[slot]), int(cache.lengths[slot])
+            own = cache.keys[layer][slot, :, :, begin : cache.width], cache.values[layer][slot, :, begin : cache.width]
+            assert torch.equal(own[0].transpose(1, 2), keys[layer, row, :, :length])
+            assert torch.equal(own[1], values[layer, row, :, :length])
     cache.append([(keys[layer][:1], values[layer][:1]) for layer in range(2)], [2])
-    assert (cache.count, cache.lengths.tolist(), cache.places) == (3, [4, 3, 2], CHUNK)
+    assert (cache.count, cache.lengths.tolist(), cache.width, cache.places) == (3, [4, 3, 2], 4, CHUNK)
+    assert cache.list_unseen()[:, :6].tolist() == [
+        [False, False, False, False, False, True],
+        [True, False, False, False, False, True],
+        [True, True, False, False, False, True],
+    ]
 
 
 @pytest.mark.parametrize(
