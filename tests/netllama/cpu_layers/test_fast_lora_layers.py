@@ -9,15 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netllama.cpu_layers import fast_lora_layers
-from netllama.cpu_layers.fast_lora_layers import (
-    DropoutPool,
-    GatedLoraLinear,
-    LoraLinear,
-    RMSNorm,
-    use_fast_blocks,
-    use_fast_layers,
-)
+from netllama.cpu_layers import dropout_pool
+from netllama.cpu_layers.dropout_pool import DropoutPool
+from netllama.cpu_layers.fast_blocks import GatedLoraLinear, RMSNorm, use_fast_blocks
+from netllama.cpu_layers.fast_lora_layers import LoraLinear, use_fast_layers
 from tests.support.adapters import adapted, assert_same, gradients_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -65,7 +60,7 @@ def test_a_lora_layer_gives_the_output_and_gradients_of_pefts(bias: bool, shape:
     weight, offset, a, b, scale = parts(layer)
     x = torch.randn(shape, requires_grad=True)
     expected = results(layer(x), x, a, b)
-    found = results(LoraLinear.apply(x, weight, offset, a, b, scale, None), x, a, b)
+    found = results(LoraLinear.apply(x, None, weight, offset, a, b, scale), x, a, b)
     assert_near(found, expected, 1e-5)
 
 
@@ -83,7 +78,7 @@ def test_a_lora_layer_in_bf16_is_as_near_to_fp32_as_bf16_is(bias: bool, masked: 
     dropped = exact_x if mask is None else exact_x * mask.float().view(3, 5, 24)
     expected = results((exact + scale * dropped @ a.t() @ b.t()), exact_x, a, b)
     x.requires_grad_()
-    found = results(LoraLinear.apply(x, weight, offset, a, b, scale, mask), x, a, b)
+    found = results(LoraLinear.apply(x, mask, weight, offset, a, b, scale), x, a, b)
     assert [result.dtype for result in found] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
     assert_near(found, expected, 0.02)
 
@@ -111,11 +106,11 @@ def test_a_lora_layer_has_the_derivative_of_its_formula(
     offset = normal(outputs) if bias else None
     for trained in (x, a, b):
         trained.requires_grad_()
-    found = LoraLinear.apply(x, weight, offset, a, b, 1.7, mask)
+    found = LoraLinear.apply(x, mask, weight, offset, a, b, 1.7)
     plain = x @ weight.t() + 1.7 * ((x if mask is None else x * mask) @ a.t()) @ b.t()
     torch.testing.assert_close(found, plain if offset is None else plain + offset)
     assert torch.autograd.gradcheck(
-        lambda x, a, b: LoraLinear.apply(x, weight, offset, a, b, 1.7, mask), (x, a, b), atol=1e-4
+        lambda x, a, b: LoraLinear.apply(x, mask, weight, offset, a, b, 1.7), (x, a, b), atol=1e-4
     )
 
 
@@ -135,7 +130,7 @@ def test_a_lora_layer_of_a_gated_product_has_the_derivative_of_its_formula(bias:
     dropped = product if mask is None else product * mask.view(2, 3, 5)
     plain = product @ weight.t() + 1.7 * dropped @ a.t() @ b.t()
     expected = results(plain if offset is None else plain + offset, *trained)
-    found = results(GatedLoraLinear.apply(gate, up, weight, offset, a, b, 1.7, mask), *trained)
+    found = results(GatedLoraLinear.apply(gate, up, mask, weight, offset, a, b, 1.7), *trained)
     # The gradients of A and B are in fp32.
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-6, atol=1e-6)
@@ -164,7 +159,7 @@ def test_a_first_layer_whose_input_needs_no_gradient_trains_like_any_other() -> 
     layer = holder().layer
     weight, offset, a, b, scale = parts(layer)
     x = torch.randn(3, 5, 24)
-    found = results(LoraLinear.apply(x, weight, offset, a, b, scale, None), a, b)
+    found = results(LoraLinear.apply(x, None, weight, offset, a, b, scale), a, b)
     assert_near(found, results(layer(x), a, b), 1e-5)
 
 
@@ -176,7 +171,7 @@ def test_fast_layers_and_norms_change_neither_loss_nor_gradients(tiny_model_fold
     assert use_fast_layers(fast) == []
     use_fast_blocks(fast)
     replaced = {type(module).__name__ for module in fast.modules() if "forward" in module.__dict__}
-    assert replaced == {"Linear", "LlamaMLP", "LlamaRMSNorm"}
+    assert replaced == {"Linear", "LlamaAttention", "LlamaMLP", "LlamaRMSNorm"}
     losses = [model(input_ids=IDS, labels=IDS).loss for model in (slow, fast)]
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=0)
     assert_same(gradients_of(fast, losses[1]), gradients_of(slow, losses[0]))
@@ -351,7 +346,7 @@ def test_masks_follow_from_torchs_seed_and_change_with_each_refresh() -> None:
 def test_a_mask_depends_on_no_mask_before_it(size: int, larger: int, seed: int) -> None:
     """Not on their sizes either: of masks larger than the pool, as here, the pool is made to hold them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_lora_layers, "POOL", 64)
+        patch.setattr(dropout_pool, "POOL", 64)
         torch.manual_seed(seed)
         pool = DropoutPool(0.5, torch.float32)
         state = torch.get_rng_state()
@@ -412,7 +407,7 @@ def test_a_norm_that_is_trained_keeps_its_own_way() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gated_layer_has_the_output_and_the_gradients_of_silu_times_up(dtype: torch.dtype) -> None:
-    from netllama.cpu_layers.fast_lora_layers import Gated
+    from netllama.cpu_layers.fast_blocks import Gated
 
     torch.manual_seed(0)
     values = [torch.randn(3, 5, 16).to(dtype).requires_grad_() for _ in range(2)]
