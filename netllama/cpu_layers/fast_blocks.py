@@ -28,7 +28,8 @@ class RMSNorm(torch.autograd.Function):
         squares = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_()
         scale = squares.div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return weight * (wide * scale).to(x.dtype)
+        result: Tensor = weight * (wide * scale).to(x.dtype)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
@@ -89,9 +90,7 @@ class GatedLoraLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor, mask: Tensor | None, *layer: Any) -> Tensor:
-        (y,), kept = compute_layers(
-            to_rows(torch.nn.functional.silu(gate).mul_(up)), mask, group_fields(layer)
-        )
+        (y,), kept = compute_layers(to_rows(torch.nn.functional.silu(gate).mul_(up)), mask, group_fields(layer))
         save_kept(ctx, kept, gate, up, mask)
         return y.view(*gate.shape[:-1], -1)
 

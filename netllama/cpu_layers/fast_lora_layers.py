@@ -76,11 +76,10 @@ def save_kept(ctx: Any, kept: Sequence[Kept], *others: Tensor | None) -> None:
 
 def load_kept(ctx: Any, others: int) -> tuple[tuple[Any, ...], list[Kept]]:
     """The `others` first tensors, and what was kept of each layer."""
-    tensors, width = ctx.saved_tensors, len(Kept._fields) - 1
-    kept = [
-        Kept(*tensors[others + width * at : others + width * (at + 1)], scale) for at, scale in enumerate(ctx.scales)
-    ]
-    return tensors[:others], kept
+    # Read once: a checkpointed layer, which is computed again for that, has them no second time.
+    tensors = ctx.saved_tensors
+    rest = iter(tensors[others:])
+    return tensors[:others], [Kept(next(rest), next(rest), next(rest), next(rest), scale) for scale in ctx.scales]
 
 
 def compute_layers(flat: Tensor, mask: Tensor | None, layers: Sequence[Layer]) -> tuple[list[Tensor], list[Kept]]:

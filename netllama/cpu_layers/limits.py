@@ -5,7 +5,6 @@ import os
 
 from netllama.core.cores import count_cores
 
-
 # Of glibc's malloc.h, and the largest block that it takes from the heap.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_IN_HEAP = -1, -3, 32 * 2**20
 
