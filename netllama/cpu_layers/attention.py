@@ -5,8 +5,8 @@ query heads of a group stand in one matrix product, in each of the three shapes 
 
 - rows without padding, in training: for 4 rows of 380 tokens, 9 heads of 64 in bf16, forward and backward of
   scaled_dot_product_attention took 46 ms a layer. The same sums over blocks of queries that leave out the keys after
-  them take a third of that. The probabilities are kept for the backward pass: quadratic in the length, which is why
-  longer rows go the library's way.
+  them take a third of that. In half precision the probabilities are kept for the backward pass: quadratic in the
+  length, which is why longer rows go the library's way.
 - one new token a row, in generation: for 16 rows of 1,000 tokens the library took 21 ms a layer on one core, a group's
   heads in the place of query positions take 1.3 ms.
 - rows with a mask, in scoring: texts that go on from one beginning attend to it, and not to each other.
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "grouped_matmul"
-# Queries of a block: at 380 tokens 128 leaves out a third of the products.
+# Queries of a block in half precision: at 380 tokens 128 leaves out a third of the products. In fp32 it is half.
 BLOCK = 128
-# 4 rows of this length keep 75 MB of probabilities a layer.
+# A row of this length keeps 11 MB of probabilities a layer, with 9 heads.
 LONGEST = 1024
 
 
@@ -38,25 +38,28 @@ class CausalAttention(torch.autograd.Function):
         query = query.reshape(pairs, group, length, size)
         key, value = key.reshape(pairs, length, size), value.reshape(pairs, length, size)
         attended = query.new_empty(batch, length, heads, size)
-        by_pair = _view_by_pair(attended, group)
-        for start, end in _blocks(length):
+        by_pair, kept = _view_by_pair(attended, group), []
+        for start, end in _blocks(length, query.dtype):
             attention = _probabilities(query[:, :, start:end].reshape(pairs, -1, size), key[:, :end], end - start)
             block = torch.bmm(attention, value[:, :end])
             by_pair[:, :, :, start:end] = block.view(batch, -1, group, end - start, size)
-        ctx.save_for_backward(query, key, value)
+            # In fp32 they take twice the memory, and the products beside them three times their time.
+            if query.dtype.itemsize == 2:
+                kept.append(attention)
+        ctx.save_for_backward(query, key, value, *kept)
         return attended
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = ctx.saved_tensors
+        query, key, value, *kept = ctx.saved_tensors
         pairs, group, length, size = query.shape
         batch = len(gradients[0])
         gradient = _view_by_pair(gradients[0], group)
         query_gradient = torch.empty_like(query, memory_format=torch.contiguous_format)
         key_gradient, value_gradient = torch.zeros_like(key), torch.zeros_like(value)
-        for start, end in _blocks(length):
+        for at, (start, end) in enumerate(_blocks(length, query.dtype)):
             queries = query[:, :, start:end].reshape(pairs, -1, size)
-            attention = _probabilities(queries, key[:, :end], end - start)
+            attention = kept[at] if kept else _probabilities(queries, key[:, :end], end - start)
             block = gradient[:, :, :, start:end].reshape(pairs, -1, size)
             value_gradient[:, :end].baddbmm_(attention.transpose(1, 2), block)
             scores = torch.bmm(block, value[:, :end].transpose(1, 2))
@@ -88,8 +91,10 @@ def _list_future(block: int) -> Tensor:
         return torch.ones(block, block, dtype=torch.bool).triu(1)
 
 
-def _blocks(length: int) -> list[tuple[int, int]]:
-    return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
+def _blocks(length: int, dtype: torch.dtype) -> list[tuple[int, int]]:
+    """In half precision larger ones: oneDNN makes kernels for each size, and keeps 64 of them (limits.py)."""
+    block = BLOCK if dtype.itemsize == 2 else max(1, BLOCK // 2)
+    return [(start, min(start + block, length)) for start in range(0, length, block)]
 
 
 def attend_masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
