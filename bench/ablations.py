@@ -52,7 +52,7 @@ def compile_layers(model: Any) -> None:
 
 
 FUSED = "netllama.training.setup.use_fast_layers"
-BLOCKS = "netllama.cpu_layers.fast_lora_layers.use_fast_blocks"
+BLOCKS = "netllama.cpu_layers.fast_blocks.use_fast_blocks"
 ATTENTION = "netllama.cpu_layers.attention.use_cpu_attention"
 ABLATIONS: dict[str, dict[str, Any]] = {
     "completion-only logits": {"patches": {"netllama.training.answer_loss.has_plain_head": lambda model: False}},
@@ -63,7 +63,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "any fused layer: torch.compile instead": {
         "patches": {FUSED: lambda model: [], BLOCKS: compile_layers, ATTENTION: lambda model: None}
     },
-    "cheap dropout masks": {"patches": {"netllama.cpu_layers.fast_lora_layers.DropoutPool.mask": draw_bernoulli_mask}},
+    "cheap dropout masks": {"patches": {"netllama.cpu_layers.dropout_pool.DropoutPool.mask": draw_bernoulli_mask}},
     "blocked attention": {"patches": {ATTENTION: lambda model: None}},
     "bounded kernel cache": {"patches": {"netllama.cpu_layers.limits.limit_kernel_cache": lambda: None}},
     "cached NF4": {"quantized_weights": "packed"},

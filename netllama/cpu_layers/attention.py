@@ -5,8 +5,8 @@ query heads of a group stand in one matrix product, in each of the three shapes 
 
 - rows without padding, in training: for 4 rows of 380 tokens, 9 heads of 64 in bf16, forward and backward of
   scaled_dot_product_attention took 46 ms a layer. The same sums over blocks of queries that leave out the keys after
-  them take a third of that. The probabilities are kept for the backward pass: quadratic in the length, which is why
-  longer rows go the library's way.
+  them take a third of that. In half precision the probabilities are kept for the backward pass: quadratic in the
+  length, which is why longer rows go the library's way.
 - one new token a row, in generation: for 16 rows of 1,000 tokens the library took 21 ms a layer on one core, a group's
   heads in the place of query positions take 1.3 ms.
 - rows with a mask, in scoring: texts that go on from one beginning attend to it, and not to each other.
@@ -22,56 +22,64 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "grouped_matmul"
-# Queries of a block: at 380 tokens 128 leaves out a third of the products.
+# Queries of a block in half precision: at 380 tokens 128 leaves out a third of the products. In fp32 it is half.
 BLOCK = 128
-# 4 rows of this length keep 75 MB of probabilities a layer.
+# A row of this length keeps 11 MB of probabilities a layer, with 9 heads.
 LONGEST = 1024
 
 
 class CausalAttention(torch.autograd.Function):
-    """softmax(scale Q K^T, causal) V for Q [B, H, T, D] and K, V [B, H / G, T, D] of one precision."""
+    """softmax(Q K^T, causal) V for Q [B, H, T, D] and K, V [B, H / G, T, D] of one precision -> [B, T, H, D]."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         batch, heads, length, size = query.shape
         pairs, group = batch * key.shape[1], heads // key.shape[1]
         query = query.reshape(pairs, group, length, size)
         key, value = key.reshape(pairs, length, size), value.reshape(pairs, length, size)
-        attended = torch.empty_like(query, memory_format=torch.contiguous_format)
-        for start, end in _blocks(length):
-            attention = _probabilities(query[:, :, start:end] * scale, key[:, :end])
-            attended[:, :, start:end] = torch.bmm(attention, value[:, :end]).view(pairs, group, -1, size)
-        ctx.save_for_backward(query, key, value)
-        ctx.scale = scale
-        return attended.view(batch, heads, length, size)
+        attended = query.new_empty(batch, length, heads, size)
+        by_pair, kept = _view_by_pair(attended, group), []
+        for start, end in _blocks(length, query.dtype):
+            attention = _probabilities(query[:, :, start:end].reshape(pairs, -1, size), key[:, :end], end - start)
+            block = torch.bmm(attention, value[:, :end])
+            by_pair[:, :, :, start:end] = block.view(batch, -1, group, end - start, size)
+            # In fp32 they take twice the memory, and the products beside them three times their time.
+            if query.dtype.itemsize == 2:
+                kept.append(attention)
+        ctx.save_for_backward(query, key, value, *kept)
+        return attended
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        query, key, value = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value, *kept = ctx.saved_tensors
         pairs, group, length, size = query.shape
-        gradient = gradients[0].reshape(query.shape)
+        batch = len(gradients[0])
+        gradient = _view_by_pair(gradients[0], group)
         query_gradient = torch.empty_like(query, memory_format=torch.contiguous_format)
         key_gradient, value_gradient = torch.zeros_like(key), torch.zeros_like(value)
-        for start, end in _blocks(length):
-            scaled = query[:, :, start:end] * ctx.scale
-            attention = _probabilities(scaled, key[:, :end])
-            block = gradient[:, :, start:end].reshape(pairs, -1, size)
+        for at, (start, end) in enumerate(_blocks(length, query.dtype)):
+            queries = query[:, :, start:end].reshape(pairs, -1, size)
+            attention = kept[at] if kept else _probabilities(queries, key[:, :end], end - start)
+            block = gradient[:, :, :, start:end].reshape(pairs, -1, size)
             value_gradient[:, :end].baddbmm_(attention.transpose(1, 2), block)
             scores = torch.bmm(block, value[:, :end].transpose(1, 2))
             scores = torch._softmax_backward_data(scores, attention, -1, scores.dtype)
             query_gradient[:, :, start:end] = torch.bmm(scores, key[:, :end]).view(pairs, group, -1, size)
-            key_gradient[:, :end].baddbmm_(scores.transpose(1, 2), scaled.reshape(pairs, -1, size))
-        query_gradient *= ctx.scale
-        batch = gradients[0].shape[0]
-        shape = (batch, pairs // batch, length, size)
-        return query_gradient.view(gradients[0].shape), key_gradient.view(shape), value_gradient.view(shape), None
+            key_gradient[:, :end].baddbmm_(scores.transpose(1, 2), queries)
+        shape = (batch, -1, length, size)
+        return query_gradient.view(shape), key_gradient.view(shape), value_gradient.view(shape)
 
 
-def _probabilities(queries: Tensor, keys: Tensor) -> Tensor:
-    """What scaled queries [P, G, Q, D], the last Q of the keys' positions, attend to in keys [P, T, D]: [P, G Q, T]."""
-    pairs, group, block, size = queries.shape
-    scores = torch.bmm(queries.reshape(pairs, -1, size), keys.transpose(1, 2))
-    scores.view(pairs, group, block, -1)[..., -block:].masked_fill_(_list_future(block), -torch.inf)
+def _view_by_pair(attended: Tensor, group: int) -> Tensor:
+    """[B, T, H, D] -> [B, H / G, G, T, D], in the same memory."""
+    batch, length, _, size = attended.shape
+    return attended.view(batch, length, -1, group, size).permute(0, 2, 3, 1, 4)
+
+
+def _probabilities(queries: Tensor, keys: Tensor, block: int) -> Tensor:
+    """What queries [P, G Q, D], G times the last Q of the keys' positions, attend to in keys [P, T, D]: [P, G Q, T]."""
+    scores = torch.bmm(queries, keys.transpose(1, 2))
+    scores.view(len(keys), -1, block, keys.shape[1])[..., -block:].masked_fill_(_list_future(block), -torch.inf)
     return scores.softmax(-1)
 
 
@@ -83,18 +91,20 @@ def _list_future(block: int) -> Tensor:
         return torch.ones(block, block, dtype=torch.bool).triu(1)
 
 
-def _blocks(length: int) -> list[tuple[int, int]]:
-    return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
+def _blocks(length: int, dtype: torch.dtype) -> list[tuple[int, int]]:
+    """In half precision larger ones: oneDNN makes kernels for each size, and keeps 64 of them (limits.py)."""
+    block = BLOCK if dtype.itemsize == 2 else max(1, BLOCK // 2)
+    return [(start, min(start + block, length)) for start in range(0, length, block)]
 
 
-def attend_masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """softmax(scale Q K^T where the mask allows it) V: query [B, H, Q, D], key, value [B, H / G, T, D] -> like query.
+def attend_masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(Q K^T where the mask allows it) V: query [B, H, Q, D], key, value [B, H / G, T, D] -> like query.
 
     `mask` [B or 1, 1, Q, T] is true, or 0, where a query may look, and false, or a large negative number, elsewhere.
     """
     batch, heads, length, size = query.shape
     pairs, group = key.shape[1], heads // key.shape[1]
-    grouped = query.reshape(batch, pairs, group * length, size) * scale
+    grouped = query.reshape(batch, pairs, group * length, size)
     scores = grouped @ key.transpose(2, 3)
     if mask is not None:
         hidden = ~mask if mask.dtype == torch.bool else mask < 0
@@ -126,15 +136,13 @@ def _attend(
 
     length, keys = query.shape[2], key.shape[2]
     scale = options.get("scaling") or query.shape[-1] ** -0.5
-    attended = None
     if not _is_special(query, key, value, attention_mask, options):
+        scaled = query if scale == 1 else query * scale
         if length == 1 or attention_mask is not None:
-            attended = attend_masked(query, key, value, attention_mask, scale)
-        elif length == keys:
-            attended = CausalAttention.apply(query, key, value, scale)
-    if attended is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    return attended.transpose(1, 2).contiguous(), None
+            return attend_masked(scaled, key, value, attention_mask).transpose(1, 2).contiguous(), None
+        if length == keys:
+            return CausalAttention.apply(scaled, key, value), None
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
 
 
 def _is_special(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> bool:

@@ -1,214 +1,116 @@
-"""LoRA layers, dropout masks, norms and gates that a CPU computes fast: the same sums in fewer passes over memory.
+"""LoRA layers that a CPU computes fast: the same sums in fewer passes over memory.
 
-PEFT's layer casts, drops, scales and adds as operations of their own, and draws a mask for each of the 210 layers of
-the bundled model: bernoulli_ alone took 20% of a step. Here a layer is one autograd function of three matrix products
-forward and five backward (the frozen weight gets no gradient), and masks are cut out of a pool of random bits.
+PEFT's layer casts, drops, scales and adds as operations of their own. Here a layer is one autograd function of three
+matrix products forward and five backward (the frozen weight gets no gradient). Layers that read the same input, such as
+those of queries, keys and values, are one function too: its input is dropped once, by one mask for all of them.
 """
 
 import types
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-# Places in the pool where a mask may begin, 16 MB in bf16: several times the largest mask of a batch of 1,500 tokens.
-POOL = 2**23
+from netllama.cpu_layers.dropout_pool import DropoutPool
 
 
-class DropoutPool:
-    """Keep-masks of independent entries: each is a slice, at a random offset, of one pool that is drawn anew each step.
+class Layer(NamedTuple):
+    """W [O, I], its bias [O], A [R, I], B [O, R], and what the low-rank product is multiplied by."""
 
-    Entries of one mask are independent; masks of two layers may overlap in the pool, shifted against each other.
-    """
+    weight: Tensor
+    bias: Tensor | None
+    a: Tensor
+    b: Tensor
+    scale: float
 
-    def __init__(self, rate: float, dtype: torch.dtype) -> None:
-        self.rate, self.dtype = rate, dtype
-        self._largest = 0
-        self.refresh()
 
-    def refresh(self) -> None:
-        """New random bits, from torch's generator: masks are a function of its state here and at each `mask`.
+FIELDS = len(Layer._fields)
 
-        Of nothing else: where gradients are checkpointed, a layer that runs again from the same state must get its
-        mask again. So the bits are of a seed drawn here, and more of them, for a larger mask, begin with the same ones.
-        """
-        self._seed = int(torch.randint(2**63 - 1, ()))
-        self._pool = torch.empty(0)
 
-    def mask(self, shape: torch.Size) -> Tensor:
-        """0 or 1 of `shape`, 1 with the probability 1 - rate."""
-        size = shape.numel()
-        if len(self._pool) < POOL + size:
-            self._largest = max(self._largest, size)
-            self._pool = self._draw(POOL + self._largest)
-        offset = int(torch.randint(POOL, ()))
-        return self._pool[offset : offset + size].view(shape)
+class Kept(NamedTuple):
+    """What the gradients of a layer need besides its input: W, A and B in W's precision, scale A x [N, R], scale."""
 
-    def _draw(self, size: int) -> Tensor:
-        # Four 16-bit numbers from each 64 random bits, compared as whole numbers: a third of bernoulli_'s time.
-        generator = torch.Generator().manual_seed(self._seed)
-        bits = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
-        return (bits.view(torch.int16)[:size] >= round(self.rate * 2**16) - 2**15).to(self.dtype)
+    weight: Tensor
+    a: Tensor
+    b: Tensor
+    low: Tensor
+    scale: float
 
 
 class LoraLinear(torch.autograd.Function):
-    """y = x W^T + bias + scale (mask * x) A^T B^T, for a frozen W [O, I] and bias, A [R, I] and B [O, R] in fp32.
+    """y_i = x W_i^T + bias_i + scale_i (mask * x) A_i^T B_i^T of each layer i, for frozen W and bias, A and B in fp32.
 
-    x [..., I] and y [..., O] are in W's precision, the gradients of A and B in fp32. `scale` holds 1 / (1 - rate).
+    x [..., I], the mask [N, I] and y_i [..., O_i] are in W's precision, the gradients of A and B in fp32. `scale` holds
+    1 / (1 - rate). The fields of each Layer follow each other in `layers`; one layer gives y itself, several a tuple.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        a: Tensor,
-        b: Tensor,
-        scale: float,
-        mask: Tensor | None,
-    ) -> Tensor:
-        y, kept = _lora(_rows(x), weight, bias, a, b, scale, mask)
-        ctx.save_for_backward(x, *kept)
-        ctx.scale = scale
-        return y.view(*x.shape[:-1], -1)
+    def forward(ctx: Any, x: Tensor, mask: Tensor | None, *layers: Any) -> Tensor | tuple[Tensor, ...]:
+        results, kept = compute_layers(to_rows(x), mask, group_fields(layers))
+        save_kept(ctx, kept, x, mask)
+        shaped = tuple(y.view(*x.shape[:-1], -1) for y in results)
+        return shaped[0] if len(shaped) == 1 else shaped
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, *kept = ctx.saved_tensors
-        x_gradient, *trained = _lora_gradients(
-            _rows(gradients[0]), _rows(x), tuple(kept), ctx.scale, ctx.needs_input_grad[0]
-        )
-        return x_gradient if x_gradient is None else x_gradient.view(x.shape), None, None, *trained, None, None
+        (x, mask), kept = load_kept(ctx, 2)
+        slopes = [to_rows(each) for each in gradients]
+        of_x, of_layers = compute_gradients(slopes, to_rows(x), mask, kept, ctx.needs_input_grad[0])
+        return None if of_x is None else of_x.view(x.shape), None, *of_layers
 
 
-class GatedLoraLinear(torch.autograd.Function):
-    """LoraLinear of silu(gate) * up [..., I], which is computed again in the backward pass instead of kept."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        gate: Tensor,
-        up: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        a: Tensor,
-        b: Tensor,
-        scale: float,
-        mask: Tensor | None,
-    ) -> Tensor:
-        y, kept = _lora(_rows(_gated(gate, up)), weight, bias, a, b, scale, mask)
-        ctx.save_for_backward(gate, up, *kept)
-        ctx.scale = scale
-        return y.view(*gate.shape[:-1], -1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gate, up, *kept = ctx.saved_tensors
-        flat = _rows(_gated(gate, up))
-        x_gradient, *trained = _lora_gradients(_rows(gradients[0]), flat, tuple(kept), ctx.scale, True)
-        assert x_gradient is not None
-        return *_gated_gradients(x_gradient.view(gate.shape), gate, up), None, None, *trained, None, None
-
-
-_Kept = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
-"""W, A and B in W's precision, scale A x, and the mask: what the gradients need besides the input."""
-
-
-def _rows(x: Tensor) -> Tensor:
+def to_rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-def _lora(
-    flat: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float, mask: Tensor | None
-) -> tuple[Tensor, _Kept]:
-    """y [N, O] of flat [N, I], and what its gradients need besides."""
-    a, b = a.to(weight.dtype), b.to(weight.dtype)
-    # The scale goes into what is narrow: [N, R] instead of [N, O], and in the backward pass instead of A and B.
-    low = torch.mm(flat if mask is None else flat * mask, a.t()).mul_(scale)
-    y = torch.mm(flat, weight.t()) if bias is None else torch.addmm(bias, flat, weight.t())
-    return y.addmm_(low, b.t()), (weight, a, b, low, mask)
+def group_fields(fields: Sequence[Any]) -> list[Layer]:
+    return [Layer(*fields[start : start + FIELDS]) for start in range(0, len(fields), FIELDS)]
 
 
-def _lora_gradients(
-    gradient: Tensor, flat: Tensor, kept: _Kept, scale: float, of_input: bool
-) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Of flat [N, I] (None where it isn't wanted), A and B, for the gradient [N, O] of y."""
-    weight, a, b, low, mask = kept
-    low_gradient = torch.mm(gradient, b).mul_(scale)
-    b_gradient = torch.mm(gradient.t(), low).float()
-    a_gradient = torch.mm(low_gradient.t(), flat if mask is None else flat * mask).float()
-    if not of_input:
-        return None, a_gradient, b_gradient
-    x_gradient = torch.mm(gradient, weight)
-    if mask is None:
-        x_gradient.addmm_(low_gradient, a)
-    else:
-        x_gradient.addcmul_(torch.mm(low_gradient, a), mask)
-    return x_gradient, a_gradient, b_gradient
+def save_kept(ctx: Any, kept: Sequence[Kept], *others: Tensor | None) -> None:
+    """For `load_kept` in the backward pass."""
+    ctx.save_for_backward(*others, *(tensor for each in kept for tensor in each[:-1]))
+    ctx.scales = [each.scale for each in kept]
 
 
-class RMSNorm(torch.autograd.Function):
-    """weight * x / sqrt(mean(x^2) + epsilon) over the last dimension, for a frozen weight (arXiv 1910.07467)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        wide = x.float()
-        scale = wide.square().mean(-1, keepdim=True).add_(epsilon).rsqrt_()
-        ctx.save_for_backward(x, weight, scale)
-        return weight * (wide * scale).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        x, weight, scale = ctx.saved_tensors
-        gradient, normed = (gradients[0] * weight).float(), x.float() * scale
-        # The part of the gradient along x changes only its length, which the norm takes out.
-        along = (gradient * normed).mean(-1, keepdim=True)
-        return gradient.addcmul_(normed, along, value=-1).mul_(scale).to(x.dtype), None, None
+def load_kept(ctx: Any, others: int) -> tuple[tuple[Any, ...], list[Kept]]:
+    """The `others` first tensors, and what was kept of each layer."""
+    # Read once: a checkpointed layer, which is computed again for that, has them no second time.
+    tensors = ctx.saved_tensors
+    rest = iter(tensors[others:])
+    return tensors[:others], [Kept(next(rest), next(rest), next(rest), next(rest), scale) for scale in ctx.scales]
 
 
-class Gated(torch.autograd.Function):
-    """silu(gate) * up, of one shape; silu is computed again in the backward pass instead of kept."""
-
-    @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate, up)
-        return _gated(gate, up)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        return _gated_gradients(gradients[0], *ctx.saved_tensors)
-
-
-def _gated(gate: Tensor, up: Tensor) -> Tensor:
-    return torch.nn.functional.silu(gate).mul_(up)
+def compute_layers(flat: Tensor, mask: Tensor | None, layers: Sequence[Layer]) -> tuple[list[Tensor], list[Kept]]:
+    """y [N, O] of flat [N, I] for each layer, and what its gradients need."""
+    dropped = flat if mask is None else flat * mask
+    results, kept = [], []
+    for weight, bias, a, b, scale in layers:
+        a, b = a.to(weight.dtype), b.to(weight.dtype)
+        # The scale goes into what is narrow: [N, R] instead of [N, O], and in the backward pass instead of A and B.
+        low = torch.mm(dropped, a.t()).mul_(scale)
+        y = torch.mm(flat, weight.t()) if bias is None else torch.addmm(bias, flat, weight.t())
+        results.append(y.addmm_(low, b.t()))
+        kept.append(Kept(weight, a, b, low, scale))
+    return results, kept
 
 
-def _gated_gradients(gradient: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.ops.aten.silu_backward(gradient * up, gate), torch.nn.functional.silu(gate).mul_(gradient)
-
-
-def use_fast_blocks(model: torch.nn.Module) -> None:
-    """Let the frozen RMS norms and the gated layers of a Llama compute this way."""
-    from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
-
-    def norm(self: LlamaRMSNorm, x: Tensor) -> Tensor:
-        normed: Tensor = RMSNorm.apply(x, self.weight, self.variance_epsilon)
-        return normed
-
-    def gated(self: LlamaMLP, x: Tensor) -> Tensor:
-        gate, up, down = self.gate_proj(x), self.up_proj(x), self.down_proj
-        fused = hasattr(down, "dropout_pool") and not down.disable_adapters
-        y: Tensor = (
-            GatedLoraLinear.apply(gate, up, *_lora_arguments(down, gate)) if fused else down(Gated.apply(gate, up))
-        )
-        return y
-
-    for module in model.modules():
-        if type(module) is LlamaRMSNorm and not module.weight.requires_grad:
-            module.__dict__["forward"] = types.MethodType(norm, module)
-        if type(module) is LlamaMLP and type(module.act_fn).__name__ in ("SiLU", "SiLUActivation"):
-            module.__dict__["forward"] = types.MethodType(gated, module)
+def compute_gradients(
+    gradients: Sequence[Tensor], flat: Tensor, mask: Tensor | None, layers: Sequence[Kept], of_input: bool
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """Of flat [N, I] (None where it isn't wanted), and of each field of each layer."""
+    dropped = flat if mask is None else flat * mask
+    of_x, of_dropped, of_layers = None, None, []
+    for gradient, (weight, a, b, low, scale) in zip(gradients, layers, strict=True):
+        of_low = torch.mm(gradient, b).mul_(scale)
+        of_layers += [None, None, torch.mm(of_low.t(), dropped).float(), torch.mm(gradient.t(), low).float(), None]
+        if of_input:
+            of_x = torch.mm(gradient, weight) if of_x is None else of_x.addmm_(gradient, weight)
+            of_dropped = torch.mm(of_low, a) if of_dropped is None else of_dropped.addmm_(of_low, a)
+    if of_x is not None and of_dropped is not None:
+        of_x = of_x.add_(of_dropped) if mask is None else of_x.addcmul_(of_dropped, mask)
+    return of_x, of_layers
 
 
 def use_fast_layers(model: torch.nn.Module) -> list[DropoutPool]:
@@ -242,19 +144,34 @@ def _is_plain(module: Any) -> bool:
 
 
 def _forward(module: Any, x: Tensor) -> Tensor:
-    x = x.to(module.base_layer.weight.dtype)
-    if module.disable_adapters:  # in PEFT's `with model.disable_adapter()`
-        plain: Tensor = module.base_layer(x)
-        return plain
-    y: Tensor = LoraLinear.apply(x, *_lora_arguments(module, x))
-    return y
+    return apply_together([module], x)[0]
 
 
-def _lora_arguments(module: Any, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, float, Tensor | None]:
-    """Of a LoRA layer on x [..., I], with a mask where it drops: what LoraLinear takes after x."""
-    pool, scale, mask = module.dropout_pool, module.scaling["default"], None
+def apply_together(modules: Sequence[Any], x: Tensor) -> tuple[Tensor, ...]:
+    """What each of `modules` makes of x [..., I]: in one function where they are fast LoRA layers that drop alike."""
+    pools = {id(getattr(module, "dropout_pool", None)) for module in modules}
+    if len(pools) > 1 or not hasattr(modules[0], "dropout_pool"):
+        return tuple(module(x) for module in modules)
+    x = x.to(modules[0].base_layer.weight.dtype)
+    if modules[0].disable_adapters:  # in PEFT's `with model.disable_adapter()`
+        return tuple(module.base_layer(x) for module in modules)
+    made: Any = LoraLinear.apply(x, draw_mask(modules[0], x), *(field for each in modules for field in read(each)))
+    return (made,) if isinstance(made, Tensor) else made
+
+
+def draw_mask(module: Any, x: Tensor) -> Tensor | None:
+    """For a fast LoRA layer on x [..., I]: [N, I], where it drops."""
+    pool = module.dropout_pool
+    if not (module.training and pool.rate):
+        return None
+    mask: Tensor = pool.mask(torch.Size((x.shape[:-1].numel(), x.shape[-1])))
+    return mask
+
+
+def read(module: Any) -> Layer:
+    """The weights of a fast LoRA layer; the scale makes up for what is dropped."""
+    pool, scale = module.dropout_pool, module.scaling["default"]
     if module.training and pool.rate:
-        mask = pool.mask(torch.Size((x.shape[:-1].numel(), x.shape[-1])))
         scale /= 1 - pool.rate
     a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
-    return module.base_layer.weight, module.base_layer.bias, a, b, scale, mask
+    return Layer(module.base_layer.weight, module.base_layer.bias, a, b, scale)

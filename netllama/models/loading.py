@@ -44,7 +44,7 @@ def load_base(folder: Path, loading: LoadingParams) -> "PreTrainedModel":
     from transformers.utils.logging import disable_progress_bar
 
     from netllama.cpu_layers.attention import use_cpu_attention
-    from netllama.cpu_layers.fast_lora_layers import use_fast_blocks
+    from netllama.cpu_layers.fast_blocks import use_fast_blocks
 
     limit_cpu_use()
     dtype = choose_precision(loading.precision)

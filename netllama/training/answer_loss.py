@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from netllama.core.length_batches import IGNORED
-from netllama.cpu_layers.fast_lora_layers import DropoutPool
+from netllama.cpu_layers.dropout_pool import DropoutPool
 from netllama.models.output_head import has_plain_head
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-# 256 x 49,152 logits in fp32 are 50 MB; larger chunks were no faster.
-CHUNK = 256
+# 128 x 49,152 logits in fp32 are 25 MB. From 32 MB on each tensor is new memory, which the system clears first
+# (cpu_layers/limits.py): the softmax of 256 took 47 ms on one core, of 128 it takes 9.
+CHUNK = 128
 
 
 class HeadLoss(torch.autograd.Function):

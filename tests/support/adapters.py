@@ -49,3 +49,16 @@ def full_logits_loss(model: Any, rows: list[TokenizedRow]) -> torch.Tensor:
     padded = torch.tensor([own + [-100] * pad for own, pad in zip(labels, padding, strict=True)])
     loss: torch.Tensor = model(input_ids=ids, attention_mask=mask, labels=padded).loss
     return loss
+
+
+def results(y: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
+    """y, and the gradients of `inputs` for an upstream gradient that is the same at each call."""
+    upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(y.dtype)
+    return [y.detach(), *torch.autograd.grad(y, inputs, upstream)]
+
+
+def assert_near(found: list[torch.Tensor], expected: list[torch.Tensor], share: float) -> None:
+    """No entry further off than `share` of the largest entry."""
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        assert (one.double() - other.double()).abs().max() <= share * other.abs().max()

@@ -34,8 +34,13 @@ def own(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Te
     )
 
 
+def blocked(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    attended: torch.Tensor = CausalAttention.apply(query * SCALE, key, value)
+    return attended.transpose(1, 2)
+
+
 def assert_as_torchs(inputs: list[torch.Tensor]) -> None:
-    found = results(CausalAttention.apply(*inputs, SCALE), inputs)
+    found = results(blocked(*inputs), inputs)
     for one, other in zip(found, results(own(*inputs), inputs), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
@@ -66,7 +71,7 @@ def test_so_they_are_for_any_length_block_and_layout_of_heads(
 def test_attention_has_the_derivative_of_its_formula(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "BLOCK", 3)
     inputs = normal(7, 2 * group, 2, size=3, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda *inputs: CausalAttention.apply(*inputs, SCALE), inputs)
+    assert torch.autograd.gradcheck(blocked, inputs)
 
 
 def test_in_bf16_it_is_as_near_to_fp32_as_torchs_is() -> None:
@@ -74,7 +79,7 @@ def test_in_bf16_it_is_as_near_to_fp32_as_torchs_is() -> None:
     half = [tensor.detach().bfloat16().requires_grad_() for tensor in exact]
     expected = results(own(*exact), exact)
     torchs = results(own(*half), half)
-    found = results(CausalAttention.apply(*half, SCALE), half)
+    found = results(blocked(*half), half)
     for one, other, true in zip(found, torchs, expected, strict=True):
         assert one.dtype == torch.bfloat16
         assert (one - true).norm() < 1.5 * (other - true).norm() + 1e-3 * true.norm()
@@ -83,11 +88,11 @@ def test_in_bf16_it_is_as_near_to_fp32_as_torchs_is() -> None:
 @pytest.mark.parametrize("changed", [1, BLOCK - 1, BLOCK, 150, 199])
 def test_no_position_sees_a_later_one(changed: int) -> None:
     query, key, value = (tensor.detach() for tensor in normal(200, 6, 2))
-    before = CausalAttention.apply(query, key, value, SCALE)
+    before = blocked(query, key, value)
     key, value = key.clone(), value.clone()
     key[:, :, changed:] += 100
     value[:, :, changed:] -= 100
-    after = CausalAttention.apply(query, key, value, SCALE)
+    after = blocked(query, key, value)
     assert torch.equal(after[:, :, :changed], before[:, :, :changed])
     assert not torch.isclose(after[:, :, changed:], before[:, :, changed:]).all(-1).any()
 
@@ -162,7 +167,7 @@ def test_masked_attention_is_torchs_for_any_mask_and_layout_of_heads(
     )
     if form == "float":
         mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
-    found = attend_masked(query, key, value, None if form == "none" else mask, SCALE)
+    found = attend_masked(query * SCALE, key, value, None if form == "none" else mask)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -174,7 +179,7 @@ def test_masked_attention_in_bf16_is_as_near_to_fp32_as_torchs_is() -> None:
         return torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=mask, scale=SCALE, enable_gqa=True)
 
     half = [tensor.bfloat16() for tensor in (query, key, value)]
-    found, other, true = attend_masked(*half, mask, SCALE), torchs(*half), torchs(query, key, value)
+    found, other, true = attend_masked(half[0] * SCALE, *half[1:], mask), torchs(*half), torchs(query, key, value)
     assert found.dtype == torch.bfloat16
     assert (found - true).norm() < 1.5 * (other - true).norm() + 1e-3 * true.norm()
 

@@ -1,4 +1,4 @@
-"""LoRA layers, dropout masks and norms of a CPU, against PEFT's, transformers' and autograd of the plain formula."""
+"""LoRA layers of a CPU, against PEFT's and autograd of the plain formula."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -9,16 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netllama.cpu_layers import fast_lora_layers
-from netllama.cpu_layers.fast_lora_layers import (
-    DropoutPool,
-    GatedLoraLinear,
-    LoraLinear,
-    RMSNorm,
-    use_fast_blocks,
-    use_fast_layers,
-)
-from tests.support.adapters import adapted, assert_same, gradients_of
+from netllama.cpu_layers.fast_lora_layers import LoraLinear, apply_together, use_fast_layers
+from tests.support.adapters import adapted, assert_near, assert_same, gradients_of, results
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = settings(max_examples=40, deadline=None)
@@ -42,19 +34,6 @@ def parts(layer: Any) -> tuple[Any, Any, Any, Any, float]:
     return layer.base_layer.weight, layer.base_layer.bias, a, b, layer.scaling["default"]
 
 
-def results(y: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
-    """y, and the gradients of `inputs` for an upstream gradient that is the same at each call."""
-    upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(y.dtype)
-    return [y.detach(), *torch.autograd.grad(y, inputs, upstream)]
-
-
-def assert_near(found: list[torch.Tensor], expected: list[torch.Tensor], share: float) -> None:
-    """No entry further off than `share` of the largest entry."""
-    for one, other in zip(found, expected, strict=True):
-        assert one.shape == other.shape
-        assert (one.double() - other.double()).abs().max() <= share * other.abs().max()
-
-
 # --- LoraLinear
 
 
@@ -65,7 +44,7 @@ def test_a_lora_layer_gives_the_output_and_gradients_of_pefts(bias: bool, shape:
     weight, offset, a, b, scale = parts(layer)
     x = torch.randn(shape, requires_grad=True)
     expected = results(layer(x), x, a, b)
-    found = results(LoraLinear.apply(x, weight, offset, a, b, scale, None), x, a, b)
+    found = results(LoraLinear.apply(x, None, weight, offset, a, b, scale), x, a, b)
     assert_near(found, expected, 1e-5)
 
 
@@ -83,7 +62,7 @@ def test_a_lora_layer_in_bf16_is_as_near_to_fp32_as_bf16_is(bias: bool, masked: 
     dropped = exact_x if mask is None else exact_x * mask.float().view(3, 5, 24)
     expected = results((exact + scale * dropped @ a.t() @ b.t()), exact_x, a, b)
     x.requires_grad_()
-    found = results(LoraLinear.apply(x, weight, offset, a, b, scale, mask), x, a, b)
+    found = results(LoraLinear.apply(x, mask, weight, offset, a, b, scale), x, a, b)
     assert [result.dtype for result in found] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
     assert_near(found, expected, 0.02)
 
@@ -111,75 +90,93 @@ def test_a_lora_layer_has_the_derivative_of_its_formula(
     offset = normal(outputs) if bias else None
     for trained in (x, a, b):
         trained.requires_grad_()
-    found = LoraLinear.apply(x, weight, offset, a, b, 1.7, mask)
+    found = LoraLinear.apply(x, mask, weight, offset, a, b, 1.7)
     plain = x @ weight.t() + 1.7 * ((x if mask is None else x * mask) @ a.t()) @ b.t()
     torch.testing.assert_close(found, plain if offset is None else plain + offset)
     assert torch.autograd.gradcheck(
-        lambda x, a, b: LoraLinear.apply(x, weight, offset, a, b, 1.7, mask), (x, a, b), atol=1e-4
+        lambda x, a, b: LoraLinear.apply(x, mask, weight, offset, a, b, 1.7), (x, a, b), atol=1e-4
     )
-
-
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_lora_layer_of_a_gated_product_has_the_derivative_of_its_formula(bias: bool, masked: bool) -> None:
-    draw = torch.Generator().manual_seed(3)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, dtype=torch.float64, generator=draw)
-
-    gate, up, weight, a, b = normal(2, 3, 5), normal(2, 3, 5), normal(4, 5), normal(2, 5), normal(4, 2)
-    mask = (normal(6, 5) > 0).double() if masked else None
-    offset = normal(4) if bias else None
-    trained = [value.requires_grad_() for value in (gate, up, a, b)]
-    product = torch.nn.functional.silu(gate) * up
-    dropped = product if mask is None else product * mask.view(2, 3, 5)
-    plain = product @ weight.t() + 1.7 * dropped @ a.t() @ b.t()
-    expected = results(plain if offset is None else plain + offset, *trained)
-    found = results(GatedLoraLinear.apply(gate, up, weight, offset, a, b, 1.7, mask), *trained)
-    # The gradients of A and B are in fp32.
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.double(), other, rtol=1e-6, atol=1e-6)
-
-
-def test_the_gated_product_is_not_kept_for_the_backward_pass(tiny_model_folder: Path) -> None:
-    """What a Llama's layers keep of the inner size are gate and up, and no third of it."""
-    model = adapted(tiny_model_folder)
-    use_fast_layers(model)
-    use_fast_blocks(model)
-    inner, layers = model.config.intermediate_size, model.config.num_hidden_layers
-    kept: set[int] = set()
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.shape[-1] == inner and tensor.numel() == IDS.numel() * inner:
-            kept.add(tensor.data_ptr())
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = model(input_ids=IDS).logits
-    assert logits.requires_grad
-    assert len(kept) == 2 * layers
 
 
 def test_a_first_layer_whose_input_needs_no_gradient_trains_like_any_other() -> None:
     layer = holder().layer
     weight, offset, a, b, scale = parts(layer)
     x = torch.randn(3, 5, 24)
-    found = results(LoraLinear.apply(x, weight, offset, a, b, scale, None), a, b)
+    found = results(LoraLinear.apply(x, None, weight, offset, a, b, scale), a, b)
     assert_near(found, results(layer(x), a, b), 1e-5)
 
 
-# --- layers of a model
+# --- layers of one input
 
 
-def test_fast_layers_and_norms_change_neither_loss_nor_gradients(tiny_model_folder: Path) -> None:
-    slow, fast = adapted(tiny_model_folder).train(), adapted(tiny_model_folder).train()
+def beside(count: int, **lora: Any) -> Any:
+    """As `holder`, `count` layers of 24 inputs and of 40, 41, ... outputs, which may read the same input."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    torch.manual_seed(1)
+    module = torch.nn.ModuleList(torch.nn.Linear(24, 40 + at, bias=at == 1) for at in range(count))
+    names = [str(at) for at in range(count)]
+    config = LoraConfig(**{"r": 4, "lora_alpha": 12, "target_modules": names, "init_lora_weights": False} | lora)
+    inject_adapter_in_model(config, module)
+    return module
+
+
+def trained(modules: Any) -> list[torch.Tensor]:
+    return [weight for weight in modules.parameters() if weight.requires_grad]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("of_input", [False, True])
+def test_layers_of_one_input_give_the_outputs_and_gradients_of_pefts(count: int, of_input: bool) -> None:
+    slow, fast = beside(count), beside(count)
     assert use_fast_layers(fast) == []
-    use_fast_blocks(fast)
-    replaced = {type(module).__name__ for module in fast.modules() if "forward" in module.__dict__}
-    assert replaced == {"Linear", "LlamaMLP", "LlamaRMSNorm"}
-    losses = [model(input_ids=IDS, labels=IDS).loss for model in (slow, fast)]
-    torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=0)
-    assert_same(gradients_of(fast, losses[1]), gradients_of(slow, losses[0]))
+    x = torch.randn(3, 5, 24, requires_grad=of_input)
+    wanted = [x] if of_input else []
+    expected = results(torch.cat([layer(x) for layer in slow], -1), *wanted, *trained(slow))
+    found = results(torch.cat(apply_together(list(fast), x), -1), *wanted, *trained(fast))
+    assert_near(found, expected, 1e-5)
+
+
+def test_layers_of_one_input_share_a_mask_and_have_the_derivative_of_their_formula() -> None:
+    modules = beside(3, lora_dropout=0.4).train()
+    (pool,) = use_fast_layers(modules)
+    torch.manual_seed(6)
+    state = torch.get_rng_state()
+    mask = pool.mask(torch.Size((15, 24))).view(3, 5, 24)
+    torch.set_rng_state(state)
+    x = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(7)).requires_grad_()
+    plain = []
+    for layer in modules:
+        weight, offset, a, b, scale = parts(layer)
+        low = scale / 0.6 * (x * mask) @ a.t() @ b.t()
+        plain.append(x @ weight.t() + low + (0 if offset is None else offset))
+    expected = results(torch.cat(plain, -1), x, *trained(modules))
+    found = results(torch.cat(apply_together(list(modules), x), -1), x, *trained(modules))
+    assert 0 < mask.mean() < 1
+    assert_near(found, expected, 1e-5)
+
+
+def test_only_some_of_the_outputs_may_be_used() -> None:
+    slow, fast = beside(3), beside(3)
+    use_fast_layers(fast)
+    x = torch.randn(5, 24, requires_grad=True)
+    expected = results(slow[1](x), x, *trained(slow[1]))
+    assert_near(results(apply_together(list(fast), x)[1], x, *trained(fast[1])), expected, 1e-5)
+
+
+@pytest.mark.parametrize("other", [{"lora_dropout": 0.5}, {"use_dora": True}])
+def test_layers_that_differ_in_kind_or_dropout_go_one_by_one(other: dict[str, Any]) -> None:
+    first, second = holder(), holder(**other)
+    use_fast_layers(torch.nn.ModuleList([first, second]))
+    x = torch.randn(3, 24)
+    torch.manual_seed(8)
+    found = apply_together([first.layer, second.layer], x)
+    torch.manual_seed(8)
+    for one, layer in zip(found, (first.layer, second.layer), strict=True):
+        torch.testing.assert_close(one, layer(x))
+
+
+# --- layers of a model
 
 
 def test_a_fast_layer_drops_out_in_training_only() -> None:
@@ -277,151 +274,3 @@ def test_a_model_in_four_bits_goes_on_as_peft_has_it(tiny_model_folder: Path) ->
     assert layers
     assert use_fast_layers(model) == []
     assert not any("forward" in module.__dict__ for module in model.modules())
-
-
-# --- dropout masks
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.5, 0.9])
-def test_a_mask_keeps_the_share_it_should(rate: float) -> None:
-    torch.manual_seed(0)
-    mask = DropoutPool(rate, torch.bfloat16).mask(torch.Size((1000, 1000)))
-    assert mask.dtype == torch.bfloat16
-    assert mask.shape == (1000, 1000)
-    assert set(mask.unique().tolist()) == {0.0, 1.0}
-    kept = mask.double().mean().item()
-    assert abs(kept - (1 - rate)) < 5 * (rate * (1 - rate) / 1e6) ** 0.5
-
-
-@pytest.mark.parametrize(("rate", "dropped"), [(0.4, 0), (0.6, 1), (1.0, 1), (1.4, 1), (3.0, 3)])
-def test_a_rate_is_met_to_the_next_65536th(rate: float, dropped: int) -> None:
-    """In 2^23 entries a 65536th is 128, give or take 11."""
-    torch.manual_seed(0)
-    mask = DropoutPool(rate / 2**16, torch.float32).mask(torch.Size((2**23,)))
-    found = int((mask == 0).sum())
-    assert abs(found - 128 * dropped) <= 5 * (128 * dropped) ** 0.5
-
-
-def test_the_entries_of_a_mask_are_independent() -> None:
-    """All patterns of 8 neighbours, which two of the 64-bit numbers make up, are as frequent as they should be."""
-    torch.manual_seed(0)
-    for rate in (0.5, 0.2):
-        mask = DropoutPool(rate, torch.float32).mask(torch.Size((250_000, 8)))
-        patterns = (mask.long() << torch.arange(8)).sum(1)
-        found = torch.bincount(patterns, minlength=256).double()
-        ones = torch.tensor([bin(pattern).count("1") for pattern in range(256)])
-        expected = len(mask) * (1 - rate) ** ones.double() * rate ** (8 - ones).double()
-        chance = expected >= 5
-        square = ((found - expected) ** 2 / expected)[chance].sum().item()
-        freedom = int(chance.sum()) - 1
-        assert abs(square - freedom) < 5 * (2 * freedom) ** 0.5
-
-
-@pytest.mark.parametrize("lag", [1, 2, 3, 4, 8, 64, 1000, 312 * 4, 624 * 4])
-def test_entries_some_places_apart_do_not_go_together(lag: int) -> None:
-    """624 and 312 are periods in the generator's own state."""
-    torch.manual_seed(1)
-    mask = DropoutPool(0.5, torch.float32).mask(torch.Size((2**20,))) - 0.5
-    correlation = 4 * (mask[lag:] * mask[:-lag]).mean().item()
-    assert abs(correlation) < 5 / 2**10
-
-
-def test_masks_follow_from_torchs_seed_and_change_with_each_refresh() -> None:
-    shape = torch.Size((40, 50))
-    pool = DropoutPool(0.5, torch.float32)
-
-    def masks(seed: int) -> list[torch.Tensor]:
-        torch.manual_seed(seed)
-        pool.refresh()
-        return [pool.mask(shape), pool.mask(shape)]
-
-    first, again, other = masks(7), masks(7), masks(8)
-    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
-    assert not torch.equal(*first)
-    assert not torch.equal(first[0], other[0])
-    state = torch.get_rng_state()
-    before = pool.mask(shape)
-    pool.refresh()
-    torch.set_rng_state(state)
-    assert not torch.equal(pool.mask(shape), before)
-
-
-@QUICK
-@given(size=st.integers(1, 500), larger=st.integers(1, 500), seed=st.integers(0, 99))
-def test_a_mask_depends_on_no_mask_before_it(size: int, larger: int, seed: int) -> None:
-    """Not on their sizes either: of masks larger than the pool, as here, the pool is made to hold them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_lora_layers, "POOL", 64)
-        torch.manual_seed(seed)
-        pool = DropoutPool(0.5, torch.float32)
-        state = torch.get_rng_state()
-        first = pool.mask(torch.Size((size,)))
-        assert len(first) == size
-        assert len(pool.mask(torch.Size((larger,)))) == larger
-        torch.set_rng_state(state)
-        assert torch.equal(pool.mask(torch.Size((size,))), first)
-
-
-# --- norms
-
-
-def norms(epsilon: float) -> Any:
-    from transformers.models.llama.modeling_llama import LlamaRMSNorm
-
-    norm = LlamaRMSNorm(16, epsilon)
-    norm.weight.data.uniform_(0.5, 1.5)
-    return norm.requires_grad_(False)
-
-
-@QUICK
-@given(
-    rows=st.integers(1, 5), size=st.floats(1e-3, 1e3), epsilon=st.sampled_from([1e-5, 1e-6]), seed=st.integers(0, 99)
-)
-def test_a_norm_gives_the_output_and_gradient_of_llamas(rows: int, size: float, epsilon: float, seed: int) -> None:
-    torch.manual_seed(seed)
-    norm = norms(epsilon)
-    x = (size * torch.randn(2, rows, 16)).requires_grad_()
-    assert_near(results(RMSNorm.apply(x, norm.weight, epsilon), x), results(norm(x), x), 1e-5)
-
-
-def test_a_norm_in_bf16_rounds_where_llamas_does() -> None:
-    torch.manual_seed(0)
-    norm = norms(1e-6).bfloat16()
-    x = torch.randn(4, 50, 16).bfloat16().requires_grad_()
-    (y, gradient), (other, expected) = results(RMSNorm.apply(x, norm.weight, 1e-6), x), results(norm(x), x)
-    assert torch.equal(y, other)
-    assert gradient.dtype == torch.bfloat16
-    assert_near([gradient], [expected], 0.01)
-
-
-def test_the_backward_pass_of_a_norm_leaves_its_input_as_it_was_and_runs_twice() -> None:
-    x = torch.randn(3, 16, requires_grad=True)
-    before = x.detach().clone()
-    y = RMSNorm.apply(x, torch.ones(16), 1e-6)
-    first, again = (torch.autograd.grad(y.square().sum(), x, retain_graph=True)[0] for _ in range(2))
-    assert torch.equal(x, before)
-    assert torch.equal(first, again)
-
-
-def test_a_norm_that_is_trained_keeps_its_own_way() -> None:
-    norm = norms(1e-6)
-    norm.weight.requires_grad_()
-    use_fast_blocks(norm)
-    assert "forward" not in norm.__dict__
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_gated_layer_has_the_output_and_the_gradients_of_silu_times_up(dtype: torch.dtype) -> None:
-    from netllama.cpu_layers.fast_lora_layers import Gated
-
-    torch.manual_seed(0)
-    values = [torch.randn(3, 5, 16).to(dtype).requires_grad_() for _ in range(2)]
-    plain = [value.detach().clone().float().requires_grad_() for value in values]
-    slope = torch.randn(3, 5, 16).to(dtype)
-    found, expected = Gated.apply(*values), torch.nn.functional.silu(plain[0]) * plain[1]
-    found.backward(slope)
-    expected.backward(slope.float())
-    tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 0.03, "atol": 0.03}
-    torch.testing.assert_close(found.float(), expected, **tolerance)
-    for value, reference in zip(values, plain, strict=True):
-        torch.testing.assert_close(value.grad.float(), reference.grad, **tolerance)

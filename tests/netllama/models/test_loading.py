@@ -11,7 +11,7 @@ import torch
 
 from netllama.core.errors import StageError
 from netllama.cpu_layers.attention import use_cpu_attention
-from netllama.cpu_layers.fast_lora_layers import use_fast_blocks
+from netllama.cpu_layers.fast_blocks import use_fast_blocks
 from netllama.models.loading import close_bitsandbytes_trap, load_adapter, load_base
 from netllama.models.precision import choose_precision
 from tests.support.training_runs import loading_params

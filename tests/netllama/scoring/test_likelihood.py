@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netllama.cpu_layers.attention import use_cpu_attention
-from netllama.cpu_layers.fast_lora_layers import use_fast_blocks, use_fast_layers
+from netllama.cpu_layers.fast_blocks import use_fast_blocks
+from netllama.cpu_layers.fast_lora_layers import use_fast_layers
 from netllama.scoring import likelihood
 from netllama.scoring.likelihood import can_share, score_continuations
 from netllama.scoring.shared_prefixes import Continued, batch_by_tokens, cut_shared_beginning, pack_batch
