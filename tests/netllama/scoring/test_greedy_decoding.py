@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from netllama.cpu_layers.attention import use_cpu_attention
 from netllama.cpu_layers.decoding import can_decode
 from netllama.cpu_layers.decoding_cache import CHUNK, DecodingCache
-from netllama.cpu_layers.fast_lora_layers import use_fast_blocks, use_fast_layers
+from netllama.cpu_layers.fast_blocks import use_fast_blocks
+from netllama.cpu_layers.fast_lora_layers import use_fast_layers
 from netllama.scoring import greedy_decoding
 from netllama.scoring.generation import generate_answers
 from tests.support.adapters import adapted
