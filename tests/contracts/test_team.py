@@ -49,7 +49,8 @@ def plant_all_keys(author: Clone) -> None:
     """Keys where people leave them: .env, the environment, a file beside params.yaml, DVC's private settings."""
     plant_keys(author)
     (author.folder / "params.local.yaml").write_text(f"teacher:\n  api_key: {NEIGHBOUR}\n", encoding="utf-8")
-    author.run("dvc", "remote", "modify", "--local", "storage", "secret_access_key", STORAGE_KEY)
+    author.run("dvc", "remote", "add", "--local", "archive", "https://archive.example.org")
+    author.run("dvc", "remote", "modify", "--local", "archive", "password", STORAGE_KEY)
 
 
 def read_git_objects(repository: Path) -> bytes:
@@ -272,12 +273,11 @@ def test_a_second_clone_pulls_from_s3_and_no_key_is_in_the_bucket(small_run: Pat
         author.run("git", "commit", "--quiet", "-am", "Remote of the team")
         publish_git(author, tmp_path / "origin")
         plant_all_keys(author)
-        author.run("dvc", "remote", "modify", "--local", "storage", "access_key_id", "colleagues")
+        log_in(author)
         author.run("dvc", "push", "--run-cache")
 
         colleague = clone_origin(tmp_path / "origin", tmp_path / "colleague")
-        colleague.run("dvc", "remote", "modify", "--local", "storage", "access_key_id", "colleagues")
-        colleague.run("dvc", "remote", "modify", "--local", "storage", "secret_access_key", STORAGE_KEY)
+        log_in(colleague)
         assert colleague.ran(colleague.run("dvc", "repro", "--pull")) == set()
         assert_all_is_there_and_nothing_runs(colleague, author)
 
@@ -287,6 +287,11 @@ def test_a_second_clone_pulls_from_s3_and_no_key_is_in_the_bucket(small_run: Pat
         assert [find_keys(each) for each in (bucket, read_git_objects(tmp_path / "origin"))] == [[], []]
     finally:
         server.stop()
+
+
+def log_in(clone: Clone) -> None:
+    clone.run("dvc", "remote", "modify", "--local", "storage", "access_key_id", "colleagues")
+    clone.run("dvc", "remote", "modify", "--local", "storage", "secret_access_key", STORAGE_KEY)
 
 
 def pages_of(s3: Any) -> Any:
