@@ -215,9 +215,13 @@ def test_two_workers_make_three_experiments_and_ask_nothing_twice(sweep: Sweep) 
 
 @pytest.mark.slow
 def test_the_table_of_experiments_fits_a_terminal_and_names_what_differs(sweep: Sweep) -> None:
-    table = sweep.author.run("dvc", "exp", "show", "--no-pager", "--only-changed", "--drop", ".*/.*")
+    wide = Clone(sweep.author.folder)
+    wide.environment["COLUMNS"] = "180"
+    columns = ("--only-changed", "--drop", ".*/.*|Created|State|Executor")
+    table = wide.run("dvc", "exp", "show", "--no-pager", *columns)
     assert {"lora.r", "val_loss", "test_loss", *RANKS} <= set(table.split())
-    assert max(map(len, table.splitlines())) <= 160
+    assert len([line for line in table.splitlines() if "──" not in line or "[" in line]) == 1 + 2 + len(RANKS)
+    assert "…" not in table, "nothing is cut, nothing wrapped"
 
 
 @pytest.mark.slow
@@ -225,15 +229,17 @@ def test_a_plot_shows_the_curves_of_two_experiments_beside_each_other(sweep: Swe
     names = [row["Experiment"] for row in list_experiments(sweep.author)][:2]
     sweep.author.run("dvc", "plots", "diff", *names)
     page = (sweep.author.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    assert "metrics/val_loss.csv" in page
-    plots = json.loads(sweep.author.run("dvc", "plots", "diff", "--json", *names))
-    assert set(plots["data"]) == {
-        f"metrics/{name}.csv"
-        for name in ["generate_funnel", "tokenize_lengths", "train_loss", "val_loss", "learning_rate", "grad_norm"]
-    }
-    for name in ("train_loss", "val_loss"):
-        points = json.loads(plots["data"][f"metrics/{name}.csv"][0]["content"])["data"]["values"]
+    plots = json.loads(sweep.author.run("dvc", "plots", "diff", "--json", *names))["data"]
+    curves = ["train_loss", "val_loss", "learning_rate", "grad_norm"]
+    assert set(plots) == {f"metrics/{name}.csv" for name in ("generate_funnel", "tokenize_lengths", *curves)}
+    for name in curves:
+        assert f"#metrics_{name}_csv" in page
+        (plot,) = plots[f"metrics/{name}.csv"]
+        points = plot["content"]["data"]["values"]
         assert {point["rev"] for point in points} == set(names)
+        if name == "train_loss":
+            one, other = ([point["loss"] for point in points if point["rev"] == revision] for revision in names)
+            assert one != other
 
 
 @pytest.mark.slow
