@@ -259,6 +259,18 @@ def test_a_colleague_pulls_an_experiment_and_applies_it_and_runs_nothing(sweep: 
     assert [find_keys(each) for each in pushed] == [[], []]
 
 
+@pytest.mark.slow
+def test_a_colleague_who_sets_the_same_values_fetches_the_run_from_the_run_cache(sweep: Sweep, tmp_path: Path) -> None:
+    author = Clone(shutil.copytree(sweep.author.folder, tmp_path / "author", symlinks=True))
+    author.run("dvc", "exp", "apply", list_experiments(author)[0]["Experiment"])
+    author.run("dvc", "push", "--run-cache")
+    colleague = clone_origin(sweep.origin, tmp_path / "colleague")
+    for rank in RANKS:
+        colleague.edit(**{"lora.r": int(rank)})
+        assert colleague.ran(colleague.run("dvc", "repro", "--pull")) == set()
+    assert (colleague.folder / "models" / "adapter" / "adapter_model.safetensors").is_file()
+
+
 # --- S3
 
 
