@@ -107,7 +107,7 @@ def team(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
     author.run("git", "commit", "--quiet", "-am", "Remote of the team")
     publish_git(author, folder / "origin")
     plant_keys(author)
-    author.run("dvc", "push", "--run-cache")
+    author.run("dvc", "push")
     return Team(author, folder / "origin", folder / "storage")
 
 
@@ -259,18 +259,6 @@ def test_a_colleague_pulls_an_experiment_and_applies_it_and_runs_nothing(sweep: 
     assert [find_keys(each) for each in pushed] == [[], []]
 
 
-@pytest.mark.slow
-def test_a_colleague_who_sets_the_same_values_fetches_the_run_from_the_run_cache(sweep: Sweep, tmp_path: Path) -> None:
-    author = Clone(shutil.copytree(sweep.author.folder, tmp_path / "author", symlinks=True))
-    author.run("dvc", "exp", "apply", list_experiments(author)[0]["Experiment"])
-    author.run("dvc", "push", "--run-cache")
-    colleague = clone_origin(sweep.origin, tmp_path / "colleague")
-    for rank in RANKS:
-        colleague.edit(**{"lora.r": int(rank)})
-        assert colleague.ran(colleague.run("dvc", "repro", "--pull")) == set()
-    assert (colleague.folder / "models" / "adapter" / "adapter_model.safetensors").is_file()
-
-
 # --- S3
 
 
@@ -293,7 +281,7 @@ def test_a_second_clone_pulls_from_s3_and_no_key_is_in_the_bucket(small_run: Pat
         publish_git(author, tmp_path / "origin")
         plant_all_keys(author)
         log_in(author)
-        author.run("dvc", "push", "--run-cache")
+        author.run("dvc", "push")
 
         colleague = clone_origin(tmp_path / "origin", tmp_path / "colleague")
         log_in(colleague)
