@@ -13,6 +13,7 @@ MOST = 8
 SLOW_FIRST = (
     "contracts/test_pipeline.py",
     "data/test_seed_code.py",
+    "contracts/test_team.py",
     "stages/test_train.py",
     "data/test_code_questions.py",
     "stages/test_tokenize.py",
