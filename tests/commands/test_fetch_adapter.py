@@ -50,6 +50,8 @@ def write_test_side(set_params: Callable[..., None]) -> None:
         start = rendered.answer_start
         rows.append(TokenizedRow(f"row-{number}", "bgp_knowledge", "seed", rendered.input_ids, start, start))
     write_tokenized_rows(evaluate.TOKENIZED, rows, renderer.fingerprint)
+    task = {"instruction": "Name session 9", "input": "", "output": "TCP port 179", "category": ""}
+    write_jsonl(evaluate.TRAIN, [{"id": "t-0", "family": "bgp_knowledge", "source": "extra", **task}])
     set_params(**{"loading.quantization": "none", "evaluate.max_new_tokens": 4, "evaluate.num_generated": 2})
 
 

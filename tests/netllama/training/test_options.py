@@ -10,6 +10,7 @@ import torch
 
 from netllama.core.errors import StageError
 from netllama.core.tokenized_rows import TokenizedRow
+from netllama.cpu_layers import fast_blocks
 from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import save_adapter
 from tests.support.training_runs import loading_params, make_run, randomize, training_record
@@ -191,16 +192,14 @@ def test_gradient_checkpointing_computes_layers_again_and_changes_no_bit(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout included: the masks of the second forward pass are those of the first."""
-    from transformers.models.llama.modeling_llama import LlamaAttention
-
-    forward = LlamaAttention.forward
+    forward = fast_blocks._attend
     calls: list[int] = []
 
     def counted(self: Any, *given: Any, **named: Any) -> Any:
         calls.append(1)
         return forward(self, *given, **named)
 
-    monkeypatch.setattr(LlamaAttention, "forward", counted)
+    monkeypatch.setattr(fast_blocks, "_attend", counted)
     ends = []
     for checkpointing in (False, True):
         calls.clear()
