@@ -15,7 +15,7 @@ from netllama.core.errors import StageError
 from netllama.rendering.renderer import Renderer, Turn
 from netllama.scoring.generation import merge_prompts
 from netllama.scoring.likelihood import can_share
-from netllama.scoring.prompt_reading import read_prompts
+from netllama.scoring.prompt_reading import PromptReader
 
 if TYPE_CHECKING:
     import torch
@@ -116,7 +116,7 @@ class AnswerStream:
         if self._cache is None:
             self._cache = decoder.make_cache(1)
             with self.speaker.switch_adapter():
-                [(_, layers)] = read_prompts(self.speaker.model, [self._prompt])
+                [(_, layers)] = PromptReader(self.speaker.model, [self._prompt]).read([0])
             self._cache.append(layers, [len(self._prompt) - 1])
         return decoder.compute_logits([(self.ids or self._prompt)[-1]], self._cache)[:, 0]
 
