@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from netllama.asking.answer_stream import Speaker
+from netllama.asking.answer_stream import Speaker, make_speakers
 from netllama.asking.conversation import Conversation
 from netllama.core.errors import StageError, run_stage
 from netllama.core.params import View
@@ -67,9 +67,8 @@ def load_speakers(needs: Needs, which: str, adapter: Path) -> list[Speaker]:
     print(describe_precision(needs.loading.precision), file=sys.stderr, flush=True)
     model = load_base(located.folder, needs.loading)
     if which == "base":
-        return [Speaker("base model", model, renderer)]
-    tuned = load_adapter(model, adapter)
-    speakers = [Speaker("base model", tuned, renderer, without_adapter=True), Speaker("tuned model", tuned, renderer)]
+        return make_speakers(model, renderer, has_adapter=False)
+    speakers = make_speakers(load_adapter(model, adapter), renderer, has_adapter=True)
     return speakers if which == "both" else speakers[1:]
 
 

@@ -1,6 +1,6 @@
 """One answer of one model, token by token: greedily the ids of netllama/scoring/generation.py, or sampled.
 
-Base and tuned model are one set of weights: for the base the adapter is switched off, for the time of a step only, so
+Base and tuned model are one set of weights: for the base the adapter is switched off, or left out of the decoding, so
 that two answers can grow in turn.
 """
 
@@ -15,10 +15,12 @@ from netllama.core.errors import StageError
 from netllama.rendering.renderer import Renderer, Turn
 from netllama.scoring.generation import merge_prompts
 from netllama.scoring.likelihood import can_share
+from netllama.scoring.prompt_reading import PromptReader
 
 if TYPE_CHECKING:
     import torch
 
+    from netllama.cpu_layers.decoding import StepDecoder
     from netllama.models.loading import LanguageModel
 
 _UNSETTLED = re.compile(r"[\s\ufffd]+\Z")
@@ -35,9 +37,11 @@ class Speaker:
     renderer: Renderer
     without_adapter: bool = False
     """The model is loaded with its adapter, and answers as its base."""
+    decoder: "StepDecoder | None" = None
+    """What evaluate decodes this speaker's answers with; None: the library's way."""
 
     def switch_adapter(self) -> AbstractContextManager[Any]:
-        """The time of a step of this speaker; afterwards the adapter is on again."""
+        """The time of a pass through the model for this speaker; afterwards the adapter is on again."""
         model: Any = self.model
         return model.disable_adapter() if self.without_adapter else nullcontext()
 
@@ -101,33 +105,59 @@ class AnswerStream:
         import torch
 
         started = time.perf_counter()
-        with torch.inference_mode(), self.speaker.switch_adapter():
-            self.ids.append(self._choose(self._compute_logits()))
+        with torch.inference_mode():
+            decoder = self.speaker.decoder
+            logits = self._decode(decoder) if decoder else self._decode_by_library()
+            self.ids.append(self._choose(logits))
         self.seconds += time.perf_counter() - started
 
-    def _compute_logits(self) -> "torch.Tensor":
-        """[V] in fp32, of the next token."""
+    def _decode(self, decoder: "StepDecoder") -> "torch.Tensor":
+        """[V]: the logits of the next token, as netllama/scoring/greedy_decoding.py computes them."""
+        if self._cache is None:
+            self._cache = decoder.make_cache(1)
+            with self.speaker.switch_adapter():
+                [(_, layers)] = PromptReader(self.speaker.model, [self._prompt]).read([0])
+            self._cache.append(layers, [len(self._prompt) - 1])
+        return decoder.compute_logits([(self.ids or self._prompt)[-1]], self._cache)[:, 0]
+
+    def _decode_by_library(self) -> "torch.Tensor":
+        """[V]: the same logits, as transformers' `generate` computes them."""
         import torch
         from transformers import DynamicCache
 
-        model: Any = self.speaker.model
-        if self._cache is None:
-            shared = can_share(model) and len(self._prompt) > 1
-            prompt = self._prompt
-            self._cache = (
-                merge_prompts(model, [prompt], len(prompt) - 1) if shared else DynamicCache(config=model.config)
-            )
-        new = (self._prompt + self.ids)[self._cache.get_seq_length() :]
-        ids = torch.tensor([new], device=model.device)
-        logits: torch.Tensor = model(input_ids=ids, past_key_values=self._cache, use_cache=True).logits[0, -1]
-        return logits.float()
+        model, prompt = self.speaker.model, self._prompt
+        with self.speaker.switch_adapter():
+            if self._cache is None:
+                before = len(prompt) - 1 if can_share(model) else 0
+                self._cache = merge_prompts(model, [prompt], before) if before else DynamicCache(config=model.config)
+            new = (prompt + self.ids)[self._cache.get_seq_length() :]
+            ids = torch.tensor([new], device=model.device)
+            logits: torch.Tensor = model(input_ids=ids, past_key_values=self._cache, use_cache=True).logits[0, -1]
+        return logits
 
     def _choose(self, logits: "torch.Tensor") -> int:
         import torch
 
         if not self._temperature:
-            return int(logits.argmax())
-        return int(torch.multinomial((logits / self._temperature).softmax(-1), 1))
+            return int(logits.max(0).indices)
+        return int(torch.multinomial((logits.float() / self._temperature).softmax(-1), 1))
+
+
+def make_speakers(model: "LanguageModel", renderer: Renderer, has_adapter: bool) -> list[Speaker]:
+    """The base model; with an adapter in `model`, the tuned one behind it. Both decode from the same weights."""
+    import torch
+
+    from netllama.cpu_layers.decoding import StepDecoder, can_decode
+
+    with torch.inference_mode():
+        decoder = StepDecoder(model) if can_share(model) and can_decode(model) else None
+    if not has_adapter:
+        return [Speaker("base model", model, renderer, decoder=decoder)]
+    base = decoder.drop_lora() if decoder else None
+    return [
+        Speaker("base model", model, renderer, without_adapter=True, decoder=base),
+        Speaker("tuned model", model, renderer, decoder=decoder),
+    ]
 
 
 def describe_answer(answer: AnswerStream) -> str:

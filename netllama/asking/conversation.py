@@ -75,7 +75,7 @@ def show_side_by_side(answers: Sequence[AnswerStream], width: int, lines: int) -
             if not answer.is_done:
                 answer.step()
         columns.show([base.text, tuned.text], [base.is_done, tuned.is_done])
-    print(join_columns(*(f"[{describe_answer(answer)}]" for answer in answers), width), flush=True)
+    print(join_columns(f"[{describe_answer(base)}]", f"[{describe_answer(tuned)}]", width), flush=True)
 
 
 def show_one_by_one(answers: Sequence[AnswerStream]) -> None:

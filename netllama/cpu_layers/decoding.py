@@ -6,6 +6,7 @@ lies in memory (for 24 rows in bf16 that took two thirds of the time of x W^T, f
 A Llama's layers call 80 modules a token; here a layer is 25 operations.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -119,8 +120,22 @@ class StepDecoder:
     def make_cache(self, slots: int) -> DecodingCache:
         return DecodingCache(slots, len(self.layers), self.pairs, self.size, self.head.dtype)
 
+    def drop_lora(self) -> "StepDecoder":
+        """The base of this model, of the same weights."""
+        base = copy.copy(self)
+        base.layers = [
+            _Layer(*(part._replace(lora=None) if isinstance(part, Product) else part for part in layer))
+            for layer in self.layers
+        ]
+        return base
+
     def step(self, tokens: Sequence[int], cache: DecodingCache) -> list[int]:
         """Each row's likeliest token after its next one, which becomes part of the cache."""
+        chosen: list[int] = self.compute_logits(tokens, cache).max(0).indices.tolist()
+        return chosen
+
+    def compute_logits(self, tokens: Sequence[int], cache: DecodingCache) -> Tensor:
+        """[V, N]: of the token after each row's next one, which becomes part of the cache."""
         cache.make_room()
         rows = cache.count
         x = self.embeddings(torch.tensor(tokens)).t().contiguous()
@@ -135,8 +150,7 @@ class StepDecoder:
             gate, up = layer.gate.apply(_normalise(x, layer.gate_norm)).chunk(2)
             layer.down.add_to(x, torch.nn.functional.silu(gate).mul_(up))
         cache.advance()
-        chosen: list[int] = torch.mm(self.head, _normalise(x, self.norm)).max(0).indices.tolist()
-        return chosen
+        return torch.mm(self.head, _normalise(x, self.norm))
 
     def _write(self, number: int, qkv: Tensor, turns: Sequence[Tensor], cache: DecodingCache) -> None:
         """Turn queries and keys, in place, by their positions; the cache gets keys and values."""

@@ -24,22 +24,21 @@ def build_requests(question: Question, base: str, tuned: str, params: JudgeParam
     for first in ORDERS:
         shown = (base, tuned) if first == "base" else (tuned, base)
         material = _write_material(question, *shown)
-        if params.api == "completions":
-            text = {"prompt": f"{prompt}\n\n{material}\n\nThe JSON object:\n"}
-        else:
-            text = {"messages": [{"role": "system", "content": prompt}, {"role": "user", "content": material}]}
+        alone = f"{prompt}\n\n{material}\n\nThe JSON object:\n"
+        messages = [{"role": "system", "content": prompt}, {"role": "user", "content": material}]
         requests.append(
             Request(
                 teacher=params.base_url or EMBEDDED,
                 model=params.model_name,
                 api=params.api,
+                prompt=alone if params.api == "completions" else None,
+                messages=None if params.api == "completions" else messages,
                 temperature=0.0,
                 top_p=None,
                 reasoning_effort=params.reasoning_effort,
                 max_tokens=params.max_answer_tokens,
                 service_tier=params.service_tier,
                 draw=f"judge/{question.id}/{first}",
-                **text,
             )
         )
     return requests

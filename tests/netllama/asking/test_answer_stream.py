@@ -1,6 +1,7 @@
 """Answers token by token: ids are those of evaluate, nothing shown is taken back, one set of weights is two models."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netllama.asking.answer_stream import AnswerStream, Speaker, describe_answer
+from netllama.asking.answer_stream import AnswerStream, Speaker, describe_answer, make_speakers
 from netllama.core.errors import StageError
 from netllama.models.loading import load_adapter, load_base
 from netllama.rendering.renderer import Renderer
@@ -24,7 +25,7 @@ QUESTIONS = ("What is a MOAS conflict?", "Port?", "Explain the AS path " * 30, "
 
 @pytest.fixture(scope="module")
 def model(tiny_model_folder: Path) -> Any:
-    return load_decisive_model(tiny_model_folder)
+    return load_decisive_model(tiny_model_folder).requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,7 @@ def adapter(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("ask") / "adapter"
     base = load_base(tiny_model_folder, loading_params())
     model, start = add_adapter(base, lora_params(), 1, tiny_model_folder)
+    torch.manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -59,14 +61,40 @@ def generate_alone(model: Any, renderer: Renderer, prompt: list[int], most: int)
 
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("most", [1, 40])
-def test_a_greedy_answer_is_that_of_evaluate(model: Any, renderer: Renderer, question: str, most: int) -> None:
-    speaker = Speaker("base model", model, renderer)
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_a_greedy_answer_is_that_of_evaluate(
+    model: Any, renderer: Renderer, question: str, most: int, precision: torch.dtype
+) -> None:
+    model = copy.deepcopy(model).to(precision)
+    [speaker] = make_speakers(model, renderer, has_adapter=False)
+    assert speaker.decoder, "evaluate decodes a Llama on a CPU this way"
     prompt = speaker.encode_question(question)
     answer = finish(AnswerStream(speaker, prompt, most))
     expected = generate_alone(model, renderer, prompt, most)
     assert answer.ids == expected
     assert answer.text == renderer.decode_answer(expected)
     assert answer.is_cut == (renderer.tokenizer.eos_token_id not in expected)
+
+
+def test_the_librarys_way_gives_the_same(model: Any, renderer: Renderer) -> None:
+    """As on a GPU, or for a model that is no Llama."""
+    speaker = Speaker("base model", model, renderer)
+    prompt = speaker.encode_question(QUESTIONS[0])
+    assert finish(AnswerStream(speaker, prompt, 40)).ids == generate_alone(model, renderer, prompt, 40)
+
+
+def test_both_models_decode_from_one_copy_of_the_weights(
+    tiny_model_folder: Path, adapter: Path, renderer: Renderer
+) -> None:
+    model = load_adapter(load_base(tiny_model_folder, loading_params()), adapter)
+    base, tuned = (speaker.decoder for speaker in make_speakers(model, renderer, has_adapter=True))
+    assert base
+    assert tuned
+    for one, other in zip(base.layers, tuned.layers, strict=True):
+        for part in ("attention", "output", "gate", "down"):
+            assert getattr(one, part).weight is getattr(other, part).weight
+            assert getattr(one, part).lora is None
+            assert getattr(other, part).lora is not None
 
 
 def test_a_model_that_can_not_share_prefixes_is_read_in_one_pass_as_evaluate_reads_it(
@@ -131,19 +159,22 @@ def test_what_is_shown_of_a_growing_answer_is_never_taken_back(model: Any, rende
     assert shown == text.strip()
 
 
+@pytest.mark.parametrize(("precision", "fast"), [("fp32", True), ("bf16", True), ("fp32", False)])
 def test_with_the_adapter_off_the_weights_are_the_base_and_with_it_on_the_tuned_model(
-    tiny_model_folder: Path, adapter: Path, renderer: Renderer
+    tiny_model_folder: Path, adapter: Path, renderer: Renderer, precision: str, fast: bool
 ) -> None:
     """Both grow in turn, on the fast layers of a CPU; each is compared with a model that is loaded for it alone."""
-    both = load_adapter(load_base(tiny_model_folder, loading_params()), adapter)
-    base, tuned = Speaker("base model", both, renderer, without_adapter=True), Speaker("tuned model", both, renderer)
+    both = load_adapter(load_base(tiny_model_folder, loading_params(precision)), adapter)
+    base, tuned = make_speakers(both, renderer, has_adapter=True)
+    if not fast:
+        base, tuned = replace(base, decoder=None), replace(tuned, decoder=None)
     prompt = base.encode_question(QUESTIONS[0])
     answers = [AnswerStream(speaker, prompt, 24) for speaker in (base, tuned)]
     while not all(answer.is_done for answer in answers):
         for answer in answers:
             if not answer.is_done:
                 answer.step()
-    alone = load_base(tiny_model_folder, loading_params())
+    alone = load_base(tiny_model_folder, loading_params(precision))
     assert answers[0].ids == generate_alone(alone, renderer, prompt, 24)
     assert answers[1].ids == generate_alone(load_adapter(alone, adapter), renderer, prompt, 24)
     assert answers[0].ids != answers[1].ids
