@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class PublishedWeights:
     """Tensors by their names.
 
-    A file is open for one tensor at a time: while it is mapped, all that was read from it counts as the process's memory,
+    A file is open for one tensor at a time: while it is mapped, all that was read from it counts as memory in use,
     and in the end that is the whole model.
     """
 
