@@ -10,22 +10,27 @@ if TYPE_CHECKING:
 
 
 class PublishedWeights:
-    """Tensors by their names; the files are mapped, so that only what is read takes memory."""
+    """Tensors by their names.
+
+    A file is open for one tensor at a time: while it is mapped, all that was read from it counts as memory in use,
+    and in the end that is the whole model.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from safetensors import safe_open
-
         self._folder = folder
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, Path] = {}
         for path in sorted(folder.glob("*.safetensors")):
-            opened: Any = safe_open(path, "pt")
-            self._files |= dict.fromkeys(opened.keys(), opened)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._files
+            self._files |= dict.fromkeys(_open(path).keys(), path)
 
     def __getitem__(self, name: str) -> "torch.Tensor":
+        """A copy of the tensor; StageError where the files don't have it."""
         if name not in self._files:
             raise StageError(f"{self._folder}: its safetensors files have no {name}")
-        tensor: torch.Tensor = self._files[name].get_tensor(name)
-        return tensor
+        tensor: torch.Tensor = _open(self._files[name]).get_tensor(name)
+        return tensor.clone()
+
+
+def _open(path: Path) -> Any:
+    from safetensors import safe_open
+
+    return safe_open(path, "pt")
