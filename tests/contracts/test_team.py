@@ -27,6 +27,7 @@ NEIGHBOUR, STORAGE_KEY = invent_key("params.local.yaml"), invent_key("config.loc
 KEYS = [*PLANTED.values(), NEIGHBOUR, STORAGE_KEY]
 RANKS = ["8", "16", "32"]
 QUEUE_SECONDS = 900
+pytestmark = pytest.mark.timeout(QUEUE_SECONDS + 300)  # the first test of the queue waits for its three experiments
 
 
 def publish_git(author: Clone, origin: Path) -> None:
