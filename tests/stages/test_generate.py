@@ -196,7 +196,7 @@ def test_promoted_answers_are_replayed_without_scratch_or_server(server: OpenAIS
     assert replayed.returncode == 0, replayed.stderr
     assert len(server.requests) == asked
     after = outs()
-    figures, figures_before = json.loads(after.pop(OUTS[3])), json.loads(before.pop(OUTS[3]))
+    figures, figures_before = (json.loads(each.pop(OUTS[3]))["details"][0] for each in (after, before))
     assert after == before
     assert figures_before["answers"] == {"replayed": 0, "asked": asked}
     assert figures["answers"] == {"replayed": asked, "asked": 0}
@@ -375,7 +375,7 @@ def test_a_run_ends_at_its_cap_and_a_higher_cap_goes_on_from_there(
     set_params(**PRICES, **{f"generate.{name}": value for name, value in rounds.items()})
     assert generate().returncode == 0
     uncapped, prompts, price = outs(), server.prompts.copy(), bill(server)
-    assert read_json(OUTS[3])["usd"] == float(round(price, 6))
+    assert read_details(Path(OUTS[3]))["usd"] == float(round(price, 6))
     cap = float(round(price * Decimal("0.75"), 6))
 
     bought = []

@@ -154,7 +154,7 @@ def test_passing_faults_leave_no_trace_at_any_concurrency(
             assert set(faulty.met) == set(PASSING), "every fault was met"
             assert len(server.requests) >= len(set(needed)) + faulty.met.total()
             assert len(read_jsonl(f"{concurrency}.jsonl")) == len(set(needed)), "and every prompt is answered once"
-    reasons = json.loads(smooth["generate.json"])["rejected_for"]
+    reasons = json.loads(smooth["generate.json"])["details"][0]["rejected_for"]
     assert {"refusal", "truncated", "malformed"} <= set(reasons)
     assert len(smooth["instructions.jsonl"].splitlines()) == 60
 
