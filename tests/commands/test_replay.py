@@ -275,7 +275,7 @@ def test_ctrl_c_ends_a_script_even_below_a_parent_that_ignores_it(network: Path,
 
 
 def test_a_script_that_prints_without_end_fills_neither_memory_nor_disk(network: Path, tmp_path: Path) -> None:
-    result = run(network, tmp_path, "while True: print('x' * 10000)", output_bytes=2**22)
+    result = run(network, tmp_path, "while True: print('x' * 500, flush=True)", output_bytes=2**22)
     assert result.describe_end() == "stopped: it printed too much"
     assert len(result.stdout) == SHOWN
 
