@@ -1,7 +1,7 @@
 """Write the merged model as a GGUF file for llama.cpp, with a Modelfile for Ollama.
 
 Reads  models/merged/ (python -m commands.merge), data/tokenized/test.parquet
-Writes models/gguf-TYPE/, or as --out says: model-TYPE.gguf, Modelfile
+Writes models/gguf-TYPE/, or as --out says: model-TYPE.gguf, Modelfile, merge.json
 Run    python -m commands.export_gguf bf16      # exact; or f16
        python -m commands.export_gguf q8_0      # half the size; q4_1: a third
        ollama create network-analyst -f models/gguf-q8_0/Modelfile
@@ -26,7 +26,7 @@ from netllama.cpu_layers.limits import limit_cpu_use
 from netllama.exporting.gguf_check import compare_file, require_same_ids
 from netllama.exporting.gguf_file import GgufType, require_llama, write_gguf
 from netllama.exporting.gguf_vocabulary import read_vocabulary
-from netllama.exporting.merged_folder import read_merge_record
+from netllama.exporting.merged_folder import MergeRecord, read_merge_record, write_merge_record
 from netllama.exporting.modelfile import build_modelfile, recognise_template
 from netllama.exporting.streamed_model import load_config
 from netllama.scoring.task_answers import sample_rows
@@ -38,11 +38,11 @@ LARGEST_RISE: dict[GgufType, float] = {"bf16": 0.01, "f16": 0.01, "q8_0": 0.02, 
 """Nats a token that the loss of the answers may rise by."""
 
 
-def export_model(folder: Path, out: Path, type: GgufType, probes: Sequence[TokenizedRow]) -> None:
+def export_model(folder: Path, record: MergeRecord, out: Path, type: GgufType, probes: Sequence[TokenizedRow]) -> None:
     """Write GGUF file and Modelfile to `out`; StageError, and nothing written, where they are not the merged model."""
     from transformers import AutoTokenizer
 
-    record, config = read_merge_record(folder), load_config(folder)
+    config = load_config(folder)
     require_llama(config)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     vocabulary = read_vocabulary(tokenizer, config.vocab_size)
@@ -70,6 +70,7 @@ def export_model(folder: Path, out: Path, type: GgufType, probes: Sequence[Token
         if not found.other_loss - found.reference_loss <= LARGEST_RISE[type]:
             raise StageError(f"{out}: not written; the loss rises by more than {LARGEST_RISE[type]}; use another type")
         write_text(temporary / MODELFILE, build_modelfile(file, template, system, stops))
+        write_merge_record(temporary, record)  # which adapter is in it: publish asks for that
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     probes = sample_rows(read_tokenized_rows(TOKENIZED), given.probes)
     if not probes:
         raise StageError(f"{TOKENIZED}: no rows to compare on; run `dvc repro tokenize` with a larger split.test_size")
-    export_model(given.model, out, given.type, probes)
+    export_model(given.model, record, out, given.type, probes)
     print(f"GGUF and Modelfile -> {out}")
 
 

@@ -19,7 +19,7 @@ from typing import get_args
 from tqdm import tqdm
 
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import atomic_path, hash_file, write_json
+from netllama.core.files import atomic_path, hash_file
 from netllama.core.params import View
 from netllama.core.sections import PromptParams
 from netllama.core.tokenized_rows import TokenizedRow, read_template_hash, read_tokenized_rows
@@ -27,13 +27,13 @@ from netllama.cpu_layers.limits import limit_cpu_use
 from netllama.exporting.adapter_update import CONFIG, WEIGHTS, AdapterUpdate
 from netllama.exporting.base_weights import TrainedForm, read_published, read_trained
 from netllama.exporting.merged_folder import (
-    FILE,
     MergeRecord,
     Precision,
     require_replaceable,
     require_room,
     to_torch,
     write_companions,
+    write_merge_record,
     write_weights,
 )
 from netllama.exporting.probe_check import ProbeComparison, compare_on_probes
@@ -126,7 +126,7 @@ def merge_adapter(
             precision=precision,
             template_hash=record.template_hash,
         )
-        write_json(temporary / FILE, made_from.model_dump())
+        write_merge_record(temporary, made_from)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,18 +12,18 @@ of these files end it before anything is sent. docs/publishing.md says more.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from netllama.core.credentials import list_secrets
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import hash_file, read_json, read_text
+from netllama.core.files import hash_file, read_text
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.sections import PromptParams
 from netllama.core.teacher_section import TeacherParams
+from netllama.exporting.merged_folder import read_merge_record
 from netllama.models.training_record import read_training_record
 from netllama.publishing.base_identity import HubBase, find_companions, identify_base, is_hub_id
 from netllama.publishing.card_facts import CardFacts, EvaluateNumbers, Kind, SplitNumbers, TrainNumbers, read_numbers
@@ -50,7 +50,7 @@ from netllama.publishing.published_files import (
 )
 from netllama.publishing.recorded_run import list_data_hashes, require_one_run
 from netllama.rendering.renderer import DATE, load_renderer
-from netllama.report.report_inputs import read_comparisons
+from netllama.report.comparison_inputs import read_comparisons
 from netllama.scoring.comparison import NAMES
 
 ADAPTER = Path("models/adapter")
@@ -80,14 +80,6 @@ class Needs(View):
     prompt: PromptParams
 
 
-class _MergedFrom(BaseModel):
-    """What of merge.json, which `commands.merge` writes, says which adapter is in a merged model."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    adapter: dict[str, str]
-
-
 def find_kind(folder: Path | None) -> Kind:
     """What is published; StageError for a folder that is no model, or not made of the adapter that was measured."""
     if folder is None:
@@ -100,13 +92,7 @@ def find_kind(folder: Path | None) -> Kind:
         kind = "gguf"
     else:
         raise StageError(f"--model-folder {folder}: no model (config.json and model*.safetensors, or *.gguf)")
-    record = folder / "merge.json"
-    if not record.is_file():
-        raise StageError(f"{record}: no such file, so the adapter in it is not known; run `python -m commands.merge`")
-    try:
-        merged_from = _MergedFrom.model_validate(read_json(record)).adapter
-    except ValidationError:
-        raise StageError(f"{record}: not what `python -m commands.merge` writes; run it again") from None
+    merged_from = read_merge_record(folder).adapter
     for name in ADAPTER_FILES[:2]:
         if merged_from.get(name) != hash_file(ADAPTER / name):
             raise StageError(f"{folder}: merged from another adapter than {ADAPTER}; run `python -m commands.merge`")
@@ -165,7 +151,7 @@ def gather_files(given: argparse.Namespace) -> list[PublishedFile]:
         "files": sorted([*(file.name for file in files), PROVENANCE]),
     }
     files.append(make_json_file(PROVENANCE, provenance))
-    require_nothing_private(files, list_secrets(), [Path.cwd(), Path.home()])
+    require_nothing_private(files, list_secrets(), [Path.cwd(), Path(os.path.expanduser("~"))])  # noqa: PTH111
     return sorted(files, key=lambda file: file.name)
 
 

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import write_jsonl
+from netllama.core.files import ensure_scratch_folder, write_jsonl
+from netllama.core.locks import hold_lock
 from netllama.core.records import LETTERS, Question
 from netllama.question_shapes.conversion import ReadEntry, convert_entries
 from netllama.question_shapes.question_files import read_entries
@@ -98,7 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         questions += [entry.question for entry in entries if entry.question]
     if not questions:
         raise StageError(f"{', '.join(map(str, given.files))}: no entry could be read; the lines above say why")
-    write_jsonl(target, [question.model_dump() for question in questions])
+    with hold_lock(ensure_scratch_folder("questions") / f"{target.name}.lock", f"writes {target}"):
+        choose_output(given.files, given.out)  # another process may have written it meanwhile
+        write_jsonl(target, [question.model_dump() for question in questions])
     print(f"{target}: {len(questions)} questions written")
 
 

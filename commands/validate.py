@@ -26,11 +26,13 @@ from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.cores import count_cores
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import ensure_scratch_folder, read_text
+from netllama.core.generate_section import FilterParams
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.param_types import Families
 from netllama.core.params import View
 from netllama.core.records import Question, SeedTask, load_content, require_unique_ids
-from netllama.core.sections import ContaminationParams, FilterParams
+from netllama.core.sections import ContaminationParams
+from netllama.core.temporary_folders import hold_folder
 from netllama.sandbox.sandbox import Sandbox
 from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.selfinstruct.output_contract import Candidate
@@ -136,11 +138,11 @@ def find_failing_scripts(seeds: Seeds, questions: Sequence[Question], sandbox: S
     tasks = itertools.chain.from_iterable(seeds.values())
     rows: list[SeedTask | Question] = [seed for seed in tasks if extract_python_blocks(seed.output)]
     rows += [question for question in questions if question.kind == "code"]
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count_cores()) as pool:
+    with hold_folder(tempfile.gettempdir(), "validate-") as folder, ThreadPoolExecutor(count_cores()) as pool:
 
         def run_row(number: int, row: SeedTask | Question, variant: int) -> tuple[str, Any]:
             """(problem, result): the problem is empty if there is none; only questions have a result."""
-            place = Path(folder) / f"{number}-{variant}"
+            place = folder / f"{number}-{variant}"
             if isinstance(row, SeedTask):
                 run = run_code(
                     "\n\n".join(extract_python_blocks(row.output)), row.scenario, networks[variant], place, sandbox

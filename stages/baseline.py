@@ -1,6 +1,6 @@
 """The base model's answers and scores: what the tuned model is compared with.
 
-Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/,
+Reads  models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/questions/, data/retrieved/,
        params `loading`, `prompt`, `evaluate`
 Writes results/base.jsonl (every answer), metrics/baseline.json
 Run    python -m stages.baseline
@@ -19,12 +19,14 @@ from netllama.models.loading import load_base
 from netllama.models.model_reference import locate_model
 from netllama.models.precision import describe_precision
 from netllama.scoring.kept_answers import KeptAnswers, identify_model
-from netllama.scoring.measure import load_material, measure_model
+from netllama.scoring.measure import MaterialFiles, load_material, measure_model
 
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
 QUESTIONS = Path("data/questions")
+ASKED = Path("data/retrieved/questions.jsonl")
+CHUNKS = Path("data/retrieved/chunks.jsonl")
 ANSWERS = Path("results/base.jsonl")
 METRICS = Path("metrics/baseline.json")
 
@@ -39,7 +41,9 @@ class Needs(View):
 
 def main() -> None:
     needs = Needs.load()
-    material = load_material(TOKENIZED, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
+    material = load_material(
+        MaterialFiles(TOKENIZED, QUESTIONS, ASKED, CHUNKS, TOKENIZER), needs.prompt, needs.evaluate
+    )
     print(describe_precision(needs.loading.precision), flush=True)
     model = load_base(locate_model(BASE).folder, needs.loading)
     kept = KeptAnswers(ensure_scratch_folder("answers"), identify_model([BASE], needs.loading))

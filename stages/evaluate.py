@@ -1,7 +1,7 @@
 """The tuned model's answers and scores, and what the training changed: better, worse, or not to be told.
 
 Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/splits/train.jsonl,
-       data/questions/, metrics/baseline.json, results/base.jsonl,
+       data/questions/, data/retrieved/, metrics/baseline.json, results/base.jsonl,
        params `loading`, `prompt`, `contamination`, `evaluate`
 Writes results/contamination.jsonl (questions that the training data share text with),
        results/tuned.jsonl (every answer), results/comparison.json (base against tuned, suite by suite),
@@ -22,7 +22,7 @@ from netllama.core.files import (
     write_json,
     write_jsonl,
 )
-from netllama.core.metrics import read_details, write_metrics
+from netllama.core.metrics import read_numeric_details, write_metrics
 from netllama.core.params import View
 from netllama.core.records import parse_as, parse_instruction
 from netllama.core.sections import ContaminationParams, EvaluateParams, LoadingParams, PromptParams
@@ -35,7 +35,7 @@ from netllama.rendering.renderer import require_same_template
 from netllama.scoring.clean_items import compare_clean, describe_clean, note_suites
 from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from netllama.scoring.kept_answers import ADAPTER_FILES, KeptAnswers, identify_model
-from netllama.scoring.measure import load_material, measure_model, subtract_metrics
+from netllama.scoring.measure import MaterialFiles, load_material, measure_model, subtract_metrics
 from netllama.scoring.score import SHOWN_NUMBERS, Numbers, Score, find_number, select_numbers
 from netllama.statistics.verdicts import count_verdicts
 
@@ -45,6 +45,8 @@ TOKENIZER = Path("models/tokenizer")
 TOKENIZED = Path("data/tokenized/test.parquet")
 TRAIN = Path("data/splits/train.jsonl")
 QUESTIONS = Path("data/questions")
+ASKED = Path("data/retrieved/questions.jsonl")
+CHUNKS = Path("data/retrieved/chunks.jsonl")
 BASELINE = Path("metrics/baseline.json")
 BASE_ANSWERS = Path("results/base.jsonl")
 ANSWERS = Path("results/tuned.jsonl")
@@ -67,6 +69,12 @@ HEADLINES = (
     "generation.rougeL",
     "code.pass_at_1",
     "code.climbed",
+    "reading.closed.accuracy",
+    "reading.retrieved.accuracy",
+    "reading.right_refusals",
+    "reading.false_refusals",
+    "reading.choice_retrieved.accuracy",
+    "programs.accuracy",
     "general.accuracy",
 )
 BASELINES = {"chance": "guessing", "majority": "always the same", "longest_option": "longest option"}
@@ -84,7 +92,7 @@ class Needs(View):
 
 def render_table(tuned: Numbers, base: Numbers) -> str:
     """The headline numbers, base and tuned side by side; of closed questions what they get who know nothing, too."""
-    rows = [f"{'':24}{'base':>10}{'tuned':>10}"]
+    rows = [f"{'':34}{'base':>10}{'tuned':>10}"]
     for key in HEADLINES:
         before, after = find_number(base, key), find_number(tuned, key)
         if before is not None and after is not None:
@@ -92,15 +100,17 @@ def render_table(tuned: Numbers, base: Numbers) -> str:
             said = ", ".join(
                 f"{BASELINES[name]} {number:.4f}" for name, number in guesses.items() if number is not None
             )
-            rows.append(f"{key:24}{before:10.4f}{after:10.4f}   {said}".rstrip())
+            rows.append(f"{key:34}{before:10.4f}{after:10.4f}   {said}".rstrip())
     return "\n".join(rows)
 
 
 def main() -> None:
     needs = Needs.load()
-    baseline: Numbers = read_details(BASELINE)
+    baseline: Numbers = read_numeric_details(BASELINE)
     before = read_jsonl(BASE_ANSWERS, lambda row: parse_as(Score, row))
-    material = load_material(TOKENIZED, QUESTIONS, TOKENIZER, needs.prompt, needs.evaluate)
+    material = load_material(
+        MaterialFiles(TOKENIZED, QUESTIONS, ASKED, CHUNKS, TOKENIZER), needs.prompt, needs.evaluate
+    )
     require_same_template(read_training_record(ADAPTER).template_hash, material.renderer, str(ADAPTER))
     rows = (parse_line(TRAIN, number, line, parse_instruction) for number, line in iter_lines(TRAIN))
     overlaps = find_overlaps(material.questions, rows, needs.contamination)

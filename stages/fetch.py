@@ -10,10 +10,11 @@ leaves models/tokenizer as it is and re-tokenizes nothing.
 
 from pathlib import Path
 
-from netllama.core.errors import StageError, run_stage
+from netllama.core.errors import run_stage
 from netllama.core.files import atomic_path, write_json
 from netllama.core.params import View
 from netllama.core.sections import ModelParams
+from netllama.core.tokenizer_files import load_tokenizer
 from netllama.models.model_reference import resolve_model
 
 
@@ -25,12 +26,7 @@ class Needs(View):
 
 def save_tokenizer(model_folder: Path, folder: Path) -> None:
     """The tokenizer of `model_folder` on its own, re-saved so that its bytes depend on it alone."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise StageError(f"{model_folder}: no usable tokenizer ({str(error).splitlines()[0]})") from None
+    tokenizer = load_tokenizer(model_folder)
     with atomic_path(folder) as temporary:
         tokenizer.save_pretrained(temporary)
 

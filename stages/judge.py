@@ -60,7 +60,7 @@ def load_pairs() -> list[tuple[Question, Score, Score]]:
 
 async def ask_judge(requests: Sequence[Request], params: JudgeParams, store: ResponseStore) -> str:
     """Ask what is not stored yet; a line about what was asked and paid."""
-    budget, reached = make_budget(params), False
+    budget, reached = make_budget(params, store), False
     async with make_teacher(params, store, budget) as judge:
         with tqdm(total=len(requests), unit="answer", desc="judge") as bar:
             judge.on_answer = lambda: bar.update(judge.asked - bar.n) and None
@@ -71,7 +71,7 @@ async def ask_judge(requests: Sequence[Request], params: JudgeParams, store: Res
     line = f"judge {params.model_name}: {judge.asked} answers, {judge.replayed} were stored before"
     if budget.prices:
         line += f", {budget.spent:.4f} US$ in total"
-    return f"{line}; the next could pass judge.max_usd={budget.max_usd}: raise it to continue" if reached else line
+    return f"{line}; {budget.describe_end('judge')}" if reached else line
 
 
 def find_verdict(question: Question, requests: Sequence[Request], store: ResponseStore) -> PairVerdict | None:

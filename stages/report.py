@@ -1,7 +1,8 @@
 """The report: base against tuned in words, charts and answers, in one HTML file that needs no network.
 
 Reads  results/base.jsonl, results/tuned.jsonl, results/comparison.json, results/judge.json, the curves in metrics/,
-       data/questions/, data/splits/test.jsonl; what is not there is left out, and the page says what to run
+       metrics/retrieve.json, data/questions/, data/retrieved/, data/splits/test.jsonl; what is not there is left out,
+       and the page says what to run
 Writes results/report.html
 Run    python -m stages.report
 """
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from netllama.core.errors import run_stage
 from netllama.core.files import write_text
+from netllama.report.comparison_inputs import read_comparisons
 from netllama.report.page import build_report
-from netllama.report.report_inputs import ReportPaths, read_comparisons
+from netllama.report.report_inputs import ReportPaths
 from netllama.statistics.verdicts import write_sentences
 
 PATHS = ReportPaths(
@@ -25,6 +27,9 @@ PATHS = ReportPaths(
     grad_norm=Path("metrics/grad_norm.csv"),
     questions=Path("data/questions"),
     tasks=Path("data/splits/test.jsonl"),
+    asked=Path("data/retrieved/questions.jsonl"),
+    chunks=Path("data/retrieved/chunks.jsonl"),
+    search=Path("metrics/retrieve.json"),
 )
 REPORT = Path("results/report.html")
 

@@ -8,8 +8,9 @@ Run    python -m stages.split
 
 Bad rows of your own data, exact duplicates and rows that give an evaluation question away are dropped. The others are
 placed one after the other, near-duplicates (ROUGE-L F1 of instruction, input and output) as a group: groups.py says
-how, and why added rows don't move old ones. Then the stage measures how much of val, of test and of the questions is
-found in train. If that is more than `split.max_leakage` it fails and writes nothing.
+how, and why added rows don't move old ones. Those of more than 50,000 rows are found by MinHash (near_rows.py), which
+python -m commands.near_duplicates spreads over nodes. Then the stage measures how much of val, of test and of the
+questions is found in train. If that is more than `split.max_leakage` it fails and writes nothing.
 """
 
 import itertools
@@ -17,27 +18,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from netllama.contamination.common_text import CommonText
-from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.leakage_report import LeakedText, list_leaky_sides, measure_leakage
 from netllama.core.errors import StageError, run_stage
 from netllama.core.files import ensure_scratch_folder, write_findings, write_jsonl
 from netllama.core.metrics import write_metrics
 from netllama.core.param_types import Families
 from netllama.core.params import View
-from netllama.core.records import (
-    Instruction,
-    SeedInstruction,
-    load_content,
-    load_instructions,
-    require_unique_ids,
-)
+from netllama.core.records import Instruction
 from netllama.core.sections import ContaminationParams, SplitParams
 from netllama.splitting.drops import Origin
-from netllama.splitting.extra import load_files
 from netllama.splitting.groups import assign_sides, set_ranges
 from netllama.splitting.leakage_rows import describe_leak, list_leaks, locate_texts
-from netllama.splitting.pool_rows import PoolRow, drop_exact_duplicates, drop_given_away
+from netllama.splitting.near_rows import find_neighbours
+from netllama.splitting.pool import Sources, read_pool
+from netllama.splitting.program_rows import add_program_rows
 from netllama.splitting.split_report import (
     SHOWN,
     describe_drops,
@@ -104,20 +98,21 @@ def write_sides(sides: Mapping[str, Sequence[Instruction]]) -> None:
 def main() -> None:
     needs = Needs.load()
     split = needs.split
-    families, questions = load_content(SEEDS, QUESTIONS, needs.families)
-    files = load_files(EXTRA, split.extra)
-    seeds = [SeedInstruction(family=name, **seed.model_dump()) for name, own in families.items() for seed in own]
-    own = [*seeds, *load_instructions(GENERATED)]
-    require_unique_ids(f"{SEEDS} and {GENERATED}", own)
-    # Seeds first, since of two duplicates the earlier one stays.
-    rows = [*map(PoolRow, own), *(row for file in files for row in file.rows)]
-    distinct, duplicates = drop_exact_duplicates(rows)
-    screened = drop_given_away(distinct, Evaluation(questions, needs.contamination))
+    sources = Sources(SEEDS, GENERATED, EXTRA, QUESTIONS)
+    pool = read_pool(sources, needs.families, split.extra, needs.contamination)
+    questions, files, screened, common = pool.questions, pool.files, pool.screened, pool.common
 
     requested = count_requested(split, len(screened.kept))
     ranges = set_ranges([row.task for row in screened.kept], split.val_size, split.test_size, split.seed)
-    common = CommonText([row.task for row in screened.kept], needs.contamination.ngram)
-    found = assign_sides(screened.kept, common, split.near_duplicate_threshold, ranges, split.seed)
+    scratch = ensure_scratch_folder("split")
+    found = assign_sides(
+        screened.kept,
+        common,
+        find_neighbours(screened.kept, common, split.near_duplicate_threshold, scratch),  # freed when all are placed
+        ranges,
+        split.seed,
+    )
+    given_away = add_program_rows(found, split.program_tasks, split.seed, questions, needs.contamination)
     if not found.sides["train"]:
         raise StageError("no row is left to train on: lower split.val_size and split.test_size, or add data")
 
@@ -131,7 +126,13 @@ def main() -> None:
     if leaky := list_leaky_sides(report, sizes, split.max_leakage):
         refuse_leakage(leaky, leaked, places, split.max_leakage)
 
-    drops = [*(drop for file in files for drop in file.drops), *duplicates, *screened.drops, *found.drops]
+    drops = [
+        *(drop for file in files for drop in file.drops),
+        *pool.duplicates,
+        *screened.drops,
+        *found.drops,
+        *given_away,
+    ]
     readings = [file.reading for file in files]
     write_sides(found.sides)
     write_findings(DROPPED, (drop.as_row() for drop in drops), none="every row is on a side")

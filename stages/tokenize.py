@@ -1,13 +1,15 @@
 """Text to token ids and loss mask, one parquet file a side.
 
-Reads  data/splits/, models/tokenizer/, params `prompt`, `tokenize`
+Reads  data/splits/, data/retrieved/train.jsonl and chunks.jsonl (tasks with documents, for train), models/tokenizer/,
+       params `prompt`, `tokenize`
 Writes data/tokenized/train.parquet, val.parquet, test.parquet, preview.md (what is trained on, to look at),
-       over_length.jsonl (the rows that were dropped), metrics/tokenize.json, tokenize_lengths.csv
+       over_length.jsonl (rows that were dropped or lost documents), metrics/tokenize.json, tokenize_lengths.csv
 Run    python -m stages.tokenize
 
 The model is trained on the tokens of a row from `loss_start` on, and measured on those from `answer_start` on. A cut
 answer would never teach it to stop: a row longer than `max_length` is dropped and counted, or ends the stage
-(`over_length`). Many rows are tokenized by a process a core, a thousand at a time and never all in memory.
+(`over_length`). One with documents first loses those that don't hold the answer. Many rows are tokenized by a process a
+core, a thousand at a time and never all in memory.
 """
 
 from collections.abc import Iterator
@@ -20,14 +22,15 @@ from tqdm import tqdm
 
 from netllama.core.cores import count_cores
 from netllama.core.errors import run_stage
-from netllama.core.files import atomic_path, dump_canonical_json, iter_lines, write_csv, write_text
+from netllama.core.files import atomic_path, dump_canonical_json, has_findings, iter_lines, write_csv, write_text
 from netllama.core.metrics import write_metrics
 from netllama.core.params import View
 from netllama.core.sections import PromptParams, TokenizeParams
 from netllama.core.tokenized_rows import open_parquet_writer
+from netllama.core.worker_pool import map_in_order
+from netllama.rendering.renderer import load_renderer
 from netllama.tokenizing.encoder import Encoder
 from netllama.tokenizing.side_summary import SideSummary, build_length_histogram, render_preview
-from netllama.tokenizing.worker_pool import map_in_order
 
 SPLITS = {
     "train": Path("data/splits/train.jsonl"),
@@ -39,6 +42,8 @@ TOKENIZED = {
     "val": Path("data/tokenized/val.parquet"),
     "test": Path("data/tokenized/test.parquet"),
 }
+READING = Path("data/retrieved/train.jsonl")
+CHUNKS = Path("data/retrieved/chunks.jsonl")
 TOKENIZER = Path("models/tokenizer")
 PREVIEW = Path("data/tokenized/preview.md")
 OVER_LENGTH = Path("data/tokenized/over_length.jsonl")
@@ -64,42 +69,48 @@ def read_chunks(path: Path) -> Iterator[tuple[Path, list[tuple[int, str]]]]:
         yield path, chunk
 
 
-def tokenize_side(name: str, encoder: Encoder, prompt: PromptParams, over_length: TextIO) -> SideSummary:
+def tokenize_side(name: str, needs: Needs, over_length: TextIO) -> SideSummary:
     """One side into its table; what was too long goes to `over_length`, a line each."""
-    params, path = encoder.params, SPLITS[name]
-    total = sum(1 for _ in iter_lines(path))
+    sources: list[tuple[Path, Path | None]] = [(SPLITS[name], None)]
+    if name == "train" and has_findings(READING):
+        sources.append((READING, CHUNKS))
+    side = SideSummary(name, needs.tokenize.max_length)
+    total = sum(1 for path, _ in sources for _ in iter_lines(path))
     workers = count_cores() if total >= PARALLEL_ROWS else 1
-    build = partial(Encoder.load, TOKENIZER, prompt, params) if workers > 1 else lambda: encoder
-    side = SideSummary(name, params.max_length)
     with (
-        open_parquet_writer(TOKENIZED[name], encoder.renderer.fingerprint) as append,
+        open_parquet_writer(TOKENIZED[name], load_renderer(TOKENIZER, needs.prompt).fingerprint) as append,
         tqdm(total=total, desc=f"tokenize {name}", unit="row", disable=total < 1000) as bar,
     ):
-        for chunk in map_in_order(build, read_chunks(path), workers):
-            append(chunk.kept)
-            side.add(chunk)
-            over_length.writelines(dump_canonical_json({"side": name} | row._asdict()) + "\n" for row in chunk.too_long)
-            bar.update(chunk.lines)
-        side.require_rows(params.over_length)
+        for path, chunks in sources:
+            build = partial(Encoder.load, TOKENIZER, needs.prompt, needs.tokenize, chunks)
+            for encoded in map_in_order(build, read_chunks(path), workers):
+                append(encoded.kept)
+                side.add(encoded)
+                listed = [row._asdict() for row in encoded.too_long] + [row._asdict() for row in encoded.shortened]
+                over_length.writelines(dump_canonical_json({"side": name} | row) + "\n" for row in listed)
+                bar.update(encoded.lines)
+        side.require_rows(needs.tokenize.over_length)
     return side
 
 
 def main() -> None:
     needs = Needs.load()
     params = needs.tokenize
-    encoder = Encoder.load(TOKENIZER, needs.prompt, params)
+    renderer = load_renderer(TOKENIZER, needs.prompt)
     sides = []
     with atomic_path(OVER_LENGTH) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as over_length:
         for name in SPLITS:
-            side = tokenize_side(name, encoder, needs.prompt, over_length)
+            side = tokenize_side(name, needs, over_length)
             sides.append(side)
             if name == "train":
-                write_text(PREVIEW, render_preview(side.first_of_family, encoder.renderer))
+                write_text(PREVIEW, render_preview(side.first_of_family, renderer))
             print(f"{name}: {side.rows} rows, {side.too_long} over max_length dropped -> {TOKENIZED[name]}")
-        if not any(side.too_long for side in sides):
+        if not any(side.too_long or side.shortened for side in sides):
             over_length.write(dump_canonical_json({"none": "no row is over tokenize.max_length"}) + "\n")
     if any(side.too_long for side in sides):
         print(f"rows of more than {params.max_length} tokens (tokenize.max_length) are listed in {OVER_LENGTH}")
+    if shortened := sum(side.shortened for side in sides):
+        print(f"{shortened} rows are shown fewer documents, so that they fit tokenize.max_length -> {OVER_LENGTH}")
     write_csv(LENGTHS, build_length_histogram(sides))
     write_metrics(METRICS, {}, {side.name: side.to_metrics() for side in sides})
 

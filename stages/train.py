@@ -80,17 +80,29 @@ def find_checkpoints(made_by: TrainingRecord, accelerator: "Accelerator") -> "Ch
     return None if under_fsdp() else Checkpoints(ensure_scratch_folder("train") / key)
 
 
-def fit_run(run: "TrainingRun", checkpoints: "Checkpoints | None") -> None:
-    """Train from the last checkpoint, or from the start, to the end."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether there was no room left, on a GPU or on the CPU, whose allocator raises a plain RuntimeError."""
     import torch
 
-    if checkpoints and (checkpoint := checkpoints.load()):
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(
+        error
+    )
+
+
+def fit_run(run: "TrainingRun", checkpoints: "Checkpoints | None") -> None:
+    """Train from the last checkpoint, or from the start, to the end."""
+    checkpoint = checkpoints.load() if checkpoints else None
+    for path in checkpoints.damaged if checkpoints else ():
+        run.accelerator.print(f"{path}: a damaged checkpoint, which is left as it is; the one before it is used if any")
+    if checkpoints and checkpoint:
         run.restore(checkpoint)
         done = f"{run.state.step} of {run.train.max_steps}"
-        run.accelerator.print(f"goes on after step {done}, from {checkpoints.path}")
+        run.accelerator.print(f"goes on after step {done}, from {checkpoints.folder}")
     try:
         run.fit(checkpoints)
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise StageError(
             f"train: the device's memory is full in step {run.state.step}; lower train.per_device_train_batch_size "
             "(raise gradient_accumulation_steps instead), set train.gradient_checkpointing, or lower "
@@ -139,13 +151,21 @@ def main() -> None:
     from netllama.training.adapter import save_adapter
     from netllama.training.checkpoints import hold_checkpoints
     from netllama.training.loop import TrainingRun
-    from netllama.training.setup import build_model, locate_base, make_accelerator, require_shardable
+    from netllama.training.setup import (
+        build_model,
+        locate_base,
+        make_accelerator,
+        plan_workload,
+        require_shardable,
+    )
 
     require_shardable(needs.loading, needs.lora, needs.train)
     accelerator = make_accelerator(needs.loading.precision)
     accelerator.print(describe_precision(needs.loading.precision), flush=True)
     located = locate_base(BASE, accelerator)
-    base = load_base(located.folder, needs.loading)
+    base = load_base(
+        located.folder, needs.loading, plan_workload(needs.lora, needs.train, [row.length for row in rows])
+    )
     model, start = build_model(base, needs.lora, needs.train, located.folder)
     trainable, total = model.model.get_nb_trainable_parameters()
     made_by = record_training(needs, located.reference, accelerator, base.dtype)

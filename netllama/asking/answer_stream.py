@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
+from netllama.rendering.document_texts import phrase_with_documents
 from netllama.rendering.renderer import Renderer, Turn
 from netllama.scoring.generation import merge_prompts
 from netllama.scoring.likelihood import can_share
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 _UNSETTLED = re.compile(r"[\s\ufffd]+\Z")
 """What the next tokens may change: white space that could be the answer's end, and U+FFFD, which stands for the first
 bytes of a character."""
+
+
+def require_text(question: str) -> None:
+    """StageError for what a terminal of another encoding sent."""
+    try:
+        question.encode()
+    except UnicodeEncodeError:
+        raise StageError("the question is not UTF-8; check the terminal's encoding") from None
 
 
 @dataclass(frozen=True)
@@ -45,19 +54,18 @@ class Speaker:
         model: Any = self.model
         return model.disable_adapter() if self.without_adapter else nullcontext()
 
-    def encode_question(self, question: str, earlier: Sequence[Turn] = ()) -> list[int]:
+    def encode_question(self, question: str, earlier: Sequence[Turn] = (), documents: Sequence[str] = ()) -> list[int]:
         """The ids of the prompt; StageError where it leaves no room for an answer, or is no text."""
+        require_text(question)
         try:
-            question.encode()
-            ids = self.renderer.encode_prompt(question, earlier=earlier)
-        except UnicodeEncodeError:
-            raise StageError("the question is not UTF-8; check the terminal's encoding") from None
+            ids = self.renderer.encode_prompt(phrase_with_documents(question, documents), earlier=earlier)
         except ValueError as error:
             raise StageError(f"the question can't be rendered: {error}") from None
         if len(ids) >= self.count_positions():
-            remedy = "/reset forgets what was said" if earlier else "shorten it"
+            remedy = "/reset forgets what was said" if earlier else "--k shows fewer" if documents else "shorten it"
+            what = f"the question with {len(documents)} documents" if documents else "the question"
             raise StageError(
-                f"the question comes to {len(ids):,} tokens and {self.name} reads {self.count_positions():,}; {remedy}"
+                f"{what} comes to {len(ids):,} tokens and {self.name} reads {self.count_positions():,}; {remedy}"
             )
         return ids
 
@@ -118,7 +126,9 @@ class AnswerStream:
             with self.speaker.switch_adapter():
                 [(_, layers)] = PromptReader(self.speaker.model, [self._prompt]).read([0])
             self._cache.append(layers, [len(self._prompt) - 1])
-        return decoder.compute_logits([(self.ids or self._prompt)[-1]], self._cache)[:, 0]
+        logits = decoder.compute_logits([[(self.ids or self._prompt)[-1]]], self._cache)[:, 0]
+        self._cache.advance([1])
+        return logits
 
     def _decode_by_library(self) -> "torch.Tensor":
         """[V]: the same logits, as transformers' `generate` computes them."""

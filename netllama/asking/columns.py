@@ -13,6 +13,11 @@ NARROWEST = 36
 _TAB = "    "
 
 
+def decode_typed(text: str) -> str:
+    """An argument of the command line as UTF-8 text: a byte that is none, which Python escapes, becomes U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def clean_text(text: str) -> str:
     """The text for a terminal: line ends stay, tabs are spaces, other control and format characters are escaped."""
     return "".join(map(_clean, text.replace("\r\n", "\n").replace("\t", _TAB)))

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from netllama.asking.answer_stream import AnswerStream, Speaker, describe_answer
+from netllama.asking.answer_stream import AnswerStream, Speaker, describe_answer, require_text
 from netllama.asking.columns import LiveColumns, choose_column_width, clean_text, join_columns
+from netllama.asking.document_search import NOTHING_FOUND, DocumentSearch, describe_sources, list_texts
 from netllama.asking.script_trial import try_script
 from netllama.core.files import ensure_scratch_folder
 from netllama.rendering.renderer import Turn
@@ -29,6 +30,9 @@ class Conversation:
     sandbox: Sandbox | None
     """What scripts in answers run in; None: they are not run."""
     limits: Limits
+    search: DocumentSearch | None = None
+    """What each question is asked of; None: of no documents. What was said earlier is repeated without its documents:
+    they were found for another question, and a small model has no room for them."""
     turns: list[list[Turn]] = field(default_factory=list)
     """Of each speaker."""
 
@@ -40,9 +44,15 @@ class Conversation:
 
     def answer(self, question: str) -> None:
         """Let each model answer, and print it; StageError where one of them has no room for the question."""
+        require_text(question)
+        chunks = self.search.find_chunks(question) if self.search else []
+        documents = list_texts(chunks)
         prompts = [
-            speaker.encode_question(question, said) for speaker, said in zip(self.speakers, self.turns, strict=True)
+            speaker.encode_question(question, said, documents)
+            for speaker, said in zip(self.speakers, self.turns, strict=True)
         ]
+        if self.search and not chunks:
+            print(f"{NOTHING_FOUND}\n", flush=True)
         answers = [
             AnswerStream(speaker, prompt, self.max_new_tokens, self.temperature)
             for speaker, prompt in zip(self.speakers, prompts, strict=True)
@@ -55,6 +65,9 @@ class Conversation:
             show_one_by_one(answers)
         for said, answer in zip(self.turns, answers, strict=True):
             said.append((question, answer.text))
+        if chunks:
+            texts = {answer.speaker.name: answer.text for answer in answers}
+            print("\n" + "\n".join(describe_sources(chunks, texts)), flush=True)
         if self.sandbox:
             self._run_scripts(answers, self.sandbox)
 

@@ -6,6 +6,7 @@ solution writes on the same network; one network has other answers than another,
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ _CLOSE = 1e-6
 """What floats may differ by, summed in another order. Questions say to how many decimals they want a result."""
 _SHOWN = 3
 _LONGEST = 200
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \d+: (?=bgpstream: )")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ def describe_failure(run: ScriptRun) -> str:
     if run.exit_code == 0:
         return ""
     return " ".join([run.describe_end(), *map(_one_line, run.stderr.strip().splitlines()[-1:])])
+
+
+def remove_chance(problem: str, folder: str) -> str:
+    """What a script said, without what differs from run to run: its folder, addresses, the replay's clock."""
+    return _STAMP.sub("", _ADDRESS.sub("0x...", problem.replace(folder, "")))
 
 
 def find_differences(found: JsonValue, right: JsonValue, place: str = "") -> Iterator[str]:

@@ -67,6 +67,7 @@ class CodeVerdict:
 _LIMITS = {
     "wall time": FailureClass.TIMEOUT,
     "CPU time": FailureClass.TIMEOUT,
+    "idle time": FailureClass.TIMEOUT,
     "memory": FailureClass.MEMORY,
     "output": FailureClass.OUTPUT,
     "disk": FailureClass.OUTPUT,

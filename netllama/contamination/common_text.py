@@ -15,7 +15,7 @@ import hashlib
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from netllama.contamination.compared_texts import TaskTexts, join_texts
 from netllama.contamination.normalisation import blot_numbers, list_words
 from netllama.core.progress_bar import track_rows
 from netllama.novelty.rouge import split_rouge_tokens
+from netllama.novelty.token_hashes import hash_text, hash_token
 
 MANY = 20
 """Rows from which on a run of words is common text, if the pool is small."""
@@ -37,7 +38,7 @@ SHARE = 0.5
 Hashes = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 # Odd, so that no power of it loses bits; hashes of tokens are random, so it need not be.
-_BASE = np.uint64(0x9E3779B97F4A7C15)
+_BASE = 0x9E3779B97F4A7C15
 
 
 class OwnRuns(NamedTuple):
@@ -107,14 +108,15 @@ class CommonText:
         texts: set[int] = set()
         for row in track_rows(rows, "common text"):
             prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
-            self._words.add(list_words(join_texts(row)))
+            asked, said = _list_prompt_words(row), list_words(row.output)
+            self._words.add([*asked, *said])
             # Rows that differ in their numbers only are one text: they stay together whatever they share.
-            if (text := _hash_token(" ".join([*prompt, *output]))) not in texts:
+            if (text := hash_text(" ".join([*prompt, *output]))) not in texts:
                 texts.add(text)
                 self._tokens.add(prompt, output)
-            prompts.append(_hash_token(_name_prompt(row)))
+            prompts.append(hash_text(_name_prompt(asked)))
             templates.append(_hash_template(prompt))
-            answers.append(_hash_token(_list_answer(row)))
+            answers.append(hash_text(_state_answer(asked, said, output)))
         self._words.close()
         self._tokens.close()
         self._number_tasks = _find_number_tasks(prompts, templates, answers, many_of_all)
@@ -128,20 +130,26 @@ class CommonText:
         """
         prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
         if self._number_tasks and _hash_template(prompt) in self._number_tasks:
-            return _name_prompt(row)
+            return _name_prompt(_list_prompt_words(row))
         common = self._tokens.mark_common(output)
         kept = output if np.count_nonzero(~common) < self._tokens.length else self._shorten(output, common)
         return " ".join([*self._shorten(prompt, self._tokens.mark_common(prompt)), *kept])
 
     def _shorten(self, tokens: Sequence[str], common: Flags) -> list[str]:
         """The tokens with the first run of each common stretch, as one token, in the place of the stretch."""
+        if not common.any():
+            return list(tokens)
         own = []
         for place, covered in enumerate(common.tolist()):
             if not covered:
                 own.append(tokens[place])
             elif not place or not common[place - 1]:
-                own.append(f"common{_hash_token(' '.join(tokens[place : place + self._tokens.length])):x}")
+                own.append(f"common{hash_text(' '.join(tokens[place : place + self._tokens.length])):x}")
         return own
+
+    def holds_any(self, row: TaskTexts, runs: Hashes) -> bool:
+        """Whether a run of the row, its own or not, is one of the sorted `runs`: half the work of `find_runs`."""
+        return bool(is_in(hash_runs(list_words(join_texts(row)), self._words.length), runs).any())
 
     def find_runs(self, row: TaskTexts) -> OwnRuns:
         """The row's own runs of words."""
@@ -156,23 +164,26 @@ def _list_prompt_tokens(row: TaskTexts) -> list[str]:
     return _list_tokens(f"{row.instruction} {row.input}")
 
 
-def _name_prompt(row: TaskTexts) -> str:
+def _list_prompt_words(row: TaskTexts) -> list[str]:
+    return list_words(f"{row.instruction} {row.input}")
+
+
+def _name_prompt(asked: Sequence[str]) -> str:
     """A token that two rows share if their prompts have the same words and numbers."""
-    said = " ".join(list_words(f"{row.instruction} {row.input}"))
-    return f"prompt{hashlib.blake2b(said.encode(), digest_size=16).hexdigest()}"
+    return f"prompt{hashlib.blake2b(' '.join(asked).encode(), digest_size=16).hexdigest()}"
 
 
 def _hash_template(prompt: Iterable[str]) -> int:
     """Equal for prompts with the same words, of whatever number: a table has more rows or fewer. 0: no number in it."""
     words = set(prompt)
-    return _hash_token(" ".join(sorted(words))) if any(word.startswith("0") for word in words) else 0
+    return hash_text(" ".join(sorted(words))) if any(word.startswith("0") for word in words) else 0
 
 
-def _list_answer(row: TaskTexts) -> str:
-    """The answer without the numbers that it copies from the prompt: what is left of them was worked out."""
-    asked = set(list_words(f"{row.instruction} {row.input}"))
-    found = [word for word in list_words(row.output) if word not in asked and word.isdigit()]
-    return " ".join([*_list_tokens(row.output), *found])
+def _state_answer(asked: Sequence[str], said: Sequence[str], output: Sequence[str]) -> str:
+    """The answer, `output` in tokens, without the numbers that it copies from the prompt: what is left of them was
+    worked out."""
+    copied = set(asked)
+    return " ".join([*output, *(word for word in said if word not in copied and word.isdigit())])
 
 
 def _find_number_tasks(
@@ -195,12 +206,14 @@ def hash_runs(tokens: Sequence[str], length: int) -> Hashes:
     runs = len(tokens) - length + 1
     if runs < 1:
         return np.empty(0, np.uint64)
-    each = np.fromiter(map(_hash_token, tokens), np.uint64, len(tokens))
-    hashes = np.zeros(runs, np.uint64)
-    for place in range(length):
-        hashes *= _BASE
-        hashes += each[place : place + runs]
-    return hashes
+    each = np.fromiter(map(hash_token, tokens), np.uint64, len(tokens))
+    return np.convolve(each, _list_powers(length), "valid")
+
+
+@cache
+def _list_powers(length: int) -> Hashes:
+    """The weights of a run's last token, of the one before it, and so on."""
+    return np.array([pow(_BASE, place, 1 << 64) for place in range(length)], np.uint64)
 
 
 def is_in(hashes: Hashes, among: Hashes) -> Flags:
@@ -210,8 +223,3 @@ def is_in(hashes: Hashes, among: Hashes) -> Flags:
     places = np.minimum(np.searchsorted(among, hashes), len(among) - 1)
     found: Flags = among[places] == hashes
     return found
-
-
-@lru_cache(maxsize=1 << 20)
-def _hash_token(token: str) -> int:
-    return int.from_bytes(hashlib.blake2b(token.encode(), digest_size=8).digest())

@@ -26,7 +26,7 @@ from netllama.contamination.compared_texts import (
 from netllama.contamination.normalisation import blot_numbers, list_words
 from netllama.core.records import LETTERS, Question
 from netllama.core.sections import ContaminationParams
-from netllama.novelty.index import NoveltyIndex
+from netllama.novelty.novelty_index import NoveltyIndex
 from netllama.novelty.rouge import TOLERANCE
 from netllama.novelty.vocabulary import collect_tokens
 

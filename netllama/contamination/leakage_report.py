@@ -9,21 +9,22 @@ which the rule for single rows (evaluation_questions.py) can't see.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+
+import numpy as np
 
 from netllama.contamination import common_text
-from netllama.contamination.common_text import CommonText
+from netllama.contamination.common_text import CommonText, hash_runs, is_in
 from netllama.contamination.compared_texts import join_texts, list_forms, list_passages, list_prompts
 from netllama.contamination.evaluation_questions import SHARE, choose_run_length, cut_runs
-from netllama.contamination.normalisation import blot_numbers, list_words, squeeze_text
+from netllama.contamination.normalisation import blot_numbers, list_words
+from netllama.contamination.train_texts import IndexedTrain, PairedTrain, Subject, TextHit, TrainTexts, find_same_texts
 from netllama.core.progress_bar import track_rows
 from netllama.core.records import Instruction, Question
 from netllama.core.sections import ContaminationParams
-from netllama.novelty.index import NoveltyIndex
+from netllama.novelty.near_pairs import is_small
 from netllama.novelty.rouge import TOLERANCE
-from netllama.novelty.vocabulary import collect_tokens
 
 SNIPPET = 100
 """Characters of a text that are shown of it."""
@@ -58,26 +59,11 @@ class SideLeakage:
     near: int
     ngram: int
     max_similarity: float
-    """The highest ROUGE-L F1 of a text of the side to a text of train."""
+    """The highest ROUGE-L F1 of a text of the side to a text of train. Of a large pool it is, below the threshold, the
+    highest that MinHash came upon."""
     leaked: int
     share: float
     """`leaked` of all texts of the side."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A row or a question that is looked for in train."""
-
-    id: str
-    texts: list[str]
-    """What is compared as a whole: a row as one text, a question with and without its options."""
-    compared: list[str]
-    """The same as templates: numbers blotted out; of a row, without common text."""
-
-
-class _Hit(NamedTuple):
-    score: float
-    row: Instruction
 
 
 def list_row_subjects(rows: Iterable[Instruction], common: CommonText) -> list[Subject]:
@@ -108,23 +94,20 @@ def measure_leakage(
     # Before there is an index: both take memory.
     repeated = _find_passages(held_out, train, common)
     repeated["questions"] = _find_runs(questions, train, contamination.ngram)
-    row_index = _TrainIndex("rows", train, lambda row: [(join_texts(row), common.state_own(row))], rows)
-    question_index = _TrainIndex(
-        "questions",
-        train,
-        lambda row: [(text, blot_numbers(text)) for text in list_prompts(row)],
-        subjects["questions"],
-    )
+    same = find_same_texts(rows, train, lambda row: [join_texts(row)])
+    same_questions = find_same_texts(subjects["questions"], train, list_prompts)
+    row_texts = _choose_train_texts(rows, train, common, near_duplicate_threshold)
+    question_texts = IndexedTrain("questions", train, _list_templates, subjects["questions"])
     report: dict[str, SideLeakage] = {}
     leaked: list[LeakedText] = []
     for name, listed in subjects.items():
         of_questions = name == "questions"
-        index = question_index if of_questions else row_index
+        texts = question_texts if of_questions else row_texts
         threshold = contamination.similarity_threshold if of_questions else near_duplicate_threshold
-        same = {subject.id: _Hit(1.0, row) for subject in listed if (row := index.find_same(subject))}
-        near, highest = _find_near(name, listed, index, threshold - TOLERANCE)
-        measures = {"exact": same, "near": near, "ngram": repeated[name]}
-        number = len(same.keys() | near.keys() | repeated[name].keys())
+        exact = same_questions if of_questions else {each.id: same[each.id] for each in listed if each.id in same}
+        near, highest = _find_near(name, listed, texts, threshold - TOLERANCE)
+        measures = {"exact": exact, "near": near, "ngram": repeated[name]}
+        number = len(exact.keys() | near.keys() | repeated[name].keys())
         report[name] = SideLeakage(
             **{measure: len(hits) for measure, hits in measures.items()},
             max_similarity=round(highest, 4),
@@ -134,83 +117,66 @@ def measure_leakage(
         for subject in listed:
             for measure, hits in measures.items():
                 if hit := hits.get(subject.id):
-                    texts = shorten_text(subject.texts[0]), shorten_text(join_texts(hit.row))
-                    leaked.append(LeakedText(name, subject.id, measure, round(hit.score, 4), hit.row.id, *texts))
+                    shown = shorten_text(subject.texts[0]), shorten_text(join_texts(hit.row))
+                    leaked.append(LeakedText(name, subject.id, measure, round(hit.score, 4), hit.row.id, *shown))
     return report, leaked
 
 
-class _TrainIndex:
-    """The rows of train by the texts that the subjects are compared with."""
+def _choose_train_texts(
+    rows: Sequence[Subject], train: Sequence[Instruction], common: CommonText, threshold: float
+) -> TrainTexts:
+    """By the number of all rows alone, as split chooses."""
 
-    def __init__(
-        self,
-        name: str,
-        rows: Sequence[Instruction],
-        list_texts: Callable[[Instruction], list[tuple[str, str]]],
-        subjects: Sequence[Subject],
-    ) -> None:
-        """`list_texts`: the texts of a row, each as it is and as it is compared."""
-        # Only the texts that are looked for: those of all rows of train would take as much memory as the rows.
-        self._same: dict[str, Instruction | None] = {
-            squeeze_text(text): None for subject in subjects for text in subject.texts
-        }
-        self._vocabulary = collect_tokens(text for subject in subjects for text in subject.compared)
-        self._index = NoveltyIndex()
-        self._rows: list[Instruction] = []
-        for row in track_rows(rows, f"train for {name}"):
-            for text, compared in list_texts(row):
-                squeezed = squeeze_text(text)
-                if squeezed in self._same:
-                    self._same[squeezed] = self._same[squeezed] or row
-                self._index.add(str(len(self._rows)), self._vocabulary.entry(compared))
-                self._rows.append(row)
+    def list_own(row: Instruction) -> list[str]:
+        return [common.state_own(row)]
 
-    def find_same(self, subject: Subject) -> Instruction | None:
-        return next((row for text in subject.texts if (row := self._same[squeeze_text(text)])), None)
+    if is_small(len(rows) + len(train), threshold):
+        return IndexedTrain("rows", train, list_own, rows)
+    return PairedTrain(train, list_own, rows, threshold)
 
-    def find_nearest(self, subject: Subject, floor: float) -> tuple[float, Instruction | None]:
-        """The best score of the subject's texts; (0, None) where none reaches `floor`."""
-        queries = (self._vocabulary.query(text) for text in subject.compared)
-        place, score = max((self._index.find_nearest(query, floor) for query in queries), key=lambda match: match[1])
-        return score, self._rows[int(place)] if place else None
+
+def _list_templates(row: Instruction) -> list[str]:
+    return [blot_numbers(text) for text in list_prompts(row)]
 
 
 def _find_near(
-    name: str, subjects: Sequence[Subject], index: _TrainIndex, cutoff: float
-) -> tuple[dict[str, _Hit], float]:
+    name: str, subjects: Sequence[Subject], texts: TrainTexts, cutoff: float
+) -> tuple[dict[str, TextHit], float]:
     """By id, the subjects with a text of train at or above `cutoff`; and the highest score of all."""
-    near: dict[str, _Hit] = {}
+    near: dict[str, TextHit] = {}
     highest = 0.0
     for subject in track_rows(subjects, f"{name} in train"):
         # Below both the cutoff and the highest so far a score says nothing: the index need not look for it.
-        score, row = index.find_nearest(subject, min(cutoff, highest))
-        highest = max(highest, score)
-        if row and score >= cutoff:
-            near[subject.id] = _Hit(score, row)
+        if hit := texts.find_nearest(subject, min(cutoff, highest)):
+            highest = max(highest, hit.score)
+            if hit.score >= cutoff:
+                near[subject.id] = hit
     return near, highest
 
 
 def _find_passages(
     held_out: Mapping[str, Sequence[Instruction]], train: Sequence[Instruction], common: CommonText
-) -> dict[str, dict[str, _Hit]]:
+) -> dict[str, dict[str, TextHit]]:
     """By side and id, the row of train that holds most of a row's own runs, where it holds SHARE of them or more."""
     sought = {side: [(row.id, common.find_runs(row)) for row in rows] for side, rows in held_out.items()}
     holders: dict[int, list[int]] = {run: [] for listed in sought.values() for _, runs in listed for run in runs.shared}
+    runs_sought = np.array(sorted(holders), np.uint64)
     for place, row in enumerate(train):
-        for run in common.find_runs(row).shared:
-            if run in holders:
-                holders[run].append(place)
-    found: dict[str, dict[str, _Hit]] = {side: {} for side in sought}
+        if common.holds_any(row, runs_sought):
+            for run in common.find_runs(row).shared:
+                if run in holders:
+                    holders[run].append(place)
+    found: dict[str, dict[str, TextHit]] = {side: {} for side in sought}
     for side, listed in sought.items():
         for row_id, runs in listed:
             counts = Counter(place for run in runs.shared for place in holders[run])
             most = min(counts, key=lambda place: (-counts[place], place), default=-1)
             if counts[most] >= common_text.SHARE * runs.number and counts[most]:
-                found[side][row_id] = _Hit(counts[most] / runs.number, train[most])
+                found[side][row_id] = TextHit(counts[most] / runs.number, train[most])
     return found
 
 
-def _find_runs(questions: Sequence[Question], train: Sequence[Instruction], ngram: int) -> dict[str, _Hit]:
+def _find_runs(questions: Sequence[Question], train: Sequence[Instruction], ngram: int) -> dict[str, TextHit]:
     """By id, the largest share of a passage's runs that occur in train, where it is SHARE or more, and the row that
     holds most of them.
 
@@ -225,19 +191,25 @@ def _find_runs(questions: Sequence[Question], train: Sequence[Instruction], ngra
     holders: dict[int, dict[str, int]] = {}
     for _, runs, length in passages:
         holders.setdefault(length, {}).update(dict.fromkeys(runs, -1))
+    # Every run begins with so many words: nearly all rows hold no such beginning, which their hashes show at once.
+    start = min(holders, default=1)
+    begun = (hash_runs(run.split()[:start], start) for _, runs, _ in passages for run in runs)
+    starts = np.unique(np.concatenate([np.empty(0, np.uint64), *begun]))
     for place, row in enumerate(train):
         listed_words = list_words(join_texts(row))
+        if not is_in(hash_runs(listed_words, start), starts).any():
+            continue
         for length, known in holders.items():
             for run in cut_runs(listed_words, length):
                 if known.get(run) == -1:
                     known[run] = place
-    found: dict[str, _Hit] = {}
+    found: dict[str, TextHit] = {}
     for question_id, runs, length in passages:
         held = [place for run in runs if (place := holders[length][run]) >= 0]
         share = len(held) / len(runs)
         if share >= SHARE and (question_id not in found or share > found[question_id].score):
             counts = Counter(held)
-            found[question_id] = _Hit(share, train[min(counts, key=lambda place: (-counts[place], place))])
+            found[question_id] = TextHit(share, train[min(counts, key=lambda place: (-counts[place], place))])
     return found
 
 

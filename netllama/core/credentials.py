@@ -6,6 +6,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from netllama.core.errors import StageError
+
 KEY_FORM = re.compile(
     r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{40,}|AKIA[0-9A-Z]{16}"
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -31,5 +33,20 @@ def list_secrets() -> set[str]:
     return {value for name, value in named if value and len(value) >= _SHORTEST_SECRET and _SECRET_NAME.search(name)}
 
 
+def mask_api_key(text: str) -> str:
+    """`text` with [key] in place of OPENAI_API_KEY, which a server that was sent it may echo."""
+    key = (find_secret("OPENAI_API_KEY") or "").strip()
+    return text.replace(key, "[key]") if len(key) >= _SHORTEST_SECRET else text
+
+
+def is_placeholder(key: str) -> bool:
+    """Whether it is too short for a key: "none" is what servers without keys are given."""
+    return len(key) < _SHORTEST_SECRET
+
+
 def _read_stored() -> dict[str, str | None]:
-    return dotenv_values(Path(os.environ.get("DVC_ROOT", ".")) / ".env")
+    path = Path(os.environ.get("DVC_ROOT", ".")) / ".env"
+    try:
+        return dotenv_values(path)
+    except UnicodeDecodeError as error:
+        raise StageError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None

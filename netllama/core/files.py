@@ -9,9 +9,10 @@ import ctypes
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
-import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,10 +22,14 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from netllama.core.errors import StageError
+from netllama.core.file_errors import name_file, open_regular
+from netllama.core.temporary_folders import hold_folder
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
 
+DEEPEST = 200
+"""Levels of lists and objects in a JSON value; Python's own limit depends on where it is called."""
 OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 """Errors of a rename onto a folder that is not empty, of a folder onto a file, and of a file onto a folder."""
 NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
@@ -44,16 +49,28 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     What no system gives: a reader that opens several files of a folder may get old and new ones, and a reader that
     lists a folder may see the old one while it is being deleted. If two processes write at once, the last one wins.
-    A killed process leaves its hidden folder behind.
+    A killed process leaves its hidden folder behind; the next writer beside `path` removes it.
+
+    All of it gets the permissions that the umask gives to new files, whatever a library gave it (safetensors: 0600).
+    An error of the system that names no file (a full disk) names `path` when it leaves the block.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with name_file(target), hold_folder(target.parent, f".{target.name}.") as holder:
         yield holder / target.name
+        _apply_umask(holder / target.name, holder)
         _put_in_place(holder / target.name, target)
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _apply_umask(new: Path, holder: Path) -> None:
+    """Give the file or folder `new` the permissions that a new file has here; none is taken away."""
+    (probe := holder / ".permissions").touch()
+    given = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for path in [new, *new.rglob("*")] if new.is_dir() else [new]:
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) and given & ~mode:
+            path.chmod(stat.S_IMODE(mode) | given)
 
 
 def _put_in_place(new: Path, target: Path) -> None:
@@ -112,6 +129,13 @@ def write_findings(path: str | Path, rows: Iterable[Mapping[str, Any]], none: st
     write_jsonl(path, list(rows) or [{"none": none}])
 
 
+def has_findings(path: str | Path) -> bool:
+    """Whether `write_findings` had any row to write to the file."""
+    for number, line in iter_lines(path):
+        return parse_line(path, number, line, lambda row: set(row) != {"none"})
+    return False
+
+
 def write_csv(path: str | Path, rows: Sequence[JsonObject]) -> None:
     """Write rows with equal keys as CSV with a header, for plots. No rows make an empty file without a header."""
     buffer = io.StringIO()
@@ -125,16 +149,24 @@ def write_csv(path: str | Path, rows: Sequence[JsonObject]) -> None:
 def read_text(path: str | Path) -> str:
     """UTF-8 text without the byte order mark that Windows editors write; raises `StageError` if it is anything else."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise StageError(f"{path}: no such file") from None
+        with open_regular(path) as opened, io.TextIOWrapper(opened, encoding="utf-8-sig") as file:
+            return file.read()
     except UnicodeDecodeError as error:
         raise StageError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
 
 
-def _parse_json(text: str) -> Any:
-    """The value of a JSON text. Rejects half a surrogate pair (an emoji cut in two), which no file can hold."""
-    value = json.loads(text)
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; ValueError where it is none, or nothing that we could write again.
+
+    That is half a surrogate pair (an emoji cut in two), which no file can hold, and what is nested beyond `DEEPEST`.
+    """
+    try:
+        value = json.loads(text)
+        deep = text.count("[") + text.count("{") > DEEPEST and not _is_shallow(value)
+    except RecursionError:
+        deep = True
+    if deep:
+        raise ValueError(f"nested more than {DEEPEST} levels deep")
     if "\\ud" in text.lower():
         try:
             dump_canonical_json(value).encode()
@@ -143,9 +175,20 @@ def _parse_json(text: str) -> Any:
     return value
 
 
+def _is_shallow(value: object) -> bool:
+    """Whether the value is nested at most `DEEPEST` levels deep."""
+    level: list[Any] = [value]
+    for _ in range(DEEPEST + 1):
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        if not inner:
+            return True
+        level = list(itertools.chain.from_iterable(inner))
+    return False
+
+
 def read_json(path: str | Path) -> Any:
     try:
-        return _parse_json(read_text(path))
+        return parse_json(read_text(path))
     except json.JSONDecodeError as error:
         raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
     except ValueError as error:
@@ -184,10 +227,8 @@ def load_all(loads: Iterable[Callable[[], T]]) -> list[T]:
 def iter_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, each with its number from 1; does not hold the whole file in memory."""
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with open_regular(path) as opened, io.TextIOWrapper(opened, encoding="utf-8-sig") as file:
             yield from ((number, line.rstrip("\n")) for number, line in enumerate(file, start=1) if line.strip())
-    except FileNotFoundError:
-        raise StageError(f"{path}: no such file") from None
     except UnicodeDecodeError:
         read_text(path)  # raises an error that names the byte
         raise
@@ -196,7 +237,7 @@ def iter_lines(path: str | Path) -> Iterator[tuple[int, str]]:
 def parse_line(path: str | Path, number: int, line: str, parse: Callable[[JsonObject], T]) -> T:
     """Pass line `number` of a JSONL file through `parse`, as `read_jsonl` does."""
     try:
-        row = _parse_json(line)
+        row = parse_json(line)
         if not isinstance(row, dict):
             raise ValueError("not a JSON object; write one object per line")
         return parse(row)

@@ -7,6 +7,8 @@ class JudgeParams(ServerParams):
     """A language model that compares the answers of base and tuned model to open questions; off as it is. Its sampling
     temperature is 0. It is asked as the teacher is, and decides nothing by itself."""
 
+    section = "judge"
+
     model_name: str
     """The server's name of the model; empty: no judge, and nothing is asked."""
 

@@ -6,6 +6,7 @@ run them again.
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,18 @@ def read_details(path: Path) -> Any:
         case {"details": [dict(details)]}:
             return details
     raise StageError(f"{path}: no details; run `dvc repro`, which writes it")
+
+
+def read_numeric_details(path: Path) -> Any:
+    """The details of a file in which each is a finite number, or a group of such; StageError if they are not."""
+    details = read_details(path)
+    if fault := _find_fault(details, []):
+        raise StageError(f"{path}: details: {fault}; run `dvc repro`, which writes it")
+    return details
+
+
+def _find_fault(value: object, keys: list[str]) -> str:
+    if isinstance(value, dict):
+        return next(filter(None, (_find_fault(inner, [*keys, key]) for key, inner in value.items())), "")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return "" if is_number else f"{'.'.join(keys)} is no number"

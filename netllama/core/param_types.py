@@ -48,6 +48,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
 PositiveInt = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""Of random numbers: what all generators take, NumPy's included."""
 Size = Annotated[int | float, BeforeValidator(_read_size)]
 Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_read_decimal)]
 Strings = Annotated[tuple[str, ...], BeforeValidator(freeze_list)]

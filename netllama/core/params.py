@@ -13,6 +13,7 @@ file is parsed as DVC parses it (ruamel.yaml, YAML 1.2). Plain scalars and lists
 
 import contextlib
 import difflib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, get_type_hints
@@ -25,14 +26,14 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_text
+from netllama.core.generate_section import FilterParams, GenerateParams
 from netllama.core.judge_section import JudgeParams
 from netllama.core.moved_keys import find_moved_keys
 from netllama.core.param_types import Families
+from netllama.core.retrieve_section import RetrieveParams
 from netllama.core.sections import (
     ContaminationParams,
     EvaluateParams,
-    FilterParams,
-    GenerateParams,
     LaunchParams,
     LoadingParams,
     LoraParams,
@@ -46,6 +47,11 @@ from netllama.core.sections import (
 from netllama.core.teacher_section import TeacherParams
 
 PARAMS = Path("params.yaml")
+_SHORT = reprlib.Repr()
+"""Writes a value in one short line: aliases (`*a`) make a value of any size out of a few lines of YAML."""
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+UNREADABLE_VALUE = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
+"""What the YAML library raises for a day such as 2024-13-45 and a number of 5,000 digits."""
 
 
 class Params(Section):
@@ -61,6 +67,7 @@ class Params(Section):
     filters: FilterParams
     contamination: ContaminationParams
     split: SplitParams
+    retrieve: RetrieveParams
     tokenize: TokenizeParams
     lora: LoraParams
     train: TrainParams
@@ -112,6 +119,22 @@ def parse_yaml(path: str | Path) -> object:
         if isinstance(error, DuplicateKeyError):
             raise StageError(f"{where}: {reason}; delete one of the two") from None
         raise StageError(f"{where}: not valid YAML ({reason})") from None
+    except RecursionError:
+        raise StageError(f"{path}: not valid YAML (nested too deeply)") from None
+    except UNREADABLE_VALUE as error:
+        raise StageError(f"{_find_line(Path(path))}: a value that cannot be read ({error})") from None
+
+
+def _find_line(path: Path) -> str:
+    """PATH:LINE of the first line that cannot be read by itself; PATH where each of them can."""
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            YAML(typ="safe").load(line.strip())
+        except UNREADABLE_VALUE:
+            return f"{path}:{number}"
+        except YAMLError:
+            continue
+    return str(path)
 
 
 def find_conflicts(sections: Mapping[str, object]) -> list[str]:
@@ -125,6 +148,8 @@ def find_conflicts(sections: Mapping[str, object]) -> list[str]:
                 "generate.output_contract: json_schema needs teacher.api responses or chat, and a teacher.base_url "
                 "whose server supports it; use blocks"
             )
+        if generate.judge_model and not teacher.base_url:
+            problems.append("generate.judge_model: the embedded teacher is its server's only model; leave it empty")
     if isinstance(families, tuple) and len(set(families)) < len(families):
         problems.append("families: the list has the same name twice")
     return problems
@@ -145,6 +170,7 @@ def _describe_problem(error: ErrorDetails) -> str:
     # A union adds the name of the branch that it tried to the location: keep what is a key of the file.
     keys = [str(part) for part in error["loc"][:2] if isinstance(part, str)]
     key, given = ".".join(keys), error["input"]
+    shown = _SHORT.repr(given)
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key, nearest known is {_find_nearest_key(keys)}"
     if error["type"] == "missing":
@@ -152,17 +178,17 @@ def _describe_problem(error: ErrorDetails) -> str:
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
     if error["type"] == "model_type":
-        return f"{key}: expected a section of keys, not {given!r}"
+        return f"{key}: expected a section of keys, not {shown}"
     if error["type"] == "too_short":
         return f"{key}: the list is empty"
     if error["type"] == "tuple_type":
-        return f"{key}: expected a list, not {given!r}"
+        return f"{key}: expected a list, not {shown}"
     if error["type"] == "literal_error":
         known = [name.strip("' ") for name in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
         nearest = f", nearest is {_find_nearest(given, known)}" if isinstance(given, str) and len(known) > 4 else ""
-        return f"{key}: {given!r} is unknown{nearest}; expected {error['ctx']['expected']}"
+        return f"{key}: {shown} is unknown{nearest}; expected {error['ctx']['expected']}"
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{key}: {message}, not {given!r}"
+    return f"{key}: {message}, not {shown}"
 
 
 def _find_nearest_key(keys: list[str]) -> str:

@@ -16,6 +16,9 @@ Form = Literal[
 ]
 """What a task asks for; empty: not said."""
 Difficulty = Literal["easy", "medium", "hard", ""]
+Finding = Literal["agrees", "differs", "contradicted", "orders_disagree", "unread"]
+"""`contradicted`: a note contradicts the first answer; `orders_disagree`: the two comparisons say different things;
+`unread`: a comparison can't be read, or there is no second answer."""
 QuestionKind = Literal["choice", "true_false", "blank", "open", "code"]
 
 
@@ -65,7 +68,7 @@ class Instruction(Task):
     family: str
     category: str = ""
     """A seed's; a generated row's where the teacher gave one (the JSON schema contract)."""
-    source: Literal["seed", "generated", "extra"]
+    source: Literal["seed", "generated", "extra", "program"]
 
 
 class SeedInstruction(SeedTask, Instruction):
@@ -90,12 +93,35 @@ class Provenance(Record):
     """The row that the task is most like, or the question that it was rejected for; None: it is like none."""
     nearest_score: float
     """ROUGE-L F1 to it; of a question whose words the task repeats, the share of the passage's runs."""
+    code_run: str = Field(default="", exclude_if=lambda value: not value)
+    """The key of what came of its Python, in data/generated/runs.jsonl; empty: none was run."""
+    repairs: list[str] = Field(default=[], exclude_if=lambda value: not value)
+    """Keys of the teacher's answers that were to mend it, in their order."""
 
 
 class GeneratedInstruction(Provenance, Instruction):
     """A task that the teacher wrote and every filter let pass."""
 
     source: Literal["generated"] = "generated"
+
+
+class SecondAnswer(Record):
+    """What the filter `agrees` found out about a task (netllama/selfinstruct/second_answers.py)."""
+
+    output: str
+    """The second answer, written without sight of the first; empty: there is none that is whole."""
+    finding: Finding
+    said: list[str]
+    """What each comparison said, or why it can't be read; none where there was nothing to compare."""
+    notes: list[str]
+    """Ids of the notes that the comparisons were shown."""
+
+
+class ProgramInstruction(Instruction):
+    """A task that a program drew from the testbed; its kind is the category."""
+
+    difficulty: Difficulty
+    source: Literal["program"] = "program"
 
 
 class RejectedCandidate(Provenance):
@@ -109,6 +135,10 @@ class RejectedCandidate(Provenance):
     output: str
     reason: str
     """The filter that objected, or what the parser says of it."""
+    fault: str = Field(default="", exclude_if=lambda value: not value)
+    """What `runs` objects to."""
+    second_answer: SecondAnswer | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What `agrees` objects to."""
 
 
 class Question(Record):
@@ -188,7 +218,11 @@ def load_content(
 
 def parse_instruction(row: JsonObject) -> Instruction:
     """`row` as the record of its source, or ValueError with one short reason."""
-    records: dict[str, type[Instruction]] = {"seed": SeedInstruction, "generated": GeneratedInstruction}
+    records: dict[str, type[Instruction]] = {
+        "seed": SeedInstruction,
+        "generated": GeneratedInstruction,
+        "program": ProgramInstruction,
+    }
     return parse_as(records.get(str(row.get("source")), Instruction), row)
 
 

@@ -6,7 +6,7 @@ docs/params.md and docs/params.schema.json are generated from the docstrings bel
 import math
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from netllama.core.param_types import (
     BUNDLED_MODEL,
@@ -17,30 +17,13 @@ from netllama.core.param_types import (
     Positive,
     PositiveInt,
     Section,
+    Seed,
     Share,
     Size,
     Strings,
     Threshold,
-    freeze_list,
     raise_all,
 )
-
-FilterName = Literal[
-    "empty_field",
-    "word_count",
-    "markers",
-    "prompt_leak",
-    "blacklist",
-    "echo",
-    "repetition",
-    "broken_code",
-    "required_import",
-    "local_path",
-    "secret",
-    "duplicate_output",
-    "near_duplicate",
-    "near_question",
-]
 
 
 class ModelParams(Section):
@@ -70,7 +53,8 @@ class LoadingParams(Section):
     """nf4 only: quantize the block scales, too."""
     quantized_weights: Literal["auto", "cached", "packed"]
     """cached: dequantize once and keep plain layers of the same values; packed: unpack in every pass, in a quarter of
-    the memory. auto: packed on CUDA, cached on the CPU for models of up to 3 billion parameters."""
+    the memory. auto: on CUDA cached where nf4 weights fit so with all else (it prints the sum), else packed; on the CPU
+    cached for models of up to 3 billion parameters."""
 
 
 class PromptParams(Section):
@@ -80,66 +64,6 @@ class PromptParams(Section):
     """chat: the tokenizer's own chat template; alpaca: the Stanford Alpaca format."""
     system_prompt: str
     """Empty: whatever the template itself puts there."""
-
-
-class GenerateParams(Section):
-    """Self-Instruct (arXiv 2212.10560): how a family's pool of tasks grows."""
-
-    num_instructions_to_generate: Count
-    """Instructions to keep per family; 0: train on seeds and extra data alone."""
-    max_requests: PositiveInt
-    """Requests per family after which the run ends, even if it has kept too few instructions."""
-    requests_per_round: PositiveInt
-    """Requests per family that are drawn from one frozen state of the pool and sent together."""
-    num_seed_exemplars: Count
-    """Hand-written examples in each prompt."""
-    num_machine_exemplars: Count
-    """Machine-made examples in each prompt."""
-    max_exemplar_tokens: PositiveInt
-    """Length of all examples of one prompt together, at four characters a token: small teachers need it short."""
-    output_contract: Literal["blocks", "json_schema"]
-    """blocks: numbered blocks, which any teacher can continue; json_schema: strict structured outputs, where the
-    server has them."""
-    tasks_per_request: PositiveInt
-    """Tasks that a chat model is asked for; a completion goes on until teacher.max_tokens."""
-    seed: int
-    """Seed of the draws of examples. It is this section's own: a new training seed never touches the paid stage."""
-
-    @model_validator(mode="after")
-    def _check_exemplars(self) -> "GenerateParams":
-        if self.num_seed_exemplars + self.num_machine_exemplars == 0:
-            raise ValueError("num_seed_exemplars and num_machine_exemplars are both 0; a prompt needs an example")
-        return self
-
-
-class FilterParams(Section):
-    """Which of the teacher's tasks are kept."""
-
-    enabled: Annotated[tuple[FilterName, ...], BeforeValidator(freeze_list)]
-    """The filters, in their order: the first that objects is the reason for the rejection. What each one does:
-    docs/generating.md."""
-    min_words: Count
-    """word_count: words of the shortest instruction."""
-    max_words: PositiveInt
-    """word_count: words of the longest instruction."""
-    blacklist: Strings
-    """blacklist: words that no instruction may contain. Empty: "file", "plot" and "map" are words of this domain."""
-    required_imports: Strings
-    """required_import: `family=module`. Python in that family's outputs that imports libraries imports this one; of
-    several modules for one family, any will do."""
-    rouge_threshold: Threshold
-    """near_duplicate: an instruction is rejected above this ROUGE-L F1 to a seed or kept instruction of its family."""
-
-    @model_validator(mode="after")
-    def _check_combinations(self) -> "FilterParams":
-        problems = []
-        if self.min_words > self.max_words:
-            problems.append(f"min_words {self.min_words} is above max_words {self.max_words}")
-        for entry in self.required_imports:
-            if not entry.partition("=")[2].isidentifier():
-                problems.append(f"required_imports: {entry!r} is not `family=module`")
-        raise_all(problems)
-        return self
 
 
 class ContaminationParams(Section):
@@ -154,7 +78,7 @@ class ContaminationParams(Section):
 class SplitParams(Section):
     """Seeds, generated and extra instructions into train, val and test."""
 
-    seed: int
+    seed: Seed
     """Seed of the hash that places a row on a side."""
     val_size: Size
     """A count (1300) or a share (0.1) of all rows. When rows are added, a share moves no old row, a count a few."""
@@ -166,6 +90,8 @@ class SplitParams(Section):
     """The stage fails where a larger share than this of val, of test or of the questions is found in train."""
     extra: Strings
     """Names of files of yours in data/extra/: JSON, JSONL or gzip, in Alpaca's format or another known one."""
+    program_tasks: Count
+    """Tasks that a program draws from simulated networks, with exact answers, for training alone; 0: none."""
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "SplitParams":
@@ -219,12 +145,12 @@ class LoraParams(Section):
 class TrainParams(Section):
     """In the names of the Hugging Face TrainingArguments that the seed document uses."""
 
-    seed: int
+    seed: Seed
     """Seed of the batches, the adapter's first weights and dropout."""
     max_steps: PositiveInt
     """Updates of the adapter."""
     per_device_train_batch_size: PositiveInt
-    """Rows that go through the model together."""
+    """Rows that go through the model together; on a GPU those of a step go in pieces that its memory has room for."""
     per_device_eval_batch_size: PositiveInt
     """The same for validation rows."""
     gradient_accumulation_steps: PositiveInt
@@ -273,13 +199,17 @@ class EvaluateParams(Section):
     """What the base and the tuned model are measured on."""
 
     batch_size: PositiveInt
-    """Test rows that are answered together."""
+    """Test rows that are answered together on a CPU; on a GPU as many as its free memory takes."""
     max_new_tokens: PositiveInt
     """Tokens of a written answer."""
     num_generated: Count
     """Test rows that are answered in full; 0: none."""
     num_open: Count
     """Open questions that are answered in full; 0: none. Closed questions and blanks are all asked."""
+    num_reports: Count
+    """Questions on network reports that are answered in every arm, and half as many that no report answers; 0: none."""
+    num_with_documents: Count
+    """Four-choice questions on networks that are asked with documents, too; 0: none."""
     listed_permutations: Count
     """Four-choice questions are asked once more with their options in a list, in the first so many of the orders that
     rotation gives, and answered by a letter; 0: not at all."""
@@ -287,6 +217,8 @@ class EvaluateParams(Section):
     """Code questions whose answers are run in the sandbox; 0: none."""
     max_code_tokens: PositiveInt
     """Tokens of an answer to a code question."""
+    num_programs: Count
+    """Tasks that a program draws from simulated networks of which none is trained on; 0: none."""
     code_seconds: Positive
     """Processor seconds that the script in an answer may use on each network."""
     unsafe_code: bool

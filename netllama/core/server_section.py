@@ -1,7 +1,7 @@
 """What the sections of params.yaml have in common that ask a model on a server: the teacher's and the judge's."""
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import model_validator
@@ -19,6 +19,9 @@ from netllama.core.param_types import (
 
 class ServerParams(Section):
     """Which server and model are asked, how fast, and for how much money."""
+
+    section: ClassVar[str]
+    """Its name in params.yaml."""
 
     base_url: str
     """An OpenAI-compatible server; empty: the embedded teacher on a loopback port."""
@@ -57,7 +60,8 @@ class ServerParams(Section):
     usd_per_million_cache_write_tokens: Usd | None
     """The same for prompt tokens that the provider put into its cache; empty: as other prompt tokens."""
     max_usd: Usd | None
-    """What all answers of the stage may cost together, those of earlier runs included; empty: no cap."""
+    """What all answers of the stage may cost together, in all runs and experiments of this checkout, earlier ones and
+    those at the same time; empty: no cap."""
 
     @property
     def max_answer_tokens(self) -> int:
@@ -71,7 +75,7 @@ class ServerParams(Section):
 
     def _find_problems(self) -> list[str]:
         """Settings that don't go together, or that the API or the embedded teacher does not have."""
-        problems = _find_url_problems(self.base_url)
+        problems = find_url_problems(self.base_url)
         if not self.base_url and self.model_name != BUNDLED_MODEL:
             problems.append(
                 f"model_name is {self.model_name!r} but base_url is empty; the embedded teacher is {BUNDLED_MODEL}: "
@@ -95,11 +99,17 @@ class ServerParams(Section):
         return problems
 
 
-def _find_url_problems(url: str) -> list[str]:
+def find_url_problems(url: str) -> list[str]:
     """What is wrong with the address of a server; empty is fine."""
-    parts = urlsplit(url)
     if not url:
         return []
+    if not url.isprintable() or " " in url:
+        return [f"base_url {url!r} has a blank or a control character in it"]
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises ValueError)
+    except ValueError as error:
+        return [f"base_url {url!r} is no address of a server ({error})"]
     if parts.scheme not in ("http", "https") or not parts.hostname:
         near = re.match(r"localhost|127\.|[^/]*:\d", url)  # a port means a server of one's own
         whole = "//" not in url and ":/" not in url

@@ -11,6 +11,8 @@ from netllama.core.server_section import ServerParams
 class TeacherParams(ServerParams):
     """The teacher: which server and model are asked, how, how fast, and for how much money."""
 
+    section = "teacher"
+
     model_name: str = Field(min_length=1)
     """The server's name of the model."""
     temperature: Annotated[float, Field(ge=0, le=2), NUMBER] | None

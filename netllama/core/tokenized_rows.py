@@ -1,5 +1,10 @@
-"""Tokenized rows as parquet, the same bytes for the same rows, with the fingerprint of what rendered them."""
+"""Tokenized rows as parquet, the same bytes for the same rows, with the fingerprint of what rendered them.
 
+A damaged table is an error, never other rows: pages have checksums, which any reader can verify, and since parquet has
+none for what says where they are, the file holds a hash of the rows, too.
+"""
+
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -12,7 +17,10 @@ from netllama.core.files import atomic_path
 if TYPE_CHECKING:
     import pyarrow
 
+READING = "reading"
+"""The source of rows with documents, whose answers are short."""
 _TEMPLATE_HASH = "template_hash"
+_CONTENT_HASH = "content_hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +77,58 @@ def open_parquet_writer(path: Path, template_hash: str = "") -> Iterator[Callabl
     import pyarrow.parquet as pq
 
     schema = _build_schema().with_metadata({_TEMPLATE_HASH: template_hash} if template_hash else None)
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        content = _ContentHash(template_hash)
 
         def append(batch: "pyarrow.RecordBatch") -> None:
             if batch.num_rows:
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+                content.add(batch.columns)
 
         yield append
+        writer.add_key_value_metadata({_CONTENT_HASH: content.compute()})
 
 
 def read_tokenized_rows(path: Path) -> list[TokenizedRow]:
-    """The rows of a tokenized side, in the file's order."""
+    """The rows of a tokenized side, in the file's order; StageError if they are not those that were written."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    with _explain_unreadable(path):
-        table = pq.read_table(path, schema=_build_schema())
-    return [TokenizedRow(*fields) for fields in zip(*(table[name].to_pylist() for name in _FIELDS), strict=True)]
+    with _explain_unreadable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        table = file.read()
+        if not table.schema.equals(_build_schema()):
+            raise ValueError("its columns are not those of tokenized rows")
+        content = _ContentHash(read_template_hash(path))
+        for batch in table.to_batches():
+            content.add(batch.columns)
+        written = (file.metadata.metadata or {}).get(_CONTENT_HASH.encode(), b"").decode()
+        if content.compute() != written or not pc.list_value_length(table["input_ids"]).equals(table["length"]):
+            raise ValueError("its rows are not those that were written")
+        return [TokenizedRow(*fields) for fields in zip(*(table[name].to_pylist() for name in _FIELDS), strict=True)]
+
+
+class _ContentHash:
+    """A hash of all rows and of what rendered them, whatever batches the rows come in."""
+
+    def __init__(self, template_hash: str) -> None:
+        self._template_hash = template_hash
+        self._columns = [hashlib.sha256() for _ in _build_schema()]
+
+    def add(self, columns: "Sequence[pyarrow.Array]") -> None:
+        import pyarrow as pa
+
+        for digest, column in zip(self._columns, columns, strict=True):
+            if pa.types.is_string(column.type):
+                digest.update("".join(f"{len(text)} {text}" for text in column.to_pylist()).encode())
+            else:  # how many ids a row has is a column, too
+                digest.update((column.flatten() if pa.types.is_list(column.type) else column).to_numpy().tobytes())
+
+    def compute(self) -> str:
+        found = [self._template_hash, *(digest.hexdigest() for digest in self._columns)]
+        return hashlib.sha256(" ".join(found).encode()).hexdigest()
 
 
 def read_template_hash(path: Path) -> str:
@@ -93,7 +137,7 @@ def read_template_hash(path: Path) -> str:
 
     with _explain_unreadable(path):
         metadata = pq.read_schema(path).metadata or {}
-    return bytes(metadata.get(_TEMPLATE_HASH.encode(), b"")).decode()
+        return bytes(metadata.get(_TEMPLATE_HASH.encode(), b"")).decode()
 
 
 @contextmanager
@@ -104,5 +148,8 @@ def _explain_unreadable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise StageError(f"{path}: no such file; run `dvc repro tokenize`") from None
-    except pa.ArrowInvalid as error:
-        raise StageError(f"{path}: not a tokenized table ({error})") from None
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise StageError(f"{path}: not a tokenized table, or damaged ({reason}); run `dvc repro tokenize`") from None

@@ -43,7 +43,7 @@ class CausalAttention(torch.autograd.Function):
             attention = _probabilities(query[:, :, start:end].reshape(pairs, -1, size), key[:, :end], end - start)
             block = torch.bmm(attention, value[:, :end])
             by_pair[:, :, :, start:end] = block.view(batch, -1, group, end - start, size)
-            # In fp32 they take twice the memory, and the products beside them three times their time.
+            # In fp32 they would take twice the memory.
             if query.dtype.itemsize == 2:
                 kept.append(attention)
         ctx.save_for_backward(query, key, value, *kept)

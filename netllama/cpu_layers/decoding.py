@@ -1,13 +1,14 @@
-"""One new token of each of several rows, as fast as a CPU reads the weights.
+"""New tokens of several rows, one each or some with drafts behind it, as fast as a CPU reads the weights.
 
 A step's matrix products have few rows, so reading the weights is what takes time. Everything else is kept small: q, k
 and v are one product, as are gate and up; activations are [features, rows], so that a product takes each weight as it
-lies in memory (for 24 rows in bf16 that took two thirds of the time of x W^T, for which it is rearranged at each call).
-A Llama's layers call 80 modules a token; here a layer is 25 operations.
+lies in memory (for 24 rows in bf16 that takes two thirds of the time of x W^T, for which it is rearranged at each
+call); and a layer is 27 operations, because each of them takes at least 5 us.
 """
 
 import copy
 from collections.abc import Sequence
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -19,11 +20,15 @@ from netllama.models.output_head import has_plain_head
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
+COLUMNS = 8
+"""Columns of products are rounded up to a multiple of it where rows have drafts: kernels are made for each shape."""
+PRODUCTS = ("attention", "output", "gate", "down")
+"""Those of a layer of `StepDecoder`."""
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class LoraUpdate(NamedTuple):
-    """What LoRA adds to a product: B (A x)."""
+    """What LoRA adds to a product: B A x."""
 
     a: Tensor
     """[R, I]; of layers that were joined, their ranks together."""
@@ -40,20 +45,30 @@ class Product(NamedTuple):
     def apply(self, x: Tensor) -> Tensor:
         """[O, N]."""
         y = torch.mm(self.weight, x)
-        return y if self.lora is None else y.addmm_(self.lora.b, torch.mm(self.lora.a, x))
-
-    def add_to(self, y: Tensor, x: Tensor) -> None:
-        """y += W x + B A x."""
-        y.addmm_(self.weight, x)
         if self.lora is not None:
-            y.addmm_(self.lora.b, torch.mm(self.lora.a, x))
+            # To add in the product itself, as addmm does, takes longer.
+            y += torch.mm(self.lora.b, torch.mm(self.lora.a, x))
+        return y
+
+
+class _Norm:
+    """The RMS norm (arXiv 1910.07467) of x [H, N] over H, in 6 operations; torch's own are 10."""
+
+    def __init__(self, norm: Any) -> None:
+        self.weight = norm.weight[:, None]
+        self.epsilon = torch.tensor(norm.variance_epsilon)
+
+    def apply(self, x: Tensor) -> Tensor:
+        lengths = torch.linalg.vector_norm(x, dim=0, dtype=torch.float32)
+        scale = torch.addcmul(self.epsilon, lengths, lengths, value=1 / len(x)).rsqrt_()
+        return (x * scale).to(x.dtype).mul_(self.weight)
 
 
 class _Layer(NamedTuple):
-    attention_norm: Any
+    attention_norm: "_Norm"
     attention: Product
     output: Product
-    gate_norm: Any
+    gate_norm: "_Norm"
     gate: Product
     down: Product
 
@@ -93,9 +108,12 @@ def _list_projections(layer: Any) -> list[Any]:
 
 def _is_plain(module: Any) -> bool:
     """Whether this is x W^T, and B A x with it where it is a LoRA layer."""
-    from peft.tuners.lora import Linear
+    # PEFT takes a second to import, and a base model needs none of it.
+    if type(module) is not torch.nn.Linear:
+        from peft.tuners.lora import Linear
 
-    if type(module) is Linear:
+        if type(module) is not Linear:
+            return False
         (adapter, *others) = module.active_adapters or [""]
         if others or module.merged or module.disable_adapters or adapter not in module.lora_A:
             return False
@@ -105,13 +123,49 @@ def _is_plain(module: Any) -> bool:
     return type(module) is torch.nn.Linear and module.bias is None
 
 
+class _Columns(NamedTuple):
+    """Which token each of N columns of activations is; those from `number` on are padding."""
+
+    tokens: Tensor
+    """[N]."""
+    rows: Tensor
+    """[N]."""
+    offsets: Tensor
+    """[N]: which of its row's new tokens."""
+    places: Tensor
+    """[N]: its position in the row."""
+    number: int
+    most: int
+    """New tokens of a row, rounded up to a power of two: kernels are made for each shape."""
+    blocks: Tensor | None
+    """[rows, most]: the columns of each row's new tokens, padded; None where each row is one column."""
+
+
+def _list_columns(tokens: Sequence[Sequence[int]], cache: DecodingCache) -> _Columns:
+    numbers = [len(own) for own in tokens]
+    count, longest = sum(numbers), max(numbers)
+    padding = [0] * (-count % COLUMNS if longest > 1 else 0)
+    rows = torch.tensor([row for row, number in enumerate(numbers) for _ in range(number)] + padding)
+    offsets = torch.tensor([offset for number in numbers for offset in range(number)] + padding)
+    places = cache.lengths[rows] + offsets
+    ids = torch.tensor([token for own in tokens for token in own] + padding)
+    most = 1 << (longest - 1).bit_length()
+    blocks = None
+    if longest > 1:
+        first = torch.tensor([0, *accumulate(numbers[:-1])])
+        # A row with fewer tokens has its first one there again, and nobody reads what it attends to.
+        inner = torch.arange(most)
+        blocks = first[:, None] + inner * (inner < torch.tensor(numbers)[:, None])
+    return _Columns(ids, rows, offsets, places, count, most, blocks)
+
+
 class StepDecoder:
-    """A Llama that `can_decode`, one token a row at a time. Only joined weights are copied."""
+    """A Llama that `can_decode`, some tokens a row at a time. Only joined weights are copied."""
 
     def __init__(self, model: "LanguageModel") -> None:
         causal = _find_causal(model)
         config, decoder = causal.config, causal.model
-        self.embeddings, self.rotary, self.norm = decoder.embed_tokens, decoder.rotary_emb, decoder.norm
+        self.embeddings, self.rotary, self.norm = decoder.embed_tokens, decoder.rotary_emb, _Norm(decoder.norm)
         self.head = causal.get_output_embeddings().weight
         self.size = decoder.layers[0].self_attn.head_dim
         self.heads, self.pairs = config.num_attention_heads, config.num_key_value_heads
@@ -124,69 +178,81 @@ class StepDecoder:
         """The base of this model, of the same weights."""
         base = copy.copy(self)
         base.layers = [
-            _Layer(*(part._replace(lora=None) if isinstance(part, Product) else part for part in layer))
-            for layer in self.layers
+            layer._replace(**{name: getattr(layer, name)._replace(lora=None) for name in PRODUCTS})
+            for layer in base.layers
         ]
         return base
 
-    def step(self, tokens: Sequence[int], cache: DecodingCache) -> list[int]:
-        """Each row's likeliest token after its next one, which becomes part of the cache."""
-        chosen: list[int] = self.compute_logits(tokens, cache).max(0).indices.tolist()
-        return chosen
+    def step(self, tokens: Sequence[Sequence[int]], cache: DecodingCache) -> list[list[int]]:
+        """The likeliest token after each of these: each row's next one, and what may follow it.
 
-    def compute_logits(self, tokens: Sequence[int], cache: DecodingCache) -> Tensor:
-        """[V, N]: of the token after each row's next one, which becomes part of the cache."""
-        cache.make_room()
-        rows = cache.count
-        x = self.embeddings(torch.tensor(tokens)).t().contiguous()
-        # [1, D, N]: what turns queries and keys, of all heads.
-        turns = [each[:, 0].t()[None].contiguous() for each in self.rotary(x, cache.lengths[:rows, None])]
-        unseen = x.new_zeros(rows, cache.places).masked_fill_(cache.list_unseen(), -torch.inf)
-        bias = unseen[:, None, None].expand(-1, self.pairs, self.heads // self.pairs, -1).flatten(0, 1)
+        `cache.advance` says how many of them become part of the rows.
+        """
+        chosen = iter(self.compute_logits(tokens, cache).max(0).indices.tolist())
+        return [list(islice(chosen, len(own))) for own in tokens]
+
+    def compute_logits(self, tokens: Sequence[Sequence[int]], cache: DecodingCache) -> Tensor:
+        """[V, N]: what follows each of the rows' N next tokens, row by row; each sees those of its row before it."""
+        columns = _list_columns(tokens, cache)
+        cache.make_room(columns.most)
+        x = self.embeddings(columns.tokens).t().contiguous()
+        turns = self._list_turns(x, columns.places)
+        unseen = cache.list_unseen(columns.most)
+        bias = x.new_zeros(unseen.shape).masked_fill_(unseen, -torch.inf)[:, None]
         for number, layer in enumerate(self.layers):
-            qkv = layer.attention.apply(_normalise(x, layer.attention_norm)).view(-1, self.size, rows)
-            self._write(number, qkv, turns, cache)
-            layer.output.add_to(x, self._attend(number, qkv[: self.heads], bias, cache))
-            gate, up = layer.gate.apply(_normalise(x, layer.gate_norm)).chunk(2)
-            layer.down.add_to(x, torch.nn.functional.silu(gate).mul_(up))
-        cache.advance()
-        return torch.mm(self.head, _normalise(x, self.norm))
+            qkv = layer.attention.apply(layer.attention_norm.apply(x))
+            x += layer.output.apply(self._attend(number, qkv, turns, bias, columns, cache))
+            gate, up = layer.gate.apply(layer.gate_norm.apply(x)).chunk(2)
+            x += layer.down.apply(torch.nn.functional.silu(gate).mul_(up))
+        return torch.mm(self.head, self.norm.apply(x))[:, : columns.number]
 
-    def _write(self, number: int, qkv: Tensor, turns: Sequence[Tensor], cache: DecodingCache) -> None:
-        """Turn queries and keys, in place, by their positions; the cache gets keys and values."""
-        rows, place = cache.count, cache.width
-        turned = qkv[: self.heads + self.pairs]
-        cosine, sine = turns
+    def _list_turns(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [H + P, D, N] of query and key heads; those of queries scaled, as attention wants them."""
+        cosine, sine = (each[:, 0].t() for each in self.rotary(x, positions[:, None]))
         half = self.size // 2
-        crossed = torch.cat([turned[:, half:].neg(), turned[:, :half]], dim=1).mul_(sine)
-        turned.mul_(cosine).add_(crossed)
-        keys, values = qkv[self.heads :].permute(2, 0, 1).chunk(2, dim=1)
-        cache.keys[number][:rows, :, :, place] = keys
-        cache.values[number][:rows, :, place] = values
+        scale = x.new_ones(self.heads + self.pairs, 1, 1)
+        scale[: self.heads] = self.size**-0.5
+        return cosine * scale, torch.cat([-sine[:half], sine[half:]]) * scale
 
-    def _attend(self, number: int, queries: Tensor, bias: Tensor, cache: DecodingCache) -> Tensor:
-        """[H D, N]: a group's query heads stand in one product with the head that they share."""
-        rows = cache.count
-        grouped = queries.permute(2, 0, 1).reshape(rows * self.pairs, -1, self.size) * self.size**-0.5
-        keys, values = (part[number][:rows].flatten(0, 1) for part in (cache.keys, cache.values))
-        attention = torch.baddbmm(bias, grouped, keys).softmax(-1)
-        return torch.bmm(attention, values).view(rows, -1).t()
+    def _attend(
+        self,
+        number: int,
+        qkv: Tensor,
+        turns: tuple[Tensor, Tensor],
+        bias: Tensor,
+        columns: "_Columns",
+        cache: DecodingCache,
+    ) -> Tensor:
+        """[H D, N] of qkv [(H + 2 P) D, N]; the cache gets keys and values, the keys turned by their positions.
 
-
-def _normalise(x: Tensor, norm: Any) -> Tensor:
-    """The RMS norm of x [H, N] over H."""
-    wide = x.float()
-    scale = wide.square().mean(0).add_(norm.variance_epsilon).rsqrt_()
-    return (wide * scale).to(x.dtype).mul_(norm.weight[:, None])
+        A row's new tokens and a group's query heads stand in one product with the head that they share.
+        """
+        rows, most, half = cache.count, columns.most, self.size // 2
+        turned, values = qkv.view(-1, self.size, qkv.shape[1]).split([self.heads + self.pairs, self.pairs])
+        crossed = torch.cat([turned[:, half:], turned[:, :half]], dim=1)
+        turned = turned.mul_(turns[0]).addcmul_(crossed, turns[1]).permute(2, 0, 1)
+        queries, keys = turned.split([self.heads, self.pairs], dim=1)
+        real = slice(columns.number)
+        cache.write(number, columns.rows[real], columns.places[real], keys[real], values.permute(2, 0, 1)[real])
+        if columns.blocks is not None:
+            queries = queries[columns.blocks]
+        queries = queries.reshape(rows, most, self.pairs, -1, self.size).permute(0, 2, 3, 1, 4)
+        before, held = (part[number][:rows].flatten(0, 1) for part in (cache.keys, cache.values))
+        scores = torch.bmm(queries.reshape(rows * self.pairs, -1, self.size), before)
+        scores.view(rows, self.heads, most, -1).add_(bias)
+        attended = torch.bmm(scores.softmax(-1), held).view(rows, self.heads, most, self.size)
+        if columns.blocks is not None:
+            attended = attended.transpose(1, 2)[columns.rows, columns.offsets]
+        return attended.reshape(qkv.shape[1], -1).t()
 
 
 def _join_layer(layer: Any) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return _Layer(
-        layer.input_layernorm,
+        _Norm(layer.input_layernorm),
         _join([attention.q_proj, attention.k_proj, attention.v_proj]),
         _join([attention.o_proj]),
-        layer.post_attention_layernorm,
+        _Norm(layer.post_attention_layernorm),
         _join([mlp.gate_proj, mlp.up_proj]),
         _join([mlp.down_proj]),
     )

@@ -1,8 +1,9 @@
 """Keys and values of rows that are decoded together, in memory that no step copies.
 
 transformers' cache concatenates all keys and values with the new ones at each token, and keeps rows that have ended.
-Here a step writes into a place that is there already, and a row that ends gives its slot to the last one. All rows end
-at one place, so that their new tokens are one slice: written by index they took 7% of a step.
+Here a step writes into places that are there already, and a row that ends gives its slot to the last one. A row begins
+at the place 0, so that rows may grow by different numbers of tokens; what a step wrote and `advance` did not count is
+written over by the next one.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ CHUNK = 64
 
 
 class DecodingCache:
-    """`count` rows in the first of `slots` slots; row i is the `lengths[i]` tokens before the place `width`."""
+    """`count` rows in the first of `slots` slots; row i is what stands in its first `lengths[i]` places."""
 
     def __init__(self, slots: int, layers: int, heads: int, size: int, dtype: torch.dtype) -> None:
-        self.slots, self.count, self.width = slots, 0, 0
+        self.slots, self.count = slots, 0
         self.lengths = torch.zeros(slots, dtype=torch.long)
         # Zeros, not anything: what no query sees still has the weight 0, and 0 times a NaN is one.
         self.keys = [torch.zeros(slots, heads, size, 0, dtype=dtype) for _ in range(layers)]
@@ -28,36 +29,38 @@ class DecodingCache:
 
     @property
     def places(self) -> int:
-        """C: all places, with those behind `width`."""
+        """C: all places, the free ones too."""
         return self.values[0].shape[2]
 
     def append(self, rows: Sequence[tuple[Tensor, Tensor]], lengths: Sequence[int]) -> None:
         """Put new rows behind those that are there: by layer, keys and values [N, H, T, D], each row's first tokens."""
-        self._move_end(max(*lengths, *self.lengths[: self.count].tolist(), 0))
+        self._resize(max(*lengths, self._longest))
         for row, length in enumerate(lengths):
-            slot, begin = self.count + row, self.width - length
+            slot = self.count + row
             for layer, (keys, values) in enumerate(rows):
-                self.keys[layer][slot, :, :, begin : self.width] = keys[row, :, :length].transpose(1, 2)
-                self.values[layer][slot, :, begin : self.width] = values[row, :, :length]
+                self.keys[layer][slot, :, :, :length] = keys[row, :, :length].transpose(1, 2)
+                self.values[layer][slot, :, :length] = values[row, :, :length]
             self.lengths[slot] = length
         self.count += len(lengths)
 
-    def list_unseen(self) -> Tensor:
-        """[count, C]: true where no query of a row looks whose own token is at the place `width`."""
-        places = torch.arange(self.places)
-        return (places < self.width - self.lengths[: self.count, None]) | (places > self.width)
+    def list_unseen(self, number: int) -> Tensor:
+        """[count, number, C]: true where a row's token does not look that comes `number` or fewer after the row."""
+        last = self.lengths[: self.count, None] + torch.arange(number)
+        return torch.arange(self.places) > last[..., None]
 
-    def make_room(self) -> None:
-        """A place for one more token of each row."""
-        if self.width == self.places:
-            for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-                self.keys[layer] = torch.nn.functional.pad(keys, (0, CHUNK))
-                self.values[layer] = torch.nn.functional.pad(values, (0, 0, 0, CHUNK))
+    def make_room(self, number: int) -> None:
+        """Places for `number` more tokens of each row."""
+        if self._longest + number > self.places:
+            self._resize(self._longest + number)
 
-    def advance(self) -> None:
-        """What stands at the place `width` is part of the rows from now on."""
-        self.width += 1
-        self.lengths[: self.count] += 1
+    def write(self, layer: int, rows: Tensor, places: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Put keys and values [N, H, D] into these places [N] of these rows [N]."""
+        self.keys[layer][rows, :, :, places] = keys
+        self.values[layer][rows, :, places] = values
+
+    def advance(self, numbers: Sequence[int]) -> None:
+        """So many of the tokens that were written behind each row are part of it from now on."""
+        self.lengths[: self.count] += torch.tensor(numbers)
 
     def remove(self, slot: int) -> None:
         """Take out the row in `slot`; the last row moves there."""
@@ -68,16 +71,14 @@ class DecodingCache:
                     tensor[slot] = tensor[self.count]
             self.lengths[slot] = self.lengths[self.count]
 
-    def _move_end(self, width: int) -> None:
-        """Move all rows so that they end at `width`, and take the memory that this needs."""
-        if width == self.width:
-            return
-        kept = min(width, self.width)
-        before, after = slice(self.width - kept, self.width), slice(width - kept, width)
-        places = -(-width // CHUNK) * CHUNK
-        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            self.keys[layer] = keys.new_zeros(*keys.shape[:3], places)
-            self.values[layer] = values.new_zeros(*values.shape[:2], places, values.shape[3])
-            self.keys[layer][..., after] = keys[..., before]
-            self.values[layer][:, :, after] = values[:, :, before]
-        self.width = width
+    @property
+    def _longest(self) -> int:
+        return max(self.lengths[: self.count].tolist(), default=0)
+
+    def _resize(self, needed: int) -> None:
+        """As many places as these take; what lies behind them is lost."""
+        added = -(-needed // CHUNK) * CHUNK - self.places
+        if added:
+            for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
+                self.keys[layer] = torch.nn.functional.pad(keys, (0, added))
+                self.values[layer] = torch.nn.functional.pad(values, (0, 0, 0, added))

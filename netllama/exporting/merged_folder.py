@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netllama.core.errors import StageError
-from netllama.core.files import read_json, write_json
+from netllama.core.files import hash_file, read_json, write_json
 from netllama.exporting.base_weights import ReadWeight
 from netllama.models.model_reference import ModelReference
 
@@ -37,16 +37,28 @@ class MergeRecord(BaseModel):
     """Of the files."""
     template_hash: str
     """Fingerprint of the renderer that the adapter was trained with."""
+    files: dict[str, str] = {}
+    """SHA-256 of each file beside it; empty until they are written."""
+
+
+def write_merge_record(folder: Path, record: MergeRecord) -> None:
+    """Write the record beside the files that are in the folder, with their hashes."""
+    files = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    write_json(folder / FILE, record.model_copy(update={"files": files}).model_dump())
 
 
 def read_merge_record(folder: Path) -> MergeRecord:
-    """The record in a merged folder."""
+    """The record in a merged folder, whose files have the hashes in it."""
     if not (folder / FILE).is_file():
         raise StageError(f"{folder / FILE}: no such file; run `python -m commands.merge`")
     try:
-        return MergeRecord.model_validate(read_json(folder / FILE))
+        record = MergeRecord.model_validate(read_json(folder / FILE))
     except ValidationError:
         raise StageError(f"{folder / FILE}: not the record of a merge; run `python -m commands.merge` again") from None
+    for name, recorded in record.files.items():
+        if not (folder / name).is_file() or hash_file(folder / name) != recorded:
+            raise StageError(f"{folder / name}: not the file that {FILE} records; run `python -m commands.merge` again")
+    return record
 
 
 def to_torch(precision: Precision) -> "torch.dtype":

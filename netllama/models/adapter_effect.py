@@ -29,7 +29,7 @@ def changes_logits(model: "PeftModel", prompt: Sequence[int]) -> bool:
     """Whether any logit of the prompt, a list of token ids, is another one than with the adapter scaled to nothing.
 
     Scaled, not switched off: both passes then run the same operations in the same order, and an adapter of zeros gives
-    the same bits, whatever the precision. PEFT's switch would not reach the layers of netllama/cpu_layers, either.
+    the same bits, whatever the precision.
     """
     import torch
     from peft.helpers import rescale_adapter_scale

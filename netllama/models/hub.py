@@ -1,12 +1,16 @@
 """Models of the Hugging Face Hub: a revision pinned to its commit, files in the Hub's own cache."""
 
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
-from netllama.core.files import read_json
+from netllama.core.files import hash_file, read_json
 
 FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
+_SHA1, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 COMPANIONS = ["generation_config.json", "LICENSE*", "USE_POLICY*"]
 """What goes on with a model that was made from another one."""
 
@@ -25,20 +29,46 @@ def pin(model_id: str, revision: str) -> str:
 
 
 def download(model_id: str, commit: str) -> Path:
-    """The folder with the files of that commit; from the cache without a network call if no weights are missing.
-
-    Both steps are needed: for a cached commit, too, `snapshot_download` asks the Hub unless it is told not to.
-    """
+    """The folder with the files of that commit, of which the Hub is asked: what the cache lacks is downloaded."""
     from huggingface_hub import snapshot_download
 
     with clear_hub_errors(_name_model(model_id, commit)):
-        try:
-            cached = Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, local_files_only=True))
-            if not missing_weights(cached):
-                return cached
-        except FileNotFoundError:
-            pass
         return Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, token=token()))
+
+
+def find_cached(model_id: str, commit: str, files: Iterable[str]) -> Path:
+    """The folder of that commit in the cache, without a network call if it has all of `files`; else `download`'s."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        cached = Path(snapshot_download(model_id, revision=commit, allow_patterns=FILES, local_files_only=True))
+    except FileNotFoundError:
+        return download(model_id, commit)
+    return cached if all((cached / name).is_file() for name in files) else download(model_id, commit)
+
+
+def find_damaged(folder: Path, hashes: Mapping[str, str]) -> str:
+    """A file of a snapshot whose bytes are not those of its name; empty: there is none, or the folder is no snapshot.
+
+    A snapshot holds links to files that are named by their content: SHA-256 of large ones, git's hash of others.
+    `hashes`: the SHA-256 of files, by name, as far as they are known already.
+    """
+    for path in sorted(folder.iterdir()):
+        named = path.resolve().name if path.is_symlink() else ""
+        if _SHA256.fullmatch(named) and named != (hashes.get(path.name) or hash_file(path)):
+            return path.name
+        if _SHA1.fullmatch(named) and named != _hash_blob(path):
+            return path.name
+    return ""
+
+
+def _hash_blob(path: Path) -> str:
+    """Git's name of a file."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def download_companions(model_id: str, commit: str) -> Path:

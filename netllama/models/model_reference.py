@@ -39,8 +39,14 @@ class LocalModel:
 
 def find_cache_folder() -> Path:
     """Where weights are kept: $NETLLAMA_CACHE, else netllama/ in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("NETLLAMA_CACHE") or Path(base) / "netllama")
+    if named := os.environ.get("NETLLAMA_CACHE"):
+        return Path(named)
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "netllama"
+    try:
+        return Path.home() / ".cache" / "netllama"
+    except RuntimeError:  # a container's user, who has neither HOME nor an entry in /etc/passwd
+        raise StageError("no home folder: set NETLLAMA_CACHE to a folder where weights can be kept") from None
 
 
 def resolve_model(model_id: str, revision: str) -> LocalModel:
@@ -58,7 +64,11 @@ def resolve_model(model_id: str, revision: str) -> LocalModel:
     else:
         pinned = hub.pin(model_id, revision)
         folder = hub.download(model_id, pinned)
-    return LocalModel(ModelReference(id=model_id, revision=pinned, files=_hash_files(folder)), folder)
+    reference = ModelReference(id=model_id, revision=pinned, files=_hash_files(folder))
+    model = LocalModel(reference, folder)
+    if damaged := hub.find_damaged(folder, reference.files):
+        raise StageError(f"{folder / damaged}: damaged, not what its name says; {_name_remedy(model)}")
+    return model
 
 
 def locate_model(base_json: str | Path, verify: bool = True) -> LocalModel:
@@ -78,17 +88,17 @@ def locate_model(base_json: str | Path, verify: bool = True) -> LocalModel:
 
 def _find_folder(reference: ModelReference) -> Path:
     if reference.id == BUNDLED_MODEL:
-        return bundled.ensure(find_cache_folder())
+        return bundled.ensure(find_cache_folder(), verify=False)
     if not reference.revision:
         return Path(reference.id)
-    return hub.download(reference.id, reference.revision)
+    return hub.find_cached(reference.id, reference.revision, reference.files)
 
 
 def _verify_files(model: LocalModel, base_json: str | Path) -> None:
     for name, recorded in model.reference.files.items():
         path = model.folder / name
         if not path.is_file():
-            raise StageError(f"{path}: missing; run `dvc repro --force fetch`")
+            raise StageError(f"{path}: missing; {_name_remedy(model)}")
         if hash_file(path) != recorded:
             raise StageError(f"{path}: not the file that {base_json} records; {_name_remedy(model)}")
 
@@ -97,9 +107,9 @@ def _name_remedy(model: LocalModel) -> str:
     """What to do about a changed file: download it again, or record the user's own folder as it is."""
     again = "`dvc repro --force fetch`"
     if model.reference.id == BUNDLED_MODEL:
-        return f"delete {model.folder} and run {again}"
+        return f"run {again}, which makes it again"
     if not model.reference.revision:
-        return f"put it back, or run {again} to go on with it as it is"
+        return f"put it back, or run {again} to go on with the folder as it is"
     # A snapshot holds links: what the Hub's cache would take for downloaded is two folders up, in blobs/.
     return f"delete {model.folder.parent.parent} and run {again}"
 

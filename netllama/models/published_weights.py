@@ -30,6 +30,15 @@ class PublishedWeights:
         return tensor.clone()
 
 
+def read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in the folder's safetensors files, from their headers."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        opened = _open(path)
+        shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+    return shapes
+
+
 def _open(path: Path) -> Any:
     from safetensors import safe_open
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netllama.core.errors import StageError
-from netllama.core.files import read_json
+from netllama.core.files import hash_file, read_json
 from netllama.models.model_reference import ModelReference
 
 FILE = "training.json"
+HASHED = ("adapter_config.json", "adapter_model.safetensors")
+"""The files beside it."""
 
 
 class TrainingRecord(BaseModel):
@@ -27,16 +29,29 @@ class TrainingRecord(BaseModel):
     processes: int
     versions: dict[str, str]
     """Versions of the libraries that affect the result."""
+    files: dict[str, str] = {}
+    """SHA-256 of the adapter's files, `HASHED`; empty until they are written."""
 
 
 def read_training_record(adapter: Path) -> TrainingRecord:
-    """The record beside the adapter in this folder."""
+    """The record beside the adapter in this folder, whose files have the hashes in it."""
     path = adapter / FILE
     if not path.is_file():
         raise StageError(f"{path}: no such file; run `dvc repro train`")
     try:
-        return TrainingRecord.model_validate(read_json(path))
+        record = TrainingRecord.model_validate(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StageError(f"{path}: {where}: {first['msg'].lower()}; run `dvc repro train`") from None
+        where = ": ".join([str(path), *filter(None, [".".join(map(str, first["loc"]))])])
+        raise StageError(f"{where}: {first['msg'].lower()}; run `dvc repro train`") from None
+    require_recorded_files(adapter, record, "run `dvc repro --force train`")
+    return record
+
+
+def require_recorded_files(adapter: Path, record: TrainingRecord, remedy: str) -> None:
+    """StageError where a file of the adapter is not the one that its record names."""
+    for name in HASHED:
+        if not (adapter / name).is_file():
+            raise StageError(f"{adapter / name}: no such file; {remedy}")
+        if hash_file(adapter / name) != record.files.get(name):
+            raise StageError(f"{adapter / name}: not the file that {FILE} beside it records; {remedy}")

@@ -9,7 +9,7 @@ from netllama.core.errors import StageError
 from netllama.core.files import read_json
 from netllama.models.hub import clear_hub_errors, token
 from netllama.models.model_reference import ModelReference
-from netllama.models.training_record import FILE, TrainingRecord
+from netllama.models.training_record import FILE, TrainingRecord, require_recorded_files
 from netllama.publishing.published_files import ADAPTER_FILES
 
 
@@ -32,7 +32,9 @@ def download_adapter(repo_id: str, revision: str) -> DownloadedAdapter:
             what = "it is not known what it was trained on" if missing == [FILE] else "it is no adapter"
             raise StageError(f"{repo_id}: has no {missing[0]}, so {what}; `python -m commands.publish` uploads it")
         folder = snapshot_download(repo_id, revision=info.sha, allow_patterns=list(ADAPTER_FILES), token=token())
-    return DownloadedAdapter(Path(folder), str(info.sha), _read_record(repo_id, Path(folder)))
+    record = _read_record(repo_id, Path(folder))
+    require_recorded_files(Path(folder), record, f"delete {Path(folder).parent.parent} and fetch it again")
+    return DownloadedAdapter(Path(folder), str(info.sha), record)
 
 
 def _read_record(repo_id: str, folder: Path) -> TrainingRecord:

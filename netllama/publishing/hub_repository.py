@@ -126,7 +126,10 @@ def upload_files(repository: HubRepository, files: Sequence[PublishedFile], toke
     with clear_upload_errors(repository.id, token):
         stale = (_list_published(repository, token) & repository.names) - {file.name for file in files}
         operations += [CommitOperationDelete(path_in_repo=name) for name in sorted(stale)]
-        commit = HfApi(token=token).create_commit(repository.id, operations, commit_message=MESSAGE)
+        # Its parent has to be what was looked at: another upload may have put a model of another kind there since.
+        commit = HfApi(token=token).create_commit(
+            repository.id, operations, commit_message=MESSAGE, parent_commit=repository.commit
+        )
     return str(commit.oid)
 
 

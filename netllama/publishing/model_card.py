@@ -27,10 +27,12 @@ _METRICS = {
     NAMES["open"]: ("recall", "share of key facts"),
     NAMES["code"]: ("pass@1", "share that runs and is right"),
     NAMES["generation"]: ("rouge", "ROUGE-L F1"),
+    NAMES["report"]: ("accuracy", "share answered right"),
+    NAMES["program"]: ("accuracy", "share answered right"),
     LADDER: ("score", "mean rung"),
     "general questions": ("accuracy", "accuracy"),
 }
-"""The Hub's type of a suite's metric, and its name."""
+"""The Hub's type of a suite's metric, and its name, by what the suite's name begins with."""
 _LIBRARIES = {"adapter": "peft", "merged": "transformers", "gguf": "gguf"}
 
 
@@ -70,7 +72,8 @@ def build_metadata(facts: CardFacts) -> "ModelCardData":
 
     results = []
     for each in facts.comparisons:
-        metric, name = _METRICS.get(each.suite, ("score", "score"))
+        known = (found for begin, found in _METRICS.items() if each.suite.startswith(begin))
+        metric, name = next(known, ("score", "score"))
         results.append(
             EvalResult(
                 task_type="text-generation",

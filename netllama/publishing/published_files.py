@@ -1,5 +1,6 @@
 """Which files go to the Hub. Only names in these lists do: never a whole folder, so never an .env or a cache."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -67,10 +68,11 @@ def list_adapter_files(adapter: Path, tokenizer: Path, base_folder: Path, base: 
     _require(adapter, ADAPTER_FILES, "dvc repro train")
     _require(tokenizer, ("tokenizer.json", "tokenizer_config.json"), "dvc repro fetch")
     named = {"base_model_name_or_path": base.id, "revision": base.revision or None}
+    config = _rewrite(adapter / "adapter_config.json", lambda value: value | named)
     files = [
         PublishedFile(ADAPTER_FILES[0], adapter / ADAPTER_FILES[0]),
-        _rewrite(adapter / "adapter_config.json", lambda value: value | named),
-        _rewrite(adapter / "training.json", lambda value: _name_base(value, base)),
+        config,
+        _rewrite(adapter / "training.json", lambda value: _record_files(_name_base(value, base), [config])),
         *list_tokenizer_files(tokenizer),
     ]
     if (base_folder / GENERATION).is_file():
@@ -95,12 +97,14 @@ def list_model_files(folder: Path, base: HubBase) -> list[PublishedFile]:
     rewritten: dict[str, Callable[[JsonObject], JsonObject]] = {
         "config.json": _drop_origin,
         "tokenizer_config.json": _drop_origin,
-        "merge.json": lambda value: _name_base(value, base),
     }
-    return [
+    files = [
         _rewrite(folder / name, rewritten[name]) if name in rewritten else PublishedFile(name, folder / name)
         for name in names
+        if name != "merge.json"
     ]
+    changed = [file for file in files if file.name in rewritten]
+    return [*files, _rewrite(folder / "merge.json", lambda value: _record_files(_name_base(value, base), changed))]
 
 
 def list_licence_files(texts: Sequence[Path], notice: str) -> list[PublishedFile]:
@@ -129,6 +133,13 @@ def _rewrite(path: Path, change: Callable[[JsonObject], JsonObject]) -> Publishe
 
 def _drop_origin(value: JsonObject) -> JsonObject:
     return {key: inner for key, inner in value.items() if key not in _ORIGIN_KEYS}
+
+
+def _record_files(value: JsonObject, rewritten: Iterable[PublishedFile]) -> JsonObject:
+    """The record of an adapter or a merge with the hashes of those of its files that were rewritten."""
+    return value | {
+        "files": value["files"] | {file.name: hashlib.sha256(file.read()).hexdigest() for file in rewritten}
+    }
 
 
 def _name_base(value: JsonObject, base: HubBase) -> JsonObject:

@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_text
+from netllama.core.params import parse_yaml
 
 
 class _Entry(BaseModel):
@@ -34,9 +34,10 @@ class _Lock(BaseModel):
 
 def read_recorded_hashes(lock: Path) -> dict[str, set[str]]:
     """The MD5 of each dep and out that dvc.lock records, by path; two of a path: a stage has not run since."""
+    read_text(lock)  # its own line where there is none
     try:
-        stages = _Lock.model_validate(yaml.safe_load(read_text(lock))).stages
-    except (ValidationError, yaml.YAMLError):
+        stages = _Lock.model_validate(parse_yaml(lock)).stages
+    except (ValidationError, StageError):
         raise StageError(f"{lock}: not a lock file of DVC; run `dvc repro`") from None
     hashes: dict[str, set[str]] = {}
     for stage in stages.values():

@@ -82,6 +82,8 @@ def _explain_status(status: int, message: str) -> str:
         )
     if status == HTTPStatus.CONFLICT:
         return f"the name is taken, or another upload is under way{said}; wait, or take another --repo-id"
+    if status == HTTPStatus.PRECONDITION_FAILED:
+        return "another upload has changed it meanwhile; nothing was committed, run the same command again"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return f"too many requests for your account{said}; run the same command again later"
     if status == HTTPStatus.NOT_FOUND:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from netllama.core.errors import StageError
-from netllama.core.files import JsonObject, iter_lines, read_text
+from netllama.core.files import JsonObject, iter_lines, parse_json, read_text
 
 _SPACE = re.compile(r"[\s,]*")
 ONE = ("question", "statement", "instruction")
@@ -24,6 +24,18 @@ class Entry:
     line: int
     row: JsonObject
     problem: str = ""
+
+
+class _LineCount:
+    """Numbers the lines of a text at places that come in their order: what lies behind is not counted again."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._place, self._line = text, 0, 1
+
+    def find(self, place: int) -> int:
+        self._line += self._text.count("\n", self._place, place)
+        self._place = place
+        return self._line
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> JsonObject:
@@ -46,7 +58,7 @@ def read_entries(path: Path) -> list[Entry]:
     text = read_text(path)
     start = len(text) - len(text.lstrip())
     if text[start : start + 1] == "[":
-        entries, end = _walk_array(path, text, start + 1)
+        entries, end = _walk_array(path, text, start + 1, _LineCount(text))
         if rest := text[end:].strip():
             line = text.count("\n", 0, text.index(rest, end)) + 1
             raise StageError(f"{path}:{line}: not valid JSON (something follows the end of the array)")
@@ -63,20 +75,23 @@ def _read_whole(path: Path, text: str) -> JsonObject | None:
     """The file as one object; None where it is JSONL: its first line is an object by itself."""
     first, _, rest = text.strip().partition("\n")
     try:
-        json.loads(first)
-    except json.JSONDecodeError:
+        parse_json(first)
+    except ValueError:
         rest = ""
     if rest.strip():
         return None
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except json.JSONDecodeError as error:
         raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+    except ValueError as error:
+        raise StageError(f"{path}: {error}") from None
     return value if isinstance(value, dict) else None
 
 
 def _read_line(number: int, line: str) -> Entry:
     try:
+        parse_json(line)  # refuses what is nested too deeply for our decoder
         return _check_entry(number, _DECODER.decode(line))
     except json.JSONDecodeError as error:
         return Entry(number, {}, f"not valid JSON ({error.msg}); write one object per line")
@@ -94,7 +109,7 @@ def _check_entry(line: int, value: Any) -> Entry:
     return Entry(line, value)
 
 
-def _walk_array(path: Path, text: str, place: int) -> tuple[list[Entry], int]:
+def _walk_array(path: Path, text: str, place: int, lines: _LineCount) -> tuple[list[Entry], int]:
     """The elements of an array from behind its bracket, each with the line that it begins on, and where it ends."""
     entries: list[Entry] = []
     while True:
@@ -102,12 +117,14 @@ def _walk_array(path: Path, text: str, place: int) -> tuple[list[Entry], int]:
         place = found.end() if found else place
         if text[place : place + 1] == "]":
             return entries, place + 1
-        line = text.count("\n", 0, place) + 1
+        line = lines.find(place)
         try:
             # Its end is found by a decoder that lets pass what ours refuses.
             _, end = json.JSONDecoder().raw_decode(text, place)
         except json.JSONDecodeError as error:
             raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 100,000 brackets
+            raise StageError(f"{path}:{line}: not valid JSON ({error})") from None
         entries.append(_read_line(line, text[place:end]))
         place = end
 
@@ -117,14 +134,14 @@ def _walk_object(path: Path, text: str, whole: JsonObject) -> list[Entry]:
     if any(key.strip().lower() in ONE for key in whole):
         return [_read_line(1, text)]
     entries: list[Entry] = []
-    place = 0
+    place, lines = 0, _LineCount(text)
     for key, value in whole.items():
         name = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:\s*")
         found = name.search(text, place)
         place = found.end() if found else place
         if isinstance(value, list) and text[place : place + 1] == "[":
-            own, place = _walk_array(path, text, place + 1)
+            own, place = _walk_array(path, text, place + 1, lines)
             entries += own
         else:
-            entries.append(_check_entry(text.count("\n", 0, place) + 1, value))
+            entries.append(_check_entry(lines.find(place), value))
     return entries

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from netllama.core.errors import StageError
 from netllama.core.files import hash_json
 from netllama.core.sections import PromptParams
+from netllama.core.tokenizer_files import load_tokenizer
 from netllama.rendering.special_tokens import SpecialTokens
 
 if TYPE_CHECKING:
@@ -246,9 +247,7 @@ def require_same_template(recorded: str, renderer: Renderer, where: str) -> None
 def load_renderer(folder: str | Path, prompt: PromptParams) -> Renderer:
     if not Path(folder).is_dir():
         raise StageError(f"{folder}: no such folder; run `dvc repro fetch`")
-    from transformers import AutoTokenizer
-
-    return Renderer(AutoTokenizer.from_pretrained(folder, local_files_only=True), prompt.template, prompt.system_prompt)
+    return Renderer(load_tokenizer(folder), prompt.template, prompt.system_prompt)
 
 
 def _alpaca(instruction: str, context: str) -> str:

@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from markupsafe import Markup
 from rapidfuzz.distance import Indel
 
 from netllama.core.records import LETTERS, Instruction, Question
+from netllama.scoring.comparison import ARM_NAMES
 from netllama.scoring.score import Score
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -27,12 +29,30 @@ class AnswerSide:
 
 
 @dataclass(frozen=True)
+class ShownDocument:
+    """A document that a question was asked with; its place in the list is its number."""
+
+    id: str
+    title: str
+    """Empty where it is not at hand."""
+    right: bool
+    """Whether it holds the answer."""
+
+
+Shown: TypeAlias = Mapping[tuple[str, str], list[ShownDocument]]
+"""Documents by arm and question."""
+
+
+@dataclass(frozen=True)
 class AnswerPair:
     """A row of the browser."""
 
     item: str
     kind: str
     family: str
+    arm: str
+    """Which documents it was asked with, as the suites are named; empty: the question has none."""
+    documents: list[ShownDocument]
     question: str
     """Empty where the text is not at hand."""
     expected: str
@@ -44,17 +64,21 @@ class AnswerPair:
     tuned: AnswerSide
 
 
-def list_answers(pairs: Sequence[tuple[Score, Score]], texts: Mapping[str, str]) -> list[AnswerPair]:
-    """A row for each answer; held-out losses have none. `texts`: questions by id."""
-    return [make_pair(base, tuned, texts) for base, tuned in pairs if base.kind != "heldout"]
+def list_answers(
+    pairs: Sequence[tuple[Score, Score]], texts: Mapping[str, str], shown: Shown = MappingProxyType({})
+) -> list[AnswerPair]:
+    """A row for each answer; held-out losses have none. `texts`: questions by id; `shown`: documents by arm and id."""
+    return [make_pair(base, tuned, texts, shown) for base, tuned in pairs if base.kind != "heldout"]
 
 
-def make_pair(base: Score, tuned: Score, texts: Mapping[str, str]) -> AnswerPair:
+def make_pair(base: Score, tuned: Score, texts: Mapping[str, str], shown: Shown = MappingProxyType({})) -> AnswerPair:
     base_parts, tuned_parts = mark_differences(base.answer, tuned.answer)
     return AnswerPair(
         item=tuned.item,
         kind=tuned.kind,
         family=tuned.family,
+        arm=ARM_NAMES[tuned.arm] if tuned.arm else "",
+        documents=shown.get((tuned.arm, tuned.item), []),
         question=texts.get(tuned.item, ""),
         expected=tuned.expected,
         change="equal" if tuned.value == base.value else "better" if tuned.value > base.value else "worse",

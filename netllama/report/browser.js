@@ -13,7 +13,8 @@
 
   for (const row of rows) {
     const sides = [row.base, row.tuned].flatMap((side) => [side.parts.join(""), side.explanation]);
-    row.text = [row.item, row.question, row.expected, ...sides].join("\n").toLowerCase();
+    const documents = row.documents.flatMap((each) => [each.id, each.title]);
+    row.text = [row.item, row.question, row.expected, ...documents, ...sides].join("\n").toLowerCase();
   }
 
   function make(name, className, ...content) {
@@ -32,11 +33,22 @@
     return box;
   }
 
+  function makeDocuments(documents) {
+    const list = make("ol", "documents");
+    for (const { id, title, right } of documents) {
+      const item = make("li", "", title ? `${title} (${id})` : id);
+      if (right) item.append(" ", make("strong", "", "✓ says it"));
+      list.append(item);
+    }
+    return list;
+  }
+
   function makeCard(row) {
-    const about = make("p", "about", `${row.kind.replace("_", "/")} · ${row.family} `);
+    const about = make("p", "about", [row.kind.replace("_", "/"), row.family, row.arm].filter(Boolean).join(" · "), " ");
     about.append(make("span", `badge ${row.change}`, CHANGES[row.change]));
     const card = make("article", "answer", make("h3", "", row.item), about);
     if (row.question) card.append(make("p", "question", row.question));
+    if (row.documents.length) card.append(makeDocuments(row.documents));
     card.append(make("div", "sides", makeSide("base", row.base, "del"), makeSide("tuned", row.tuned, "ins")));
     if (row.expected) {
       const expected = make("details", "", make("summary", "", "expected answer"), make("pre", "", row.expected));
@@ -54,8 +66,9 @@
     more.textContent = `Show more (${found.length - shown} left)`;
   }
 
-  function matches(row, kind, family, change, words) {
+  function matches(row, kind, family, arm, change, words) {
     if (kind && row.kind !== kind) return false;
+    if (arm && row.arm !== arm) return false;
     if (family && row.family !== family) return false;
     if (change === "differs" && !row.differs) return false;
     if (change === "same" && row.differs) return false;
@@ -66,7 +79,8 @@
   function update() {
     const given = new FormData(filters);
     const words = given.get("search").toLowerCase().split(/\s+/).filter(Boolean);
-    found = rows.filter((row) => matches(row, given.get("kind"), given.get("family"), given.get("change"), words));
+    const [kind, family, arm, change] = ["kind", "family", "arm", "change"].map((name) => given.get(name));
+    found = rows.filter((row) => matches(row, kind, family, arm, change, words));
     count.textContent = `${found.length} of ${rows.length} answers.`;
     list.replaceChildren();
     shown = 0;

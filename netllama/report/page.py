@@ -16,10 +16,12 @@ from netllama.core.files import read_text
 from netllama.report.answer_browser import embed_json, list_answers
 from netllama.report.code_ladder_figure import make_code_ladder
 from netllama.report.line_charts import Curve, draw_curves, draw_reliability
+from netllama.report.reading_part import make_reading_part
 from netllama.report.report_inputs import ReportInputs, ReportPaths, read_inputs
 from netllama.report.suite_charts import MARKS, WORDS, draw_differences, draw_scores, is_loss
+from netllama.report.suite_checks import make_suite_checks
 from netllama.report.svg import Figure
-from netllama.scoring.comparison import NAMES, name_suite
+from netllama.scoring.comparison import ARM_NAMES, NAMES, name_suite
 from netllama.scoring.score import GENERAL, Score
 from netllama.statistics.calibration import ConfidenceBin, bin_confidences, compute_calibration_error
 from netllama.statistics.intervals import IntervalEstimate
@@ -41,7 +43,7 @@ class ReliabilityTable:
 def build_report(paths: ReportPaths) -> str:
     """The whole page. StageError for a file that can't be read; one that is not there is left out, with a note."""
     inputs = read_inputs(paths)
-    answers = list_answers(inputs.pairs, inputs.texts)
+    answers = list_answers(inputs.pairs, inputs.texts, inputs.shown)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -56,7 +58,9 @@ def build_report(paths: ReportPaths) -> str:
             marks=MARKS,
             words=WORDS,
             score_figures=make_score_figures(inputs),
+            checks=make_suite_checks(inputs.suites),
             ladder=make_code_ladder(inputs.pairs),
+            reading=make_reading_part(inputs.pairs, inputs.marks),
             reliability=make_reliability(inputs.pairs),
             opinion=inputs.opinion,
             curves=make_curve_figures(inputs.curves),
@@ -64,6 +68,7 @@ def build_report(paths: ReportPaths) -> str:
             answers=answers,
             answers_json=embed_json(answers),
             kinds=sorted({answer.kind for answer in answers}),
+            arms=[name for name in ARM_NAMES.values() if any(answer.arm == name for answer in answers)],
             families=sorted({answer.family for answer in answers}),
         )
         + "\n"
@@ -120,10 +125,10 @@ def average_chances(scores: Sequence[Score]) -> dict[str, float]:
 
 
 def make_reliability(pairs: Sequence[tuple[Score, Score]]) -> list[tuple[Figure, ReliabilityTable]]:
-    """A diagram for each kind of closed question, general ones apart: their scores are a suite of their own."""
+    """A diagram for each kind of closed question; general ones and those with documents are suites of their own."""
     made = []
     for kind in ("choice", "true_false"):
-        own = [pair for pair in pairs if pair[0].kind == kind and pair[0].family != GENERAL]
+        own = [pair for pair in pairs if pair[0].kind == kind and pair[0].family != GENERAL and not pair[0].arm]
         own = [pair for pair in own if all("confidence" in score.measures for score in pair)]
         if own:
             base, tuned = (

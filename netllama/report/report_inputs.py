@@ -1,23 +1,20 @@
 """Reads what the report is made of. What is not there is left out, and a note says what to run."""
 
 import csv
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from math import inf, isfinite
+from math import isfinite
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from netllama.core.errors import StageError
-from netllama.core.files import JsonObject, read_json, read_jsonl, read_text
+from netllama.core.files import read_json, read_jsonl, read_text
 from netllama.core.records import load_instructions, load_questions, parse_as
-from netllama.report.answer_browser import phrase_question, phrase_task
+from netllama.report.answer_browser import Shown, phrase_question, phrase_task
+from netllama.report.comparison_inputs import SuiteNote, read_suite_notes
+from netllama.report.reading_inputs import ReadingInputs, SearchMarks, read_marks, read_reading
 from netllama.scoring.comparison import pair_scores
+from netllama.scoring.program_texts import phrase_programs
 from netllama.scoring.score import Score
 from netllama.statistics.verdicts import SuiteComparison
-
-_COMPARISON = TypeAdapter(SuiteComparison)
 
 
 @dataclass(frozen=True)
@@ -39,13 +36,19 @@ class ReportPaths:
     """The folder of the suites."""
     tasks: Path
     """The test side of the split: what was asked where an answer is written in full."""
+    asked: Path
+    """Questions with documents, JSONL."""
+    chunks: Path
+    """The documents, JSONL."""
+    search: Path
+    """Metrics of what a search finds."""
 
 
 @dataclass(frozen=True)
 class ReportInputs:
     """What was found. Empty: it is not there, and `notes` say why."""
 
-    comparisons: list[SuiteComparison]
+    suites: list[SuiteNote]
     pairs: list[tuple[Score, Score]]
     """Base and tuned."""
     opinion: list[str]
@@ -54,17 +57,25 @@ class ReportInputs:
     """(step, value) by the name of the value."""
     texts: dict[str, str]
     """What was asked, by item."""
+    shown: Shown = field(default_factory=dict)
+    """The documents that it was asked with."""
+    marks: SearchMarks | None = None
+    """Of the search for them; None: there was none."""
     notes: dict[str, list[str]] = field(default_factory=dict)
-    """By the section that lacks something: verdicts, answers, curves."""
+    """By the section that lacks something: verdicts, reading, answers, curves."""
+
+    @property
+    def comparisons(self) -> list[SuiteComparison]:
+        return [note.whole for note in self.suites]
 
 
 def read_inputs(paths: ReportPaths) -> ReportInputs:
     """Raises StageError for a file that is there but can't be read, or that does not belong to the others."""
-    notes: dict[str, list[str]] = {"verdicts": [], "answers": [], "curves": []}
-    comparisons: list[SuiteComparison] = []
+    notes: dict[str, list[str]] = {"verdicts": [], "reading": [], "answers": [], "curves": []}
+    suites: list[SuiteNote] = []
     texts: dict[str, str] = {}
     if _is_there(paths.comparison, "dvc repro evaluate", notes["verdicts"]):
-        comparisons = read_comparisons(paths.comparison)
+        suites = read_suite_notes(paths.comparison)
     # Not `and`: each file that is missing has its note.
     asked = [
         _is_there(paths.base, "dvc repro baseline", notes["answers"]),
@@ -75,6 +86,13 @@ def read_inputs(paths: ReportPaths) -> ReportInputs:
         texts |= {question.id: phrase_question(question) for question in load_questions(paths.questions)}
     if pairs and _is_there(paths.tasks, "dvc repro split", notes["answers"]):
         texts |= {task.id: phrase_task(task) for task in load_instructions(paths.tasks)}
+    texts |= phrase_programs([tuned.item for _, tuned in pairs if tuned.kind == "program"])
+    reading, marks = ReadingInputs(), None
+    if any(base.arm for base, _ in pairs):
+        asked = [_is_there(path, "dvc repro retrieve", notes["answers"]) for path in (paths.asked, paths.chunks)]
+        reading = read_reading(paths.asked, paths.chunks) if all(asked) else reading
+        if _is_there(paths.search, "dvc repro retrieve", notes["reading"]):
+            marks = read_marks(paths.search)
     curves = {}
     for path, name in (
         (paths.train_loss, "loss"),
@@ -88,7 +106,14 @@ def read_inputs(paths: ReportPaths) -> ReportInputs:
                 notes["curves"].append(f"{path} holds no number: this run measured none.")
     opinion = read_opinion(paths.judge) if paths.judge.exists() else []
     return ReportInputs(
-        comparisons, pairs, opinion, {name: curve for name, curve in curves.items() if curve}, texts, notes
+        suites=suites,
+        pairs=pairs,
+        opinion=opinion,
+        curves={name: curve for name, curve in curves.items() if curve},
+        texts=reading.texts | texts,
+        shown=reading.shown,
+        marks=marks,
+        notes=notes,
     )
 
 
@@ -100,36 +125,6 @@ def _is_there(path: Path, remedy: str, notes: list[str]) -> bool:
 
 def read_scores(path: Path) -> list[Score]:
     return read_jsonl(path, lambda row: parse_as(Score, row))
-
-
-def read_comparisons(path: Path) -> list[SuiteComparison]:
-    """The rows that `as_rows` made; an end of an interval that JSON can't say is infinite."""
-    rows = read_json(path)
-    if not isinstance(rows, list):
-        raise StageError(f"{path}: not a list of suites; run `dvc repro evaluate`")
-    return [_explain(path, number, partial(parse_comparison, row)) for number, row in enumerate(rows, 1)]
-
-
-def parse_comparison(row: JsonObject) -> SuiteComparison:
-    whole = dict(row)
-    for side in ("base", "tuned", "difference"):
-        ends: JsonObject = whole[side]
-        low, high = (default if ends[end] is None else ends[end] for end, default in (("low", -inf), ("high", inf)))
-        whole[side] = {**ends, "low": low, "high": high}
-    if whole["detectable"] is None:
-        whole["detectable"] = inf
-    return _COMPARISON.validate_python(whole)
-
-
-def _explain(path: Path, number: int, parse: Callable[[], SuiteComparison]) -> SuiteComparison:
-    try:
-        return parse()
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
-    except (KeyError, TypeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else "not a suite"
-    raise StageError(f"{path}: suite {number}: {reason}; run `dvc repro evaluate`")
 
 
 def read_opinion(path: Path) -> list[str]:
@@ -144,11 +139,15 @@ def read_opinion(path: Path) -> list[str]:
 def read_curve(path: Path, name: str) -> list[tuple[float, float]]:
     """(step, value) of each line whose value is finite."""
     points = []
-    for number, row in enumerate(csv.DictReader(read_text(path).splitlines()), 2):
-        try:
-            point = float(row["step"]), float(row[name])
-        except (KeyError, TypeError, ValueError):
-            raise StageError(f"{path}:{number}: no number under step and {name}; run `dvc repro train`") from None
-        if isfinite(point[1]):
-            points.append(point)
+    rows = csv.DictReader(read_text(path).splitlines())
+    try:
+        for row in rows:
+            step, value = float(row["step"]), float(row[name])
+            if not isfinite(step):
+                raise ValueError(step)
+            if isfinite(value):
+                points.append((step, value))
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        number = rows.line_num + isinstance(error, csv.Error)  # a line that is not parsed is not counted
+        raise StageError(f"{path}:{number}: no number under step and {name}; run `dvc repro train`") from None
     return points

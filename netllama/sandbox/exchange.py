@@ -11,6 +11,7 @@ class Limits:
         *,
         wall_seconds: float = 120.0,
         cpu_seconds: float = 60.0,
+        idle_seconds: float = float("inf"),
         memory_bytes: int = 4 * 2**30,
         processes: int = 64,
         open_files: int = 256,
@@ -22,6 +23,9 @@ class Limits:
         self.wall_seconds = wall_seconds
         self.cpu_seconds = cpu_seconds
         """Of all its processes together. Unlike wall time it does not depend on what else the machine does."""
+        self.idle_seconds = idle_seconds
+        """In which all its processes sleep. What waits for the processor or the disk does not sleep, so that this does
+        not depend on what else the machine does either."""
         self.memory_bytes = memory_bytes
         """Resident, of all its processes together; and of address space for each."""
         self.processes = processes
@@ -53,7 +57,8 @@ class LaunchReport:
         self.status = status
         """The script's wait status; None where it was killed with the rest."""
         self.ended = ended
-        """exit (by itself or by a signal), or what ended it: wall time, CPU time, memory, disk, output, stopped."""
+        """exit (by itself or by a signal), or what ended it: wall time, CPU time, idle time, memory, disk, output,
+        stopped."""
         self.cpu_seconds, self.peak_bytes = cpu_seconds, peak_bytes
         """The most resident memory that was seen."""
         self.unroutable = unroutable

@@ -1,7 +1,8 @@
 """Isolates itself, starts a script, watches it, and reports how it ended.
 
 It runs as a process of its own, started by sandbox.py with `-I -S`, and imports nothing slow: it starts before every
-script. The exchange file, whose descriptor it is given, holds the plan at first and the report in the end.
+script. Or it is forked from a process that has imported what scripts import (warm_server.py). The exchange file, whose
+descriptor it is given, holds the plan at first and the report in the end.
 """
 
 import marshal
@@ -9,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 
 from netllama.sandbox import landlock, seccomp, syscalls, view
 from netllama.sandbox.exchange import LaunchPlan, LaunchReport, Limits
@@ -23,15 +25,24 @@ WATCHED = {signal.SIGCHLD, signal.SIGTERM}
 BOOT = "import sys; sys.path.insert(0, {root!r}); from netllama.sandbox.launcher import main; main({exchange})"
 
 
-def main(exchange: int) -> None:
-    """`exchange`: the descriptor of the exchange file."""
+Start = Callable[[LaunchPlan], Callable[[], object]]
+"""Prepares the isolated process and returns what runs the script in it."""
+
+
+def replace_process(plan: LaunchPlan) -> Callable[[], object]:
+    """Become a new Python that runs the script."""
+    os.execve(plan.command[0], plan.command, plan.environment)
+
+
+def main(exchange: int, start: Start = replace_process) -> None:
+    """`exchange`: the descriptor of the exchange file. What a script raises that runs in this Python passes through."""
     os.set_inheritable(exchange, False)
     told = marshal.loads(os.pread(exchange, 2**24, 0))
     told["entries"] = [view.ViewEntry(*entry) for entry in told["entries"]]
     told["limits"] = Limits(**told["limits"])
     plan = LaunchPlan(**told)
     try:
-        report = _launch(plan, exchange)
+        report = _launch(plan, start)
     except (OSError, AttributeError) as error:  # AttributeError: a C library without this call
         report = LaunchReport(problem=str(error))
     if report is not None:
@@ -39,12 +50,12 @@ def main(exchange: int) -> None:
         os.pwrite(exchange, marshal.dumps(vars(report)), 0)
 
 
-def _launch(plan: LaunchPlan, exchange: int) -> LaunchReport | None:
+def _launch(plan: LaunchPlan, start: Start) -> LaunchReport | None:
     """The report; None where a child writes it."""
     level = plan.level
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     if level != "namespaces":
-        return _start_and_watch(plan)
+        return _start_and_watch(plan, start)
     flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC
     flags |= syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
     if os.geteuid():
@@ -61,7 +72,7 @@ def _launch(plan: LaunchPlan, exchange: int) -> LaunchReport | None:
     if not os.geteuid():
         _choose_user(plan)
     view.build_root(plan.entries, plan.base)
-    return _start_and_watch(plan)
+    return _start_and_watch(plan, start)
 
 
 def _enter_user_namespace(flags: int = 0) -> None:
@@ -92,7 +103,7 @@ def _wait(first: int) -> None:
             return
 
 
-def _start_and_watch(plan: LaunchPlan) -> LaunchReport:
+def _start_and_watch(plan: LaunchPlan, start: Start) -> LaunchReport:
     level = plan.level
     apart = level in ("namespaces", "bubblewrap")
     if not apart:
@@ -107,7 +118,7 @@ def _start_and_watch(plan: LaunchPlan) -> LaunchReport:
     told, tell = os.pipe()
     child = os.fork()
     if not child:
-        _become_script(plan, tell)
+        _become_script(plan, tell, start)
     os.close(tell)
     # In bubblewrap the script has this process's user: it may neither read its memory nor open its descriptors.
     try:
@@ -125,7 +136,7 @@ def _start_and_watch(plan: LaunchPlan) -> LaunchReport:
     return report
 
 
-def _become_script(plan: LaunchPlan, tell: int) -> None:
+def _become_script(plan: LaunchPlan, tell: int, start: Start) -> None:
     try:
         os.setsid()
         _isolate(plan)
@@ -133,10 +144,11 @@ def _become_script(plan: LaunchPlan, tell: int) -> None:
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-        os.execve(plan.command[0], plan.command, plan.environment)
+        run = start(plan)
     except BaseException as error:
         os.write(tell, (str(error) or repr(error)).encode())
         os._exit(127)
+    run()
 
 
 def _isolate(plan: LaunchPlan) -> None:
@@ -157,6 +169,8 @@ def _isolate(plan: LaunchPlan) -> None:
     if level == "none":
         return
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if level == "namespaces":
+        syscalls.drop_capabilities()  # as execve does, which a warm start does without
     if level == "landlock":
         readable = [entry.host for entry in plan.entries if entry.kind == "read"]
         landlock.restrict_files(readable, [entry.host for entry in plan.entries if entry.kind in ("write", "device")])

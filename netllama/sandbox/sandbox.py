@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from netllama.core.errors import StageError
+from netllama.core.temporary_folders import hold_folder
 from netllama.sandbox.exchange import LaunchPlan, LaunchReport, Limits, pack_plan
 from netllama.sandbox.launcher import BOOT
 from netllama.sandbox.levels import BUBBLEWRAP, NAMESPACES, Level, describe_level, wrap_command
@@ -128,31 +129,16 @@ class Sandbox:
         with (
             (job.state / "stdout").open("w+b") as stdout,
             (job.state / "stderr").open("w+b") as stderr,
-            tempfile.TemporaryDirectory(prefix="sandbox-") as place,
+            hold_folder(tempfile.gettempdir(), "sandbox-") as place,
             tempfile.TemporaryFile() as exchange,
         ):
-            Path(place).chmod(0o711)  # the script's user may differ from ours
-            notes = Path(place) / "notes"
+            place.chmod(0o711)  # the script's user may differ from ours
+            notes = place / "notes"
             notes.touch()
-            plan = self._plan(job, Path(place), notes)
-            exchange.write(marshal.dumps(pack_plan(plan)))
-            exchange.flush()
-            boot = BOOT.format(root=self._root_of_launcher(), exchange=exchange.fileno())
-            process = subprocess.Popen(
-                [*wrap_command(self.level, plan.entries), "-I", "-S", "-c", boot],
-                env={"PATH": "/usr/local/bin:/usr/bin:/bin"} | _list_libraries(),
-                stdin=subprocess.DEVNULL,
-                stdout=None if show else stdout,
-                stderr=None if show else stderr,
-                pass_fds=[exchange.fileno()],
-                start_new_session=True,
-            )
+            plan = self._plan(job, place, notes)
             try:
-                process.wait(job.limits.wall_seconds + LATE)
-            except subprocess.TimeoutExpired:
-                pass
+                self._launch(plan, exchange, None if show else (stdout, stderr))
             finally:
-                _stop(process)
                 tidy_folder(job.folder)
             exchange.seek(0)
             report = _read_report(exchange)
@@ -177,6 +163,27 @@ class Sandbox:
             opened=tuple(note.removeprefix(READ) for note in noted if note.startswith(READ)),
         )
 
+    def _launch(self, plan: LaunchPlan, exchange: BinaryIO, outputs: tuple[BinaryIO, BinaryIO] | None) -> None:
+        """Start the launcher and wait for its end; `outputs`: for stdout and stderr, None: those of this process."""
+        write_plan(plan, exchange)
+        boot = BOOT.format(root=self._root_of_launcher(), exchange=exchange.fileno())
+        stdout, stderr = outputs or (None, None)
+        process = subprocess.Popen(
+            [*wrap_command(self.level, plan.entries), "-I", "-S", "-c", boot],
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin"} | list_libraries(),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=[exchange.fileno()],
+            start_new_session=True,
+        )
+        try:
+            process.wait(plan.limits.wall_seconds + LATE)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            stop_process(process)
+
     def _root_of_launcher(self) -> str:
         return f"{ROOM}/launcher" if self.level.name == BUBBLEWRAP else str(PROJECT)
 
@@ -188,7 +195,7 @@ class Sandbox:
         importable = [Mount("startup", STARTUP), *job.importable]
         environment = {
             **FIXED,
-            **_list_libraries(),
+            **list_libraries(),
             "HOME": home,
             "TMPDIR": home,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
@@ -241,14 +248,20 @@ def _list_roots() -> list[str]:
     return roots
 
 
-def _list_libraries() -> dict[str, str]:
+def list_libraries() -> dict[str, str]:
     """LD_LIBRARY_PATH as far as it names folders of Python's, which may not start without them."""
     given = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     own = [path for path in given if any(Path(path).is_relative_to(root) for root in _list_roots())]
     return {"LD_LIBRARY_PATH": os.pathsep.join(own)} if own else {}
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def write_plan(plan: LaunchPlan, exchange: BinaryIO) -> None:
+    exchange.seek(0)
+    exchange.write(marshal.dumps(pack_plan(plan)))
+    exchange.flush()
+
+
+def stop_process(process: "subprocess.Popen[bytes]") -> None:
     """End a launcher that has not ended, and all that it started."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

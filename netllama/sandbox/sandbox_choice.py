@@ -2,9 +2,9 @@
 
 import tempfile
 from functools import cache
-from pathlib import Path
 
 from netllama.core.errors import StageError
+from netllama.core.temporary_folders import hold_folder
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.levels import NONE, Level, list_levels
 from netllama.sandbox.sandbox import Sandbox, ScriptJob
@@ -35,8 +35,7 @@ def find_sandbox(unsafe: bool = False, remedy: str = "If you have read the code 
 @cache
 def find_problem(level: Level) -> str:
     """Why a level does not work here; empty if it does."""
-    with tempfile.TemporaryDirectory(prefix="sandbox-") as folder:
-        place = Path(folder)
+    with hold_folder(tempfile.gettempdir(), "sandbox-") as place:
         script, work = place / "probe.py", place / "cwd"
         work.mkdir()
         script.write_text("open('written', 'w').write('yes')\n", encoding="utf-8")

@@ -15,6 +15,8 @@ POLL = 0.05
 """Seconds between two looks at memory, CPU time and disk."""
 GRACE = 2.0
 """Seconds between the interrupt at the end of a script's time and its end."""
+_ASLEEP = {"S", "T", "t", "Z"}
+"""States of processes that wait for something else than the processor or the disk (proc_pid_stat(5))."""
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
@@ -24,7 +26,8 @@ class ScriptWatch:
     def __init__(self, child: int, limits: Limits, folder: str, apart: bool) -> None:
         self.child, self.limits, self.folder, self.apart = child, limits, folder, apart
         self.report = LaunchReport()
-        self.began = time.monotonic()
+        self.began = self.looked = time.monotonic()
+        self.idle = 0.0
         self.size = measure_folder(folder, 10**7)
         self.outputs = [number for number in (1, 2) if not os.isatty(number)]
 
@@ -37,9 +40,12 @@ class ScriptWatch:
                 report.ended = "stopped"
             elif not self._reap():
                 report.ended = self._find_excess()
-        if report.ended in ("wall time", "CPU time"):
+        if report.ended in ("wall time", "CPU time", "idle time"):
             self._interrupt()
         self._kill_all()
+        # It may have ended by itself between two looks: of the largest file that it may write, for instance.
+        if report.ended == "exit" and self._has_printed_too_much():
+            report.ended = "output"
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         report.cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
         report.peak_bytes = max(report.peak_bytes, usage.ru_maxrss * 1024)
@@ -59,29 +65,38 @@ class ScriptWatch:
         return self.report.status is not None
 
     def _find_excess(self) -> str:
-        limits = self.limits
-        if time.monotonic() - self.began > limits.wall_seconds:
+        limits, now = self.limits, time.monotonic()
+        passed, self.looked = now - self.looked, now
+        if now - self.began > limits.wall_seconds:
             return "wall time"
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds, resident = used.ru_utime + used.ru_stime, 0
+        seconds, resident, states = used.ru_utime + used.ru_stime, 0, set()
         for pid in self._list_processes():
             try:
                 fields = _read_stat(pid)
                 seconds += sum(map(int, fields[11:15])) / _TICKS
                 resident += int(fields[21]) * _PAGE
+                states.add(fields[0])
             except (OSError, ValueError, IndexError):
                 pass
         self.report.peak_bytes = max(self.report.peak_bytes, resident)
         if seconds > limits.cpu_seconds:
             return "CPU time"
+        if states <= _ASLEEP:
+            self.idle += passed
+        if self.idle > limits.idle_seconds:
+            return "idle time"
         if resident > limits.memory_bytes:
             return "memory"
-        if any(os.fstat(number).st_size > limits.output_bytes for number in self.outputs):
+        if self._has_printed_too_much():
             return "output"
         octets, entries = measure_folder(self.folder, self.size[1] + limits.folder_entries)
         if octets > self.size[0] + limits.folder_bytes or entries > self.size[1] + limits.folder_entries:
             return "disk"
         return "exit"
+
+    def _has_printed_too_much(self) -> bool:
+        return any(os.fstat(number).st_size > self.limits.output_bytes for number in self.outputs)
 
     def _interrupt(self) -> None:
         """As by Ctrl-C: the traceback says where the script was, and libraries write down what they have done."""

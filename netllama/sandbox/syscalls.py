@@ -67,6 +67,12 @@ def prctl(option: int, first: object = 0, second: object = 0) -> None:
     require_success(_libc.prctl(option, *typed, ctypes.c_ulong(0), ctypes.c_ulong(0)), f"prctl {option}")
 
 
+def drop_capabilities() -> None:
+    """All of them, in the user namespace of this process."""
+    header, data = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    call("capset", NUMBERS[os.uname().machine]["capset"], ctypes.byref(header), ctypes.byref(data))
+
+
 def keep_reading() -> None:
     """Keep one capability through execve: to read what other users own, as root could. Without it, keep none."""
     number = NUMBERS[os.uname().machine]["capset"]

@@ -6,10 +6,15 @@ from typing import TypeAlias
 
 from netllama.core.files import JsonObject
 from netllama.scoring.choice import measure_baselines
-from netllama.scoring.comparison import Pair, compare_groups, group_pairs
+from netllama.scoring.comparison import ALL_HITS, NO_HIT, Pair, compare_groups, group_pairs
 from netllama.statistics.verdicts import SuiteComparison
 
-NO_HIT, ALL_HITS, NO_QUESTIONS = "no hit", "all are hits", "rows of the split, which looks for them in train itself"
+NOT_LOOKED_FOR = {
+    "test": "rows of the split, which looks for them in train itself",
+    "reports": "questions on networks of the test side alone",
+    "programs": "tasks on networks of the test side alone",
+}
+"""Why there is none of items that are no questions of data/questions/, by `Score.suite`."""
 CleanItems: TypeAlias = SuiteComparison | str
 """The comparison of a suite's other items, or why there is none."""
 
@@ -26,7 +31,8 @@ def compare_clean(pairs: Sequence[Pair], hits: Collection[str]) -> dict[str, Cle
     if any(len(left[suite]) < len(own) for suite, own in groups.items()):
         compared = {each.suite: each for each in compare_groups({suite: own for suite, own in left.items() if own})}
         clean |= {suite: compared.get(suite, ALL_HITS) for suite, own in groups.items() if len(left[suite]) < len(own)}
-    return clean | {suite: NO_QUESTIONS for suite, own in groups.items() if own[0][0].suite != "questions"}
+    others = {suite: own[0][0].suite for suite, own in groups.items() if own[0][0].suite in NOT_LOOKED_FOR}
+    return clean | {suite: NOT_LOOKED_FOR[name] for suite, name in others.items()}
 
 
 def note_suites(pairs: Sequence[Pair], clean: Mapping[str, CleanItems]) -> dict[str, JsonObject]:

@@ -7,7 +7,6 @@ is to be compared with it, so that models that write no valid result cost next t
 
 import ast
 import hashlib
-import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from threading import Lock
 
 from tqdm import tqdm
 
-from netllama.code_tasks.code_answers import LIMITS, Outcome, judge_outcome, run_answer
+from netllama.code_tasks.code_answers import LIMITS, VARIANTS, Outcome, judge_outcome, remove_chance, run_answer
 from netllama.code_tasks.code_extraction import extract_code
 from netllama.code_tasks.code_ladder import (
     CodeVerdict,
@@ -31,13 +30,13 @@ from netllama.code_tasks.code_ladder import (
 )
 from netllama.core.cores import count_cores
 from netllama.core.errors import StageError
+from netllama.core.files import ensure_scratch_folder
 from netllama.core.records import Question
+from netllama.core.temporary_folders import hold_folder
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from netllama.scoring.score import Numbers, Score
-
-_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
-_STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \d+: (?=bgpstream: )")
+from testbed.network import ensure_network
 
 
 def select_code(questions: Sequence[Question], number: int) -> list[Question]:
@@ -50,6 +49,13 @@ def select_code(questions: Sequence[Question], number: int) -> list[Question]:
 def has_script(answer: str) -> bool:
     """Whether there is anything in the answer that could be run."""
     return not isinstance(parse_code(extract_code(answer)), CodeVerdict)
+
+
+def find_networks(answers: Sequence[str]) -> list[Path]:
+    """The networks that the scripts in answers are run on. They take seconds to build, and answers without a script
+    need none."""
+    seeds = VARIANTS if any(map(has_script, answers)) else ()
+    return [ensure_network(ensure_scratch_folder("network"), seed) for seed in seeds]
 
 
 def judge_code_answers(
@@ -140,11 +146,6 @@ def read_failure(score: Score) -> FailureClass:
     return FailureClass(score.explanation.partition(": ")[0])
 
 
-def remove_chance(problem: str, folder: str) -> str:
-    """What a script said, without what differs from run to run: its folder, addresses, the replay's clock."""
-    return _STAMP.sub("", _ADDRESS.sub("0x...", problem.replace(folder, "")))
-
-
 @dataclass(frozen=True)
 class _Job:
     question: Question
@@ -190,10 +191,10 @@ class _Judge:
         return self.rights[key]
 
     def _run(self, question: Question, code: str, network: Path, limits: Limits) -> Outcome:
-        with tempfile.TemporaryDirectory(prefix="code-") as folder:
-            Path(folder).chmod(0o711)  # the script's user may differ from ours
-            outcome = run_answer(question, code, network, Path(folder) / "task", self.sandbox, limits)
-            return replace(outcome, problem=remove_chance(outcome.problem, folder))
+        with hold_folder(tempfile.gettempdir(), "code-") as folder:
+            folder.chmod(0o711)  # the script's user may differ from ours
+            outcome = run_answer(question, code, network, folder / "task", self.sandbox, limits)
+            return replace(outcome, problem=remove_chance(outcome.problem, str(folder)))
 
 
 def _make_score(question: Question, answer: str, verdict: CodeVerdict) -> Score:

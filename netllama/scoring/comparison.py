@@ -21,22 +21,37 @@ NAMES = {
     "open": "key facts of open answers",
     "code": "code questions",
     "generation": "ROUGE-L of written answers",
+    "report": "network reports",
+    "program": "tasks by program",
 }
 """What the sentences call a suite, by the kind of its scores, in the order of the report."""
+ARM_NAMES = {
+    "closed": "without documents",
+    "oracle": "with the right document",
+    "retrieved": "with found documents",
+    "distractors": "with wrong documents only",
+    "absent": "that hold no answer",
+}
+"""What follows the name of a suite whose questions are asked with documents."""
 Pair: TypeAlias = tuple[Score, Score]
 """The scores of one item: base and tuned."""
+NO_HIT, ALL_HITS = "no hit", "all are hits"
+"""Why a suite has no comparison of its items that share no text with the training data (clean_items.py)."""
 LADDER = "how far code gets"
 """The suite of the rungs that scripts climb: it tells models apart of which no script is right."""
 
 
 def name_suite(score: Score) -> str:
     """The suite that a score belongs to."""
+    if score.arm:
+        return f"{NAMES[score.kind]} {ARM_NAMES[score.arm]}"
     return "general questions" if score.family == GENERAL else NAMES[score.kind]
 
 
 def group_pairs(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
     """The pairs of each suite that there is, in the order of `NAMES`; those of code are of two suites."""
-    suites = (*NAMES.values(), "general questions")
+    with_documents = [f"{name} {arm}" for name in NAMES.values() for arm in ARM_NAMES.values()]
+    suites = (*NAMES.values(), *with_documents, "general questions")
     groups = {suite: [pair for pair in pairs if name_suite(pair[0]) == suite] for suite in suites}
     groups[LADDER] = [pair for pair in pairs if pair[0].kind == "code"]
     return {suite: own for suite, own in groups.items() if own}
@@ -49,15 +64,18 @@ def compare_groups(groups: Mapping[str, Sequence[Pair]]) -> list[SuiteComparison
 
 def pair_scores(base: Iterable[Score], tuned: Iterable[Score]) -> list[Pair]:
     """The two scores of each item, in the order of the tuned model's; StageError where there are not two."""
-    before = {(score.kind, score.item): score for score in base}
+    before = {(score.kind, score.arm, score.item): score for score in base}
     pairs = []
     for score in tuned:
-        other = before.pop((score.kind, score.item), None)
+        other = before.pop((score.kind, score.arm, score.item), None)
         if other is None or other.expected != score.expected:
-            raise StageError(f"results/base.jsonl: no answer to {score.kind} {score.item}; run `dvc repro baseline`")
+            arm = f" (arm {score.arm})" if score.arm else ""
+            raise StageError(
+                f"results/base.jsonl: no answer to {score.kind} {score.item}{arm}; run `dvc repro baseline`"
+            )
         pairs.append((other, score))
     if before:
-        kind, item = min(before)
+        kind, _, item = min(before)
         raise StageError(f"results/base.jsonl: {kind} {item} was not asked this time; run `dvc repro baseline`")
     return pairs
 

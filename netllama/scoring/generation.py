@@ -1,15 +1,19 @@
 """Answers in full: greedy generation in batches."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from netllama.core.length_batches import batch_by_length
 from netllama.cpu_layers.decoding import can_decode
+from netllama.scoring.graph_decoding import decode_by_graph
 from netllama.scoring.greedy_decoding import decode_greedily
 from netllama.scoring.likelihood import can_share
+from netllama.scoring.memory_batches import MemoryBatches, choose_tokens
 from netllama.scoring.prompt_reading import PromptReader
+from netllama.scoring.shared_prefixes import batch_by_tokens
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
@@ -18,63 +22,108 @@ if TYPE_CHECKING:
 
 
 def generate_answers(
-    model: "LanguageModel", prompts: Sequence[list[int]], eos: int, batch_size: int, max_new_tokens: int
+    model: "LanguageModel", prompts: Sequence[list[int]], eos: int, batch_size: int, max_new_tokens: int | Sequence[int]
 ) -> list[list[int]]:
     """The ids that the model writes after each prompt, greedily, `batch_size` rows at a time.
 
-    An answer that ends before `max_new_tokens` has `eos` at its end.
+    `max_new_tokens`: the limit of all answers, or of each. One that ends before it has `eos` at its end.
     """
     import torch
 
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     with torch.inference_mode(), tqdm(total=len(prompts), desc="answers", unit="row", disable=not prompts) as bar:
-        write = decode_greedily if can_share(model) and can_decode(model) else _generate_by_library
-        return write(model, prompts, eos, batch_size, max_new_tokens, bar.update)
+        write = decode_greedily if can_share(model) and can_decode(model) else _generate_in_batches
+        return write(model, prompts, eos, batch_size, limits, bar.update)
 
 
-def _generate_by_library(
+def can_record(model: "LanguageModel") -> bool:
+    """Whether a step of this model may become a CUDA graph."""
+    return model.device.type == "cuda" and can_share(model)
+
+
+def _generate_in_batches(
     model: "LanguageModel",
     prompts: Sequence[list[int]],
     eos: int,
     batch_size: int,
-    max_new_tokens: int,
+    limits: Sequence[int],
     report: Callable[[int], object],
 ) -> list[list[int]]:
-    """As transformers does it: on CUDA, and for models that are no Llama of plain layers. `report`: rows that ended."""
+    """On CUDA by graphs; as transformers does it where that can't be, and for models that are no Llama of plain layers.
+
+    A batch has one limit: with two, rows that have ended would wait. On CUDA `batch_size` is what the free memory
+    allows. `report`: rows that ended.
+    """
+    import torch
+
+    records = can_record(model)
+    widths = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
+
+    def list_batches() -> Iterator[list[int]]:
+        for limit in sorted(set(limits), reverse=True):
+            own = [position for position, each in enumerate(limits) if each == limit]
+            sizes = [widths[position] for position in own]
+            if model.device.type == "cuda":
+                # A step takes as long for many rows as for few: as many as there is memory for, where the keys and
+                # values of prompts exist twice while they are brought together.
+                batches = batch_by_tokens(sizes, choose_tokens(model) // 2)
+            else:
+                batches = batch_by_length(sizes, batch_size)
+            for batch in batches:
+                yield [own[each] for each in batch]
+
+    def write(batch: list[int]) -> list[list[int]]:
+        nonlocal records
+        own, limit = [prompts[position] for position in batch], limits[batch[0]]
+        if records:
+            try:
+                return decode_by_graph(model, own, eos, limit)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                records = False
+                print(f"answers: without CUDA graphs ({str(error).splitlines()[0]})", file=sys.stderr, flush=True)
+        return _write_batch(model, own, eos, limit)
+
+    answers: list[list[int]] = [[] for _ in prompts]
+    for batch, written in MemoryBatches(widths, "answers").run(list_batches(), write):
+        for position, ids in zip(batch, written, strict=True):
+            answers[position] = ids
+        report(len(batch))
+    return answers
+
+
+def _write_batch(model: "LanguageModel", own: list[list[int]], eos: int, max_new_tokens: int) -> list[list[int]]:
     import torch
 
     reads_apart = can_share(model)
-    answers: list[list[int]] = [[] for _ in prompts]
-    for batch in batch_by_length([len(prompt) for prompt in prompts], batch_size):
-        own = [prompts[position] for position in batch]
-        width = max(map(len, own))
-        gaps = [width - len(prompt) for prompt in own]
-        # Padding stands before the last token where all others have been read: then each row begins at place 0.
-        heads = [len(prompt) - 1 if reads_apart else 0 for prompt in own]
-        rows = list(zip(own, heads, gaps, strict=True))
-        input_ids = torch.tensor([ids[:head] + [eos] * gap + ids[head:] for ids, head, gap in rows])
-        mask = torch.tensor([[1] * head + [0] * gap + [1] * (len(ids) - head) for ids, head, gap in rows])
-        generated: torch.Tensor = model.generate(  # type: ignore[operator]
-            input_ids=input_ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            past_key_values=merge_prompts(model, own, width - 1) if reads_apart and width > 1 else None,
-            max_new_tokens=max_new_tokens,
-            # Greedy whatever the model's own generation_config.json prefers.
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            max_length=None,
-            eos_token_id=eos,
-            pad_token_id=eos,
-        )
-        for position, ids in zip(batch, generated[:, width:].tolist(), strict=True):
-            # The library goes on with `eos` until all rows of the batch have ended.
-            answers[position] = ids[: ids.index(eos) + 1] if eos in ids else ids
-        report(len(batch))
-    return answers
+    width = max(map(len, own))
+    gaps = [width - len(prompt) for prompt in own]
+    # Padding stands before the last token where all others have been read: then each row begins at place 0.
+    heads = [len(prompt) - 1 if reads_apart else 0 for prompt in own]
+    rows = list(zip(own, heads, gaps, strict=True))
+    input_ids = torch.tensor([ids[:head] + [eos] * gap + ids[head:] for ids, head, gap in rows])
+    mask = torch.tensor([[1] * head + [0] * gap + [1] * (len(ids) - head) for ids, head, gap in rows])
+    generated: torch.Tensor = model.generate(  # type: ignore[operator]
+        input_ids=input_ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        past_key_values=merge_prompts(model, own, width - 1) if reads_apart and width > 1 else None,
+        max_new_tokens=max_new_tokens,
+        # Greedy whatever the model's own generation_config.json prefers.
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        max_length=None,
+        eos_token_id=eos,
+        pad_token_id=eos,
+    )
+    # The library goes on with `eos` until all rows of the batch have ended.
+    written: list[list[int]] = generated[:, width:].tolist()
+    return [ids[: ids.index(eos) + 1] if eos in ids else ids for ids in written]
 
 
 def merge_prompts(model: "LanguageModel", prompts: Sequence[list[int]], width: int) -> "DynamicCache":

@@ -1,16 +1,24 @@
-"""Greedy decoding on a CPU: rows that have ended make room for others (continuous batching).
+"""Greedy decoding on a CPU: rows that have ended make room for others (continuous batching), and drafts are checked.
 
-It writes what transformers' `generate` writes; a GPU, whose steps cost the same for few rows, has that one.
+It writes what transformers' `generate` writes. On a GPU, where a step costs the same for few rows as for many,
+netllama/scoring/graph_decoding.py does.
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from netllama.cpu_layers.decoding import StepDecoder
+from netllama.scoring.prompt_lookup import MOST_DRAFTS, DraftedText, confirm_draft
 from netllama.scoring.prompt_reading import PromptReader
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
+
+
+def order_prompts(prompts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[int]:
+    """Positions: the longest answers first, so that short ones fill the slots beside them and none is written alone at
+    the end; among equals the longest prompts, which are read with prompts of their length."""
+    return sorted(range(len(prompts)), key=lambda position: (-limits[position], -len(prompts[position]), position))
 
 
 def decode_greedily(
@@ -18,37 +26,45 @@ def decode_greedily(
     prompts: Sequence[list[int]],
     eos: int,
     batch_size: int,
-    max_new_tokens: int,
+    limits: Sequence[int],
     report: Callable[[int], object],
 ) -> list[list[int]]:
-    """What a model that `can_decode` writes after each prompt, up to `eos` or `max_new_tokens`.
+    """What a model that `can_decode` writes after each prompt, up to `eos` or the answer's limit.
 
-    Longest prompts first; others follow as soon as half of the `batch_size` slots are free. Fewer at a time would be
-    read no faster: it takes the weights once, too. `report`: how many rows ended.
+    In the order of `order_prompts`; others follow as soon as a quarter of the `batch_size` slots is free. Fewer at a
+    time would be read no faster: it takes the weights once, too. Drafts change no text, only how many tokens a step
+    gives. `report`: how many rows ended.
     """
     if not prompts:
         return []
     decoder, reader = StepDecoder(model), PromptReader(model, prompts)
     cache = decoder.make_cache(min(batch_size, len(prompts)))
-    waiting = sorted(range(len(prompts)), key=lambda position: (-len(prompts[position]), position))
-    answers: list[list[int]] = [[] for _ in prompts]
+    waiting = order_prompts(prompts, limits)
+    texts = [DraftedText(prompt) for prompt in prompts]
+    ends = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
     rows: list[int] = []  # by slot, whose answer it is
     while rows or waiting:
-        if waiting and cache.count <= cache.slots // 2:
+        if waiting and 4 * cache.count <= 3 * cache.slots:
             number = cache.slots - cache.count
             own, waiting = waiting[:number], waiting[number:]
             for read, layers in reader.read(own):
                 cache.append(layers, [len(prompts[position]) - 1 for position in read])
                 rows += read
-        tokens = [(answers[position] or prompts[position])[-1] for position in rows]
-        for position, token in zip(rows, decoder.step(tokens, cache), strict=True):
-            answers[position].append(token)
+        drafts = [texts[row].draft(min(MOST_DRAFTS, ends[row] - len(texts[row].ids) - 1)) for row in rows]
+        chosen = decoder.step([[texts[row].ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)], cache)
+        written = [confirm_draft(draft, own) for draft, own in zip(drafts, chosen, strict=True)]
+        written = [own[: own.index(eos) + 1] if eos in own else own for own in written]
+        cache.advance([len(own) for own in written])
+        for row, own in zip(rows, written, strict=True):
+            texts[row].extend(own)
         ended = [
-            slot for slot, row in enumerate(rows) if answers[row][-1] == eos or len(answers[row]) == max_new_tokens
+            slot
+            for slot, (row, own) in enumerate(zip(rows, written, strict=True))
+            if own[-1] == eos or len(texts[row].ids) == ends[row]
         ]
         for slot in reversed(ended):
             cache.remove(slot)
             rows[slot] = rows[-1]
             rows.pop()
         report(len(ended))
-    return answers
+    return [text.ids[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]

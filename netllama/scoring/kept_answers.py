@@ -11,13 +11,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file, hash_json, read_json, write_json
-from netllama.core.length_batches import batch_by_length
 from netllama.core.sections import LoadingParams
 from netllama.scoring.generation import generate_answers
+from netllama.scoring.greedy_decoding import order_prompts
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -35,10 +35,26 @@ CODE = (
     "models",
     *(
         f"scoring/{name}.py"
-        for name in ("generation", "greedy_decoding", "likelihood", "prompt_reading", "shared_prefixes")
+        for name in (
+            "generation",
+            "graph_decoding",
+            "greedy_decoding",
+            "likelihood",
+            "prompt_lookup",
+            "prompt_reading",
+            "shared_prefixes",
+        )
     ),
 )
 """What decides which tokens a model writes."""
+
+
+class LimitedPrompt(NamedTuple):
+    """What a model is asked."""
+
+    ids: list[int]
+    limit: int
+    """Tokens of its answer, at most."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +66,20 @@ class KeptAnswers:
     """What `identify_model` says of it."""
 
     def write(
-        self, model: "LanguageModel", prompts: Sequence[list[int]], eos: int, batch_size: int, max_new_tokens: int
+        self, model: "LanguageModel", prompts: Sequence[LimitedPrompt], eos: int, batch_size: int
     ) -> list[list[int]]:
-        """What `generate_answers` returns, of the same arguments: read where it is known, else generated and kept."""
+        """What `generate_answers` returns to each prompt: read where it is known, else generated and kept."""
         answers: list[list[int]] = [[] for _ in prompts]
-        for chunk in batch_by_length([len(prompt) for prompt in prompts], BATCHES * batch_size):
-            own = [prompts[position] for position in chunk]
-            asked = [self.model, own, eos, batch_size, max_new_tokens]
+        order = order_prompts([prompt.ids for prompt in prompts], [prompt.limit for prompt in prompts])
+        for start in range(0, len(order), BATCHES * batch_size):
+            chunk = order[start : start + BATCHES * batch_size]
+            own = [prompts[position].ids for position in chunk]
+            limits = [prompts[position].limit for position in chunk]
+            asked = [self.model, own, eos, batch_size, limits]
             path = self.folder / f"{hash_json(asked)[:32]}.json" if self.folder else None
             found = _read_answers(path, len(own)) if path else None
             if found is None:
-                found = generate_answers(model, own, eos, batch_size, max_new_tokens)
+                found = generate_answers(model, own, eos, batch_size, limits)
                 if path:
                     write_json(path, {"answers": found, "sha256": hash_json(found)})
             for position, ids in zip(chunk, found, strict=True):

@@ -14,7 +14,10 @@ from tqdm import tqdm
 
 from netllama.cpu_layers.attention import NAME as CPU_ATTENTION
 from netllama.cpu_layers.exact_products import multiply_in_bf16
+from netllama.models.attention_kind import sees_all_before
 from netllama.models.output_head import has_plain_head
+from netllama.scoring import memory_batches
+from netllama.scoring.memory_batches import MemoryBatches
 from netllama.scoring.shared_prefixes import (
     Continued,
     PackedBatch,
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
 
     from netllama.models.loading import LanguageModel
 
-TOKENS = {"cpu": 2048, "cuda": 8192}
-"""Of a batch, padding included, by the kind of device. On a CPU larger ones were no faster."""
 VOCABULARY = 8192
 """Entries of the vocabulary whose logits exist at a time."""
 
@@ -57,11 +58,7 @@ def can_share(model: "LanguageModel") -> bool:
     (recurrent, with a sliding window, with biases by distance) read each text in a row of its own.
     """
     config: Any = model.config.get_text_config(decoder=True)
-    rotary = getattr(config, "rope_parameters", None) is not None
-    windowed = getattr(config, "sliding_window", None) is not None or any(
-        kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()
-    )
-    return rotary and not windowed and config._attn_implementation in ("sdpa", CPU_ATTENTION)
+    return sees_all_before(config) and config._attn_implementation in ("sdpa", CPU_ATTENTION)
 
 
 def _score_texts(
@@ -72,11 +69,18 @@ def _score_texts(
     scores: list[list[float]] = [[] for _ in texts]
     with torch.inference_mode(), tqdm(total=len(texts), desc=desc, unit="row", disable=not texts) as bar:
         read = read_beginning(model, beginning) if beginning else None
-        for batch in batch_by_tokens([text.width for text in texts], tokens or TOKENS[model.device.type]):
-            own = [texts[position] for position in batch]
-            values = iter(_score_batch(model, pack_batch(own, len(beginning)), read).tolist())
-            for position, text in zip(batch, own, strict=True):
-                scores[position] = [sum(islice(values, len(each))) for each in text.continuations]
+        widths = [text.width for text in texts]
+
+        def score(batch: list[int]) -> list[float]:
+            packed = pack_batch([texts[position] for position in batch], len(beginning))
+            values: list[float] = _score_batch(model, packed, read).tolist()
+            return values
+
+        batches = batch_by_tokens(widths, tokens or memory_batches.choose_tokens(model))
+        for batch, found in MemoryBatches(widths, desc).run(batches, score):
+            values = iter(found)
+            for position in batch:
+                scores[position] = [sum(islice(values, len(each))) for each in texts[position].continuations]
             bar.update(len(batch))
     return scores
 

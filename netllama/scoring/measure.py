@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netllama.code_tasks.code_answers import VARIANTS
 from netllama.core.errors import StageError
-from netllama.core.files import ensure_scratch_folder
 from netllama.core.records import Question, load_questions
 from netllama.core.sections import EvaluateParams, PromptParams
 from netllama.core.tokenized_rows import TokenizedRow, read_template_hash, read_tokenized_rows
@@ -17,13 +16,17 @@ from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.choice import measure_baselines, score_choices, select_closed, summarize_choices
-from netllama.scoring.code_questions import has_script, judge_code_answers, select_code, summarize_code
+from netllama.scoring.code_questions import find_networks, judge_code_answers, select_code, summarize_code
 from netllama.scoring.heldout import score_heldout, summarize_heldout
-from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers
+from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers, LimitedPrompt
+from netllama.scoring.program_scores import ask_programs, judge_programs, summarize_programs
+from netllama.scoring.program_texts import list_programs
+from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, load_reading, require_room, score_reading
+from netllama.scoring.reading_summary import summarize_reading
 from netllama.scoring.score import GENERAL, Numbers, Score
-from netllama.scoring.task_answers import sample_rows, score_answers, summarize_answers
-from netllama.scoring.written_questions import score_written, select_written, summarize_written
-from testbed.network import ensure_network
+from netllama.scoring.task_answers import ask_rows, sample_rows, score_answers, summarize_answers
+from netllama.scoring.written_questions import ask_written, score_written, select_written, summarize_written
+from testbed.tasks.task_records import ProgramTask
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -41,27 +44,45 @@ class Material:
     params: EvaluateParams
     rows: Sequence[TokenizedRow]
     questions: Sequence[Question]
+    reading: ReadingMaterial
+    programs: Sequence[ProgramTask]
     renderer: Renderer
     sandbox: Sandbox | None
-    """What the scripts in answers run in; None: no code question is asked."""
+    """What the scripts in answers run in; None: none is asked for."""
 
 
-def load_material(
-    tokenized: Path, questions: Path, tokenizer: Path, prompt: PromptParams, params: EvaluateParams
-) -> Material:
+class MaterialFiles(NamedTuple):
+    """Where the material lies."""
+
+    tokenized: Path
+    """The test split."""
+    questions: Path
+    """The folder."""
+    asked: Path
+    """Questions with documents."""
+    chunks: Path
+    """The documents."""
+    tokenizer: Path
+
+
+def load_material(files: MaterialFiles, prompt: PromptParams, params: EvaluateParams) -> Material:
     """The test split and the questions, read and checked before a model is loaded."""
-    renderer, rows = load_renderer(tokenizer, prompt), read_tokenized_rows(tokenized)
+    renderer, rows = load_renderer(files.tokenizer, prompt), read_tokenized_rows(files.tokenized)
     if rows:
-        require_same_template(read_template_hash(tokenized), renderer, str(tokenized))
-    asked = load_questions(questions)
-    needed = bool(select_code(asked, params.num_code))
-    return Material(params, rows, asked, renderer, choose_sandbox(params.unsafe_code) if needed else None)
+        require_same_template(read_template_hash(files.tokenized), renderer, str(files.tokenized))
+    asked = load_questions(files.questions)
+    needed = bool(select_code(asked, params.num_code) or params.num_programs)
+    reading = load_reading(files.asked, files.chunks, asked, params.num_reports, params.num_with_documents)
+    sandbox = choose_sandbox(params.unsafe_code) if needed else None
+    return Material(params, rows, asked, reading, list_programs(params.num_programs), renderer, sandbox)
 
 
 def choose_sandbox(unsafe: bool) -> Sandbox:
     """The strongest sandbox of this machine, which is printed; with `unsafe`, none is no error."""
     try:
-        sandbox = find_sandbox(remedy="Or set evaluate.num_code to 0, or evaluate.unsafe_code to true")
+        sandbox = find_sandbox(
+            remedy="Or set evaluate.num_code and evaluate.num_programs to 0, or evaluate.unsafe_code to true"
+        )
     except StageError:
         if not unsafe:
             raise
@@ -77,6 +98,9 @@ def measure_model(
 
     `kept`: what this model wrote before.
     """
+    # First, so that nobody waits minutes for it.
+    config: Any = model.config.get_text_config(decoder=True)
+    require_room(material.reading, material.renderer, getattr(config, "max_position_embeddings", None))
     params, renderer, rows = material.params, material.renderer, material.rows
     metrics: dict[str, float | Numbers] = {}
     heldout = score_heldout(model, rows) if rows else []
@@ -89,33 +113,55 @@ def measure_model(
         accuracy = {"accuracy": round(right / len(general), 4)}
         metrics[GENERAL] = {**accuracy, **measure_baselines(general), "questions": len(general)}
     asked = select_written(material.questions, params.num_open)
-    written = score_written(model, asked, renderer, params.batch_size, params.max_new_tokens, kept)
-    metrics |= summarize_written(written)
     sampled = sample_rows(rows, params.num_generated)
-    generated = score_answers(model, sampled, renderer, params.batch_size, params.max_new_tokens, kept)
+    coded = select_code(material.questions, params.num_code) if material.sandbox else []
+    programs = material.programs if material.sandbox else []
+    # One queue for all kinds: short answers are written beside the long ones.
+    prompts = (
+        ask_written(asked, renderer, params.max_new_tokens),
+        ask_rows(sampled, params.max_new_tokens),
+        ask_code(coded, renderer, params.max_code_tokens),
+        ask_reports(material.reading, renderer),
+        ask_programs(programs, renderer, params.max_code_tokens),
+    )
+    eos = int(renderer.tokenizer.eos_token_id)
+    answers = iter(kept.write(model, list(chain(*prompts)), eos, params.batch_size))
+    to_written, to_rows, to_code, to_reports, to_programs = (list(islice(answers, len(own))) for own in prompts)
+    written = score_written(model, asked, renderer, to_written)
+    metrics |= summarize_written(written)
+    generated = score_answers(sampled, renderer, to_rows)
     if generated:
         metrics["generation"] = summarize_answers(generated)
-    code = score_code(model, material, kept)
+    code = score_code(coded, [renderer.decode_answer(ids) for ids in to_code], material)
     if code:
         metrics["code"] = summarize_code(code)
-    return metrics, [*heldout, *chosen, *written, *generated, *code]
+    read = score_reading(model, material.reading, renderer, to_reports)
+    if read:
+        metrics["reading"] = summarize_reading(read)
+    solved: list[Score] = []
+    if material.sandbox and programs:
+        texts = [renderer.decode_answer(ids) for ids in to_programs]
+        solved = judge_programs(programs, texts, material.sandbox, limit_scripts(params))
+        metrics["programs"] = summarize_programs(solved)
+    return metrics, [*heldout, *chosen, *written, *generated, *code, *read, *solved]
 
 
-def score_code(model: "LanguageModel", material: Material, kept: KeptAnswers) -> list[Score]:
-    """A score for each code question that is asked: the script in the model's answer is run on both networks."""
-    params, renderer = material.params, material.renderer
-    asked = select_code(material.questions, params.num_code)
-    if not material.sandbox:
+def ask_code(questions: Sequence[Question], renderer: Renderer, max_code_tokens: int) -> list[LimitedPrompt]:
+    """What a model is asked by code questions."""
+    return [LimitedPrompt(renderer.encode_prompt(phrase_question(question)), max_code_tokens) for question in questions]
+
+
+def score_code(questions: Sequence[Question], answers: Sequence[str], material: Material) -> list[Score]:
+    """A score for each code question: the script in the model's answer is run on both networks."""
+    if not material.sandbox or not questions:
         return []
-    eos = int(renderer.tokenizer.eos_token_id)
-    prompts = [renderer.encode_prompt(phrase_question(question)) for question in asked]
-    written = kept.write(model, prompts, eos, params.batch_size, params.max_code_tokens)
-    limits = Limits(cpu_seconds=params.code_seconds, wall_seconds=WALL * params.code_seconds)
-    answers = [renderer.decode_answer(ids) for ids in written]
-    # They take seconds to build, and a model that writes no script needs none.
-    seeds = VARIANTS if any(map(has_script, answers)) else ()
-    networks = [ensure_network(ensure_scratch_folder("network"), seed) for seed in seeds]
-    return judge_code_answers(asked, answers, material.sandbox, networks, limits)
+    networks = find_networks(answers)
+    return judge_code_answers(questions, answers, material.sandbox, networks, limit_scripts(material.params))
+
+
+def limit_scripts(params: EvaluateParams) -> Limits:
+    """Of the script in an answer, on each network."""
+    return Limits(cpu_seconds=params.code_seconds, wall_seconds=WALL * params.code_seconds)
 
 
 def subtract_metrics(tuned: Numbers, base: Numbers) -> Numbers:

@@ -25,7 +25,8 @@ SHOWN_NUMBERS = {
     "true_false": "true_false.accuracy",
     "blanks": "blank.accuracy",
     "key_facts": "open.key_facts",
-    "code_climb": "code.climbed",
+    "code": "code.climbed",
+    "reading": "reading.retrieved.accuracy",
     "general": "general.accuracy",
 }
 """What DVC shows of the tuned model, and the keys: the names are short, so that all stages fit 160 columns together."""
@@ -43,10 +44,13 @@ class Score(Record):
     item: str
     """Id of the question, or of the row of the test split."""
     suite: str
-    """Where the item stands: `questions`, or `test` (the split)."""
+    """Where the item stands: `questions`, `reports`, `programs`, or `test` (the split)."""
     family: str
-    kind: QuestionKind | Literal["generation", "heldout"]
-    """Of a row of the test split. generation: it is answered in full; heldout: its own answer is predicted."""
+    kind: QuestionKind | Literal["generation", "heldout", "report", "program"]
+    """Of a row of the test split. generation: it is answered in full; heldout: its own answer is predicted. report: a
+    question on network reports; program: a task that a program drew from the testbed."""
+    arm: Literal["", "closed", "oracle", "retrieved", "distractors", "absent"] = ""
+    """Which documents the question was asked with; empty: it is not a question that has any."""
     cluster: str
     """Items of one non-empty cluster stand or fall together."""
     value: float

@@ -3,16 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from statistics import mean
-from typing import TYPE_CHECKING
 
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.novelty.rouge import compute_rouge_l
 from netllama.rendering.renderer import Renderer
-from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers
+from netllama.scoring.kept_answers import LimitedPrompt
 from netllama.scoring.score import Numbers, Score
-
-if TYPE_CHECKING:
-    from netllama.models.loading import LanguageModel
 
 
 def sample_rows(rows: Sequence[TokenizedRow], number: int) -> list[TokenizedRow]:
@@ -21,18 +17,13 @@ def sample_rows(rows: Sequence[TokenizedRow], number: int) -> list[TokenizedRow]
     return sorted(ranked[:number], key=lambda row: row.id)
 
 
-def score_answers(
-    model: "LanguageModel",
-    rows: Sequence[TokenizedRow],
-    renderer: Renderer,
-    batch_size: int,
-    max_new_tokens: int,
-    kept: KeptAnswers = NOTHING_KEPT,
-) -> list[Score]:
-    """A score for each row, in their order: the model answers the row's prompt, the row's answer is the reference."""
-    eos = int(renderer.tokenizer.eos_token_id)
-    prompts = [row.input_ids[: row.answer_start] for row in rows]
-    answers = kept.write(model, prompts, eos, batch_size, max_new_tokens)
+def ask_rows(rows: Sequence[TokenizedRow], max_new_tokens: int) -> list[LimitedPrompt]:
+    """What a model is asked: the rows' own prompts."""
+    return [LimitedPrompt(row.input_ids[: row.answer_start], max_new_tokens) for row in rows]
+
+
+def score_answers(rows: Sequence[TokenizedRow], renderer: Renderer, answers: Sequence[list[int]]) -> list[Score]:
+    """A score for each row, in their order: the row's answer is the reference; `answers`: of a model to `ask_rows`."""
     return [judge_answer(row, ids, renderer) for row, ids in zip(rows, answers, strict=True)]
 
 

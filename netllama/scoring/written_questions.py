@@ -13,7 +13,7 @@ from netllama.core.records import Question
 from netllama.rendering.question_texts import phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.blank_answers import judge_blank, match_texts
-from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers
+from netllama.scoring.kept_answers import LimitedPrompt
 from netllama.scoring.likelihood import score_continuations
 from netllama.scoring.open_answers import measure_open_answer
 from netllama.scoring.rendered_answers import render_answers
@@ -35,27 +35,24 @@ def select_written(questions: Sequence[Question], num_open: int) -> list[Questio
     return [*blanks, *sorted(ranked[:num_open], key=lambda question: question.id)]
 
 
+def ask_written(questions: Sequence[Question], renderer: Renderer, max_new_tokens: int) -> list[LimitedPrompt]:
+    """What a model is asked by blanks and open questions."""
+    limits = {"blank": min(BLANK_TOKENS, max_new_tokens), "open": max_new_tokens}
+    return [
+        LimitedPrompt(renderer.encode_prompt(phrase_question(question)), limits[question.kind])
+        for question in questions
+    ]
+
+
 def score_written(
-    model: "LanguageModel",
-    questions: Sequence[Question],
-    renderer: Renderer,
-    batch_size: int,
-    max_new_tokens: int,
-    kept: KeptAnswers = NOTHING_KEPT,
+    model: "LanguageModel", questions: Sequence[Question], renderer: Renderer, answers: Sequence[list[int]]
 ) -> list[Score]:
-    """A score for each blank and open question, in their order."""
+    """A score for each blank and open question, in their order; `answers`: of the model to `ask_written`."""
     blanks = [question for question in questions if question.kind == "blank"]
-    others = [question for question in questions if question.kind == "open"]
     ranks = iter(rank_blanks(model, blanks, renderer))
-    eos = int(renderer.tokenizer.eos_token_id)
-    written: dict[str, list[int]] = {}
-    for own, tokens in ((blanks, BLANK_TOKENS), (others, max_new_tokens)):
-        prompts = [renderer.encode_prompt(phrase_question(question)) for question in own]
-        answers = kept.write(model, prompts, eos, batch_size, min(tokens, max_new_tokens))
-        written |= {question.id: ids for question, ids in zip(own, answers, strict=True)}
     scores = []
-    for question in questions:
-        text, cut = renderer.decode_answer(written[question.id]), eos not in written[question.id]
+    for question, ids in zip(questions, answers, strict=True):
+        text, cut = renderer.decode_answer(ids), renderer.tokenizer.eos_token_id not in ids
         if question.kind == "blank":
             scores.append(judge_filled(question, text, next(ranks)))
         else:

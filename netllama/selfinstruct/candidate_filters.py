@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from netllama.contamination.evaluation_questions import GivenAway
 from netllama.contamination.normalisation import INVISIBLE
 from netllama.core.credentials import KEY_FORM
+from netllama.core.generate_section import FilterName
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.prompt_markup import find_prompt_markup
-from netllama.core.sections import FilterName
 from netllama.selfinstruct.block_contract import SEPARATOR
 from netllama.selfinstruct.output_contract import Candidate
 
@@ -156,11 +156,12 @@ FILTERS: dict[FilterName, Filter] = {
 
 
 def choose_filters(names: Sequence[FilterName]) -> list[Filter]:
-    """The filters of these names, in their order.
+    """The filters of these names, in their order; `runs` (run_checks.py) and `agrees` (second_answers.py), which look
+    at many tasks at once, are none of them.
 
     `empty_field` comes first where it is not listed, since a task without text can't become a row.
     """
-    listed = [FILTERS[name] for name in names]
+    listed = [FILTERS[name] for name in names if name in FILTERS]
     return listed if "empty_field" in names else [empty_field, *listed]
 
 

@@ -64,7 +64,10 @@ class Estimate:
 
 
 def judge_stored_rounds(family: Family, store: ResponseStore) -> list[Request]:
-    """Judge the rounds that are stored in full; returns the requests of the next one, [] if the family is done."""
+    """Judge the rounds that are stored in full; returns the requests of the next one, [] if the family is done.
+
+    In a round of which not all that `runs` or `agrees` asks is stored, the returned requests are that filter's.
+    """
     while not family.is_done:
         requests = family.build_round()
         answers = [store.find(request) for request in requests]
@@ -78,10 +81,14 @@ def estimate_family(family: Family, store: ResponseStore) -> Estimate:
     """Judge the family's stored rounds and estimate what the rest of its run asks and costs."""
     requests = judge_stored_rounds(family, store)
     asked, params, teacher = len(family.responses), family.params, family.teacher
-    stored = sum(store.find(request) is not None for request in requests)
+    if family.is_checking:  # all of its round is answered; what the next one asks is as long as that
+        requests, stored = family.draw_round(), 0
+    else:
+        stored = sum(store.find(request) is not None for request in requests)
     most = params.max_requests - asked - stored if requests else 0
-    missing = params.num_instructions_to_generate - len(family.kept)
-    rate = len(family.kept) / asked if family.kept else 1.0
+    kept = len(family.kept) + sum(check.in_hand for check in (family.run_checks, family.second_answers) if check)
+    missing = params.num_instructions_to_generate - kept
+    rate = kept / asked if kept else 1.0
     rounds = math.ceil(missing / rate / params.requests_per_round) if requests else 0
     lengths = [response.completion_tokens for response in family.responses]
     prompts = [estimate_tokens(request) - request.max_tokens for request in requests]
@@ -114,7 +121,7 @@ def format_estimates(estimates: Sequence[Estimate], budget: Budget, tier: str) -
     """
     prices = budget.prices
     lines = [
-        f"{'family':24}{'kept':>6}{'stored':>8}{'to send':>8}{'at most':>9}{'tokens':>13}{'at most':>13}{'cached':>8}"
+        f"{'family':24}{'kept':>6}{'stored':>8}{'to send':>8}{'at most':>9}{'tokens':>13}{'at most':>15}{'cached':>8}"
         + (f"{'US$':>10}{'at most':>10}" if prices else "")
     ]
     for name, rows in [*((row.family, [row]) for row in estimates), ("all", list(estimates))]:
@@ -123,7 +130,7 @@ def format_estimates(estimates: Sequence[Estimate], budget: Budget, tier: str) -
         lines.append(
             f"{name:24}{sum(row.kept for row in rows):6}{sum(row.answers for row in rows):8}"
             f"{sum(row.likely_requests for row in rows):8}{sum(row.most_requests for row in rows):9}"
-            f"{sum(row.likely_tokens for row in rows):13,}{sum(row.most_tokens for row in rows):13,}"
+            f"{sum(row.likely_tokens for row in rows):13,}{sum(row.most_tokens for row in rows):15,}"
             f"{cached / prompt if prompt else 0:8.0%}" + (_format_price(rows, prices, tier) if prices else "")
         )
     if prices:
@@ -135,7 +142,8 @@ def format_estimates(estimates: Sequence[Estimate], budget: Budget, tier: str) -
     if not prices:
         lines.append("for prices, set teacher.usd_per_million_prompt_tokens and usd_per_million_completion_tokens")
     if budget.max_usd is not None:
-        lines.append(f"teacher.max_usd {budget.max_usd}: spent so far {budget.spent:.4f}")
+        others = f", on other data {budget.spent_elsewhere:.4f}" if budget.spent_elsewhere else ""
+        lines.append(f"teacher.max_usd {budget.max_usd}: spent so far {budget.spent:.4f}{others}")
     return "\n".join(lines)
 
 

@@ -60,3 +60,8 @@ def read_candidates(contract: OutputContract, response: Response) -> list[Candid
     if not text.strip() and response.text.strip():
         return [Candidate(instruction=response.text.strip(), problem=cut or "truncated")]  # a draft and no answer
     return contract.parse_tasks(text, cut) or [Candidate(problem=cut or "malformed")]
+
+
+def read_whole_text(response: Response) -> str:
+    """The text of an answer, without drafts; empty where it was cut or refused: half of it is no use."""
+    return strip_thinking(response.text).strip() if response.finish_reason == "stop" else ""

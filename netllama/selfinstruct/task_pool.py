@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.contamination.normalisation import squeeze_text
+from netllama.core.generate_section import FilterParams
 from netllama.core.records import Instruction, SeedTask
-from netllama.core.sections import FilterParams
-from netllama.novelty.index import NoveltyIndex
+from netllama.novelty.novelty_index import NoveltyIndex
 from netllama.selfinstruct.candidate_filters import Context, Match, choose_filters
 from netllama.selfinstruct.output_contract import Candidate
 

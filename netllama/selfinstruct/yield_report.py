@@ -8,6 +8,9 @@ from statistics import quantiles
 from typing import Any
 
 from netllama.selfinstruct.rounds import Family
+from netllama.selfinstruct.run_checks import RUNS
+from netllama.selfinstruct.run_report import count_runs
+from netllama.selfinstruct.second_answers import AGREES, count_findings
 from netllama.teacher.budget import Prices
 from netllama.teacher.store import Response
 
@@ -59,7 +62,7 @@ def _count_yield(
 ) -> dict[str, Any]:
     kept = [row for family in families for row in family.kept]
     rejected = Counter(row.reason for family in families for row in family.rejected)
-    responses = [response for family in families for response in family.responses]
+    responses = [response for family in families for response in family.all_responses]
     recorded = sum(map(is_recorded, responses))
     prompt_tokens = sum(response.prompt_tokens for response in responses)
     completion_tokens = sum(response.completion_tokens for response in responses)
@@ -74,6 +77,15 @@ def _count_yield(
         "tokens_per_kept_row": _divide(prompt_tokens + completion_tokens, len(kept)),
         "similarity_of_kept": _compute_quantiles([row.nearest_score for row in kept]),
     }
+    if any(family.run_checks for family in families):
+        numbers[RUNS] = count_runs(families, prices)
+    if checks := [family.second_answers for family in families if family.second_answers]:
+        answers = [response for check in checks for response in check.answers.values()]
+        tokens = sum(response.prompt_tokens + response.completion_tokens for response in answers)
+        findings = [finding for check in checks for finding in check.findings]
+        numbers[AGREES] = {"answers": len(answers), "tokens": tokens, **count_findings(findings)}
+        if prices:
+            numbers[AGREES]["usd"] = float(round(sum(map(prices.price_answer, answers), start=Decimal(0)), 6))
     # Only some providers report these.
     if reasoning_tokens := sum(response.reasoning_tokens for response in responses):
         numbers["reasoning_tokens"] = reasoning_tokens
@@ -83,6 +95,22 @@ def _count_yield(
         usd = sum(map(prices.price_answer, responses), start=Decimal(0))
         numbers |= {"usd": float(round(usd, 6)), "usd_per_kept_row": _divide(float(usd), len(kept))}
     return numbers
+
+
+def describe_findings(families: Sequence[Family]) -> str:
+    """A line about what the filter `agrees` found; empty where it is off."""
+    checks = [family.second_answers for family in families if family.second_answers]
+    if not checks:
+        return ""
+    counted = count_findings([finding for check in checks for finding in check.findings])
+    asked = sum(len(check.answers) for check in checks)
+    found = ", ".join(f"{number} {finding.replace('_', ' ')}" for finding, number in sorted(counted["found"].items()))
+    notes = len(checks[0].notes)
+    against = f"{notes} recorded notes" if notes else "no notes: none are recorded"
+    return (
+        f"agrees: {counted['tasks']} tasks checked with {asked} answers, against {against}: {found or 'none'}; "
+        f"{counted['parse_failures']} comparisons can't be read"
+    )
 
 
 def _divide(amount: float, rows: int) -> float | None:
@@ -104,7 +132,7 @@ def build_funnel(families: Sequence[Family]) -> list[dict[str, Any]]:
     left = rejected.total() + sum(len(family.kept) for family in families)
     steps = [{"step": "written", "tasks": left}]
     filters = dict.fromkeys(name for family in families for name in family.pool.filters)
-    for name in (*PARSER_PROBLEMS, *filters):
+    for name in (*PARSER_PROBLEMS, *filters, RUNS, AGREES):
         left -= rejected[name]
         if rejected[name]:
             steps.append({"step": f"not {name}", "tasks": left})

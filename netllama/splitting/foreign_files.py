@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import IO, cast
 
 from netllama.core.errors import StageError
+from netllama.core.file_errors import open_regular
 from netllama.splitting.drops import BadRow, Origin
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _PEEK = 16
+MOST_UNPACKED = 4 * 2**30
+"""Bytes."""
 _UTF_16 = "UTF-16: save it as UTF-8, or run iconv -f UTF-16 -t UTF-8"
 _WRITE_JSON = "write its rows as JSON Lines, one object a line"
 _SIGNATURES = {
@@ -48,6 +51,8 @@ def read_rows(path: Path) -> Iterator[tuple[Origin, object]]:
     """
     with _opened(path) as file:
         head = file.read(_PEEK)
+        if isinstance(file, gzip.GzipFile):
+            _refuse_endless(path, file)
     for signature, meaning in _SIGNATURES.items():
         if head.startswith(signature):
             raise StageError(f"{path}: is {meaning}")
@@ -78,15 +83,22 @@ def parse_line(line: bytes) -> object:
         raise BadRow("not_json", f"not valid JSON ({error})") from None
 
 
+def _refuse_endless(path: Path, packed: gzip.GzipFile) -> None:
+    """StageError for a few bytes that unpack to more than any machine holds."""
+    size = 0
+    while part := packed.read(1 << 20):
+        size += len(part)
+        if size > MOST_UNPACKED:
+            raise StageError(f"{path}: more than {MOST_UNPACKED / 2**30:g} GiB when it is unpacked; split it")
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        with open(path, "rb") as packed:
+        with open_regular(path) as packed:
             is_packed = packed.read(len(_GZIP)) == _GZIP
-        with open(path, "rb") as packed:
+            packed.seek(0)
             yield cast("IO[bytes]", gzip.GzipFile(fileobj=packed)) if is_packed else packed
-    except FileNotFoundError:
-        raise StageError(f"{path}: no such file") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise StageError(f"{path}: broken gzip ({error}); fetch or pack it again") from None
 

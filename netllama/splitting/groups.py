@@ -19,10 +19,8 @@ from typing import NamedTuple
 from netllama.contamination.common_text import CommonText
 from netllama.core.progress_bar import track_rows
 from netllama.core.records import Instruction
-from netllama.novelty.index import NoveltyIndex
-from netllama.novelty.rouge import TOLERANCE
-from netllama.novelty.vocabulary import collect_shared_tokens
 from netllama.splitting.drops import Drop
+from netllama.splitting.neighbours import Neighbours
 from netllama.splitting.passages import PassageIndex
 from netllama.splitting.pool_rows import PoolRow
 
@@ -109,20 +107,17 @@ def choose_side(row: Instruction, ranges: Mapping[str, Ranges], seed: int) -> st
 
 
 def assign_sides(
-    rows: Sequence[PoolRow], common: CommonText, threshold: float, ranges: Mapping[str, Ranges], seed: int
+    rows: Sequence[PoolRow], common: CommonText, neighbours: Neighbours, ranges: Mapping[str, Ranges], seed: int
 ) -> Assignment:
-    """Each row to a side or into the list of drops. Two rows are near from `threshold` (ROUGE-L F1) on or where they
-    share a passage, without what is `common` to many."""
-    texts = [common.state_own(row.task) for row in rows]
-    vocabulary = collect_shared_tokens(texts)
-    index, indexed, passages = NoveltyIndex(), _DistinctTexts(), PassageIndex()
+    """Each row to a side or into the list of drops. Two rows are near if they are `neighbours` or share a passage,
+    without what is `common` to many."""
+    passages = PassageIndex()
     side: dict[int, str] = {}
     head: dict[int, int] = {}
     drops = []
     for current, row in enumerate(track_rows(rows, "near-duplicates")):
-        matches = index.find_matches(vocabulary.query(texts[current]), threshold - TOLERANCE)
         runs = common.find_runs(row.task)
-        relatives = [_Relative(score, -indexed.rows[entry]) for entry, score in matches]
+        relatives = [_Relative(score, -earlier) for earlier, score in neighbours.find_matches(current)]
         relatives += [_Relative(share, -earlier) for earlier, share in passages.find_matches(runs)]
         closest: dict[str, _Relative] = {}
         for relative in relatives:
@@ -136,8 +131,7 @@ def assign_sides(
         for first in {_find_first(head, relative.row) for relative in relatives}:
             earlier, later = sorted((_find_first(head, current), first))
             head[later] = earlier
-        if indexed.add_if_new(texts[current], current):
-            index.add(row.task.id, vocabulary.entry(texts[current]))
+        neighbours.add(current)
         passages.add(current, runs)
     groups: dict[str, list[str]] = {}
     sides: dict[str, list[Instruction]] = {name: [] for name in SIDES}
@@ -154,23 +148,6 @@ def _drop_between(row: PoolRow, rows: Sequence[PoolRow], closest: Mapping[str, _
     ids = [rows[relative.row].task.id for _, relative in listed]
     told = [f"near to {name} in {side} ({found.score:.2f})" for name, (side, found) in zip(ids, listed, strict=True)]
     return Drop("two_sides", " and ".join(told), row.task.id, tuple(ids), row.origin)
-
-
-class _DistinctTexts:
-    """The first row of each text: 10,000 rows that differ only in their numbers are one entry of the index."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        """By entry of the index."""
-        self._seen: set[bytes] = set()
-
-    def add_if_new(self, text: str, row: int) -> bool:
-        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-        if digest in self._seen:
-            return False
-        self._seen.add(digest)
-        self.rows.append(row)
-        return True
 
 
 def _find_first(head: dict[int, int], row: int) -> int:

@@ -1,5 +1,6 @@
 """The rows that are to be split, and those that never get that far: duplicates, and rows that give a question away."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,10 +33,11 @@ class Screened:
 
 def drop_exact_duplicates(rows: Iterable[PoolRow]) -> tuple[list[PoolRow], list[Drop]]:
     """The first row of each text is kept. Case and punctuation count: `as_path[0]` is not `as_path[-1]`."""
-    first: dict[str, str] = {}
+    first: dict[bytes, str] = {}
     kept, drops = [], []
     for row in rows:
-        text = squeeze_text(join_texts(row.task))
+        # Its hash: the texts themselves would take as much memory as the rows.
+        text = hashlib.blake2b(squeeze_text(join_texts(row.task)).encode(), digest_size=16).digest()
         if same := first.get(text):
             drops.append(Drop("exact_duplicate", f"the same text as {same}", row.task.id, (same,), row.origin))
         else:

@@ -6,12 +6,15 @@ is never a part of the text, whether it comes as parts of a message, as items or
 
 from typing import Any
 
+from netllama.core.credentials import mask_api_key
 from netllama.teacher.error_bodies import ServerError, read_server_error
 from netllama.teacher.store import Request, Response
 
 FINISH_REASONS = ("stop", "length", "content_filter", "refusal")
 """stop: the answer is whole; length: it was cut off; content_filter: the provider withheld it or the rest of it;
 refusal: the teacher declined. Servers have more names for them."""
+MOST_TOKENS = 10**9
+"""A count beyond it, or below 0, is none."""
 _WHOLE = {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "end", "complete", "completed", "finished", "done"}
 _WITHHELD = {
     "content_filter", "content_filtered", "safety", "recitation", "prohibited_content", "blocklist", "spii", "language",
@@ -22,6 +25,10 @@ _TEXT_PARTS = {"text", "output_text", None}
 
 class NotAnAnswer(ValueError):
     """The body is not an answer of the OpenAI API. Its argument is the body."""
+
+
+class EndlessBody(Exception):
+    """The server sends more than any answer is long."""
 
 
 class ErrorInAnswer(ValueError):
@@ -40,13 +47,12 @@ def parse_answer(request: Request, body: Any, batch: bool = False) -> Response:
     try:
         text, finish_reason = _read_items(body) if request.api == "responses" else _read_choice(request.api, body)
         tokens = _count_tokens(body.get("usage") or {})
-        tier = str(body.get("service_tier") or "")
+        tier = _make_storable(str(body.get("service_tier") or ""))
         return Response(
             key=request.key,
             draw=request.draw,
-            model=str(body.get("model") or request.model),
-            # A lone surrogate, such as half an emoji, cannot be stored as UTF-8: it becomes a question mark.
-            text=text.encode("utf-8", "replace").decode(),
+            model=_make_storable(str(body.get("model") or request.model)),
+            text=_make_storable(text),
             finish_reason=finish_reason,
             max_tokens=request.max_tokens,
             service_tier=tier if request.service_tier and tier not in ("default", "auto", "standard") else "",
@@ -80,6 +86,12 @@ def normalise_finish_reason(reason: object) -> str:
     if name in _WITHHELD:
         return "content_filter"
     return "refusal" if name == "refusal" else "length"
+
+
+def _make_storable(text: str) -> str:
+    """Without the API key, which a server may echo. A lone surrogate, such as half an emoji, cannot be stored as UTF-8:
+    it becomes a question mark."""
+    return mask_api_key(text.encode("utf-8", "replace").decode())
 
 
 def _raise_error_of(body: dict[str, Any], answers: str) -> None:
@@ -144,7 +156,7 @@ def _count_tokens(usage: dict[str, Any]) -> dict[str, int]:
     def find(*names: str) -> int:
         for place in (usage, *(usage.get(f"{name}_details") or {} for name in _DETAILED)):
             for name in names:
-                if isinstance(place.get(name), int):
+                if isinstance(place.get(name), int) and 0 <= place[name] <= MOST_TOKENS:
                     return int(place[name])
         return 0
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar, cast
 
 from netllama.core.errors import StageError
 from netllama.teacher.api_answer import NotAnAnswer
-from netllama.teacher.connection import connect
+from netllama.teacher.connection import LONGEST_FILE, connect
 from netllama.teacher.error_verdicts import STORED, PromptWithheld, classify_error
 from netllama.teacher.model_lookup import describe_model
 from netllama.teacher.retries import Backoff, Retryable
@@ -160,7 +160,9 @@ class BatchApi:
 
     async def _connect(self) -> "AsyncOpenAI":
         if self._client is None:
-            self._client = await self._cleanup.enter_async_context(connect(self.base_url, self.request_timeout))
+            self._client = await self._cleanup.enter_async_context(
+                connect(self.base_url, self.request_timeout, LONGEST_FILE)
+            )
         return self._client
 
 

@@ -97,7 +97,7 @@ def read_limits(content: bytes) -> dict[str, int]:
         try:
             row = json.loads(line)
             limits[str(row["custom_id"])] = int(next(row["body"][name] for name in LIMIT_NAMES if name in row["body"]))
-        except (KeyError, TypeError, AttributeError, StopIteration) as error:
+        except (KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
             raise ValueError from error
     return limits
 
@@ -117,7 +117,7 @@ def read_results(content: bytes, file: str, wanted: dict[str, Request], teacher:
             key = row["custom_id"]
             if key in wanted:
                 results.outcomes.setdefault(key, _read_outcome(row, wanted[key], teacher))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             results.unreadable = results.unreadable or f"line {number} of file {file}"
     return results
 

@@ -131,7 +131,7 @@ class BatchLedger:
     async def _find_limits(self, batch: ProviderBatch) -> dict[str, int]:
         """max_tokens by key, from our note; from the batch's input file if the note is lost or about another server."""
         note, keys = self._note_path(batch), batch.metadata.get("keys")
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
             limits: dict[str, int] = json.loads(note.read_bytes())
             if keys in (None, hash_keys(limits)):
                 return limits

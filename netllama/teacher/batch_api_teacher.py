@@ -58,6 +58,7 @@ class BatchTeacher:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self.budget.close()
         await self._api.__aexit__(*exc)
 
     @property
@@ -149,20 +150,15 @@ class BatchTeacher:
 
     def _admit(self, requests: list[Request]) -> list[Request]:
         """As many of the requests, in their order, as the budget can pay for whatever they cost."""
-        total = Decimal(0)
-        for number, request in enumerate(requests):
-            total += self._bound_price(request)
-            if not self.budget.has_room_for(total):
-                return requests[:number]
-        return requests
+        return requests[: self.budget.admit([self._bound_price(request) for request in requests])]
 
     def _bound_price(self, request: Request) -> Decimal:
         return self.budget.prices.bound_price(request, batch=True) if self.budget.prices else Decimal(0)
 
     def _reserve(self, batch: ProviderBatch, requests: dict[str, Request]) -> None:
-        for key in requests.keys() - batch.reserved.keys():
-            batch.reserved[key] = self._bound_price(requests[key])
-            self.budget.reserved += batch.reserved[key]
+        added = {key: self._bound_price(requests[key]) for key in requests.keys() - batch.reserved.keys()}
+        batch.reserved |= added
+        self.budget.reserve_batch(batch.id, sum(added.values(), Decimal(0)))
 
     async def _wait_for(self, waiting: list[ProviderBatch], missing: dict[str, Request]) -> str:
         """Poll until all batches have ended, and import each of them then. Returns why some requests have no answer."""
@@ -192,7 +188,7 @@ class BatchTeacher:
         code, message = batch.failure
         reason = redact_text(f"{self.name}: batch {batch.id} failed ({code}: {message}); {RESUME}")
         self._ledger.forget(batch)
-        await self.budget.settle(sum(batch.reserved.values(), Decimal(0)), Decimal(0))
+        await self.budget.settle(sum(batch.reserved.values(), Decimal(0)), Decimal(0), batch.id)
         if code == QUEUE_FULL and others:
             return reason
         raise StageError(reason)
@@ -219,8 +215,9 @@ class BatchTeacher:
             for row in answers
         ]
         if answers:
+            self.budget.note_payments(zip(answers, costs, strict=True))
             self.store.add(*answers)
-        await self.budget.settle(sum(batch.reserved.values(), Decimal(0)), sum(costs, Decimal(0)))
+        await self.budget.settle(sum(batch.reserved.values(), Decimal(0)), sum(costs, Decimal(0)), batch.id)
         batch.reserved.clear()
         self.asked += len(answers)
         self.on_answer()

@@ -83,6 +83,7 @@ class Teacher:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self.budget.close()
         await self._cleanup.aclose()
 
     async def ask_all(self, requests: list[Request]) -> list[Response]:
@@ -171,7 +172,7 @@ class Teacher:
         try:
             while isinstance(outcome := await self._attempt(client, request), Retryable):
                 if outcome.maybe_billed:
-                    await self.budget.settle(reserved, reserved)
+                    await self.budget.settle_lost(reserved)
                     reserved = Decimal(0)
                 seconds = backoff.next_wait(outcome, self._answers)
                 if self._failure or seconds is None:
@@ -184,6 +185,7 @@ class Teacher:
             if isinstance(outcome, PromptWithheld):
                 return self._withhold(request, outcome)
             spent = self.budget.price_answer(outcome, reserved)
+            self.budget.note_payments([(outcome, spent)])
             self.store.add(outcome)
             self._open.set()
             return outcome

@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from netllama.core.credentials import find_secret
+from netllama.core.credentials import mask_api_key
 
 LONGEST_QUOTE = 400
 """Characters of a server's words in one of our messages."""
+DEEPEST_WORDS = 12
+"""Levels of errors that wrap other errors in which words are looked for."""
 _WORDS = ("message", "msg", "error_description", "description", "title", "detail", "error", "errors", "reason")
 _STATUS_OF_CODE = {
     "rate_limit_exceeded": 429,
@@ -66,7 +68,7 @@ class ServerError:
     def status(self) -> int | None:
         """The HTTP status that the error would have had outside the body of a 200; None if it is not known."""
         for name in (self.code, self.type):
-            if name.isdecimal() and 400 <= int(name) <= 599:
+            if len(name) == 3 and name.isdecimal() and 400 <= int(name) <= 599:
                 return int(name)
             if name.lower() in _STATUS_OF_CODE:
                 return _STATUS_OF_CODE[name.lower()]
@@ -97,21 +99,23 @@ def read_server_error(body: Any) -> ServerError:
 
 def redact_text(text: str) -> str:
     """A provider's text made fit for an error message: one line of at most 400 characters, without the API key."""
-    key = (find_secret("OPENAI_API_KEY") or "").strip() or "\0"
-    return " ".join(text[: 10 * LONGEST_QUOTE].replace(key, "[key]").split())[:LONGEST_QUOTE]
+    # Masked before it is cut: of a key that the cut goes through, a part would stay.
+    return " ".join(mask_api_key(text)[: 10 * LONGEST_QUOTE].split())[:LONGEST_QUOTE]
 
 
-def _find_words(body: Any) -> str:
+def _find_words(body: Any, levels: int = DEEPEST_WORDS) -> str:
     """The words in any of the known places, those of an error that wraps another one together with the inner ones."""
+    if not levels:
+        return ""
     if isinstance(body, bytes):
         body = body.decode("utf-8", "replace")
     if isinstance(body, str):
         return _read_page(body)
     if isinstance(body, list):
-        return "; ".join(filter(None, map(_find_words, body[:5])))
+        return "; ".join(filter(None, (_find_words(item, levels - 1) for item in body[:5])))
     if not isinstance(body, dict):
         return ""
-    words = next((found for name in _WORDS if (found := _find_words(body.get(name)))), "")
+    words = next((found for name in _WORDS if (found := _find_words(body.get(name), levels - 1))), "")
     place = body.get("loc")
     if isinstance(place, list) and words:
         words = f"{'.'.join(map(str, place))}: {words}"
@@ -122,7 +126,7 @@ def _find_words(body: Any) -> str:
 
 def _read_page(text: str) -> str:
     """A text as it is; of a web page, its title."""
-    start = text[: 10 * LONGEST_QUOTE]
+    start = mask_api_key(text)[: 10 * LONGEST_QUOTE]
     if not start.lstrip().startswith("<"):
         return start
     title = re.search(r"<title[^>]{0,200}>([^<]{1,400})", start, re.IGNORECASE)
@@ -130,4 +134,4 @@ def _read_page(text: str) -> str:
 
 
 def _read_name(value: object) -> str:
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return mask_api_key(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else ""

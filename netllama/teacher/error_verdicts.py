@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError
-from netllama.teacher.api_answer import ErrorInAnswer, NotAnAnswer
+from netllama.teacher.api_answer import EndlessBody, ErrorInAnswer, NotAnAnswer
 from netllama.teacher.api_format import MAX_COMPLETION_TOKENS, MAX_TOKENS
 from netllama.teacher.error_bodies import ServerError, read_server_error, redact_text
 from netllama.teacher.retries import Retryable, parse_retry_after
@@ -92,12 +92,16 @@ def classify_error(error: Exception, teacher: str, model: str, body: Mapping[str
         if cause in _UNSENDABLE:
             return StageError(f"{teacher}: cannot send requests there; check teacher.base_url and OPENAI_API_KEY")
         return Retryable(f"{teacher}: cannot be reached; {RESUME}", maybe_billed=cause not in _UNSENT)
+    if isinstance(error, EndlessBody):
+        return StageError(f"{teacher}: sends more than any answer is long; check teacher.base_url; {STORED}")
     if isinstance(error, NotAnAnswer):
         return StageError(_describe_stranger(teacher, error.args[0] if error.args else ""))
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):  # cut off, or HTML with the content type of JSON
         if str(text := getattr(error, "doc", "")).lstrip().startswith("<"):
             return StageError(_describe_stranger(teacher, text))
         return Retryable(f"{teacher}: its answers are cut off (incomplete JSON); {RESUME}", maybe_billed=True)
+    if type(error) in (ValueError, RecursionError):  # a number of 5,000 digits, 100,000 brackets
+        return StageError(_describe_stranger(teacher, f"JSON that can't be read: {error}"))
     raise error
 
 

@@ -1,7 +1,7 @@
-"""Sampling of rows that are decoded together, each with its own random numbers.
+"""Sampling of rows, each with its own random numbers.
 
-Each step draws one number per row from a generator seeded for this row. So the answer to a prompt does not depend on
-the rows beside it (except for rounding). transformers draws all rows from one global generator.
+Each step draws one number per row from a generator seeded for this row. transformers draws all rows from one global
+generator.
 """
 
 import random

@@ -6,7 +6,6 @@ Several processes may use the file at once: each takes a lock to read or append.
 line, a killed process has left it. The line is cut off, and everything before it is kept.
 """
 
-import json
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -17,12 +16,26 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ConfigDict, Field
 
 from netllama.core.errors import StageError
-from netllama.core.files import dump_canonical_json, hash_json
+from netllama.core.file_errors import name_file, open_regular
+from netllama.core.files import JsonObject, dump_canonical_json, hash_json, parse_json
 from netllama.core.locks import hold_lock
 from netllama.teacher.claims import Claims
 
+_HASH = "sha256"
 EMBEDDED = "embedded"
 """The `teacher` of a request to the embedded one, whose loopback port changes from run to run."""
+
+
+def _seal(row: JsonObject) -> JsonObject:
+    """With a hash of itself: nobody else has one of the live file, and a flipped bit can make another letter."""
+    return row | {_HASH: hash_json(row)}
+
+
+def _unseal(row: Any) -> Any:
+    """The row that was sealed; ValueError if it is damaged. Rows of older versions and recorded ones have no hash."""
+    if isinstance(row, dict) and (digest := row.pop(_HASH, None)) and digest != hash_json(row):
+        raise ValueError("damaged")
+    return row
 
 
 def _is_unset(value: object) -> bool:
@@ -112,7 +125,8 @@ class ResponseStore:
         """Whoever asks the teacher takes `request.claim` first, calls `find` again, and drops the claim after `add`."""
         self._responses: dict[str, list[Response]] = {}
         for path in recorded:
-            self._load(path, path.read_bytes())
+            with open_regular(path) as file:
+                self._load(path, file.read())
         self._recorded = {id(row) for rows in self._responses.values() for row in rows}
         self._lines = self._end = 0
         """How many lines and bytes of the live file are loaded."""
@@ -133,13 +147,13 @@ class ResponseStore:
     def add(self, *responses: Response) -> None:
         """Append responses that are not stored yet. They are durable when this returns."""
         self.live.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock():
+        with self._lock(), name_file(self.live):
             new = not self.live.exists()
             with open(self.live, "a+b") as file:
                 self._read_new_lines(file)
                 # Two processes may import the results of one batch.
                 rows = [row for row in responses if row not in self._responses.get(row.key, [])]
-                file.write("".join(dump_canonical_json(row.model_dump()) + "\n" for row in rows).encode())
+                file.write("".join(dump_canonical_json(_seal(row.model_dump())) + "\n" for row in rows).encode())
                 file.flush()
                 os.fsync(file.fileno())
                 self._end, self._lines = file.tell(), self._lines + len(rows)
@@ -185,6 +199,6 @@ class ResponseStore:
         # Split at LF only: an answer may hold U+2028 or U+0085, which str.splitlines() takes for line ends.
         for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=before + 1):
             try:
-                self._remember(Response.model_validate(json.loads(line)))
+                self._remember(Response.model_validate(_unseal(parse_json(line.decode()))))
             except ValueError:
                 raise StageError(f"{path}:{number}: not a stored response; remove the line and run again") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from netllama.core.errors import StageError
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.rendering.renderer import Renderer
-from netllama.tokenizing.encoder import Chunk, LongRow
+from netllama.tokenizing.encoder import EncodedLines, LongRow
 
 _BUCKETS = 16
 _NAMED = 3
@@ -27,10 +27,12 @@ class SideSummary:
     """Rows that were left out."""
     first_too_long: list[LongRow] = field(default_factory=list)
     shortest_too_long: int = 0
+    shortened: int = 0
+    """Rows that have fewer documents than they were to have."""
     buckets: Counter[int] = field(default_factory=Counter)
     first_of_family: dict[str, TokenizedRow] = field(default_factory=dict)
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: EncodedLines) -> None:
         self.rows += len(chunk.lengths)
         self.tokens += sum(chunk.lengths)
         self.answer_tokens += chunk.answer_tokens
@@ -39,6 +41,7 @@ class SideSummary:
         for family, row in chunk.first_of_family.items():
             self.first_of_family.setdefault(family, row)
         self.too_long += len(chunk.too_long)
+        self.shortened += len(chunk.shortened)
         self.first_too_long += chunk.too_long[: _NAMED - len(self.first_too_long)]
         shortest = [self.shortest_too_long] if self.shortest_too_long else []
         self.shortest_too_long = min([*shortest, *(row.length for row in chunk.too_long)], default=0)
@@ -65,6 +68,7 @@ class SideSummary:
             "tokens": self.tokens,
             "answer_tokens": self.answer_tokens,
             "longest": self.longest,
+            **({"fewer_documents": self.shortened} if self.shortened else {}),
         }
 
 

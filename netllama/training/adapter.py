@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
-from netllama.core.files import atomic_path, write_json
+from netllama.core.files import atomic_path, hash_file, write_json
 from netllama.core.sections import LoraParams
-from netllama.models.training_record import FILE, TrainingRecord
+from netllama.models.training_record import FILE, HASHED, TrainingRecord
 from netllama.training.initialisation import Start, Weights, require_start, set_to_quantization_error
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def save_adapter(
         temporary.mkdir()
         save_file(_make_contiguous(tensors), temporary / "adapter_model.safetensors", metadata={"format": "pt"})
         write_json(temporary / "adapter_config.json", json.loads(json.dumps(config, default=str)))
-        write_json(temporary / FILE, made_by.model_dump())
+        files = {name: hash_file(temporary / name) for name in HASHED}
+        write_json(temporary / FILE, made_by.model_dump() | {"files": files})
 
 
 def _make_contiguous(tensors: Weights) -> Weights:

@@ -1,4 +1,4 @@
-"""What a killed run goes on from: the adapter, the optimizer and the curves after a step, in one file.
+"""What a killed run goes on from: the adapter, the optimizer and the curves after a step, in a file and its hash.
 
 Everything else is a function of the step (batches, learning rate, random numbers), which is why a resumed run ends
 with the bytes of an undisturbed one. The folder is named by a hash of all that decides the result: params,
@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
-from netllama.core.files import atomic_path, hash_file, hash_json
+from netllama.core.errors import StageError
+from netllama.core.files import atomic_path, hash_file, hash_json, read_text, write_text
 from netllama.core.locks import hold_lock
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 ROOT = Path(__file__).parent.parent.parent
+KEPT = 2
+"""Checkpoints of a run."""
+_STATE, _HASH = "state.pt", "state.sha256"
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
@@ -82,28 +86,55 @@ def _list_code() -> list[Path]:
 
 
 class Checkpoints:
-    """The newest state of one run, in `folder`."""
+    """The newest two states of one run, in `folder`: should the last one be damaged, there is the one before it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / "state.pt"
+        self.damaged: list[Path] = []
+        """What `load` has passed over."""
 
     def load(self) -> Checkpoint | None:
-        """The last complete one, or None; tensors are on the CPU."""
-        if not self.path.is_file():
-            return None
-        saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        return Checkpoint(**saved | {"state": TrainingState(**saved["state"])})
+        """The last one whose bytes are those that were written, or None; tensors are on the CPU."""
+        for path in self._list_saved():
+            if not _is_whole(path):
+                self.damaged.append(path)
+                continue
+            saved: dict[str, Any] = torch.load(path / _STATE, map_location="cpu", weights_only=True)
+            return Checkpoint(**saved | {"state": TrainingState(**saved["state"])})
+        return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replaces the one before it in one step: a kill at any moment leaves the old one or the new one."""
-        with atomic_path(self.path) as temporary:
-            torch.save(vars(checkpoint) | {"state": vars(checkpoint.state)}, temporary)
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
+        """It is there in one step: a kill at any moment leaves the one before it or both."""
+        path = self.folder / f"step-{checkpoint.state.step:08}"
+        with atomic_path(path) as temporary:
+            temporary.mkdir()
+            try:
+                torch.save(vars(checkpoint) | {"state": vars(checkpoint.state)}, temporary / _STATE)
+            except RuntimeError as error:  # torch's writer of zip files keeps what the system said to itself
+                raise StageError(
+                    f"{path}: can't be written ({str(error).splitlines()[0]}); is the disk full?"
+                ) from None
+            write_text(temporary / _HASH, hash_file(temporary / _STATE))
+            for name in (_STATE, _HASH):
+                with open(temporary / name, "rb") as file:
+                    os.fsync(file.fileno())
+        # Newer ones are damaged: the run has gone on from one before them.
+        for older in [saved for saved in self._list_saved() if saved.name <= path.name][KEPT:]:
+            shutil.rmtree(older, ignore_errors=True)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _list_saved(self) -> list[Path]:
+        """The newest first."""
+        return sorted(self.folder.glob("step-*"), reverse=True)
+
+
+def _is_whole(saved: Path) -> bool:
+    try:
+        return read_text(saved / _HASH) == hash_file(saved / _STATE)
+    except (StageError, OSError):
+        return False
 
 
 @contextmanager

@@ -7,23 +7,24 @@ checkpoint does what an undisturbed one does.
 import hashlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 
 from netllama.core.errors import StageError
-from netllama.core.length_batches import batch_by_length, collate_rows
+from netllama.core.length_batches import batch_by_length
 from netllama.core.sections import TrainParams
-from netllama.core.tokenized_rows import TokenizedRow
+from netllama.core.tokenized_rows import READING, TokenizedRow
 from netllama.training.answer_loss import AnswerLoss
-from netllama.training.batch_plan import Batch, BatchPlan, cut_batch
+from netllama.training.batch_plan import Batch, BatchPlan
 from netllama.training.checkpoints import Checkpoint, Checkpoints, TrainingState
 from netllama.training.progress import Progress
 from netllama.training.schedule import build_optimizer, compute_learning_rate, keep_paged
 from netllama.training.setup import set_sharding_policy
-from netllama.training.watchdog import Watchdog
+from netllama.training.step_batches import PreparedStep, StepBatches
+from netllama.training.watchdog import Watchdog, flag_gradients
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -55,16 +56,21 @@ class TrainingRun:
             accumulation=train.gradient_accumulation_steps,
             processes=self.processes,
             group_by_length=train.group_by_length,
+            kinds=["documents" if row.source == READING else "" for row in rows],
         )
+        self.batches = StepBatches(accelerator.device, accelerator.process_index, self.processes, model.packed_tokens)
         self.inner = model
         set_sharding_policy(accelerator, model)
         self.model: torch.nn.Module = accelerator.prepare(model)
         self.weights = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
         self.optimizer: torch.optim.Optimizer = accelerator.prepare(build_optimizer(self.weights, train))
+        self.watched = [(name, weight) for name, weight in self.weights if "lora_B" in name]
         self.ratios = [group["ratio"] for group in self.optimizer.param_groups]
         self.watchdog = Watchdog([row.id for row in rows], self._loss_of_row, self._is_finite)
         self.progress = Progress(train.max_steps, 0, visible=False)
         self.state = TrainingState()
+        self._prepared: Iterator[PreparedStep] = iter(())
+        self._next: PreparedStep | None = None
 
     # --- state
 
@@ -115,13 +121,12 @@ class TrainingRun:
         try:
             if not state.val_loss:
                 self._validate()
-            steps = self.plan.steps()
-            for _ in range(state.step):
-                next(steps)
+            self._prepared = map(self._prepare, itertools.islice(self.plan.steps(), state.step, train.max_steps))
+            self._next = next(self._prepared, None)
             self.model.train()
-            while state.step < train.max_steps and not self._stopped_early():
+            while self._next and not self._stopped_early():
                 state.step += 1
-                self._update(next(steps))
+                self._update(self._next)
                 last = state.step == train.max_steps
                 if state.step % train.eval_steps == 0 or last:
                     self._validate()
@@ -133,7 +138,14 @@ class TrainingRun:
             self.load_adapter(state.best)
             self._log_rest()
 
-    def _update(self, batches: list[Batch]) -> None:
+    def _prepare(self, batches: list[Batch]) -> PreparedStep:
+        rows = [row for batch in batches for row in batch]
+        tokens = sum(self.rows[row].trained_tokens for row in rows)
+        own = self.batches.share(batches, self.plan.lengths)
+        inputs = [self.batches.collate([self.rows[row] for row in batch]) for batch in own]
+        return PreparedStep(batches, rows, tokens, inputs)
+
+    def _update(self, given: PreparedStep) -> None:
         """One step: the gradients of all batches, clipped, then the optimizer.
 
         The loss is a sum over all trained tokens of the step, on all processes, divided by their number: the mean of
@@ -141,32 +153,39 @@ class TrainingRun:
         """
         accelerator, step = self.accelerator, self.state.step
         self.progress.start_step()
-        rows = [row for batch in batches for row in batch]
-        tokens = sum(self.rows[row].trained_tokens for row in rows)
         rate = compute_learning_rate(step, self.train)
         self._seed()
-        # Every process runs as many batches; one that has none left runs an empty one, which changes nothing.
-        own = [batches[at] if at < len(batches) else [] for at in self._turns(len(batches))]
-        own, batches = self._cut(own, self.plan.lengths), self._cut(batches, self.plan.lengths)
         total = torch.zeros((), device=accelerator.device)
-        for turn, batch in enumerate(own):
-            input_ids, labels = self._collate([self.rows[row] for row in batch])
-            with accelerator.no_sync(self.model) if turn < len(own) - 1 else nullcontext():
+        for turn, (input_ids, labels, packing) in enumerate(given.inputs):
+            with accelerator.no_sync(self.model) if turn < len(given.inputs) - 1 else nullcontext():
                 # DDP and FSDP take the mean of the processes' gradients: times their number it is the sum.
-                loss = self.model(input_ids, labels, self.processes / tokens)
+                loss = self.model(input_ids, labels, self.processes / given.tokens, *([packing] if packing else []))
                 accelerator.backward(loss)
             total += loss.detach() / self.processes
-        value = float(accelerator.reduce(total, reduction="sum"))
-        self.watchdog.check_loss(step, value, rows)
         # All parameters, the frozen ones too: accelerate asks FSDP for the norm over all shards only then.
-        norm = float(accelerator.clip_grad_norm_(list(self.model.parameters()), self.train.max_grad_norm))
-        self.watchdog.check_gradients(step, norm, self.weights, rows, scaled=accelerator.scaler is not None)
+        clipped = accelerator.clip_grad_norm_(list(self.model.parameters()), self.train.max_grad_norm)
+        # The next step's tensors are made while a GPU still computes this one.
+        self._next = next(self._prepared, None)
+        value, norm, dead = self._read_numbers(total, clipped)
+        self.watchdog.check_loss(step, value, given.rows)
+        self.watchdog.check_gradients(step, norm, dead, given.rows, scaled=accelerator.scaler is not None)
         for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=True):
             group["lr"] = rate * ratio
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._log(value, rate, norm)
-        self.progress.end_step(value, batches, self.plan.lengths, tokens)
+        passes = self.batches.list_passes(given.batches, self.plan.lengths)
+        self.progress.end_step(value, passes, self.plan.lengths, given.tokens)
+
+    def _read_numbers(self, loss: torch.Tensor, norm: torch.Tensor) -> tuple[float, float, list[str]]:
+        """Loss of all processes, norm of the gradient, and the names of B matrices that got none on any process.
+
+        The only place of a step that waits for a GPU.
+        """
+        flags = flag_gradients(self.watched).to(loss.device)
+        summed = self.accelerator.reduce(torch.cat([loss[None], flags]), reduction="sum")
+        value, *alive, length = torch.cat([summed, norm.detach().to(summed)[None]]).tolist()
+        return value, length, [name for (name, _), flag in zip(self.watched, alive, strict=True) if not flag]
 
     def _log(self, loss: float, rate: float, norm: float) -> None:
         """Every `logging_steps` steps, and at the first and the last one: the loss is the mean since the last time."""
@@ -212,10 +231,10 @@ class TrainingRun:
         self.model.eval()
         lengths = [row.length for row in rows]
         batches = list(batch_by_length(lengths, self.train.per_device_eval_batch_size))
-        own = [batches[at] if at < len(batches) else [] for at in self._turns(len(batches))]
         total = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
-        for batch in self._cut(own, lengths):
-            total += self.model(*self._collate([rows[position] for position in batch]), 1.0)
+        for batch in self.batches.share(batches, lengths):
+            input_ids, labels, packing = self.batches.collate([rows[position] for position in batch])
+            total += self.model(input_ids, labels, 1.0, *([packing] if packing else []))
         self.model.train(was_training)
         return float(self.accelerator.reduce(total, reduction="sum")) / sum(row.trained_tokens for row in rows)
 
@@ -224,21 +243,6 @@ class TrainingRun:
 
     def _is_finite(self) -> bool:
         return all(bool(weight.isfinite().all()) for _, weight in self.weights)
-
-    def _turns(self, batches: int) -> range:
-        """Which of a step's batches are this process's: every `processes`-th, as many on each."""
-        return range(self.accelerator.process_index, -(-batches // self.processes) * self.processes, self.processes)
-
-    def _cut(self, batches: list[Batch], lengths: Sequence[int]) -> list[Batch]:
-        """On a CPU, in pieces; an empty batch stays one."""
-        if self.accelerator.device.type != "cpu":
-            return batches
-        return [piece for batch in batches for piece in (cut_batch(batch, lengths) or [[]])]
-
-    def _collate(self, rows: Sequence[TokenizedRow]) -> tuple[torch.Tensor, torch.Tensor]:
-        """input_ids and labels of what is trained of `rows`, both [B, T], on the device."""
-        input_ids, labels = collate_rows([(row.input_ids, row.loss_start) for row in rows])
-        return input_ids.to(self.accelerator.device), labels.to(self.accelerator.device)
 
     def _seed(self) -> None:
         key = f"{self.train.seed}/{self.state.step}/{self.accelerator.process_index}"

@@ -16,6 +16,7 @@ class Watchdog:
     """Looks at each step before its update.
 
     `row_loss` is the loss of one row alone, to find the ones to blame; `healthy` tells whether all weights are finite.
+    It is given numbers, not tensors: a GPU is waited for once a step, for all of them together.
     """
 
     def __init__(self, ids: Sequence[str], row_loss: Callable[[int], float], healthy: Callable[[], bool]) -> None:
@@ -38,15 +39,8 @@ class Watchdog:
                 "data/tokenized/preview.md and at the answers of these rows"
             )
 
-    def check_gradients(
-        self,
-        step: int,
-        norm: float,
-        weights: Sequence[tuple[str, torch.nn.Parameter]],
-        rows: Sequence[int],
-        scaled: bool,
-    ) -> None:
-        """Every B matrix must get a gradient (A gets none in the first step, while B is zero).
+    def check_gradients(self, step: int, norm: float, dead: Sequence[str], rows: Sequence[int], scaled: bool) -> None:
+        """Every B matrix must get a gradient (A gets none in the first step, while B is zero): `dead` are without one.
 
         A layer without one is how a frozen layer without a backward pass shows (netllama/models/loading.py).
         """
@@ -59,7 +53,6 @@ class Watchdog:
                 "set loading.precision to bf16 or fp32"
             )
         self.skipped = 0
-        dead = _find_dead([(name, weight) for name, weight in weights if "lora_B" in name])
         if dead or norm == 0:
             layers = (
                 f"{len(dead)} of the adapter's layers, {dead[0].split('.lora_B')[0]} first" if dead else "any layer"
@@ -71,13 +64,12 @@ class Watchdog:
         return ", ".join(self.ids[row] for row in rows[:_SHOWN]) + more
 
 
-def _find_dead(weights: Sequence[tuple[str, torch.nn.Parameter]]) -> list[str]:
-    """The names of those whose gradient is missing, or zero everywhere."""
+def flag_gradients(weights: Sequence[tuple[str, torch.nn.Parameter]]) -> torch.Tensor:
+    """[W], on the weights' device: 1 where a gradient has an entry that is not 0, 0 where it has none or is missing."""
+    if not weights:
+        return torch.zeros(0)
     flags = [
         weight.grad.any() if weight.grad is not None else weight.new_zeros((), dtype=torch.bool)
         for _, weight in weights
     ]
-    # One answer for all layers: each on its own would make the CPU wait for a GPU once a layer and step.
-    if not flags or bool(torch.stack(flags).all()):
-        return []
-    return [name for (name, _), flag in zip(weights, flags, strict=True) if not flag]
+    return torch.stack(flags).float()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.records import Question, SeedTask
-from netllama.novelty.index import find_similar_pairs
+from netllama.novelty.novelty_index import find_similar_pairs
 
 
 def find_alike_seeds(seeds: Sequence[SeedTask], threshold: float) -> Iterator[str]:

@@ -1,0 +1,217 @@
+"""Documents into chunks of at most `max_tokens`, cut at headings and at block borders.
+
+Small neighbouring blocks of a section share a chunk. A block that is too long is cut where that hurts least
+(block_splitting.py): a table between rows and code between lines, with the opening and closing lines repeated in each
+piece; a list between items; a paragraph behind a sentence, and only where a sentence is too long, between words.
+
+Tokens are counted for many texts at once: all blocks of some documents, then the pieces of the long ones, then the
+chunks that came out. The sum over blocks plans a chunk, the count of the whole decides.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from netllama.documents.block_splitting import SPLITTERS, Splitter
+from netllama.documents.chunk_ids import iter_section_ids, number_pieces
+from netllama.documents.document import Chunk, Document, TextBlock, show_chunk
+from netllama.documents.shown_headings import CountTokens, show_sections
+
+LEAST_TOKENS = 32
+"""A smaller chunk has no room for headings, the head of a table and a character of text."""
+_WINDOW = 1 << 18
+"""Characters of documents that are cut together."""
+BETWEEN_BLOCKS = "\n\n"
+_UNCOUNTED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class _Wrap:
+    """What stands around each piece of a table or of code."""
+
+    opening: str
+    closing: str
+    tokens: int
+
+
+@dataclass(eq=False)
+class _Atom:
+    """Text that is cut only if it alone is too long for a chunk."""
+
+    joint: str
+    """What stands in front of it; left out where a chunk begins with it."""
+    text: str
+    block: TextBlock | None = None
+    """What it is, if it is a whole block."""
+    wrap: _Wrap | None = None
+    splitters: Sequence[Splitter] = ()
+    """Ways to cut a part of a block, the coarsest first."""
+    tokens: int = _UNCOUNTED
+
+
+@dataclass(eq=False)
+class _Cut:
+    """A section on its way into chunks."""
+
+    id: str
+    document: str
+    headings: list[str]
+    room: int
+    """Tokens that the headings leave."""
+    atoms: list[_Atom]
+
+
+@dataclass(eq=False)
+class _Piece:
+    """What may be a chunk of the section `cut`."""
+
+    cut: _Cut
+    atoms: list[_Atom]
+    tokens: int = _UNCOUNTED
+
+
+def cut_documents(documents: Iterable[Document], max_tokens: int, count_tokens: CountTokens) -> Iterator[Chunk]:
+    """The chunks of each document in the order of its text.
+
+    All words of a document are in its chunks, once and in their order, besides the headings, which stand above every
+    chunk, and the repeated lines of tables and code. No chunk takes more than `max_tokens`.
+    """
+    if max_tokens < LEAST_TOKENS:
+        raise ValueError(f"max_tokens is {max_tokens}; a chunk takes at least {LEAST_TOKENS}")
+    cutter = _Cutter(max_tokens, count_tokens)
+    for window in _gather(documents):
+        yield from cutter.cut(window)
+
+
+def _gather(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    window, size = list[Document](), 0
+    for document in documents:
+        window.append(document)
+        size += sum(len(block.text) for section in document.sections for block in section.blocks)
+        if size >= _WINDOW:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
+class _Cutter:
+    def __init__(self, max_tokens: int, count_tokens: CountTokens) -> None:
+        self.max_tokens = max_tokens
+        self.count_tokens = count_tokens
+
+    def cut(self, documents: Sequence[Document]) -> Iterator[Chunk]:
+        cuts = self._begin(documents)
+        self._split_long_atoms(cuts)
+        pieces = [_Piece(cut, atoms) for cut in cuts for atoms in _pack(cut)]
+        for cut, group in groupby(self._halve_long_pieces(pieces), key=lambda piece: piece.cut):
+            of_section = list(group)
+            for id, piece in zip(number_pieces(cut.id, len(of_section)), of_section, strict=True):
+                text = _join(piece.atoms)
+                yield Chunk(id=id, document=cut.document, headings=cut.headings, text=text, tokens=piece.tokens)
+
+    def _begin(self, documents: Sequence[Document]) -> list[_Cut]:
+        """Every section with its blocks as atoms."""
+        cuts = []
+        listed = show_sections(documents, self.max_tokens // 2, self.count_tokens)
+        for document, sections in zip(documents, listed, strict=True):
+            for id, section in zip(iter_section_ids(document), sections, strict=True):
+                cuts.append(
+                    _Cut(
+                        id,
+                        document.path,
+                        section.headings,
+                        0,
+                        [_Atom(BETWEEN_BLOCKS, block.whole, block) for block in section.blocks],
+                    )
+                )
+        counts = self.count_tokens([show_chunk(cut.headings, "") for cut in cuts])
+        for cut, count in zip(cuts, counts, strict=True):
+            cut.room = self.max_tokens - count
+        return cuts
+
+    def _split_long_atoms(self, cuts: Sequence[_Cut]) -> None:
+        """Until each one fits into a chunk of its section."""
+        while cuts:
+            uncounted = [atom for cut in cuts for atom in cut.atoms if atom.tokens == _UNCOUNTED]
+            for atom, count in zip(uncounted, self.count_tokens([a.joint + a.text for a in uncounted]), strict=True):
+                atom.tokens = count
+            cuts = [cut for cut in cuts if any(_is_long(atom, cut) for atom in cut.atoms)]
+            for cut in cuts:
+                cut.atoms = [
+                    part
+                    for atom in cut.atoms
+                    for part in (self._split(atom, cut.room) if _is_long(atom, cut) else [atom])
+                ]
+
+    def _split(self, atom: _Atom, room: int) -> list[_Atom]:
+        """The parts of an atom, uncounted."""
+        text, wrap, splitters = atom.text, atom.wrap, atom.splitters
+        if atom.block:
+            splitters = SPLITTERS[atom.block.kind]
+            wrap = self._make_wrap(atom.block, room)
+            text = atom.block.text if wrap else text
+        first, *rest = splitters
+        parts = first(text)
+        if len(parts) == 1 and not rest:
+            raise ValueError(f"max_tokens is {self.max_tokens}: too few for the character {text!r}")
+        joints = [atom.joint, *(joint for joint, _ in parts[1:])]
+        return [
+            _Atom(joint, part, wrap=wrap, splitters=rest or splitters)
+            for joint, (_, part) in zip(joints, parts, strict=True)
+        ]
+
+    def _make_wrap(self, block: TextBlock, room: int) -> _Wrap | None:
+        """None: there is nothing to repeat, or it would leave too little room for what is between."""
+        if not block.opening:
+            return None
+        count = self.count_tokens([f"{block.opening}\n\n{block.closing}"])[0]
+        return _Wrap(block.opening, block.closing, count) if count <= room // 2 else None
+
+    def _halve_long_pieces(self, pieces: list[_Piece]) -> list[_Piece]:
+        """The sum over atoms only estimates what their joined text takes: what is too long after all is cut again."""
+        while uncounted := [piece for piece in pieces if piece.tokens == _UNCOUNTED]:
+            texts = [show_chunk(piece.cut.headings, _join(piece.atoms)) for piece in uncounted]
+            for piece, count in zip(uncounted, self.count_tokens(texts), strict=True):
+                piece.tokens = count
+            pieces = [
+                part for piece in pieces for part in (self._halve(piece) if piece.tokens > self.max_tokens else [piece])
+            ]
+        return pieces
+
+    def _halve(self, piece: _Piece) -> list[_Piece]:
+        atoms = piece.atoms
+        while len(atoms) == 1:
+            atoms = self._split(atoms[0], piece.cut.room)
+        middle = len(atoms) // 2
+        return [_Piece(piece.cut, atoms[:middle]), _Piece(piece.cut, atoms[middle:])]
+
+
+def _is_long(atom: _Atom, cut: _Cut) -> bool:
+    return atom.tokens + (atom.wrap.tokens if atom.wrap else 0) > cut.room
+
+
+def _pack(cut: _Cut) -> Iterator[list[_Atom]]:
+    """The atoms of each chunk: as many neighbours as fit."""
+    group, size = list[_Atom](), 0
+    for atom in cut.atoms:
+        wrap = atom.wrap.tokens if atom.wrap else 0
+        added = atom.tokens + (wrap if not group or atom.wrap is not group[-1].wrap else 0)
+        if group and size + added > cut.room:
+            yield group
+            group, size, added = [], 0, atom.tokens + wrap
+        group.append(atom)
+        size += added
+    if group:
+        yield group
+
+
+def _join(atoms: Sequence[_Atom]) -> str:
+    """The text of a chunk; around neighbours of one wrap stand its opening and its closing."""
+    text = ""
+    for wrap, run in groupby(atoms, key=lambda atom: atom.wrap):
+        first, *others = run
+        inner = first.text + "".join(atom.joint + atom.text for atom in others)
+        whole = "\n".join(filter(None, (wrap.opening, inner, wrap.closing))) if wrap else inner
+        text += (first.joint if text else "") + whole
+    return text

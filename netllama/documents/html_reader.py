@@ -1,0 +1,161 @@
+"""HTML into headings and blocks, with lists, tables and code as Markdown writes them.
+
+Of a page with one <main> or one <article> only that is read. Scripts, styles, forms and navigation are left out.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from netllama.documents.document import TextBlock
+from netllama.documents.dropped import DropError
+from netllama.documents.outline import Heading, Outline
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+_LEFT_OUT = re.compile(
+    "audio|button|canvas|head|iframe|input|nav|noscript|object|script|select|style|svg|template|textarea|video"
+)
+_INLINE = re.compile(
+    "a|abbr|b|bdi|bdo|big|br|cite|code|data|del|dfn|em|font|i|img|ins|kbd|label|mark|math|q|s|samp|small|span|strike"
+    "|strong|sub|sup|time|tt|u|var|wbr"
+)
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_LISTS = ("ul", "ol", "menu", "dl")
+_ITEMS = ("li", "dt", "dd")
+_LANGUAGE = re.compile(r"(?:language|lang|highlight)-(\w+)")
+
+
+def read_html(text: str) -> Outline:
+    """Raises DropError for a page that can't be read to its end, such as one nested more than 255 deep."""
+    from lxml import etree, html
+
+    parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    try:
+        root = html.document_fromstring(text.encode(), parser)
+    except etree.ParserError:
+        raise DropError("empty", "there is no text in the page") from None
+    if limit := next((error for error in parser.error_log if error.type_name == "ERR_RESOURCE_LIMIT"), None):
+        raise DropError("broken", f"more than the HTML parser reads: {limit.message.partition(',')[0].lower()}")
+    title = root.findtext(".//title") or ""
+    walk = _Walk()
+    walk.read(_find_body(root))
+    walk.end_paragraph()
+    return Outline(walk.items, title)
+
+
+def _find_body(root: "HtmlElement") -> "HtmlElement":
+    for name in ("main", "article", "body"):
+        found = list(root.iter(name))
+        if len(found) == 1:
+            return found[0]
+    return root
+
+
+class _Walk:
+    """Collects what is read; text between two blocks is a paragraph."""
+
+    def __init__(self) -> None:
+        self.items: list[Heading | TextBlock] = []
+        self.text = ""
+
+    def end_paragraph(self) -> None:
+        if text := " ".join(self.text.split()):
+            self.items.append(TextBlock("prose", text))
+        self.text = ""
+
+    def read(self, element: "HtmlElement") -> None:
+        """The element and all in it, but not what stands behind it."""
+        name = element.tag
+        if not isinstance(name, str) or _LEFT_OUT.fullmatch(name):
+            return
+        if _INLINE.fullmatch(name):
+            self.read_inside(element)
+            return
+        self.end_paragraph()
+        if name in _HEADINGS:
+            if text := flatten(element).rstrip("¶# "):
+                self.items.append(Heading(int(name[1]), text))
+        elif name == "pre":
+            self.items += _make_code(element)
+        elif name == "table" and (rows := _read_rows(element)):
+            self.items += _make_table(element, rows)
+        elif name in _LISTS:
+            self.items += _make_list(element)
+        else:
+            self.read_inside(element)
+        self.end_paragraph()
+
+    def read_inside(self, element: "HtmlElement") -> None:
+        if element.tag == "br":
+            self.text += " "
+        self.text += element.text or ""
+        for child in element:
+            self.read(child)
+            self.text += child.tail or ""
+
+
+def flatten(element: "HtmlElement") -> str:
+    """The text of an element in one line."""
+    return " ".join("".join(_iter_texts(element)).split())
+
+
+def _iter_texts(element: "HtmlElement") -> Iterator[str]:
+    if not isinstance(element.tag, str) or _LEFT_OUT.fullmatch(element.tag):
+        return
+    border = "" if _INLINE.fullmatch(element.tag) and element.tag != "br" else " "
+    yield border + (element.text or "")
+    for child in element:
+        yield from _iter_texts(child)
+        yield child.tail or ""
+    yield border
+
+
+def _make_code(element: "HtmlElement") -> Iterator[TextBlock]:
+    for line_break in element.iter("br"):
+        line_break.tail = "\n" + (line_break.tail or "")
+    text = re.sub(r"\A(?:[ \t]*\n)+", "", element.text_content().replace("\r\n", "\n")).rstrip()
+    if text:
+        fence = "```" + "`" * max((len(run) - 2 for run in re.findall("`{3,}", text)), default=0)
+        classes = " ".join(one.get("class") or "" for one in (element, *element.iter("code")))
+        language = _LANGUAGE.search(classes)
+        yield TextBlock("code", text, fence + (language[1] if language else ""), fence)
+
+
+def _read_rows(table: "HtmlElement") -> list[list["HtmlElement"]]:
+    """The cells of a table with several columns; none if it is there for the layout and holds tables itself."""
+    if next(table.iterdescendants("table"), None) is not None or table.get("role") == "presentation":
+        return []
+    rows = [[cell for cell in row if cell.tag in ("td", "th")] for row in table.iter("tr")]
+    return rows if max(map(len, rows), default=0) > 1 else []
+
+
+def _make_table(table: "HtmlElement", rows: list[list["HtmlElement"]]) -> Iterator[TextBlock]:
+    for caption in table.iter("caption"):
+        if text := flatten(caption):
+            yield TextBlock("prose", text)
+    lines = [f"| {' | '.join(flatten(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows if row]
+    has_head = all(cell.tag == "th" for cell in rows[0]) or next(table.iter("thead"), None) is not None
+    if has_head and len(lines) > 1:
+        yield TextBlock("table", "\n".join(lines[1:]), f"{lines[0]}\n|{'---|' * len(rows[0])}")
+    elif lines:
+        yield TextBlock("table", "\n".join(lines))
+
+
+def _make_list(element: "HtmlElement") -> Iterator[TextBlock]:
+    lines = [text] if (text := " ".join((element.text or "").split())) else []
+    number = 0
+    for child in element:
+        walk = _Walk()
+        walk.read_inside(child) if child.tag in _ITEMS else walk.read(child)
+        walk.text += child.tail or ""
+        walk.end_paragraph()
+        inner = "\n".join(item.text if isinstance(item, Heading) else item.whole for item in walk.items)
+        if not inner:
+            continue
+        number += child.tag == "li"
+        marker = "  " if child.tag not in ("li", "dt") else f"{number}. " if element.tag == "ol" else "- "
+        lines.append(marker + inner.replace("\n", "\n" + " " * len(marker)))
+    if lines:
+        yield TextBlock("list", "\n".join(lines))

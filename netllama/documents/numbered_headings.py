@@ -1,0 +1,94 @@
+"""Which lines of a text are numbered headings: `4.1.  Header`, `5.3.5.1 General`, `Annex A (normative): Timers`."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_NUMBER = r"\d{1,3}(?:\.\d{1,3}[A-Za-z]{0,2})*"
+_LETTERED = r"[A-Z](?:\.\d{1,3}[A-Za-z]{0,2})+"
+_ANNEX = r"(?:Annex|ANNEX|Appendix|APPENDIX)[ \t]+[A-Z](?:\.\d{1,3})*"
+_HEADING = re.compile(
+    rf"(?:(?P<annex>{_ANNEX})(?:[ \t]*\((?:normative|informative)\))?[ \t]*[.:—-]?(?:[ \t]+(?P<annex_title>\S.*))?"
+    rf"|(?P<number>{_NUMBER}|{_LETTERED})(?P<dot>\.?)[ \t]+(?P<title>[\"'“(<\[]?[^\W_].*))"
+)
+_PART = re.compile(r"(\d+|[A-Z]\b)([A-Za-z]*)")
+_LONGEST = 120
+_AFTER_NUMBERS = 1000
+"""What `Annex A` counts as, less the place of its letter: it stands behind every number."""
+
+Key = tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class NumberedLine:
+    """A line that may be a heading."""
+
+    line: int
+    """Its place in the text."""
+    text: str
+    key: Key
+    """Its number as parts that compare as numbers do: 5.3.10 is behind 5.3.9a."""
+    title_column: int
+    """Where its title begins: a second line of it stands below."""
+    bare: bool
+    """`5 Procedures`, which a number and its unit, `5 MHz`, look like."""
+
+
+def match_numbered_line(line: int, text: str, sure: bool = False) -> NumberedLine | None:
+    """None: the line can't be a numbered heading, for instance since it reads like a sentence or a row.
+
+    `sure`: nothing but headings begins at the margin, so that a full stop at the end is one of a heading.
+    """
+    match = _HEADING.fullmatch(text) if len(text) <= _LONGEST else None
+    if not match:
+        return None
+    if match["annex"]:
+        title = match["annex_title"] or ""
+        if title and not title[:1].isupper():
+            return None
+        return NumberedLine(line, text, _read_key(match["annex"].split()[1]), max(match.start("annex_title"), 0), False)
+    title, simple = match["title"], "." not in match["number"]
+    if title[-1] in ",;" or (title[-1] in ".:" and not sure):
+        return None
+    if simple and not title.lstrip("\"'“(<[")[:1].isupper():
+        return None
+    return NumberedLine(line, text, _read_key(match["number"]), match.start("title"), simple and not match["dot"])
+
+
+def _read_key(number: str) -> Key:
+    parts = [_PART.match(part) for part in number.split(".")]
+    return tuple(
+        (int(part[1]), part[2]) if part[1].isdigit() else (_AFTER_NUMBERS + ord(part[1]), "") for part in parts if part
+    )
+
+
+def choose_rising(candidates: Sequence[NumberedLine]) -> list[NumberedLine]:
+    """The longest run of rising numbers; of equal ones the later, since a table of contents comes first.
+
+    Rows of a table and items of a list fall out: their numbers don't rise with those of the text.
+    """
+    tails: list[Key] = []
+    ends: list[int] = []
+    before: list[int | None] = []
+    for at, candidate in enumerate(candidates):
+        length = bisect_left(tails, candidate.key)
+        before.append(ends[length - 1] if length else None)
+        tails[length : length + 1] = [candidate.key]
+        ends[length : length + 1] = [at]
+    chosen: list[NumberedLine] = []
+    place = ends[-1] if ends else None
+    while place is not None:
+        chosen.append(candidates[place])
+        place = before[place]
+    return _drop_alone(chosen[::-1])
+
+
+def _drop_alone(chosen: Sequence[NumberedLine]) -> list[NumberedLine]:
+    """Without a bare number that has no neighbour: neither the number before it, nor the one after, nor one below."""
+    tops = [0, *(candidate.key[0][0] for candidate in chosen), -1]
+    return [
+        candidate
+        for before, candidate, after in zip(tops, chosen, tops[2:], strict=False)
+        if not candidate.bare or candidate.key[0][0] in (before + 1, after, after - 1)
+    ]

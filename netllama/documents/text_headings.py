@@ -1,0 +1,97 @@
+"""The headings of a plain text: numbered ones, those at the margin of an RFC, those that are underlined."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from netllama.documents.numbered_headings import NumberedLine, choose_rising, match_numbered_line
+from netllama.documents.text_layout import TextLayout, find_indent
+
+_PLAIN = re.compile(r"[A-Z][\w'’/&(),.-]*(?: [\w'’/&(),.-]+)*")
+_UNDERLINE = re.compile(r"([=~^*#+-])\1{2,}")
+_LONGEST_PLAIN = 70
+"""Characters of a heading without a number, or with a full stop at its end."""
+
+
+@dataclass(frozen=True)
+class FoundHeading:
+    line: int
+    """Its place in the text."""
+    lines: int
+    """How many it takes."""
+    level: int
+    """A number of one part is of level 2, below the title."""
+    text: str
+
+
+def find_headings(lines: Sequence[str], layout: TextLayout) -> list[FoundHeading]:
+    """In the order of the text."""
+    candidates = list(_iter_candidates(lines, layout))
+    numbered = [_read_candidate(candidate, lines) for candidate in choose_rising(candidates)]
+    taken = {heading.line for heading in numbered}
+    others = [*_iter_plain(lines, layout), *_iter_underlined(lines)]
+    found = numbered + [heading for heading in others if heading.line not in taken]
+    return sorted(found, key=lambda heading: heading.line)
+
+
+def _begins_group(lines: Sequence[str], at: int) -> bool:
+    return bool(lines[at]) and not lines[at][0].isspace() and (at == 0 or not lines[at - 1])
+
+
+def _line(lines: Sequence[str], at: int) -> str:
+    return lines[at] if at < len(lines) else ""
+
+
+def _iter_candidates(lines: Sequence[str], layout: TextLayout) -> Iterator[NumberedLine]:
+    for at, line in enumerate(lines):
+        if not line or line[0].isspace() or not (layout.dense or _begins_group(lines, at)):
+            continue
+        candidate = match_numbered_line(at, line, sure=layout.indented)
+        if candidate and (layout.dense or _stands_alone(candidate, lines, layout)):
+            yield candidate
+
+
+def _stands_alone(candidate: NumberedLine, lines: Sequence[str], layout: TextLayout) -> bool:
+    below = _line(lines, candidate.line + 1)
+    text = _read_candidate(candidate, lines).text
+    if text[-1] in ".:;" and len(text) > _LONGEST_PLAIN:  # an item of a list that is set as a sentence
+        return False
+    if not below or (layout.indented and below[0].isspace()):
+        return True
+    return _count_lines(candidate, lines) == 2 and not _line(lines, candidate.line + 2)
+
+
+def _count_lines(candidate: NumberedLine, lines: Sequence[str]) -> int:
+    """2 where the title goes on below its begin, or stands below `Annex A (normative):`."""
+    below = _line(lines, candidate.line + 1)
+    goes_on = bool(below) and find_indent(below) == candidate.title_column
+    return 2 if goes_on and (candidate.title_column > 0 or not match_numbered_line(0, below)) else 1
+
+
+def _read_candidate(candidate: NumberedLine, lines: Sequence[str]) -> FoundHeading:
+    count = _count_lines(candidate, lines)
+    text = " ".join(" ".join(lines[candidate.line : candidate.line + count]).split())
+    return FoundHeading(candidate.line, count, 1 + len(candidate.key), text)
+
+
+def _iter_plain(lines: Sequence[str], layout: TextLayout) -> Iterator[FoundHeading]:
+    """`Abstract`, `Security Considerations`: lines at the margin of an indented text."""
+    if not layout.indented:
+        return
+    for at, line in enumerate(lines):
+        below = _line(lines, at + 1)
+        alone = _begins_group(lines, at) and (not below or below[0].isspace())
+        if alone and len(line) <= _LONGEST_PLAIN and _PLAIN.fullmatch(line) and line[-1] not in ".,":
+            yield FoundHeading(at, 1, 2, line)
+
+
+def _iter_underlined(lines: Sequence[str]) -> Iterator[FoundHeading]:
+    """A line and below it a row of `=` or `-`: the level of a character is its place among those of the text."""
+    characters: list[str] = []
+    for at, line in enumerate(lines):
+        below = _UNDERLINE.fullmatch(_line(lines, at + 1))
+        if not below or not _begins_group(lines, at) or _line(lines, at + 2) or len(below[0]) < len(line) / 2:
+            continue
+        if below[1] not in characters:
+            characters.append(below[1])
+        yield FoundHeading(at, 2, 1 + characters.index(below[1]), line)

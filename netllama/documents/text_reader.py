@@ -1,0 +1,148 @@
+"""Plain text into headings and blocks: RFCs, 3GPP-like specifications, notes.
+
+A paragraph that is filled up to the right margin becomes one line. Everything else (art, ABNF, tables, lists) keeps its
+lines, without the indent that they share. Page breaks, footers, running heads and the table of contents are left out.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from netllama.documents.document import TextBlock
+from netllama.documents.outline import Heading, Outline
+from netllama.documents.page_layout import join_pages, split_pages
+from netllama.documents.text_headings import FoundHeading, find_headings
+from netllama.documents.text_layout import ITEM, TextLayout, find_indent, find_layout, is_filled
+
+_RFC_NUMBER = re.compile(r"Request for Comments: *(\d+)", re.IGNORECASE)
+_CONTENTS = re.compile(r"(?:table of )?contents:?", re.IGNORECASE)
+_ENTRY = re.compile(
+    r".*\S[ \t]*(?:\.{3,}|(?:[ \t]\.){3,})[ \t]*\w+"  # dot leaders and a page
+    r"|.*\S(?:\t| {2,})(?:\d+|[ivxlc]+)"  # a page
+    r"|[ \t]+(?:\d[\d.]*|[A-Z]\.[\d.]*|Appendix [A-Z].*?)[ \t]+\S.*"  # an indented number and a title
+)
+_ART = re.compile(r"\S {3,}\S|\t|[|+][-=+|]|[-=+|][|+]|::=|^ *[\w-]+ +=/? ")
+_HYPHEN_BREAK = re.compile(r"(?<=[A-Za-z])-\n[ \t]*(?=[A-Za-z])")
+_FRONT = 60
+"""Lines of a document in which its title may stand."""
+_CENTRED = 8
+_LONGEST_TITLE = 100
+_LONGEST_ENTRY = 200
+
+
+def read_plain_text(text: str) -> Outline:
+    lines = join_pages(split_pages(text))
+    return _read_lines(lines, find_layout(lines))
+
+
+def read_printed_pages(pages: Sequence[str]) -> Outline:
+    """The text of a PDF's pages: no empty lines are in it but those between pages."""
+    lines = join_pages(pages)
+    return _read_lines(lines, replace(find_layout(lines), indented=False, dense=True))
+
+
+def _read_lines(lines: Sequence[str], layout: TextLayout) -> Outline:
+    lines = _drop_contents(lines, layout)
+    headings = find_headings(lines, layout)
+    title = _find_centred_title(lines, layout, headings)
+    items = list(_iter_items(lines, layout, headings))
+    if not title and (first := _find_first_line(items)):
+        items[0] = Heading(1, first)
+    return Outline(items, title)
+
+
+def _drop_contents(lines: Sequence[str], layout: TextLayout) -> list[str]:
+    """Without the table of contents."""
+    start = next((at for at, line in enumerate(lines) if _CONTENTS.fullmatch(line.strip())), None)
+    if start is None:
+        return list(lines)
+    end, entries, others = start + 1, 0, 0
+    for at in range(start + 1, len(lines)):
+        line = lines[at]
+        is_entry = _is_entry(line)
+        if line and not is_entry and not (layout.indented and line[0].isspace()):
+            following = next((after for after in lines[at + 1 : at + 3] if after), "")
+            if not _is_entry(following) or at + 1 == len(lines):  # else it is the first line of a long entry
+                break
+        end, entries, others = at + 1, entries + is_entry, others + (bool(line) and not is_entry)
+    return [*lines[:start], "", *lines[end:]] if entries > others else list(lines)
+
+
+def _is_entry(line: str) -> bool:
+    return len(line) <= _LONGEST_ENTRY and bool(_ENTRY.fullmatch(line))
+
+
+def _find_centred_title(lines: Sequence[str], layout: TextLayout, headings: Sequence[FoundHeading]) -> str:
+    """Of an RFC or an Internet-Draft: its number, and the lines in the middle above the first heading."""
+    if not layout.indented:
+        return ""
+    front = lines[: min(headings[0].line if headings else _FRONT, _FRONT)]
+    number = _RFC_NUMBER.search("\n".join(front))
+    centred = next((group for group in _iter_groups(front) if min(map(find_indent, group)) >= _CENTRED), [])
+    title = " ".join(" ".join(centred).split())
+    return ": ".join(filter(None, (f"RFC {number[1]}" if number else "", title)))
+
+
+def _find_first_line(items: Sequence[Heading | TextBlock]) -> str:
+    """The title of a text that begins with a line of its own; empty: it doesn't."""
+    first = items[0] if items else None
+    if isinstance(first, Heading) or first is None or len(items) == 1:
+        return ""
+    is_title = "\n" not in first.text and len(first.text) <= _LONGEST_TITLE and first.text[-1] not in ".:;,"
+    return first.text if is_title and not ITEM.match(first.text) else ""
+
+
+def _iter_groups(lines: Sequence[str]) -> Iterator[list[str]]:
+    """Lines between empty ones."""
+    group: list[str] = []
+    for line in [*lines, ""]:
+        if line.strip():
+            group.append(line)
+        elif group:
+            yield group
+            group = []
+
+
+def _iter_items(
+    lines: Sequence[str], layout: TextLayout, headings: Sequence[FoundHeading]
+) -> Iterator[Heading | TextBlock]:
+    done = 0
+    for heading in headings:
+        yield from _iter_blocks(lines[done : heading.line], layout)
+        yield Heading(heading.level, heading.text)
+        done = heading.line + heading.lines
+    yield from _iter_blocks(lines[done:], layout)
+
+
+def _iter_blocks(lines: Sequence[str], layout: TextLayout) -> Iterator[TextBlock]:
+    for group in _iter_groups(lines):
+        for run in _split_dense(group, layout) if layout.dense else [group]:
+            yield _make_block(run, layout)
+
+
+def _split_dense(group: Sequence[str], layout: TextLayout) -> Iterator[list[str]]:
+    """The paragraphs of a text without empty lines between them, and the lines between these paragraphs."""
+    runs: list[list[str]] = []
+    filled = False
+    for at, line in enumerate(group):
+        goes_on = at > 0 and is_filled(group[at - 1], line, layout)
+        fills = at + 1 < len(group) and is_filled(line, group[at + 1], layout)
+        if runs and (goes_on or (not filled and not fills)):
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+        filled = goes_on or fills
+    yield from runs
+
+
+def _make_block(lines: Sequence[str], layout: TextLayout) -> TextBlock:
+    text = textwrap.dedent("\n".join(lines)).rstrip()
+    is_art = any(_ART.search(line) for line in text.split("\n"))
+    even = len({find_indent(line) for line in lines[1:]}) <= 1
+    if not is_art and even and all(is_filled(*pair, layout) for pair in pairwise(lines)):
+        return TextBlock("prose", " ".join(_HYPHEN_BREAK.sub("-", text).split()))
+    if is_art:
+        return TextBlock("code", text)
+    return TextBlock("list" if ITEM.match(text) else "lines", text)
