@@ -40,6 +40,7 @@ _SHAPES: dict[str, dict[str, type]] = {
 _ENDINGS = {
     "wall time": "time is up",
     "CPU time": "time is up: it used too much processor time",
+    "idle time": "time is up: it only slept",
     "memory": "stopped: it used too much memory",
     "output": "stopped: it printed too much",
     "disk": "stopped: it wrote too much",
@@ -53,7 +54,7 @@ class ScriptRun:
 
     exit_code: int | None
     ended: str
-    """exit, or the limit: wall time, CPU time, memory, output, disk; stopped: from outside."""
+    """exit, or the limit: wall time, CPU time, idle time, memory, output, disk; stopped: from outside."""
     seconds: float
     cpu_seconds: float
     stdout: str
