@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from netllama.core.tokenized_rows import TokenizedRow
 from tests.support.clones import ROOT, make_clone
+from tests.support.shipped_data import ignore_unshipped
 from tests.support.workers import deal, share_cores, shared_folder, worker_count
 
 share_cores()
-
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
-)
+# A busy machine is no failure: no test has a limit of time but pytest's own. A test that says no number of examples
+# draws 40; `pytest --hypothesis-profile=thorough` draws 400.
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=400)
+settings.load_profile("quick")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -59,56 +61,37 @@ def sandbox() -> Any:
 
 
 @pytest.fixture(scope="session")
+def warm() -> Iterator[Any]:
+    """Runs scripts of the project's own in the sandbox's place, in a tenth of its time."""
+    from tests.support.warm_interpreter import open_warm_interpreter
+
+    with open_warm_interpreter() as interpreter:
+        yield interpreter
+
+
+@pytest.fixture(scope="session")
 def tiny_tokenizer() -> Any:
     """A byte-level BPE of 600 tokens with a chat template; its end-of-sequence token is <|end|>."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    from tests.support.tiny_models import make_tokenizer
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=["<|start|>", "<|end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    corpus = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "data" / "prompts").glob("*.txt"))]
-    tokenizer.train_from_iterator(corpus, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|start|>", eos_token="<|end|>")
-    fast.chat_template = CHAT_TEMPLATE
-    return fast
+    return make_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def tiny_model_folder(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama (2 layers, hidden size 64) with its tokenizer, as a local model folder."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from tests.support.tiny_models import write_model
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        bos_token_id=tiny_tokenizer.bos_token_id,
-        eos_token_id=tiny_tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
+    write_model(folder, tiny_tokenizer)
     return folder
 
 
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder as the current one, with params.yaml and data/ of the repository; no DVC in it."""
+    """An empty folder as the current one, with params.yaml and the data that are shipped; no DVC in it."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("generated", "splits", "tokenized"))
+    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=ignore_unshipped)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     for name in ("OPENAI_API_KEY", "HF_TOKEN", "hf_token", "OPENAI_BASE_URL"):
@@ -122,11 +105,11 @@ def set_params(workdir: Path) -> Callable[..., None]:
 
     def change(**changes: Any) -> None:
         path = workdir / "params.yaml"
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        params = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
         for key, value in changes.items():
             section, _, name = key.partition(".")
             (params[section] if name else params)[name or section] = value
-        path.write_text(yaml.safe_dump(params), encoding="utf-8")
+        path.write_text(yaml.dump(params, Dumper=yaml.CSafeDumper), encoding="utf-8")
 
     return change
 
@@ -187,14 +170,27 @@ def clone(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_run(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warm_dvc() -> Iterator[Path]:
+    """A folder with a `dvc` that has its imports behind it."""
+    from tests.support.warm_programs import DVC_LIBRARIES, open_warm_program
+
+    with open_warm_program("dvc", DVC_LIBRARIES) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def small_run(tiny_model_folder: Path, warm_dvc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which the whole DAG ran at small numbers, once for all workers. Copy it: nobody writes into it."""
     from netllama.core.locks import hold_lock
     from tests.support.small_runs import run_tiny
+    from tests.support.warm_programs import STAGE_LIBRARIES, open_warm_program
 
     place = shared_folder(tmp_path_factory) / "small_run"
     with hold_lock(place.with_suffix(".lock"), "runs the DAG at small numbers"):
         if not place.exists():
-            folder = run_tiny(tmp_path_factory.mktemp("small_run") / "clone", tiny_model_folder).folder
-            place.write_text(str(folder), encoding="utf-8")
+            with open_warm_program("python", STAGE_LIBRARIES) as warm_python:
+                clone = run_tiny(
+                    tmp_path_factory.mktemp("small_run") / "clone", tiny_model_folder, warm_dvc, warm_python
+                )
+            place.write_text(str(clone.folder), encoding="utf-8")
     return Path(place.read_text(encoding="utf-8"))

@@ -25,13 +25,16 @@ from netllama.asking import conversation
 from netllama.core.errors import StageError
 from netllama.core.files import write_json
 from netllama.core.params import read_params
+from netllama.documents import indexed_corpus
 from netllama.models.loading import load_base
 from netllama.models.model_reference import locate_model, resolve_model
+from netllama.rendering.document_texts import phrase_with_documents
 from netllama.rendering.renderer import load_renderer
 from netllama.scoring.generation import generate_answers
 from netllama.training.adapter import add_adapter, save_adapter
 from tests.support.clones import ROOT
 from tests.support.decisive_model import load_decisive_model
+from tests.support.tiny_encoder import make_tiny_encoder
 from tests.support.training_runs import loading_params, lora_params, training_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -187,7 +190,8 @@ def test_another_template_than_in_training_is_refused_and_so_is_another_base(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[""], [" "], ["--temperature", "nan"], ["--temperature", "-1"], ["--max-new-tokens", "0"]]
+    "arguments",
+    [[""], [" "], ["--temperature", "nan"], ["--temperature", "-1"], ["--max-new-tokens", "0"], ["--k", "2", "Why?"]],
 )
 def test_a_wrong_argument_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
@@ -207,6 +211,132 @@ def test_an_interrupted_answer_ends_in_one_line(
         ask_here(QUESTION)
     assert raised.value.code == 130
     assert capsys.readouterr().out.endswith("\nstopped\n")
+
+
+# --- documents
+
+ASKED = "When does the hold timer expire?"
+TIMERS = "# Timers\n\n## Hold timer\n\nThe hold timer expires after 90 s.\n\n## Other\n\nKeepalive: 30 s.\n"
+
+
+@pytest.fixture
+def notes(trained: Path) -> Path:
+    """Two documents of the user's, outside of data/corpus/."""
+    (trained / "notes").mkdir()
+    (trained / "notes" / "timers.md").write_text(TIMERS)
+    (trained / "notes" / "ports.txt").write_text("Ports\n\nBGP listens on 179.\n")
+    return trained
+
+
+def list_shown(output: str) -> list[str]:
+    """The ids of the documents below the answers, in their order."""
+    return re.findall(r"(?m)^\[\d+\] (\S+)", output.partition("documents shown")[2])
+
+
+def test_with_documents_both_models_are_asked_in_the_form_of_the_training(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask_here("--docs", "notes", "--k", "1", ASKED)
+    captured = capsys.readouterr()
+    documents = ["Timers > Hold timer\nThe hold timer expires after 90 s."]
+    expected = generate([], phrase_with_documents(ASKED, documents))
+    answers = split_answers(captured.out)
+    assert answers["base model"] == [conversation.clean_text(expected)]
+    assert answers["base model"] != [conversation.clean_text(generate([], ASKED))]
+    assert answers["tuned model"] != answers["base model"]
+    assert "documents shown to the models, best first:\n[1] notes/timers.md#hold-timer" in captured.out
+    assert "\n    Timers > Hold timer\n    The hold timer expires after 90 s.\nbase model: " in captured.out
+    assert "documents: 2, in 3 chunks\n" in captured.err
+
+
+def test_k_says_how_many_documents_are_shown_at_most(
+    notes: Path, capsys: pytest.CaptureFixture[str], set_params: Callable[..., None]
+) -> None:
+    set_params(**{"retrieve.top_k": 2})
+    question = "Hold timer, keepalive, BGP?"
+    for arguments, shown in ([], 2), (["--k", "1"], 1), (["--k", "9"], 3):
+        ask_here("--model", "base", "--docs", "notes", *arguments, question)
+        output = capsys.readouterr().out
+        assert len(list_shown(output)) == shown
+        assert "documents shown, best first:" in output
+
+
+def test_without_a_folder_the_corpus_of_the_params_is_asked_beside_folders_that_are_named(
+    notes: Path, capsys: pytest.CaptureFixture[str], set_params: Callable[..., None]
+) -> None:
+    (notes / "data" / "corpus" / "mine").mkdir()
+    (notes / "data" / "corpus" / "mine" / "hold.md").write_text("# Mine\n\nOur hold timer is 15 s.\n")
+    set_params(**{"retrieve.corpus": ["mine"]})
+    ask_here("--model", "base", ASKED, "--docs")
+    assert list_shown(capsys.readouterr().out) == ["mine/hold.md"]
+    ask_here("--model", "base", ASKED, "--docs", "--docs", "notes", "--k", "2")
+    assert sorted(list_shown(capsys.readouterr().out)) == ["mine/hold.md", "notes/timers.md#hold-timer"]
+
+
+def test_a_question_that_no_document_has_a_word_of_is_asked_without_any_and_that_is_said_first(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask_here("--model", "base", "--docs", "notes", "Xyzzy?")
+    output = capsys.readouterr().out
+    assert output.startswith("no document holds a word of the question: what follows rests on no document\n")
+    assert split_answers(output)["base model"] == [conversation.clean_text(generate([], "Xyzzy?"))]
+    assert "documents shown" not in output
+
+
+def test_with_retrieve_dense_documents_are_found_by_meaning_too(
+    notes: Path, capsys: pytest.CaptureFixture[str], set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexed_corpus, "ensure_encoder", lambda cache: make_tiny_encoder(notes / "encoder"))
+    set_params(**{"retrieve.dense": "minilm"})
+    ask_here("--model", "base", "--docs", "notes", "Xyzzy?")
+    assert len(list_shown(capsys.readouterr().out)) == 3
+
+
+def test_in_a_conversation_each_question_is_looked_up_and_earlier_turns_have_no_documents(
+    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = [ASKED, "On which port does BGP listen?"]
+    type_in(monkeypatch, *questions)
+    ask_here("--model", "base", "--docs", "notes", "--k", "1")
+    output = capsys.readouterr().out
+    first = generate([], phrase_with_documents(ASKED, ["Timers > Hold timer\nThe hold timer expires after 90 s."]))
+    asked = phrase_with_documents(questions[1], ["Ports\nBGP listens on 179."])
+    expected = [first, generate([(ASKED, first)], asked)]
+    assert split_answers(output)["base model"] == [conversation.clean_text(text) for text in expected]
+    assert list_shown(output) == ["notes/timers.md#hold-timer", "notes/ports.txt"]
+
+
+def test_a_document_does_not_steer_the_terminal(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (notes / "notes" / "evil.md").write_text("# Evil \x1b[2J\n\nXyzzy \x1b]0;title\x07.\n")
+    ask_here("--model", "base", "--docs", "notes", "xyzzy")
+    output = capsys.readouterr().out
+    assert "\\x1b]0;title\\x07" in output
+    assert "\x1b" not in output
+
+
+def test_wrong_documents_end_in_one_line_and_what_could_not_be_read_is_told(
+    notes: Path, capsys: pytest.CaptureFixture[str], set_params: Callable[..., None]
+) -> None:
+    assert refuse("--docs", "nowhere") == "nowhere: no such folder (a question stands in front of a bare --docs)"
+    assert refuse("--docs", "notes/ports.txt").startswith("notes/ports.txt: not a folder")
+    assert refuse("--docs", "notes", "--docs", "./notes").endswith("rename one")
+    set_params(**{"retrieve.corpus": ["mine"]})
+    assert refuse("--docs", "--model", "base").startswith("retrieve.corpus: mine: no such folder in data/corpus/; ")
+    set_params(**{"retrieve.corpus": []})
+    assert refuse("--docs", "--model", "base") == "retrieve.corpus names no folder; name one of yours: --docs FOLDER"
+    capsys.readouterr()
+    (notes / "notes" / "empty.md").touch()
+    ask_here("--model", "base", "--docs", "notes", ASKED)
+    told = capsys.readouterr().err
+    assert re.search(r"documents: 2, in 3 chunks; 1 files could not be read: \.scratch/index/\w+/dropped\.jsonl", told)
+
+
+def test_documents_that_leave_no_room_for_an_answer_are_too_many(notes: Path) -> None:
+    sections = "".join(f"## Timer {number}\n\n{'The hold timer. ' * 12}\n\n" for number in range(20))
+    (notes / "notes" / "long.md").write_text(f"# Long\n\n{sections}")
+    told = r"the question with 20 documents comes to [\d,]+ tokens and base model reads 1,024; --k shows fewer"
+    with pytest.raises(StageError, match=told):
+        ask_here("--docs", "notes", "--k", "20", ASKED)
 
 
 # --- scripts

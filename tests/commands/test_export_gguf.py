@@ -15,6 +15,7 @@ from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json
 from netllama.exporting import gguf_file
 from netllama.exporting.gguf_vocabulary import read_vocabulary
+from netllama.exporting.merged_folder import FILE, MergeRecord, write_merge_record
 from netllama.exporting.streamed_model import load_config
 from tests.support.tokenizers_of_kinds import make_sentencepiece
 from tests.support.trained_adapters import make_adapter, write_test_side
@@ -45,6 +46,13 @@ def compute_logits(model: Any) -> torch.Tensor:
     return logits
 
 
+def record_again(merged: Path) -> None:
+    """Let merge.json name the files as they are now."""
+    record = MergeRecord.model_validate(read_json(merged / FILE))
+    (merged / FILE).unlink()
+    write_merge_record(merged, record)
+
+
 @pytest.mark.parametrize(
     ("type", "largest", "bits"), [("bf16", 0, 16), ("f16", 0.0005, 16), ("q8_0", 0.05, 8.5), ("q4_1", 0.5, 7)]
 )
@@ -68,6 +76,10 @@ def test_transformers_reads_the_merged_model_from_the_file(
     modelfile = (file.parent / "Modelfile").read_text(encoding="utf-8")
     assert modelfile.startswith(f"FROM ./{file.name}\nTEMPLATE")
     assert 'PARAMETER stop "<|end|>"' in modelfile
+    record, made_from = read_json(file.parent / "merge.json"), read_json(merged / "merge.json")
+    assert record.pop("files").keys() == {file.name, "Modelfile"}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} < made_from.pop("files").keys()
+    assert record == made_from
 
 
 def test_equal_models_give_equal_bytes(merged: Path) -> None:
@@ -132,10 +144,23 @@ def test_a_loss_that_rises_too_much_is_refused(merged: Path, monkeypatch: pytest
 )
 def test_another_architecture_is_refused(merged: Path, change: dict[str, Any], said: str) -> None:
     write_json(merged / "config.json", read_json(merged / "config.json") | change)
+    record_again(merged)
     with pytest.raises(StageError, match=said) as raised:
         export_gguf.main(["f16"])
     assert "\n" not in str(raised.value)
     assert not Path("models/gguf-f16").exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_damaged_merge_is_never_exported(merged: Path, name: str) -> None:
+    content = bytearray((merged / name).read_bytes())
+    content[-3] ^= 1
+    (merged / name).write_bytes(content)
+    with pytest.raises(StageError, match=rf"models/merged/{name}: not the file that merge\.json records; run"):
+        export_gguf.main(["f16"])
+    (merged / name).unlink()
+    with pytest.raises(StageError, match=rf"models/merged/{name}: not the file that merge\.json records; run"):
+        export_gguf.main(["f16"])
 
 
 def test_weights_beyond_f16_are_refused(merged: Path) -> None:
@@ -144,6 +169,7 @@ def test_weights_beyond_f16_are_refused(merged: Path) -> None:
     weights = load_file(merged / "model.safetensors")
     weights["model.layers.0.mlp.up_proj.weight"][0, 0] = 1e6
     save_file(weights, merged / "model.safetensors", {"format": "pt"})
+    record_again(merged)
     with pytest.raises(StageError, match=r"layers\.0\.mlp\.up_proj\.weight: has weights beyond the range of f16"):
         export_gguf.main(["f16"])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from commands import fetch_adapter, publish
-from netllama.core.files import hash_file, write_json, write_jsonl
+from netllama.core.files import hash_file, write_findings, write_json, write_jsonl
 from netllama.core.params import read_params
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.models.model_reference import resolve_model
@@ -51,6 +51,7 @@ def write_test_side(set_params: Callable[..., None]) -> None:
         rows.append(TokenizedRow(f"row-{number}", "bgp_knowledge", "seed", rendered.input_ids, start, start))
     write_tokenized_rows(evaluate.TOKENIZED, rows, renderer.fingerprint)
     task = {"instruction": "Name session 9", "input": "", "output": "TCP port 179", "category": ""}
+    write_findings(evaluate.ASKED, [], none="no question has documents")
     write_jsonl(evaluate.TRAIN, [{"id": "t-0", "family": "bgp_knowledge", "source": "extra", **task}])
     set_params(**{"loading.quantization": "none", "evaluate.max_new_tokens": 4, "evaluate.num_generated": 2})
 

@@ -17,7 +17,7 @@ from netllama.exporting import adapter_update
 from netllama.models.loading import load_base
 from tests.support.clones import ROOT
 from tests.support.stage_runs import run_here
-from tests.support.trained_adapters import ADAPTER, make_adapter, write_test_side
+from tests.support.trained_adapters import ADAPTER, make_adapter, record_files, write_test_side
 from tests.support.training_runs import loading_params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -171,6 +171,7 @@ def test_a_weight_beyond_fp16_is_refused(ready: Path) -> None:
     path = ADAPTER / "adapter_model.safetensors"
     weights = load_file(path)
     save_file({name: weight * 1e7 if "lora_B" in name else weight for name, weight in weights.items()}, path)
+    record_files()
     with pytest.raises(StageError, match=r"has values beyond the range of fp16; merge with --precision fp32"):
         merge.main(["--precision", "fp16", "--tolerance", "1e9"])
     assert not MERGED.exists()
@@ -213,6 +214,7 @@ def test_an_adapter_that_it_can_not_take_over_is_refused(ready: Path, change: di
     make_adapter()
     path = ADAPTER / "adapter_config.json"
     write_json(path, read_json(path) | change)
+    record_files()
     with pytest.raises(StageError, match=said) as raised:
         merge.main([])
     assert "\n" not in str(raised.value)
@@ -226,14 +228,28 @@ def test_weights_of_another_model_are_named(ready: Path) -> None:
     path = ADAPTER / "adapter_model.safetensors"
     weights = load_file(path)
     save_file({name.replace("layers.1", "layers.7"): weight for name, weight in weights.items()}, path)
+    record_files()
     with pytest.raises(StageError, match=r"changes model\.layers\.7\..*, which the base does not have"):
         merge.main([])
     save_file({name: weight for name, weight in weights.items() if "layers.1.mlp.up_proj.lora_B" not in name}, path)
+    record_files()
     with pytest.raises(StageError, match=r"layers\.1\.mlp\.up_proj\.lora_B\.weight is missing"):
         merge.main([])
     path.write_bytes(b"no tensors")
+    record_files()
     with pytest.raises(StageError, match="can't be read"):
         merge.main([])
+
+
+def test_a_damaged_adapter_is_never_merged(ready: Path) -> None:
+    make_adapter()
+    path = ADAPTER / "adapter_model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StageError, match=r"adapter_model\.safetensors: not the file that training\.json beside it"):
+        merge.main([])
+    assert not MERGED.exists()
 
 
 def test_another_base_than_the_adapter_was_trained_on_is_refused(ready: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from commands import publish
 from netllama.core.files import hash_file, read_json, write_json
+from netllama.exporting.merged_folder import FILE, MergeRecord
+from netllama.models.model_reference import ModelReference
 from tests.support.clones import ROOT
 from tests.support.finished_runs import (
     ADAPTER,
@@ -23,6 +25,7 @@ from tests.support.finished_runs import (
 )
 from tests.support.hub_server import BROKEN, READ, WRITE, HubRefusal, HubServer, Received
 from tests.support.stage_runs import Ended, run_here
+from tests.support.trained_adapters import record_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REPO = "you/net-llama"
@@ -263,6 +266,19 @@ def test_a_refused_commit_is_one_line_and_leaves_the_repository_as_it_was(
     assert hub.repositories[REPO].files == {}
 
 
+def test_of_two_at_once_one_commits_and_the_other_says_so(hub: HubServer) -> None:
+    """What the other has put there since it was looked at may be a model of another kind."""
+    theirs = {"config.json": b"{}", "model.safetensors": b"theirs"}
+
+    def overtake(asked: Received) -> None:
+        if "/commit/" in asked.path and not hub.repositories[REPO].files:
+            hub.repositories[REPO].commit(theirs, [], set())
+
+    hub.fault = overtake
+    assert "another upload has changed it meanwhile; nothing was committed" in refused()
+    assert hub.repositories[REPO].files == theirs
+
+
 def test_a_full_storage_is_told_as_such_for_the_file_as_well(hub: HubServer) -> None:
     hub.fault = lambda asked: HubRefusal(403, "storage quota exceeded") if asked.method == "PUT" else None
     assert "the Hub has no room for it (storage quota exceeded)" in refused()
@@ -344,6 +360,7 @@ def test_a_key_in_a_file_that_would_go_out_ends_it(
 def test_a_path_of_this_machine_in_a_file_ends_it(hub: HubServer) -> None:
     path = ADAPTER / "adapter_config.json"
     write_json(path, read_json(path) | {"megatron_core": "/home/you/megatron/core"})
+    record_files()
     write_lock()
     assert "adapter_config.json: holds a path of this machine (megatron_core = /home/you/megatron/core)" in refused()
     assert hub.received == []
@@ -380,10 +397,14 @@ def make_merged_folder(folder: Path) -> None:
     PeftModel.from_pretrained(base, str(ADAPTER)).merge_and_unload().save_pretrained(folder)
     shutil.copytree(TOKENIZER, folder, dirs_exist_ok=True)
     names = ("adapter_config.json", "adapter_model.safetensors")
-    base_record = {"id": "/home/you/models/tiny", "revision": "", "files": {}}
-    write_json(
-        folder / "merge.json", {"adapter": {name: hash_file(ADAPTER / name) for name in names}, "base": base_record}
+    record = MergeRecord(
+        base=ModelReference(id="/home/you/models/tiny", revision="", files={}),
+        adapter={name: hash_file(ADAPTER / name) for name in names},
+        weights="trained",
+        precision="bf16",
+        template_hash="0" * 16,
     )
+    write_json(folder / FILE, record.model_dump())
     (folder / ".env").write_text("OPENAI_API_KEY=sk-besideTheModel0123456789")
     (folder / "training_args.bin").write_bytes(b"pickled")
 
@@ -395,6 +416,20 @@ def test_a_merged_folder_is_published_without_what_does_not_belong_to_a_model(hu
     assert {"config.json", "model.safetensors", "tokenizer.json", "merge.json", "README.md"} <= files.keys()
     assert not {".env", "training_args.bin", "adapter_config.json", "training.json"} & files.keys()
     assert json.loads(files["merge.json"])["base"]["id"] == "org/tiny"
+    assert b"base_model_relation: finetune" in files["README.md"]
+
+
+def test_a_gguf_folder_is_published_and_says_which_adapter_is_in_it(hub: HubServer) -> None:
+    make_merged_folder(Path("models/merged"))
+    folder = Path("models/gguf-f16")
+    folder.mkdir()
+    (folder / "model-f16.gguf").write_bytes(b"GGUF")
+    (folder / "Modelfile").write_text("FROM ./model-f16.gguf\n")
+    assert "merge.json: no such file; run `python -m commands.merge`" in refused("--model-folder", str(folder))
+    shutil.copyfile(Path("models/merged") / FILE, folder / FILE)
+    assert run_publish("--model-folder", str(folder), repo="you/net-llama-gguf").returncode == 0
+    files = hub.repositories["you/net-llama-gguf"].files
+    assert {"model-f16.gguf", "Modelfile", "merge.json", "README.md"} <= files.keys()
     assert b"base_model_relation: finetune" in files["README.md"]
 
 

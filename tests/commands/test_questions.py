@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from commands import questions
 from commands.questions import main
 from netllama.core.errors import StageError
+from netllama.core.files import write_text
 from netllama.core.records import load_questions
 
 CHOICE = {"question": "What carries BGP?", "options": ["a) UDP", "b) TCP"], "answer": "b", "source": "me"}
@@ -50,6 +52,21 @@ def test_several_files_become_one_suite_and_say_what_they_have_in_common(capsys:
     said = capsys.readouterr().out
     assert "a.jsonl:2: refused: asks the same as a.jsonl:1" in said
     assert "b.json:2: refused: asks the same as a.jsonl:1" in said
+
+
+def test_of_two_at_once_with_one_name_one_writes_and_the_other_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    convert = questions.convert_entries
+    theirs = Path("data/questions/mine.jsonl")
+
+    def be_overtaken(*arguments: Any) -> Any:
+        if not theirs.exists():
+            write_text(theirs, "theirs")
+        return convert(*arguments)
+
+    monkeypatch.setattr(questions, "convert_entries", be_overtaken)
+    with pytest.raises(StageError, match=r"mine\.jsonl: is there already"):
+        main([write("mine.jsonl", CHOICE)])
+    assert theirs.read_text() == "theirs"
 
 
 def test_the_user_says_what_indices_count_from() -> None:

@@ -1,16 +1,13 @@
 """`python -m commands.validate`: which planted faults it finds, and how well rules without knowledge guess."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.validate import PER_SUITE, find_malformed_questions, find_unread_seeds, main
@@ -18,11 +15,13 @@ from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError
 from netllama.core.files import write_jsonl
 from netllama.core.params import read_params
-from netllama.core.records import Question, SeedTask, load_questions
+from netllama.core.records import Question, SeedTask
 from netllama.validation.overlap import find_alike_questions, find_alike_seeds, find_given_away_questions
 from netllama.validation.shortcuts import measure_learned_guesses, measure_suites
 from netllama.validation.source_references import list_reference_problems
 from tests.support.clones import ROOT
+from tests.support.shipped_data import load_shipped_questions
+from tests.support.stage_runs import run_here
 
 Row = dict[str, Any]
 RUN_OF_EIGHT = "the leftmost AS number of the path is the"
@@ -55,12 +54,6 @@ def seed(number: int, instruction: str, output: str = "An answer.") -> SeedTask:
     )
 
 
-def validate(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
-    command = [sys.executable, "-m", "commands.validate", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-
-
 def problems_found(*arguments: str) -> str:
     """The error that the command ends with, run in this process."""
     with pytest.raises(StageError) as raised:
@@ -82,7 +75,7 @@ def edit(workdir: Path) -> Callable[[str, Callable[[list[Row]], None]], None]:
 
 
 def test_the_content_of_the_repository_has_no_problems(workdir: Path) -> None:
-    done = validate(workdir)
+    done = run_here(main)
     assert done.stderr == ""
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "no problems; --run also runs the scripts"
@@ -90,7 +83,7 @@ def test_the_content_of_the_repository_has_no_problems(workdir: Path) -> None:
 
 def test_no_rule_that_knows_nothing_beats_chance_by_three_points_in_any_suite() -> None:
     """Stricter than the command, which allows one question more than chance."""
-    questions = load_questions(ROOT / "data" / "questions")
+    questions = load_shipped_questions()
     measured = measure_suites(questions)
     assert len(measured) == 17
     for suite in measured:
@@ -140,7 +133,7 @@ def test_a_row_that_is_none_is_named_with_its_line(workdir: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")
     with path.open("a", encoding="utf-8") as file:
         file.write('{"id": "cut')
-    done = validate(workdir)
+    done = run_here(main)
     assert done.returncode == 1
     assert f"pybgpstream.jsonl:{lines + 1}: not valid JSON" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -297,7 +290,6 @@ def test_a_reference_without_a_place_is_a_problem(reference: str) -> None:
     assert list_reference_problems(reference)
 
 
-@settings(deadline=None)  # the first call imports scipy
 @given(answers=st.lists(st.sampled_from("ABCD"), min_size=4, max_size=60))
 def test_rules_on_choices_are_what_a_plain_count_says(answers: list[str]) -> None:
     rows = [question(number, answer=answer) for number, answer in enumerate(answers)]
@@ -309,7 +301,6 @@ def test_rules_on_choices_are_what_a_plain_count_says(answers: list[str]) -> Non
     assert suite.rules["shortest"] == pytest.approx(sum(a in "AB" for a in answers) / 2 / len(answers))
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=3, max_size=40))
 def test_a_rule_on_statements_and_its_reverse_share_out_all_of_them(truths: list[bool]) -> None:
     rows = [

@@ -1,7 +1,6 @@
 """The examples in the pages are real: tasks, answers and tokens of the committed data and of the run in dvc.lock."""
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -95,19 +94,18 @@ def test_the_tokens_with_the_loss_mask_are_those_of_the_task() -> None:
 def test_the_generated_tasks_are_those_of_the_recorded_answers() -> None:
     """Ids are family, round, slot and task; the draw of a recorded answer is family/round/slot."""
     answers = {row["draw"]: row["text"] for row in read_jsonl(ROOT / "data/recorded/responses.jsonl")}
-    kept, rejected = re.findall(r"`(\w+)-r(\d+)-s(\d+)-t(\d+)`", read_page(GENERATING))
+    family, number, slot, _ = re.findall(r"`(\w+)-r(\d+)-s(\d+)-t(\d+)`", read_page(GENERATING))[0]
+    for part in list_blocks(GENERATING, "text")[0].split("\n\n", 1):
+        assert part.strip() in answers[f"{family}/{int(number)}/{int(slot)}"]
+
+
+def test_the_generated_tasks_became_what_the_page_says() -> None:
+    kept, rejected = re.findall(r"`(\w+-r\d+-s\d+-t\d+)`", read_page(GENERATING))
     instruction, code = list_blocks(GENERATING, "text")[0].split("\n\n", 1)
-    for family, number, slot, _ in (kept, rejected):
-        assert instruction in answers[f"{family}/{int(number)}/{int(slot)}"]
-    assert code.strip() in answers["/".join((kept[0], str(int(kept[1])), str(int(kept[2]))))]
-
-
-@pytest.mark.parametrize("name", ["instructions", "rejected"])
-def test_the_generated_tasks_became_what_the_page_says(name: str) -> None:
-    task = list_blocks(GENERATING, "text")[0].split("\n\n", 1)[0]
-    ids = re.findall(r"`(\w+-r\d+-s\d+-t\d+)`", read_page(GENERATING))
-    row = find_row(find_out(f"data/generated/{name}.jsonl"), ids[name == "rejected"])
-    assert row["instruction"] == task
-    if name == "rejected":
-        assert f"`{row['reason']}`" in read_page(GENERATING)
-        assert json.dumps(row["nearest"]) == json.dumps(ids[0])
+    row = find_row(find_out("data/generated/instructions.jsonl"), kept)
+    assert (row["instruction"], row["output"].partition("\n```\n")[0] + "\n```") == (instruction, code.strip())
+    run = next(one for one in read_jsonl(find_out("data/generated/runs.jsonl")) if one["key"] == row["code_run"])
+    assert run["finding"] == "holds"
+    row = find_row(find_out("data/generated/rejected.jsonl"), rejected)
+    assert row["reason"] == "runs"
+    assert f'"{row["fault"]}"' in read_page(GENERATING)

@@ -7,16 +7,17 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from netllama.code_checks.code_run import CodeFinding
+from netllama.core.generate_section import FilterName
 from netllama.core.metrics import read_details
 from netllama.core.params import Params, parse_yaml
-from netllama.scoring.comparison import LADDER, NAMES
-from netllama.selfinstruct.candidate_filters import FILTERS
+from netllama.scoring.comparison import ARM_NAMES, LADDER, NAMES
 from netllama.selfinstruct.yield_report import PARSER_PROBLEMS
 from tests.support.clones import ROOT
 from tests.support.pages import (
@@ -72,7 +73,7 @@ def is_there(path: str) -> bool:
     """A path of the repository, of a stage's outs, of scratch; F and NAME stand for a family."""
     for placeholder in ("F", "NAME"):
         path = re.sub(rf"\b{placeholder}\b", "pybgpstream", path)
-    made = path.startswith((".scratch/", ".dvc/cache", *EXPORTED)) or any(
+    made = path.startswith((".scratch/", ".dvc/cache", ".dvc/tmp", *EXPORTED)) or any(
         out.startswith(path) or path.startswith(f"{out}/") for out in OUTS
     )
     return made or (ROOT / path).exists()
@@ -101,12 +102,15 @@ def test_a_command_names_what_exists(command: str, page: str) -> None:
                 assert not word.startswith("--") or f'"{word}"' in source, f"{module.name} has no {word}"
                 assert Path(word).suffix not in (".py", ".md") or word in YOURS
         elif name == "rm":
-            assert words[0] == "-rf"
-            assert words[1].startswith(".scratch/")
-        elif name in ("pip", "cp"):
+            assert words == [".dvc/tmp/rwlock"] or (words[0] == "-rf" and words[1].startswith(".scratch/"))
+        elif name in ("pip", "cp", "bash"):
             assert all(is_there(word) for word in words if "/" in word or "." in word)
         elif name in SERVERS:
             assert all(is_there(word) for word in words if "/" in word)
+        elif name == "sbatch":  # tests/contracts/test_slurm.py asks SLURM, where there is one
+            scripts = [word for word in words if word.endswith(".sh")]
+            assert all(is_there(script) for script in scripts)
+            assert scripts or words[-2] == "--wrap"
         elif name in ("git", "pre-commit"):
             assert words[0] in ("pull", "install")
         else:
@@ -220,6 +224,8 @@ def test_the_results_have_their_figures_checked() -> None:
 def test_the_verdicts_in_the_readme_are_those_of_the_evaluation() -> None:
     verdicts = read_details(ROOT / "metrics/evaluate.json")["verdicts"]
     suites = {"general.accuracy": "general questions", "code.climbed": LADDER}
+    suites |= {f"reading.{arm}.accuracy": f"{NAMES['report']} {name}" for arm, name in ARM_NAMES.items()}
+    suites |= {f"reading.choice_{arm}.accuracy": f"{NAMES['choice']} {name}" for arm, name in ARM_NAMES.items()}
     (header, *rows), *_ = list_tables(read_section(README, "Results of the embedded default"))
     shown = {suites.get(key := row[1].strip("`"), NAMES.get(key.split(".")[0], "")): row[-1] for row in rows}
     assert header[-1] == "verdict"
@@ -268,7 +274,14 @@ def test_the_picture_of_the_dag_has_the_edges_of_dvc_yaml_and_what_is_on_them() 
 def test_every_filter_and_every_reason_before_it_is_documented_in_order() -> None:
     reasons, filters = list_tables(read_section(GENERATING, "What is rejected, and why"))[:2]
     assert [row[0].strip("`") for row in reasons[1:]] == list(PARSER_PROBLEMS)
-    assert [row[0].strip("`") for row in filters[1:]] == list(FILTERS)
+    assert [row[0].strip("`") for row in filters[1:]] == list(get_args(FilterName))
+
+
+def test_every_fault_of_a_script_is_documented() -> None:
+    [(_, *rows), *_] = list_tables(read_section(GENERATING, "Its Python must run"))
+    assert sorted(re.findall(r"`([^`]+)`", " ".join(row[0] for row in rows))) == sorted(
+        set(get_args(CodeFinding)) - {"holds"}
+    )
 
 
 def test_the_messages_of_a_stopped_run_are_those_of_the_code() -> None:

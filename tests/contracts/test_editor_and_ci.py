@@ -9,6 +9,7 @@ import re
 import shlex
 import stat
 import subprocess
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ def read_json(path: str) -> Any:
 WORKFLOW: dict[str, Any] = read_yaml(".github/workflows/ci.yml")
 PRE_COMMIT: dict[str, Any] = read_yaml(".pre-commit-config.yaml")
 DEVCONTAINER: dict[str, Any] = read_json(".devcontainer/devcontainer.json")
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", REQUIREMENTS, re.MULTILINE))
 OF_THE_RUNNER = {"pip", "git", "gh", "cat"}
@@ -60,6 +62,15 @@ JOB = {
         "runs-on": {"const": "ubuntu-latest"},
         "timeout-minutes": {"type": "integer", "minimum": 1, "maximum": 360},
         "permissions": PERMISSIONS,
+        "strategy": {
+            "type": "object",
+            "properties": {
+                "fail-fast": {"type": "boolean"},
+                "matrix": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+            },
+            "required": ["matrix"],
+            "additionalProperties": False,
+        },
         "steps": {"type": "array", "items": STEP, "minItems": 1},
     },
     "required": ["runs-on", "timeout-minutes", "steps"],
@@ -158,14 +169,26 @@ def test_what_a_job_installs_in_part_is_a_pin_of_the_requirements() -> None:
     assert re.findall(patterns[0] + r"\S+", REQUIREMENTS, re.MULTILINE) == [f"dvc=={PINS['dvc']}"]
 
 
-def test_every_job_has_the_python_of_the_readme_and_keeps_what_pip_loads() -> None:
-    wanted = re.findall(r"Python (3\.\d+)", read_page(ROOT / "README.md"))
-    assert len(set(wanted)) == 1
+def list_pythons(job: str) -> list[str]:
+    """The versions that a job runs with."""
+    [setup] = [step for step in list_steps(job) if step.get("uses", "").startswith("actions/setup-python")]
+    version = setup["with"]["python-version"]
+    return WORKFLOW["jobs"][job]["strategy"]["matrix"]["python"] if version == "${{ matrix.python }}" else [version]
+
+
+def test_the_tests_run_with_both_pythons_of_the_readme_and_all_else_with_the_older_one() -> None:
+    [pythons] = re.findall(r"Python (3\.\d+) \(CI runs the tests with (3\.\d+), too\)", read_page(ROOT / "README.md"))
+    assert list_pythons("test") == list(pythons)
+    assert {version for job in WORKFLOW["jobs"] if job != "test" for version in list_pythons(job)} == {pythons[0]}
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == "py" + pythons[0].replace(".", "")
+    assert PYPROJECT["tool"]["mypy"]["python_version"] == pythons[0]
+
+
+def test_every_job_keeps_what_pip_loads() -> None:
     for job in WORKFLOW["jobs"]:
         (python,) = [
             step["with"] for step in list_steps(job) if step.get("uses", "").startswith("actions/setup-python")
         ]
-        assert python["python-version"] == wanted[0]
         assert python["cache"] == "pip"
         assert all((ROOT / file).is_file() for file in python["cache-dependency-path"].split())
 
@@ -213,8 +236,7 @@ def test_editor_and_container_recommend_the_same_extensions() -> None:
 
 
 def test_the_container_has_the_python_of_the_workflow_and_installs_the_requirements() -> None:
-    versions = {step["with"]["python-version"] for step in list_steps() if "python-version" in step.get("with", {})}
-    assert {DEVCONTAINER["image"].rpartition(":")[2]} == versions
+    assert [DEVCONTAINER["image"].rpartition(":")[2]] == list_pythons("check")
     commands = [part.split() for part in DEVCONTAINER["postCreateCommand"].split(" && ")]
     assert commands[0] == ["pip", "install", "-r", "requirements.txt"]
     assert ["pre-commit", "install"] in commands

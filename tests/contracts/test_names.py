@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.clones import ROOT
+from tests.support.source_tree import list_nodes
 
 ROOMS = ("stages", "commands", "netllama", "testbed")
 SHARED = {
@@ -25,8 +26,7 @@ def find_repeated(names: list[str]) -> set[str]:
 
 
 def test_every_class_has_a_name_of_its_own() -> None:
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in list_modules()]
-    classes = [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    classes = [node.name for path in list_modules() for node in list_nodes(path) if isinstance(node, ast.ClassDef)]
     assert len(classes) > 100
     assert find_repeated(classes) == SHARED.keys()
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,17 @@ import yaml
 from tests.support.clones import ROOT, Clone
 from tests.support.openai_server import Answer, Asked, OpenAIServer, new_tasks
 from tests.support.small_runs import ALL, assert_the_teacher_was_asked, make_small_clone, run_small
+from tests.support.warm_programs import STAGE_LIBRARIES, open_warm_program
+
+pytestmark = pytest.mark.timeout(1800)  # the first test waits for the whole DAG, on a machine that may be busy
 
 
 @pytest.fixture(scope="module")
-def pipeline(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return Clone(shutil.copytree(small_run, tmp_path_factory.mktemp("pipeline") / "clone", symlinks=True))
+def pipeline(small_run: Path, warm_dvc: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """Its stages are forked from another process than those of `small_run`: with another hash seed, for one."""
+    folder = shutil.copytree(small_run, tmp_path_factory.mktemp("pipeline") / "clone", symlinks=True)
+    with open_warm_program("python", STAGE_LIBRARIES) as warm_python:
+        yield Clone(folder, warm_dvc, warm_python)
 
 
 def test_every_stage_wrote_what_it_promises(pipeline: Clone) -> None:
@@ -60,13 +67,15 @@ def test_a_change_of_evaluation_reruns_baseline_and_evaluate_only(pipeline: Clon
     pipeline.run("git", "checkout", "--quiet", "params.yaml")
 
 
-def test_metrics_diff_shows_an_experiment_in_a_clone_without_a_cache(pipeline: Clone, tmp_path: Path) -> None:
+def test_metrics_diff_shows_an_experiment_in_a_clone_without_a_cache(
+    pipeline: Clone, warm_dvc: Path, tmp_path: Path
+) -> None:
     pipeline.run("git", "checkout", "--quiet", "-B", "main")
     pipeline.run("git", "checkout", "--quiet", "-b", "rank-8")
     pipeline.run("dvc", "exp", "run", "-S", "lora.r=8")
     experiments = pipeline.run("dvc", "exp", "show", "--no-pager", "--only-changed", "--drop", ".*/.*")
     pipeline.commit("rank 8")
-    bare = Clone(tmp_path / "bare")
+    bare = Clone(tmp_path / "bare", warm_dvc)
     pipeline.run("git", "clone", "--quiet", "--branch", "rank-8", str(pipeline.folder), str(bare.folder))
     bare.run("git", "fetch", "--quiet", "origin", "main:main")
     diff = bare.run("dvc", "metrics", "diff", "main")
@@ -82,8 +91,10 @@ def test_metrics_diff_shows_an_experiment_in_a_clone_without_a_cache(pipeline: C
     pipeline.run("dvc", "checkout")
 
 
+@pytest.mark.slow
 def test_from_nothing_again_the_lock_file_is_the_same(pipeline: Clone) -> None:
-    for name in ("data/generated", "data/splits", "data/tokenized", "models", "results", ".dvc/cache", ".dvc/tmp"):
+    made = [f"data/{name}" for name in ("generated", "splits", "retrieved", "tokenized")]
+    for name in (*made, "models", "results", ".dvc/cache", ".dvc/tmp"):
         shutil.rmtree(pipeline.folder / name)
     assert pipeline.ran(pipeline.run("dvc", "repro")) == ALL
     assert pipeline.run("git", "diff", "--stat", "--", "dvc.lock", "metrics") == ""

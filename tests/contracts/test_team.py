@@ -38,9 +38,9 @@ def publish_git(author: Clone, origin: Path) -> None:
     author.run("git", "push", "--quiet", "origin", "main")
 
 
-def clone_origin(origin: Path, folder: Path) -> Clone:
+def clone_origin(origin: Path, folder: Path, *programs: Path) -> Clone:
     subprocess.run(["git", "clone", "--quiet", str(origin), str(folder)], check=True)
-    clone = Clone(folder)
+    clone = Clone(folder, *programs)
     clone.run("git", "config", "user.email", "colleague@localhost")
     clone.run("git", "config", "user.name", "colleague")
     return clone
@@ -100,10 +100,10 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
+def team(small_run: Path, warm_dvc: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
     """An author with a finished run who has pushed it, with keys in all places."""
     folder = tmp_path_factory.mktemp("team")
-    author = Clone(shutil.copytree(small_run, folder / "author", symlinks=True))
+    author = Clone(shutil.copytree(small_run, folder / "author", symlinks=True), warm_dvc)
     author.run("dvc", "remote", "add", "--default", "storage", str(folder / "storage"))
     author.run("git", "commit", "--quiet", "-am", "Remote of the team")
     publish_git(author, folder / "origin")
@@ -112,22 +112,24 @@ def team(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
     return Team(author, folder / "origin", folder / "storage")
 
 
-def test_a_second_clone_pulls_and_runs_nothing(team: Team, tmp_path: Path) -> None:
-    colleague = clone_origin(team.origin, tmp_path / "colleague")
+def test_a_second_clone_pulls_and_runs_nothing(team: Team, warm_dvc: Path, tmp_path: Path) -> None:
+    colleague = clone_origin(team.origin, tmp_path / "colleague", warm_dvc)
     colleague.run("dvc", "pull")
     assert_all_is_there_and_nothing_runs(colleague, team.author)
 
 
-def test_repro_with_pull_fetches_what_is_missing_and_runs_nothing(team: Team, tmp_path: Path) -> None:
-    colleague = clone_origin(team.origin, tmp_path / "colleague")
+def test_repro_with_pull_fetches_what_is_missing_and_runs_nothing(team: Team, warm_dvc: Path, tmp_path: Path) -> None:
+    colleague = clone_origin(team.origin, tmp_path / "colleague", warm_dvc)
     assert colleague.ran(colleague.run("dvc", "repro", "--pull")) == set()
     assert_all_is_there_and_nothing_runs(colleague, team.author)
 
 
-def test_a_clone_without_data_knows_whether_its_lock_file_is_of_its_code(team: Team, tmp_path: Path) -> None:
+def test_a_clone_without_data_knows_whether_its_lock_file_is_of_its_code(
+    team: Team, warm_dvc: Path, tmp_path: Path
+) -> None:
     """The check of the GitHub workflow."""
     check = ("dvc", "repro", "--dry", "--allow-missing")
-    fresh = clone_origin(team.origin, tmp_path / "fresh")
+    fresh = clone_origin(team.origin, tmp_path / "fresh", warm_dvc)
     assert fresh.ran(fresh.run(*check)) == set()
     fresh.edit(**{"lora.r": 5})
     assert "train" in fresh.run(*check, fails=True)
@@ -141,9 +143,9 @@ def test_no_key_is_in_what_was_pushed(team: Team) -> None:
 
 
 @pytest.mark.slow
-def test_a_key_would_be_found(team: Team, tmp_path: Path) -> None:
+def test_a_key_would_be_found(team: Team, warm_dvc: Path, tmp_path: Path) -> None:
     """The search itself: the key of .env in a file that DVC pushes, and in a commit."""
-    author = Clone(shutil.copytree(team.author.folder, tmp_path / "author", symlinks=True))
+    author = Clone(shutil.copytree(team.author.folder, tmp_path / "author", symlinks=True), warm_dvc)
     leaked = author.folder / "data" / "extra" / "leaked.txt"
     leaked.write_text((author.folder / ".env").read_text(encoding="utf-8"), encoding="utf-8")
     author.run("dvc", "remote", "modify", "storage", "url", str(tmp_path / "storage"))
@@ -284,7 +286,9 @@ def test_a_colleague_pulls_an_experiment_and_applies_it_and_runs_nothing(sweep: 
 
 
 @pytest.mark.slow
-def test_a_second_clone_pulls_from_s3_and_no_key_is_in_the_bucket(small_run: Path, tmp_path: Path) -> None:
+def test_a_second_clone_pulls_from_s3_and_no_key_is_in_the_bucket(
+    small_run: Path, warm_dvc: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("dvc_s3", reason="pip install -r tests/s3-requirements.txt")
     boto3 = pytest.importorskip("boto3")
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -295,7 +299,7 @@ def test_a_second_clone_pulls_from_s3_and_no_key_is_in_the_bucket(small_run: Pat
         s3 = boto3.client("s3", endpoint_url=url, **given)
         s3.create_bucket(Bucket="team")
 
-        author = Clone(shutil.copytree(small_run, tmp_path / "author", symlinks=True))
+        author = Clone(shutil.copytree(small_run, tmp_path / "author", symlinks=True), warm_dvc)
         author.run("dvc", "remote", "add", "--default", "storage", "s3://team/netllama")
         author.run("dvc", "remote", "modify", "storage", "endpointurl", url)
         author.run("git", "commit", "--quiet", "-am", "Remote of the team")
@@ -304,7 +308,7 @@ def test_a_second_clone_pulls_from_s3_and_no_key_is_in_the_bucket(small_run: Pat
         log_in(author)
         author.run("dvc", "push")
 
-        colleague = clone_origin(tmp_path / "origin", tmp_path / "colleague")
+        colleague = clone_origin(tmp_path / "origin", tmp_path / "colleague", warm_dvc)
         log_in(colleague)
         assert colleague.ran(colleague.run("dvc", "repro", "--pull")) == set()
         assert_all_is_there_and_nothing_runs(colleague, author)

@@ -1,6 +1,7 @@
 """Code questions: the solution of each holds, a second one agrees with it, and what knows nothing fails.
 
 tests/data/second_solutions/ID.py was written from the question's text alone, by somebody who had not seen the first.
+That a solution does the same in the sandbox, test_in_sandbox.py shows by samples.
 """
 
 import json
@@ -14,12 +15,13 @@ from typing import Any
 import pytest
 
 from netllama.code_tasks.code_answers import RESULT, VARIANTS, Outcome, find_differences, judge_outcome, run_answer
-from netllama.core.records import Question, load_questions
-from netllama.sandbox.sandbox_choice import find_sandbox
+from netllama.core.records import Question
+from netllama.sandbox.sandbox import Sandbox
 from tests.support.clones import ROOT
+from tests.support.shipped_data import load_shipped_questions
 
 QUESTIONS: dict[str, Question] = {
-    question.id: question for question in load_questions(ROOT / "data" / "questions") if question.kind == "code"
+    question.id: question for question in load_shipped_questions() if question.kind == "code"
 }
 SECOND = {
     path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "data" / "second_solutions").glob("*.py")
@@ -38,14 +40,16 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def answer(name: str, networks: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory) -> Answer:
+def answer(
+    name: str, networks: Callable[[int], Path], warm: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Answer:
     """`answer(script, variant)` to the question at hand; the same script is run once."""
     folder = tmp_path_factory.mktemp("code")
 
     @cache
     def run(script: str, variant: int) -> Outcome:
         with tempfile.TemporaryDirectory(dir=folder) as place:  # 9 MB of network each
-            return run_answer(QUESTIONS[name], script, networks(variant), Path(place) / "task", find_sandbox())
+            return run_answer(QUESTIONS[name], script, networks(variant), Path(place) / "task", warm)
 
     return run
 

@@ -19,17 +19,14 @@ from netllama.contamination.evaluation_questions import WHOLE, cut_runs
 from netllama.contamination.normalisation import list_words
 from netllama.core.markdown import extract_python_blocks
 from netllama.core.params import read_params
-from netllama.core.records import Question, SeedTask, load_questions, load_seeds
+from netllama.core.records import Question
 from tests.support.clones import ROOT
+from tests.support.shipped_data import DATA, FAMILIES, GENERAL, SUITES, load_shipped_questions, load_shipped_seeds
 
-DATA = ROOT / "data"
 PARAMS = read_params(ROOT / "params.yaml")
-FAMILIES = PARAMS.families
 TOO_NEAR = PARAMS.contamination.similarity_threshold
-SEEDS: dict[str, list[SeedTask]] = {family: load_seeds(DATA / "seeds", family) for family in FAMILIES}
-QUESTIONS: list[Question] = load_questions(DATA / "questions")
-GENERAL = "general"
-"""The suite that is of no family: what a model may forget while it learns the others."""
+SEEDS = load_shipped_seeds()
+QUESTIONS = load_shipped_questions()
 LIBRARIES = {"pybgpstream", "scapy", "pandas", "numpy", "matplotlib"}
 LEAST_SEEDS = {
     "bgp_knowledge": 100,
@@ -53,11 +50,14 @@ def of_kind(kind: str) -> list[Question]:
     return [question for question in QUESTIONS if question.kind == kind]
 
 
-def test_every_data_file_belongs_to_a_family_of_the_params() -> None:
-    for folder, suffix in (("prompts", "txt"), ("seeds", "jsonl"), ("questions", "jsonl")):
-        besides = [GENERAL] if folder == "questions" else []
-        names = {f"{family}.{suffix}" for family in [*FAMILIES, *besides]}
-        assert {path.name for path in (DATA / folder).iterdir()} == names
+def test_the_families_of_the_params_are_the_shipped_ones_and_perhaps_a_users() -> None:
+    assert set(FAMILIES) <= set(PARAMS.families)
+
+
+@pytest.mark.parametrize(("folder", "suffix"), [("prompts", "txt"), ("seeds", "jsonl")])
+def test_every_file_of_a_family_belongs_to_one_of_the_params(folder: str, suffix: str) -> None:
+    names = {f"{family}.{suffix}" for family in PARAMS.families}
+    assert {path.name for path in (DATA / folder).iterdir()} == names
 
 
 @a_family
@@ -225,11 +225,11 @@ def test_there_are_625_closed_questions_of_the_families() -> None:
 
 
 def test_questions_stand_in_the_file_of_their_family_under_its_name() -> None:
-    for path in sorted((DATA / "questions").glob("*.jsonl")):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        own = [question for question in QUESTIONS if question.family == path.stem]
+    for suite in SUITES:
+        lines = (DATA / "questions" / f"{suite}.jsonl").read_text(encoding="utf-8").splitlines()
+        own = [question for question in QUESTIONS if question.family == suite]
         assert len(lines) == len(own)
-        assert all(re.fullmatch(rf"q-{path.stem}-\d{{3}}", question.id) for question in own)
+        assert all(re.fullmatch(rf"q-{suite}-\d{{3}}", question.id) for question in own)
 
 
 def test_every_family_is_asked_about_in_every_kind_but_code_on_plain_knowledge() -> None:

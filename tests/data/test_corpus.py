@@ -13,21 +13,24 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from netllama.code_tasks.code_answers import describe_failure, run_code
 from netllama.contamination.normalisation import list_words
 from netllama.core.markdown import extract_python_blocks
-from netllama.core.params import read_params
-from netllama.core.records import Question, SeedTask, load_questions, load_seeds
+from netllama.core.records import Question, SeedTask
+from netllama.sandbox.sandbox import Sandbox
 from tests.data.corpus_answers import ANSWERS, WORKED_OUT
-from tests.support.clones import ROOT
-from tests.support.example_runner import SELF_CONTAINED
+from tests.support.shipped_data import (
+    CORPUS,
+    SELF_CONTAINED,
+    list_shipped_notes,
+    load_shipped_questions,
+    load_shipped_seeds,
+)
 
-CORPUS = ROOT / "data" / "corpus"
-NOTES = sorted(CORPUS.rglob("*.md"))
+NOTES = list_shipped_notes()
 RUN = 8
 """Words in a row that no note shares with a question or a seed."""
 LEAST_WORDS, MOST_WORDS = 150, 500
@@ -40,11 +43,13 @@ BLOCKS = [
     for number, (code, printed) in enumerate(CODE.findall(path.read_text(encoding="utf-8")), 1)
 ]
 
-each = pytest.mark.parametrize("path", NOTES, ids=lambda path: str(path.relative_to(CORPUS)))
-
 
 def read_note(path: Path) -> str:
     return path.read_text(encoding="utf-8")
+
+
+def name_note(path: Path) -> str:
+    return str(path.relative_to(CORPUS))
 
 
 def drop_blocks(text: str) -> str:
@@ -74,9 +79,9 @@ def list_seed_texts(seed: SeedTask) -> list[str]:
 @cache
 def find_held_runs() -> dict[tuple[str, ...], str]:
     """Each run of words of a question or seed, and the id of one that has it."""
-    texts = [(item.id, text) for item in load_questions(ROOT / "data/questions") for text in list_question_texts(item)]
-    for family in read_params(ROOT / "params.yaml").families:
-        texts += [(seed.id, text) for seed in load_seeds(ROOT / "data/seeds", family) for text in list_seed_texts(seed)]
+    texts = [(item.id, text) for item in load_shipped_questions() for text in list_question_texts(item)]
+    seeds = [seed for family in load_shipped_seeds().values() for seed in family]
+    texts += [(seed.id, text) for seed in seeds for text in list_seed_texts(seed)]
     return {run: name for name, text in texts for run in list_runs(text)}
 
 
@@ -89,19 +94,14 @@ def test_there_are_notes() -> None:
     assert len(NOTES) >= 70
 
 
-@each
-def test_a_note_shares_no_eight_words_in_a_row_with_a_question_or_a_seed(path: Path) -> None:
-    assert find_repeats(read_note(path)) == []
+def test_no_note_shares_eight_words_in_a_row_with_a_question_or_a_seed() -> None:
+    assert [(name_note(path), repeats) for path in NOTES if (repeats := find_repeats(read_note(path)))] == []
 
 
 def test_a_sentence_taken_from_a_question_an_answer_or_a_seed_is_noticed() -> None:
     """The search is not blind: put into a note, in other case and punctuation, any long enough text is found."""
-    questions = load_questions(ROOT / "data/questions")
-    seeds = [
-        seed
-        for family in read_params(ROOT / "params.yaml").families
-        for seed in load_seeds(ROOT / "data/seeds", family)
-    ]
+    questions = load_shipped_questions()
+    seeds = [seed for family in load_shipped_seeds().values() for seed in family]
     taken = [question.question for question in questions] + [fact for item in questions for fact in item.key_facts]
     taken += [question.answer for question in questions if question.kind == "open"]
     taken += [text for seed in seeds for text in (seed.instruction, seed.output)]
@@ -113,22 +113,45 @@ def test_a_sentence_taken_from_a_question_an_answer_or_a_seed_is_noticed() -> No
         assert find_repeats(f"{note[:place]}\n\n* {text.upper()} *\n{note[place:]}"), text
 
 
-@each
-def test_a_note_is_a_title_and_sections_with_the_references_at_the_end(path: Path) -> None:
+def find_faults_of_form(path: Path) -> list[str]:
+    """What is wrong with the form of a note, in the words of what is right."""
     text = read_note(path)
     prose = drop_blocks(text)
     headings = re.findall(r"^(#+) (.+)$", prose, re.MULTILINE)
-    assert text.startswith("# ")
-    assert [marks for marks, _ in headings] == ["#"] + ["##"] * (len(headings) - 1)
-    assert len(headings) >= 3
-    assert headings[-1][1] == "References"
-    assert re.search(r"^## References\n\n- ", prose, re.MULTILINE)
-    assert LEAST_WORDS <= len(text.split()) <= MOST_WORDS
-    assert "\t" not in text
-    assert not re.search(r" $", text, re.MULTILINE)
-    assert text.endswith("\n")
-    assert not text.endswith("\n\n")
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", path.stem)
+    rules = {
+        "begins with its title": text.startswith("# "),
+        "has one title, and sections": [marks for marks, _ in headings] == ["#"] + ["##"] * (len(headings) - 1),
+        "has two sections or more": len(headings) >= 3,
+        "ends with References": bool(headings) and headings[-1][1] == "References",
+        "lists its references": bool(re.search(r"^## References\n\n- ", prose, re.MULTILINE)),
+        "is short, and not too short": LEAST_WORDS <= len(text.split()) <= MOST_WORDS,
+        "has no tabs and no spaces at the end of lines": not re.search(r"\t| $", text, re.MULTILINE),
+        "ends with one line end": text.endswith("\n") and not text.endswith("\n\n"),
+        "has a plain name": bool(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", path.stem)),
+    }
+    return [rule for rule, holds in rules.items() if not holds]
+
+
+def test_a_note_is_a_title_and_sections_with_the_references_at_the_end() -> None:
+    assert [(name_note(path), faults) for path in NOTES if (faults := find_faults_of_form(path))] == []
+
+
+def test_a_fault_of_a_notes_form_is_noticed(tmp_path: Path) -> None:
+    (right := tmp_path / "note.md").write_text(read_note(NOTES[0]))
+    assert find_faults_of_form(right) == []
+    for old, new, fault in (
+        ("# ", "## ", "begins with its title"),
+        ("\n## ", "\n# ", "has one title, and sections"),
+        ("## References\n\n- ", "## References\n\n", "lists its references"),
+        ("## References", "## Sources", "ends with References"),
+        (" ", "\t", "has no tabs and no spaces at the end of lines"),
+        ("\n", " \n", "has no tabs and no spaces at the end of lines"),
+        (". ", f".{' word' * 500} ", "is short, and not too short"),
+    ):
+        (wrong := tmp_path / "wrong.md").write_text(read_note(NOTES[0]).replace(old, new, 1))
+        assert fault in find_faults_of_form(wrong), (old, new)
+    (wrong := tmp_path / "Wrong_name.md").write_text(read_note(NOTES[0]) + "\n")
+    assert find_faults_of_form(wrong) == ["ends with one line end", "has a plain name"]
 
 
 def test_no_two_notes_have_one_title_or_one_name() -> None:
@@ -154,7 +177,7 @@ def needs_only_the_standard_library(code: str) -> bool:
 
 @pytest.mark.parametrize(("code", "printed"), BLOCKS)
 def test_the_code_of_a_note_runs_and_prints_what_stands_below_it(
-    code: str, printed: str, network: Path, sandbox: Any, tmp_path: Path
+    code: str, printed: str, network: Path, warm: Sandbox, tmp_path: Path
 ) -> None:
     if needs_only_the_standard_library(code):
         held = io.StringIO()
@@ -162,7 +185,7 @@ def test_the_code_of_a_note_runs_and_prints_what_stands_below_it(
             exec(compile(code, "note", "exec"), {"__name__": "__main__"})
         out = held.getvalue()
     else:
-        run = run_code(code, "", network, tmp_path, sandbox)
+        run = run_code(code, "", network, tmp_path, warm)
         assert describe_failure(run) == ""
         assert run.select_events("misuse") == []
         out = run.stdout
@@ -171,12 +194,12 @@ def test_the_code_of_a_note_runs_and_prints_what_stands_below_it(
         assert [line.rstrip() for line in out.splitlines()] == printed.splitlines()
 
 
-@each
-def test_every_python_block_of_a_note_is_one_that_is_run(path: Path) -> None:
+def test_every_python_block_of_a_note_is_one_that_is_run() -> None:
     """A block that the pattern of this file does not see would not be run."""
-    text = read_note(path)
-    assert [code for code, _ in CODE.findall(text)] == extract_python_blocks(text)
-    assert text.count("```text output") == sum(bool(printed) for _, printed in CODE.findall(text))
+    for path in NOTES:
+        text = read_note(path)
+        assert [code for code, _ in CODE.findall(text)] == extract_python_blocks(text), name_note(path)
+        assert text.count("```text output") == sum(bool(printed) for _, printed in CODE.findall(text)), name_note(path)
 
 
 def test_every_question_of_the_mapped_families_has_a_note_that_answers_it() -> None:
@@ -187,9 +210,7 @@ def test_every_question_of_the_mapped_families_has_a_note_that_answers_it() -> N
         for number in numbers.split()
     ]
     asked = [
-        question.id
-        for question in load_questions(ROOT / "data/questions")
-        if question.family in ANSWERS and question.kind != "code"
+        question.id for question in load_shipped_questions() if question.family in ANSWERS and question.kind != "code"
     ]
     assert sorted(name for name, _ in mapped) == sorted(asked)
     assert [note for _, note in mapped if not (CORPUS / f"{note}.md").is_file()] == []
@@ -197,7 +218,7 @@ def test_every_question_of_the_mapped_families_has_a_note_that_answers_it() -> N
 
 def test_the_answer_to_a_blank_stands_in_its_note() -> None:
     """By a word of its own, for all but those listed as worked out; these do not stand there."""
-    blanks = {question.id: question for question in load_questions(ROOT / "data/questions") if question.kind == "blank"}
+    blanks = {question.id: question for question in load_shipped_questions() if question.kind == "blank"}
     for family, notes in ANSWERS.items():
         missing = []
         for note, numbers in notes.items():

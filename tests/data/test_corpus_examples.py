@@ -13,10 +13,9 @@ import pytest
 
 from netllama.core.markdown import extract_python_blocks
 from tests.support import example_runner
-from tests.support.clones import ROOT
-from tests.support.example_runner import SELF_CONTAINED
+from tests.support.shipped_data import SELF_CONTAINED, list_shipped_notes
 
-NOTES = [path for folder in SELF_CONTAINED for path in sorted((ROOT / "data/corpus" / folder).iterdir())]
+NOTES = list_shipped_notes(*SELF_CONTAINED)
 SAID = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 
 

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 import pytest
 
-from netllama.core.records import LETTERS, Question, load_questions
-from tests.support.clones import ROOT
+from netllama.core.records import LETTERS, Question
+from tests.support.shipped_data import load_shipped_questions
 
-QUESTIONS = [each for each in load_questions(ROOT / "data" / "questions") if each.family == "general"]
+QUESTIONS = [each for each in load_shipped_questions() if each.family == "general"]
 COMPUTED = ("arithmetic", "python")
 
 

@@ -1,4 +1,7 @@
-"""The Python in the seed tasks, run against the replay network: it ends well and prints what is true there."""
+"""The Python in the seed tasks, run against the replay network: it ends well and prints what is true there.
+
+That it does the same in the sandbox, test_in_sandbox.py shows by samples.
+"""
 
 import ast
 import importlib
@@ -12,22 +15,17 @@ import pytest
 
 from netllama.code_tasks.code_answers import VARIANTS, run_code
 from netllama.core.markdown import extract_python_blocks
-from netllama.core.params import read_params
-from netllama.core.records import SeedTask, load_seeds
-from netllama.sandbox.sandbox_choice import find_sandbox
+from netllama.core.records import SeedTask
+from netllama.sandbox.sandbox import Sandbox
 from tests.data import seed_checks
 from tests.data.seed_checks import CHECKS, Ran
-from tests.support.clones import ROOT
+from tests.support.shipped_data import load_shipped_seeds
 
 for module in sorted(Path(seed_checks.__path__[0]).glob("[a-z]*.py")):
     importlib.import_module(f"tests.data.seed_checks.{module.stem}")
 
 
-SEEDS: dict[str, SeedTask] = {
-    seed.id: seed
-    for family in read_params(ROOT / "params.yaml").families
-    for seed in load_seeds(ROOT / "data" / "seeds", family)
-}
+SEEDS: dict[str, SeedTask] = {seed.id: seed for family in load_shipped_seeds().values() for seed in family}
 CODE = {name: "\n\n".join(blocks) for name, seed in SEEDS.items() if (blocks := extract_python_blocks(seed.output))}
 CHECKED = sorted(CODE.keys() & CHECKS.keys())
 BROKEN = [name for name in CHECKED if SEEDS[name].form == "fix_code" and not CHECKS[name].fault_unseen]
@@ -38,8 +36,8 @@ Runs = Callable[[int], Ran]
 each = pytest.mark.parametrize("runs", CHECKED, indirect=True)
 
 
-def _run(seed: SeedTask, code: str, network: Path, folder: Path) -> Ran:
-    run, work = run_code(code, seed.scenario, network, folder, find_sandbox()), folder / "cwd"
+def _run(seed: SeedTask, code: str, network: Path, folder: Path, sandbox: Sandbox) -> Ran:
+    run, work = run_code(code, seed.scenario, network, folder, sandbox), folder / "cwd"
     for path in work.rglob("*"):  # the network's files, 5 MB a script
         if path.is_file() and path not in run.files:
             path.unlink()
@@ -48,7 +46,10 @@ def _run(seed: SeedTask, code: str, network: Path, folder: Path) -> Ran:
 
 @pytest.fixture(scope="module")
 def runs(
-    request: pytest.FixtureRequest, networks: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    networks: Callable[[int], Path],
+    warm: Sandbox,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Runs:
     """`runs(network)`: the script of one seed after its run, which all tests of this seed look at."""
     name: str = request.param
@@ -56,7 +57,7 @@ def runs(
 
     @cache
     def run(number: int) -> Ran:
-        return _run(SEEDS[name], CODE[name], networks(number), folder / str(number))
+        return _run(SEEDS[name], CODE[name], networks(number), folder / str(number), warm)
 
     return run
 
@@ -104,10 +105,10 @@ def test_code_prints_the_same_on_another_network_where_that_is_said_and_what_is_
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_fault_in_the_code_to_be_mended_shows(name: str, network: Path, tmp_path: Path) -> None:
+def test_the_fault_in_the_code_to_be_mended_shows(name: str, network: Path, warm: Sandbox, tmp_path: Path) -> None:
     seed = SEEDS[name]
     ast.parse("\n\n".join(extract_python_blocks(seed.input)) or seed.input)  # code, and not prose that fails
-    ran = _run(seed, "\n\n".join(extract_python_blocks(seed.input)) or seed.input, network, tmp_path)
+    ran = _run(seed, "\n\n".join(extract_python_blocks(seed.input)) or seed.input, network, tmp_path, warm)
     if ran.run.exit_code == 0 and not ran.run.find_misuses():
         with pytest.raises(AssertionError):
             CHECKS[name].check(ran)

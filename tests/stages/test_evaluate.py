@@ -14,15 +14,20 @@ import torch
 
 from netllama.code_tasks.code_ladder import FailureClass, Rung
 from netllama.core.errors import StageError
-from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl
+from netllama.core.files import read_json, read_jsonl, write_findings, write_json, write_jsonl
 from netllama.core.metrics import read_details
 from netllama.core.params import read_params
 from netllama.core.tokenized_rows import TokenizedRow, read_template_hash
+from netllama.documents.chunk_file import write_chunks
 from netllama.models.loading import load_base
 from netllama.rendering.renderer import load_renderer
+from netllama.scoring.clean_items import NOT_LOOKED_FOR
 from netllama.scoring.score import SHOWN_NUMBERS
 from netllama.training.adapter import add_adapter, save_adapter
 from stages import baseline, evaluate
+from tests.support.kept_adapters import write_kept_adapter
+from tests.support.kept_runs import run_kept
+from tests.support.reading_sets import make_asked, make_report_chunks
 from tests.support.tokenized_tables import write_tokenized_rows
 from tests.support.training_runs import loading_params, lora_params, training_record
 
@@ -30,6 +35,8 @@ ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
 COUNTS = {"rows", "tokens", "questions", "chance", "majority", "longest_option", "ties"}
 OF_KIND = {"choice": ("longest_option",), "true_false": ("majority", "says_true", "accuracy_balanced")}
+READ = ("closed", "oracle", "retrieved", "distractors", "absent")
+OF_CHOICE = ("accuracy", "accuracy_norm", "questions")
 CLOSED = ("accuracy", "accuracy_norm", "accuracy_pmi", "brier", "calibration_error", "ties", "chance", "questions")
 
 
@@ -74,6 +81,15 @@ def write_train_split(*instructions: str) -> None:
     write_jsonl(evaluate.TRAIN, rows)
 
 
+def write_reading() -> None:
+    """Two questions on reports that have an answer, one that has none, and a closed one with documents."""
+    asked = [make_asked(0, ["r1", "r0"]), make_asked(1, ["r1"]), make_asked(2, ["r3", "r4"], answered=False)]
+    closed = {"id": "q-choice-0", "kind": "choice", "family": "bgp_knowledge", "question": "Which?", "answer": ""}
+    closed |= {"choices": [], "golden": ["r0"], "arms": {"oracle": ["r0"], "retrieved": ["r1"]}}
+    write_jsonl(evaluate.ASKED, [*(row.model_dump() for row in asked), closed])
+    write_chunks(evaluate.CHUNKS, make_report_chunks())
+
+
 @pytest.fixture
 def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
     """The workdir as `train` leaves it: questions, a test split, and an adapter that changes the model a lot."""
@@ -86,12 +102,16 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
     write_jsonl("data/questions/general.jsonl", [row | {"family": "general"} for row in general])
     write_test_split()
     write_train_split("Name the collectors of RIS.")
+    write_reading()
     set_params(
         **{
             "loading.quantization": "none",
             "evaluate.batch_size": 4,
             "evaluate.max_new_tokens": 6,
             "evaluate.num_generated": 4,
+            "evaluate.num_programs": 0,
+            "evaluate.num_reports": 48,
+            "evaluate.num_with_documents": 64,
         }
     )
     make_adapter(scale=0.5)
@@ -100,6 +120,12 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
 
 def make_adapter(scale: float) -> None:
     """An adapter whose lora_B is random, `scale` large; 0: it changes nothing, like a fresh one."""
+    template = read_template_hash(evaluate.TOKENIZED)
+    write_kept_adapter(evaluate.ADAPTER, lambda: draw_adapter(scale), scale, template)
+
+
+def draw_adapter(scale: float) -> None:
+    torch.manual_seed(0)
     model, start = add_adapter(
         load_base(Path("tiny"), loading_params("fp32", "none", True)), lora_params(), 1, Path("tiny")
     )
@@ -112,8 +138,8 @@ def make_adapter(scale: float) -> None:
 
 
 def run_both() -> tuple[dict[str, Any], dict[str, Any]]:
-    baseline.main()
-    evaluate.main()
+    run_kept(baseline.main)
+    run_kept(evaluate.main)
     return read_details(baseline.METRICS), read_details(evaluate.METRICS)
 
 
@@ -142,6 +168,11 @@ def test_both_files_hold_the_same_quantities_under_the_same_keys(ready: Path) ->
         *(f"generation.{name}" for name in ("rougeL", "truncated", "rows")),
         *(f"code.{name}" for name in ("pass_at_1", "climbed", "questions")),
         *(f"code.reached.{rung.name.lower()}" for rung in Rung if rung > Rung.NOTHING),
+        *(f"reading.{arm}.{name}" for arm in READ for name in ("accuracy", "exact", "refused", "questions")),
+        *(f"reading.{arm}.invented" for arm in READ if arm != "closed"),
+        *(f"reading.{arm}.{name}" for arm in ("oracle", "retrieved") for name in ("cites", "cites_golden")),
+        *(f"reading.{name}" for name in ("right_refusals", "false_refusals", "by_slot.1", "by_slot.2")),
+        *(f"reading.choice_{arm}.{name}" for arm in ("oracle", "retrieved") for name in OF_CHOICE),
         *(f"code.failures.{failure.name.lower()}" for failure in FailureClass if failure is not FailureClass.NONE),
     }
     assert (base["choice"]["questions"], base["true_false"]["questions"]) == (5, 3)
@@ -190,6 +221,8 @@ def test_where_no_question_is_found_in_train_the_line_and_every_suite_say_so(
     found = {row["suite"]: row["clean"] for row in read_json(evaluate.COMPARISON)}
     assert found["four-choice questions"] == "no hit"
     assert found["loss on held-out answers"].startswith("rows of the split")
+    assert found["network reports without documents"] == "questions on networks of the test side alone"
+    assert found["four-choice questions with found documents"] == "no hit"
 
 
 def test_questions_planted_in_train_are_listed_and_the_comparison_is_made_without_them_too(
@@ -210,7 +243,11 @@ def test_questions_planted_in_train_are_listed_and_the_comparison_is_made_withou
     found = {row["suite"]: row for row in read_json(evaluate.COMPARISON)}
     all_rows, clean = found["four-choice questions"], found["four-choice questions"]["clean"]
     assert (all_rows["items"], clean["items"]) == (5, 4)
-    answers = [row for row in read_jsonl(baseline.ANSWERS) if row["item"] in [f"q-choice-{at}" for at in (0, 1, 3, 4)]]
+    answers = [
+        row
+        for row in read_jsonl(baseline.ANSWERS)
+        if row["item"] in [f"q-choice-{at}" for at in (0, 1, 3, 4)] and not row["arm"]
+    ]
     assert clean["base"]["value"] == pytest.approx(sum(row["value"] for row in answers) / 4)
     assert found["general questions"]["clean"] == "no hit"
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("contamination: ")]
@@ -250,7 +287,9 @@ def test_every_question_and_every_row_is_answered_once_by_both(ready: Path) -> N
     asked = [row["item"] for row in base if row["suite"] == "questions"]
     closed = [f"q-choice-{number}" for number in range(5)] + [f"q-true_false-{number}" for number in range(3)]
     blanks = [f"q-blank-{number}" for number in range(6)]
-    assert asked == [*closed, "q-choice-20", "q-choice-21", *blanks, "q-open-0", "q-code-1"]
+    assert asked == [*closed, "q-choice-20", "q-choice-21", *blanks, "q-open-0", "q-code-1", "q-choice-0", "q-choice-0"]
+    on_reports = [(row["arm"], row["item"]) for row in base if row["suite"] == "reports"]
+    assert on_reports == [*((arm, f"rq{number}") for arm in READ[:4] for number in (0, 1)), ("absent", "rq2x")]
     assert [row["item"] for row in base if row["kind"] == "heldout"] == [f"row-{number}" for number in range(7)]
     written = [row for row in base if row["kind"] == "generation"]
     assert len(written) == len({row["item"] for row in written}) == 4
@@ -263,7 +302,7 @@ def test_metrics_are_those_of_the_answers_in_the_results(ready: Path) -> None:
     _, tuned = run_both()
     rows = read_jsonl(evaluate.ANSWERS)
     for kind in ("choice", "true_false"):
-        own = [row for row in rows if row["kind"] == kind and row["family"] != "general"]
+        own = [row for row in rows if row["kind"] == kind and row["family"] != "general" and not row["arm"]]
         right = sum(row["answer"] == row["expected"] for row in own)
         assert tuned[kind]["accuracy"] == pytest.approx(right / len(own), abs=1e-4)
     scores = [row["value"] for row in rows if row["kind"] == "generation"]
@@ -299,7 +338,7 @@ def test_no_row_to_generate_leaves_the_group_out(ready: Path, set_params: Callab
 def test_an_empty_test_split_leaves_the_questions(ready: Path) -> None:
     write_tokenized_rows(evaluate.TOKENIZED, [])
     base, tuned = run_both()
-    assert base.keys() == {"choice", "true_false", "general", "blank", "open", "code"}
+    assert base.keys() == {"choice", "true_false", "general", "blank", "open", "code", "reading"}
     assert tuned.keys() == {*base, "delta", "verdicts"}
 
 
@@ -315,6 +354,13 @@ def test_base_and_tuned_are_compared_suite_by_suite(ready: Path) -> None:
         "key facts of open answers",
         "code questions",
         "ROUGE-L of written answers",
+        "four-choice questions with the right document",
+        "four-choice questions with found documents",
+        "network reports without documents",
+        "network reports with the right document",
+        "network reports with found documents",
+        "network reports with wrong documents only",
+        "network reports that hold no answer",
         "general questions",
         "how far code gets",
     ]
@@ -328,9 +374,21 @@ def test_dvc_shows_what_was_measured_and_how_many_suites_got_better_and_worse(re
     _, tuned = run_both()
     shown = {name: value for name, value in read_json(evaluate.METRICS).items() if name != "details"}
     assert shown["test_loss"] == tuned["heldout"]["loss"]
-    assert shown.keys() == {*SHOWN_NUMBERS, "better", "worse"}
+    assert shown.keys() == {*SHOWN_NUMBERS, "better", "worse"} - {"programs"}
     verdicts = [row["verdict"] for row in read_json(evaluate.COMPARISON)]
     assert (shown["better"], shown["worse"]) == (verdicts.count("better"), verdicts.count("worse"))
+
+
+def test_tasks_by_program_are_a_suite_of_their_own_with_a_verdict(ready: Path, set_params: Callable[..., None]) -> None:
+    set_params(**{"evaluate.num_programs": 4, "evaluate.num_reports": 0, "evaluate.num_with_documents": 0})
+    base, tuned = run_both()
+    assert base["programs"].keys() == tuned["programs"].keys()
+    assert base["programs"]["questions"] == 4
+    assert set(tuned["programs"]["by_kind"]) == {"decode", "origin", "percentile", "retransmissions"}
+    found = {row["suite"]: row for row in read_json(evaluate.COMPARISON)}["tasks by program"]
+    assert (found["items"], found["clean"]) == (4, NOT_LOOKED_FOR["programs"])
+    assert found["verdict"] in ("better", "worse", "inconclusive")
+    assert read_json(evaluate.METRICS)["programs"] == tuned["programs"]["accuracy"]
 
 
 def test_answers_to_other_items_than_the_base_had_are_refused(ready: Path) -> None:
@@ -355,11 +413,18 @@ def test_base_and_tuned_stand_side_by_side_on_the_terminal(ready: Path, capsys: 
     lines = capsys.readouterr().out.splitlines()
     line = next(line for line in lines if line.startswith("heldout.loss"))
     assert line.split() == ["heldout.loss", f"{base['heldout']['loss']:.4f}", f"{tuned['heldout']['loss']:.4f}"]
-    assert [line.split()[0] for line in lines if line.startswith(("choice.", "true_false.", "generation."))] == [
+    assert [
+        line.split()[0] for line in lines if line.startswith(("choice.", "true_false.", "generation.", "reading"))
+    ] == [
         "choice.accuracy",
         "true_false.accuracy",
         "true_false.accuracy_balanced",
         "generation.rougeL",
+        "reading.closed.accuracy",
+        "reading.retrieved.accuracy",
+        "reading.right_refusals",
+        "reading.false_refusals",
+        "reading.choice_retrieved.accuracy",
     ]
 
 
@@ -408,9 +473,13 @@ def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_pa
     )
     assert run.returncode == 0, run.stderr
     files = "results/tuned.jsonl, scores -> metrics/evaluate.json, tests -> results/comparison.json"
-    assert run.stdout.splitlines()[-1] == f"tuned: 29 answers -> {files}"
+    assert run.stdout.splitlines()[-1] == f"tuned: 40 answers -> {files}"
     said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
-    noise = [line for line in said if not re.match(r"(held-out loss|choice|true or false|blanks|answers):", line)]
+    noise = [
+        line
+        for line in said
+        if not re.match(r"(held-out loss|choice( with documents)?|true or false|blanks|answers):", line)
+    ]
     assert noise == [], "\n".join(noise)
 
 
@@ -453,3 +522,33 @@ def test_a_training_record_of_another_version_is_refused(ready: Path) -> None:
         StageError, match=r"^models/adapter/training\.json: model: extra inputs .*; run `dvc repro train`$"
     ):
         evaluate.main()
+
+
+def test_answers_in_each_arm_are_paired_with_those_of_the_same_arm(ready: Path) -> None:
+    run_both()
+    base, tuned = (
+        {(row["arm"], row["item"]): row for row in read_jsonl(path)} for path in (baseline.ANSWERS, evaluate.ANSWERS)
+    )
+    for comparison in read_json(evaluate.COMPARISON):
+        if comparison["suite"] == "network reports with found documents":
+            for side, rows in (("base", base), ("tuned", tuned)):
+                values = [rows["retrieved", item]["value"] for item in ("rq0", "rq1")]
+                assert comparison[side]["value"] == pytest.approx(sum(values) / 2)
+    rows = [row for row in read_jsonl(baseline.ANSWERS) if (row["arm"], row["item"]) != ("oracle", "rq0")]
+    write_jsonl(baseline.ANSWERS, rows)
+    with pytest.raises(StageError, match=r"no answer to report rq0 \(arm oracle\); run `dvc repro baseline`"):
+        evaluate.main()
+
+
+@pytest.mark.parametrize("off", ["params", "retrieve"])
+def test_without_documents_nothing_is_asked_of_them(ready: Path, set_params: Callable[..., None], off: str) -> None:
+    if off == "params":
+        set_params(**{"evaluate.num_reports": 0, "evaluate.num_with_documents": 0})
+    else:
+        write_findings(evaluate.ASKED, [], none="no question has documents")
+    evaluate.CHUNKS.write_text("")
+    base, tuned = run_both()
+    assert "reading" not in base.keys() | tuned.keys()
+    assert not [row for row in read_jsonl(evaluate.ANSWERS) if row["arm"]]
+    shown = read_json(evaluate.METRICS).keys() - {"details"}
+    assert shown == {*SHOWN_NUMBERS, "better", "worse"} - {"reading", "programs"}

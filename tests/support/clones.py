@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dvc.utils.serialize import modify_yaml
-
 from netllama.core.metrics import read_details
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,9 +34,11 @@ def make_clone(folder: Path) -> Path:
 class Clone:
     """A clone to type commands in."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *programs: Path) -> None:
+        """`programs`: folders with the first `dvc` or `python` to be found (tests/support/warm_programs.py)."""
         self.folder = folder
-        self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        found = [*map(str, programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+        self.environment = os.environ | {"PATH": os.pathsep.join(found)}
         for name in ("DVC_ROOT", "OPENAI_API_KEY"):
             self.environment.pop(name, None)
 
@@ -62,6 +62,8 @@ class Clone:
 
     def edit(self, **changes: Any) -> None:
         """params.yaml with other values, in the style of DVC: an override must not change a line more."""
+        from dvc.utils.serialize import modify_yaml  # half a second, which most runs of tests need not spend
+
         with modify_yaml(self.folder / "params.yaml") as params:
             for key, value in changes.items():
                 section, _, name = key.partition(".")

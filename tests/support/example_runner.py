@@ -10,10 +10,6 @@ import sys
 import tempfile
 import warnings
 
-SELF_CONTAINED = ("5g", "packets", "performance")
-"""Folders of data/corpus whose scripts need no file of the replay network: test_corpus_examples.py runs them all in one
-process. Those of any other folder run one by one, beside that network (test_corpus.py)."""
-
 
 def run_script(script: str) -> tuple[str, str]:
     printed = io.StringIO()

@@ -9,6 +9,7 @@ from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.files import dump_canonical_json
 from netllama.core.params import Params, read_params
 from netllama.core.records import SeedTask, load_seeds
+from netllama.selfinstruct.checked_notes import CheckedNotes
 from netllama.selfinstruct.rounds import Family, grow_families
 from netllama.teacher.api_format import PATHS, build_body
 from netllama.teacher.store import Request, Response, ResponseStore
@@ -26,7 +27,7 @@ GROWTH = ("generate", "teacher", "filters", "contamination")
 def params(**changes: Any) -> Params:
     """params.yaml for a teacher that is not the embedded one; each of `changes` goes to the section with that key."""
     ours = read_params(ROOT / "params.yaml").model_dump()
-    for key, value in ({"base_url": TEACHER, "model_name": "test"} | changes).items():
+    for key, value in ({"base_url": TEACHER, "model_name": "test", "max_requests": 32} | changes).items():
         (section,) = (name for name in GROWTH if key in ours[name])
         ours[section][key] = value
     return Params.model_validate(ours)
@@ -46,12 +47,14 @@ def family(
     name: str = "bgp_knowledge",
     seeds: Sequence[SeedTask] | None = None,
     evaluation: Evaluation | None = None,
+    notes: CheckedNotes | None = None,
     **changes: Any,
 ) -> Family:
     settings = params(**changes)
     evaluation = evaluation or Evaluation([], settings.contamination)
     growth = settings.generate, settings.teacher, settings.filters
-    return Family(name, f"Write tasks about {name}.", seeds or load_family_seeds(name), evaluation, *growth)
+    seeds = seeds or load_family_seeds(name)
+    return Family(name, f"Write tasks about {name}.", seeds, evaluation, *growth, notes=notes or CheckedNotes())
 
 
 def tasks_for(asked: Asked) -> Answer:

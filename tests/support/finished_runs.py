@@ -16,6 +16,7 @@ from netllama.rendering.renderer import load_renderer
 from netllama.scoring.comparison import NAMES, as_rows
 from netllama.statistics.intervals import IntervalEstimate
 from netllama.statistics.verdicts import SuiteComparison, Verdict
+from tests.support.kept_adapters import write_kept_adapter
 
 ADAPTER, BASE, TOKENIZER = Path("models/adapter"), Path("models/base.json"), Path("models/tokenizer")
 COMPARISON, LOCK = Path("results/comparison.json"), Path("dvc.lock")
@@ -71,12 +72,18 @@ def make_record(base: ModelReference, template_hash: str) -> TrainingRecord:
 
 def write_adapter(scale: float = 0.5) -> None:
     """models/adapter/ for the base of models/base.json, in the folder tiny/; its B matrices are random."""
+    made_of = (scale, read_json(BASE), Path("params.yaml").read_text(encoding="utf-8"), hash_tree(TOKENIZER))
+    write_kept_adapter(ADAPTER, lambda: draw_adapter(scale), *made_of)
+
+
+def draw_adapter(scale: float) -> None:
     import torch
 
     from netllama.models.loading import load_base
     from netllama.training.adapter import add_adapter, save_adapter
     from tests.support.training_runs import loading_params, lora_params
 
+    template = load_renderer(TOKENIZER, read_params().prompt).fingerprint
     torch.manual_seed(int(scale * 100))
     base = load_base(Path("tiny"), loading_params("fp32", "none", True))
     model, start = add_adapter(base, lora_params(), 1, Path("tiny"))
@@ -85,9 +92,7 @@ def write_adapter(scale: float = 0.5) -> None:
             if "lora_B" in name:
                 weight.normal_().mul_(scale)
     reference = ModelReference.model_validate(read_json(BASE))
-    save_adapter(
-        model, ADAPTER, make_record(reference, load_renderer(TOKENIZER, read_params().prompt).fingerprint), start
-    )
+    save_adapter(model, ADAPTER, make_record(reference, template), start)
 
 
 def write_numbers(comparisons: list[SuiteComparison] | None = None) -> None:

@@ -229,6 +229,8 @@ class HubServer:
         for line in asked.body.splitlines():
             entry = json.loads(line)
             value = entry["value"]
+            if entry["key"] == "header" and value.get("parentCommit", repository.commits[-1]) != repository.commits[-1]:
+                return refuse(HubRefusal(412, "A commit has happened since. Please refresh and try again."))
             if entry["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":

@@ -4,12 +4,16 @@ import json
 from pathlib import Path
 from random import Random
 
-from netllama.core.files import write_csv, write_json, write_jsonl
-from netllama.core.records import Question
+from netllama.core.files import read_jsonl, write_csv, write_json, write_jsonl
+from netllama.core.metrics import write_metrics
+from netllama.core.records import Question, parse_as
+from netllama.documents.chunk_file import write_chunks
+from netllama.reading.reading_records import Arm, ReadingQuestion
 from netllama.report.report_inputs import ReportPaths
 from netllama.scoring.clean_items import compare_clean, note_suites
 from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from netllama.scoring.score import Score
+from tests.support.reading_sets import make_asked, make_report_chunks
 
 HOSTILE = "</script><script>document.title = 'broken out'</script><!-- <img src=x onerror=alert(1)> & \u2028 'quoted\""
 
@@ -56,13 +60,15 @@ def make_scores(side: str, random: Random) -> list[Score]:
     for number in range(8):
         answer = f"import {side}\n\nfor elem in stream:\n    print(elem, {number})\n" + (HOSTILE if number == 0 else "")
         value = round(random.uniform(0, 0.4) + gain, 4)
-        scores.append(make_score(f"pybgpstream-{number:03}", "generation", value, answer, family="pybgpstream"))
+        changes = {"suite": "test", "family": "pybgpstream"}
+        scores.append(make_score(f"pybgpstream-{number:03}", "generation", value, answer, **changes))
     for number in range(12):
         value = float(random.random() < 0.8 - 2 * gain)
         scores.append(make_score(f"q-general-{number:03}", "choice", value, "102", family="general"))
     for number in range(40):
         value = round(3 + random.gauss(0, 0.3) - 2 * gain, 6)
-        scores.append(make_score(f"bgp-{number:03}", "heldout", value, measures={"tokens": 100.0 + number}))
+        changes = {"suite": "test", "measures": {"tokens": 100.0 + number}}
+        scores.append(make_score(f"bgp-{number:03}", "heldout", value, **changes))
     return scores
 
 
@@ -78,6 +84,9 @@ def make_paths(folder: Path) -> ReportPaths:
         grad_norm=folder / "grad_norm.csv",
         questions=folder / "questions",
         tasks=folder / "test.jsonl",
+        asked=folder / "asked.jsonl",
+        chunks=folder / "chunks.jsonl",
+        search=folder / "retrieve.json",
     )
 
 
@@ -116,3 +125,45 @@ def read_embedded(page: str) -> list[dict[str, object]]:
     start = page.index('id="data">') + len('id="data">')
     rows: list[dict[str, object]] = json.loads(page[start : page.index("</script>", start)])
     return rows
+
+
+def write_reading(paths: ReportPaths) -> None:
+    """Adds questions with documents to an evaluation: four on reports, two that none answers, and a closed one."""
+    asked = [make_asked(number, ["r5", f"r{number}"] if number else ["r0"]) for number in range(4)]
+    asked += [make_asked(number, ["r5"], answered=False) for number in range(2)]
+    closed = {"id": "q-bgp-000", "kind": "choice", "family": "bgp_knowledge", "question": "Which?", "answer": ""}
+    closed |= {"choices": [], "golden": ["r0"], "arms": {"oracle": ["r0"], "retrieved": ["r1", "r0"]}}
+    write_jsonl(paths.asked, [*(row.model_dump() for row in asked), closed])
+    write_chunks(paths.chunks, make_report_chunks())
+    share = {"value": 0.75, "low": 0.5, "high": 0.9}
+    measures = ("recall_at_1", "recall_at_3", "recall_at_10", "reciprocal_rank", "ndcg")
+    marks = {"questions": 4, "parser": 0.875, "best_sentence": 0.125} | dict.fromkeys(measures, share)
+    write_metrics(paths.search, {}, {"questions": 7, "reports": marks})
+    sides = []
+    for path, answers in (
+        (paths.base, ("AS99", "AS64500 [1]")),
+        (paths.tuned, ("The documents do not say.", "AS64500 [2]")),
+    ):
+        scores = read_jsonl(path, lambda row: parse_as(Score, row))
+        for number, row in enumerate(asked):
+            for arm in row.arms:
+                scores.append(make_reading_score(row, arm, answers[number % 2]))
+        scores.append(make_score("q-bgp-000", "choice", 1, "16 octets", arm="retrieved", measures={"chance": 0.25}))
+        write_jsonl(path, [score.model_dump() for score in scores])
+        sides.append(scores)
+    pairs = pair_scores(*sides)
+    write_json(
+        paths.comparison, as_rows(compare_groups(group_pairs(pairs)), note_suites(pairs, compare_clean(pairs, set())))
+    )
+
+
+def make_reading_score(row: ReadingQuestion, arm: Arm, answer: str) -> Score:
+    """Not judged by the rules: the page only shows what the scores say."""
+    golden = [row.arms[arm].index(name) + 1 for name in row.golden if name in row.arms[arm]]
+    refused, cited = answer.startswith("The documents"), [number for number in (1, 2) if f"[{number}]" in answer]
+    measures = {"refused": float(refused), "exact": 0.0}
+    if golden:
+        measures |= {"cites": float(bool(cited)), "cites_golden": float(cited == golden), "slot": float(golden[0])}
+    right = refused if arm in ("distractors", "absent") else cited == golden
+    changes = {"suite": "reports", "family": row.family, "arm": arm, "measures": measures, "expected": row.answer}
+    return make_score(row.id, "report", float(right), answer, **changes)

@@ -25,6 +25,10 @@ SMALL: dict[str, Any] = {
     "teacher.max_tokens": 96,
     "teacher.max_concurrency": 2,
     "generate.seed": 7,  # not the recorded one: every answer is asked live
+    "retrieve.corpus": ["bgp"],
+    "retrieve.train_networks": 1,
+    "retrieve.train_tasks": 4,
+    "retrieve.test_networks": 1,
     "tokenize.max_length": 320,
     "lora.r": 4,
     "train.max_steps": 3,
@@ -33,15 +37,19 @@ SMALL: dict[str, Any] = {
     "train.logging_steps": 1,
     "evaluate.max_new_tokens": 8,
     "evaluate.num_generated": 2,
+    "evaluate.num_programs": 0,
+    "evaluate.num_reports": 4,  # each is asked in five ways
+    "evaluate.num_with_documents": 4,
+    "evaluate.max_code_tokens": 16,
 }
 REQUESTS = 4
 """What such a run asks its teacher: families times generate.max_requests."""
-ALL = {"fetch", "generate", "split", "tokenize", "baseline", "train", "evaluate", "judge", "report"}
+ALL = {"fetch", "generate", "split", "retrieve", "tokenize", "baseline", "train", "evaluate", "judge", "report"}
 
 
-def make_small_clone(folder: Path, **changes: Any) -> Clone:
+def make_small_clone(folder: Path, *programs: Path, **changes: Any) -> Clone:
     """A clone with small numbers and `changes`, committed; nothing has run in it."""
-    clone = Clone(make_clone(folder))
+    clone = Clone(make_clone(folder), *programs)
     clone.edit(**SMALL | changes)
     for path in (clone.folder / "data" / "questions").iterdir():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -66,10 +74,10 @@ def with_tiny_model(model: Path, teacher: OpenAIServer) -> Mapping[str, Any]:
     }
 
 
-def run_tiny(folder: Path, model: Path) -> Clone:
+def run_tiny(folder: Path, model: Path, *programs: Path) -> Clone:
     """A small run with a tiny model. Its teacher was asked with the planted key, and is gone."""
     with OpenAIServer(lambda asked: Answer(new_tasks(asked))) as teacher:
-        clone = make_small_clone(folder, **with_tiny_model(model, teacher))
+        clone = make_small_clone(folder, *programs, **with_tiny_model(model, teacher))
         plant_keys(clone)
         run_small(clone)
         assert len(teacher.requests) == REQUESTS

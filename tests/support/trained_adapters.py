@@ -5,13 +5,16 @@ from typing import Any
 
 import torch
 
-from netllama.core.files import read_json
+from netllama.core.files import hash_file, read_json, write_json
 from netllama.core.params import read_params
+from netllama.core.sections import LoraParams
 from netllama.core.tokenized_rows import TokenizedRow, read_template_hash
 from netllama.models.loading import load_base
 from netllama.models.model_reference import ModelReference
+from netllama.models.training_record import FILE, HASHED
 from netllama.rendering.renderer import load_renderer
 from netllama.training.adapter import add_adapter, save_adapter
+from tests.support.kept_adapters import write_kept_adapter
 from tests.support.tokenized_tables import write_tokenized_rows
 from tests.support.training_runs import loading_params, lora_params, training_record
 
@@ -31,9 +34,20 @@ def write_test_side(number: int = 5) -> None:
     write_tokenized_rows(TEST_SIDE, rows, renderer.fingerprint)
 
 
+def record_files(adapter: Path = ADAPTER) -> None:
+    """Let the record beside the adapter name its files as they are now."""
+    files = {name: hash_file(adapter / name) for name in HASHED}
+    write_json(adapter / FILE, read_json(adapter / FILE) | {"files": files})
+
+
 def make_adapter(quantization: str = "none", double: bool = True, precision: str = "fp32", **lora: Any) -> None:
     """Trained, so to say, on `tiny` in this form: its matrices are drawn at random after their start."""
-    params = lora_params(**lora)
+    template, base = read_template_hash(TEST_SIDE), read_json(BASE)
+    made_of = (quantization, double, precision, lora_params(**lora).model_dump(mode="json"), template, base)
+    write_kept_adapter(ADAPTER, lambda: draw_adapter(quantization, double, precision, lora_params(**lora)), *made_of)
+
+
+def draw_adapter(quantization: str, double: bool, precision: str, params: LoraParams) -> None:
     base = load_base(Path("tiny"), loading_params(precision, quantization, double, "cached"))
     model, start = add_adapter(base, params, 1, Path("tiny"))
     generator = torch.Generator().manual_seed(2)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ testbed.network.build_network = build_network
 """
 USE = """
 folder = testbed.network.ensure_network(Path("cache"), 1)
-assert sorted(os.listdir(folder)) == ["first", "last"]
+assert sorted(os.listdir(folder)) == ["first", "hashes.json", "last"]
 """
 
 
@@ -37,7 +38,10 @@ def test_of_several_processes_one_builds_and_all_find_the_whole_network(tmp_path
 
 def test_a_network_of_other_code_stays_as_long_as_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr("testbed.network.build_network", lambda folder, seed: (folder.mkdir(), calls.append(seed)))
+    monkeypatch.setattr(
+        "testbed.network.build_network",
+        lambda folder, seed: (folder.mkdir(), (folder / "truth.json").touch(), calls.append(seed)),
+    )
     first = ensure_network(tmp_path, 3)
     assert (ensure_network(tmp_path, 3), calls) == (first, [3])
 
@@ -53,3 +57,16 @@ def test_a_network_of_other_code_stays_as_long_as_it_is_used(tmp_path: Path, mon
         os.utime(path, (long_ago, long_ago))
     assert ensure_network(tmp_path, 3) == second
     assert sorted(tmp_path.iterdir()) == sorted([second, other_seed, tmp_path / "3.lock"])
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"\x01"), Path.unlink], ids=["flipped", "missing"])
+def test_a_damaged_network_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    def build(folder: Path, seed: int) -> None:
+        (folder / "captures").mkdir(parents=True)
+        (folder / "captures" / "calls.pcap").write_bytes(b"\0")
+
+    monkeypatch.setattr("testbed.network.build_network", build)
+    damage(ensure_network(tmp_path, 1) / "captures" / "calls.pcap")
+    assert (ensure_network(tmp_path, 1) / "captures" / "calls.pcap").read_bytes() == b"\0"

@@ -20,7 +20,7 @@ from tests.support.stream_replay import import_shim
 START = 1100000100
 TABLE_DUMP, TABLE_DUMP_V2, BGP4MP = 12, 13, 16
 ORIGIN, AS_PATH, NEXT_HOP, COMMUNITIES, MP_REACH, MP_UNREACH, AS4_PATH = 1, 2, 3, 8, 14, 15, 17
-property_test = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+property_test = settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 families = st.sampled_from([4, 6])
 Segments = list[tuple[int, tuple[int, ...]]]
 

@@ -151,7 +151,7 @@ def show_encoded(
     return (*who, format_path(routes.as_path), ipaddress.ip_address(routes.next_hop), communities)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(draw_update(), min_size=1, max_size=4))
 def test_a_written_update_is_read_alike_by_both(
     tmp_path_factory: pytest.TempPathFactory, messages: list[tuple[bytes, list[Any], float]]
@@ -167,7 +167,7 @@ def test_a_written_update_is_read_alike_by_both(
     assert [show_stream_element(element) for element in replay_file(path, "upd")] == inside
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from([4, 6]).flatmap(lambda version: st.tuples(st.just(version), draw_attributes(version))))
 def test_the_attributes_that_no_stream_shows_are_read_by_mrtparse(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[int, PathAttributes]
@@ -187,7 +187,7 @@ def test_the_attributes_that_no_stream_shows_are_read_by_mrtparse(
     assert element.communities == tuple(f"{asn}:{value}" for asn, value in routes.communities)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_a_written_table_is_read_alike_by_both(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     version = data.draw(st.sampled_from([4, 6]))

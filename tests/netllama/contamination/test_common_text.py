@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netllama.contamination.common_text import MANY, CommonText, RunTable
@@ -21,7 +21,6 @@ def cut(tokens: Sequence[str], length: int) -> list[tuple[str, ...]]:
     return [tuple(tokens[start : start + length]) for start in range(len(tokens) - length + 1)]
 
 
-@settings(max_examples=200, deadline=None)
 @given(texts=TEXTS, length=st.integers(1, 4), many=st.integers(2, 4))
 def test_common_and_own_runs_are_those_of_plain_loops(texts: list[list[str]], length: int, many: int) -> None:
     table = RunTable(length, many)

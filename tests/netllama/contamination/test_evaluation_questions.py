@@ -1,7 +1,7 @@
 """Rows that give an evaluation question away are found; tasks that only share a subject or boilerplate are not."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netllama.contamination.evaluation_questions import Evaluation
@@ -165,7 +165,6 @@ ANY_LIMITS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(questions=ANY_QUESTIONS, fields=FIELDS, limits=ANY_LIMITS, strict=st.booleans())
 def test_what_is_found_is_what_plain_loops_find(
     questions: list[Question], fields: tuple[str, str, str], limits: ContaminationParams, strict: bool
@@ -186,7 +185,6 @@ def test_what_is_found_is_what_plain_loops_find(
     assert Evaluation(questions, limits, strict=strict).find_given_away(task) == (found[0] if found else None)
 
 
-@settings(max_examples=150, deadline=None)
 @given(questions=ANY_QUESTIONS, fields=FIELDS, limits=ANY_LIMITS)
 def test_generate_rejects_exactly_the_rows_that_split_would_drop_and_validate_complains_of_them_all(
     questions: list[Question], fields: tuple[str, str, str], limits: ContaminationParams

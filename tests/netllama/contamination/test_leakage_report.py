@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netllama.contamination.common_text import CommonText
@@ -73,7 +73,6 @@ TASK = st.tuples(TEXT, TEXT, st.just("") | TEXT)
 THRESHOLD = st.sampled_from([0.5, 0.7, 1.0])
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     tasks=st.lists(st.tuples(TASK, st.sampled_from(["train", "train", "val", "test"])), min_size=2, max_size=10),
     asked=st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=2, max_size=2)), min_size=1, max_size=4),

@@ -48,6 +48,12 @@ def test_words_are_tokens_and_the_underscores_between_them(text: str) -> None:
     assert " ".join(list_words(text)).replace("_", " ").split() == split_rouge_tokens(fold_text(text))
 
 
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_the_words_of_two_texts_are_those_of_both_together(one: str, other: str) -> None:
+    """So that a row's prompt and answer are cut into words once."""
+    assert list_words(f"{one} {other}") == [*list_words(one), *list_words(other)]
+
+
 def test_what_nobody_sees_is_told_from_what_changes_a_sign() -> None:
     assert INVISIBLE.search("a\u200bb")
     assert not INVISIBLE.search("\u26a0\ufe0f")

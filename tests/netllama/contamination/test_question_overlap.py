@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from netllama.contamination import question_overlap
 from netllama.contamination.normalisation import list_words
 from netllama.contamination.question_overlap import Overlap, describe_overlaps, find_overlaps
-from netllama.core.records import Instruction, Question, load_questions
+from netllama.core.records import Instruction, Question
 from netllama.core.sections import ContaminationParams
-from tests.support.clones import ROOT
 from tests.support.given_away import LIMITS, contains, is_worded, make_question, make_row, score
+from tests.support.shipped_data import load_shipped_questions
 
 WORDS = st.sampled_from(["bgp", "Hold", "7", "10.0.0.1", "é", "route", "leak", "!", "as_path"])
 TEXT = st.lists(WORDS, min_size=1, max_size=12).map(" ".join).filter(lambda text: bool(list_words(text)))
@@ -83,7 +83,6 @@ def _score_slowly(question: Question, row: Instruction, measure: str) -> float:
     return max(shares)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     tasks=st.lists(TASK, min_size=1, max_size=7),
     asked=st.lists(QUESTION, min_size=1, max_size=4),
@@ -118,7 +117,7 @@ def test_what_is_found_is_what_plain_loops_find(
             assert any(contains(list_words(passage), each.shared.split()) for passage in list_passages(question))
 
 
-QUESTIONS = load_questions(ROOT / "data" / "questions")
+QUESTIONS = load_shipped_questions()
 FILLER = "Collectors publish what their peers announce every five minutes and a script reads it into a table."
 
 

@@ -11,7 +11,7 @@ import pytest
 from netllama.core import cores
 from netllama.core.cores import count_cores, read_quota
 from tests.support.clones import ROOT
-from tests.support.source_tree import tree
+from tests.support.source_tree import list_nodes
 
 COUNT = "from netllama.core.cores import count_cores\nprint(count_cores())"
 
@@ -86,7 +86,7 @@ def test_no_other_module_counts_processors() -> None:
         path.relative_to(ROOT).as_posix()
         for folder in ("stages", "commands", "netllama", "testbed", "bench")
         for path in (ROOT / folder).rglob("*.py")
-        for node in ast.walk(tree(path))
+        for node in list_nodes(path)
         if (isinstance(node, ast.Attribute) and node.attr in names) or (isinstance(node, ast.Name) and node.id in names)
     }
     assert found == {"netllama/core/cores.py"}

@@ -110,9 +110,71 @@ def test_a_full_disk_leaves_the_old_file_and_ends_in_one_line(
     with pytest.raises(SystemExit) as ended:
         run_stage(stage)
     assert ended.value.code == 1
-    assert capsys.readouterr().err == "error: No space left on device\n"
+    assert capsys.readouterr().err == f"error: {path}: No space left on device\n"
     assert path.read_text() == '{"a": 1}\n'
     assert listing(tmp_path) == ["rows.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "Disk quota exceeded"),
+        # As safetensors and tokenizers raise it.
+        (
+            Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "No space left on device",
+        ),
+        (RuntimeError("File too large (os error 27)"), "File too large"),
+    ],
+)
+def test_what_can_not_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], raised: Exception, said: str
+) -> None:
+    def stage() -> None:
+        with atomic_path(tmp_path / "out"):
+            raise raised
+
+    with pytest.raises(SystemExit):
+        run_stage(stage)
+    assert capsys.readouterr().err == f"error: {tmp_path / 'out'}: {said}\n"
+    assert listing(tmp_path) == []
+
+
+def test_an_error_that_is_not_of_writing_keeps_its_own_name(tmp_path: Path) -> None:
+    def write(error: Exception) -> None:
+        with atomic_path(tmp_path / "out"):
+            raise error
+
+    with pytest.raises(FileNotFoundError) as named:
+        write(FileNotFoundError(errno.ENOENT, "No such file", "model.gguf"))
+    assert named.value.filename == "model.gguf"
+    with pytest.raises(StageError, match=r"^the wheel says \(os error 28\)$"):
+        write(StageError("the wheel says (os error 28)"))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_a_library_s_private_files_get_the_permissions_of_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        for target in (tmp_path / "model.safetensors", tmp_path / "folder"):
+            with atomic_path(target) as temporary:
+                if target.name == "folder":
+                    (temporary / "deep").mkdir(parents=True)
+                    temporary = temporary / "deep" / "weights"
+                temporary.touch(mode=0o600)
+                temporary.chmod(0o600)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "model.safetensors", tmp_path / "folder" / "deep" / "weights"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "folder" / "deep").stat().st_mode) == 0o777 & ~umask
+
+
+def test_a_script_stays_one(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "run") as temporary:
+        temporary.touch(mode=0o700)
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) & 0o100
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv", "parquet"])

@@ -56,6 +56,18 @@ def test_an_unknown_section_names_the_nearest_known_one(workdir: Path) -> None:
     assert problems() == ["tokenise: unknown key, nearest known is tokenize"]
 
 
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 9)
+)
+"""Nine lines of YAML that are 387 million values."""
+
+
+@pytest.mark.parametrize("line", ["families: *a8", "train: *a8", "model: {id: *a8}", "split: {extra: *a8}"])
+def test_aliases_of_aliases_are_named_in_a_short_line(line: str, workdir: Path) -> None:
+    Path("params.yaml").write_text(BOMB + line)
+    assert max(map(len, problems())) < 1000
+
+
 def test_a_missing_key_and_a_missing_section_are_named(workdir: Path) -> None:
     raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     del raw["lora"]["r"], raw["split"]

@@ -118,8 +118,8 @@ def test_each_row_of_a_split_is_the_record_of_its_source_and_is_written_as_it_wa
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (EXTRA | {"source": "copied"}, "source: input should be 'seed', 'generated' or 'extra'"),
-        (EXTRA | {"source": ["seed"]}, "source: input should be 'seed', 'generated' or 'extra'"),
+        (EXTRA | {"source": "copied"}, "source: input should be 'seed', 'generated', 'extra' or 'program'"),
+        (EXTRA | {"source": ["seed"]}, "source: input should be 'seed', 'generated', 'extra' or 'program'"),
         (without(EXTRA, "source"), "source: field required"),
         (without(EXTRA, "family"), "family: field required"),
         (EXTRA | {"instruction": "  "}, "instruction: empty"),

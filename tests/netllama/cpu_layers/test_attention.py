@@ -51,7 +51,7 @@ def test_outputs_and_gradients_are_those_of_torch(length: int, group: int) -> No
     assert_as_torchs(normal(length, 2 * group, 2))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     length=st.integers(1, 30),
     block=st.integers(1, 12),
@@ -143,7 +143,7 @@ def test_a_model_has_the_same_logits_and_gradients(
     assert_same(gradients_of(fast, found.loss), gradients_of(slow, expected.loss))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     queries=st.integers(1, 9),
     past=st.integers(0, 9),

@@ -9,7 +9,7 @@ from netllama.cpu_layers import dropout_pool
 from netllama.cpu_layers.dropout_pool import DropoutPool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=40)
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.5, 0.9])
@@ -90,3 +90,22 @@ def test_a_mask_depends_on_no_mask_before_it(size: int, larger: int, seed: int) 
         assert len(pool.mask(torch.Size((larger,)))) == larger
         torch.set_rng_state(state)
         assert torch.equal(pool.mask(torch.Size((size,))), first)
+
+
+@QUICK
+@given(st.integers(1, 3000), st.integers(1, 500))
+def test_bits_drawn_a_part_at_a_time_begin_with_the_same_ones(size: int, part: int) -> None:
+    """As a GPU's are, whose numbers depend on how many are drawn at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dropout_pool, "POOL", 64)
+        patch.setitem(dropout_pool.DRAWN_AT_A_TIME, "cpu", part)
+        torch.manual_seed(1)
+        pool = DropoutPool(0.5, torch.float32)
+        assert torch.equal(pool._draw(size), pool._draw(size + 977)[:size])
+        assert len(pool._draw(size)) == size
+
+
+def test_a_gpus_masks_begin_where_it_reads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dropout_pool.ALIGNED, "cpu", 8)
+    pool = DropoutPool(0.5, torch.float32)
+    assert {pool.mask(torch.Size((5,))).storage_offset() % 8 for _ in range(20)} == {0}

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
     draw=st.integers(0, 1000),
     kinds=st.tuples(*[st.sampled_from([torch.bfloat16, torch.float32])] * 2),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_products_have_the_error_of_fp32(
     rows: int, columns: int, size: int, draw: int, kinds: tuple[torch.dtype, torch.dtype]
 ) -> None:

@@ -87,7 +87,7 @@ def test_a_question_without_key_facts_needs_no_lists() -> None:
 
 @pytest.mark.parametrize("text", ["{" * 60_000, '{"a":' * 60_000, "[" * 60_000 + WHOLE[:3], '{"a": "' * 20_000])
 def test_a_text_that_is_made_to_be_slow_is_not(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match="no JSON object"):
         parse_verdict(said(text), 2)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -77,21 +77,6 @@ def test_an_adapter_that_changes_anything_is_none(tiny_model_folder: Path, tmp_p
     assert torch.equal(before, after), "the adapter is left as it was"
 
 
-def test_names_of_another_model_leave_the_adapter_without_effect(tiny_model_folder: Path, tmp_path: Path) -> None:
-    """PEFT warns of them, and goes on with fresh layers."""
-    from safetensors.torch import load_file, save_file
-
-    made = tmp_path / "adapter"
-    load_changed(tiny_model_folder, made, all_layers, "fp32")
-    weights = load_file(made / "adapter_model.safetensors")
-    renamed = {name.replace(".layers.", ".blocks."): weight for name, weight in weights.items()}
-    save_file(renamed, made / "adapter_model.safetensors")
-    with pytest.warns(UserWarning, match="missing adapter keys"):
-        model = load_adapter(load_base(tiny_model_folder, loading_params()), made)
-    with pytest.raises(StageError, match="names of its layers are not those of this model"):
-        require_effect(model, [PROMPT], made)
-
-
 def test_one_prompt_of_several_is_enough(tiny_model_folder: Path, tmp_path: Path) -> None:
     """Token 7 is embedded as zeros, which no layer without a bias makes anything of."""
     model = load_changed(tiny_model_folder, tmp_path / "adapter", all_layers, "fp32")

@@ -31,7 +31,7 @@ bundled.download, bundled.convert = download, convert
 """
 USE = """
 folder = bundled.ensure(Path("cache"))
-assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+assert sorted(os.listdir(folder)) == ["config.json", "hashes.json", "model.safetensors"]
 """
 
 

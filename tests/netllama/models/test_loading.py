@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,84 @@ def test_a_broken_model_folder_is_one_line_that_names_it(
     assert "\n" not in str(raised.value)
 
 
+Weights = dict[str, torch.Tensor]
+
+
+def rewrite(path: Path, change: Callable[[Weights], Weights]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+
+
+def without_a_layer(folder: Path) -> None:
+    rewrite(folder / "model.safetensors", lambda all: {name: all[name] for name in all if "layers.1." not in name})
+
+
+def with_another_prefix(folder: Path) -> None:
+    rewrite(folder / "model.safetensors", lambda all: {name.replace("model.", "module.", 1): all[name] for name in all})
+
+
+def with_a_layer_more(folder: Path) -> None:
+    def add(all: Weights) -> Weights:
+        return all | {name.replace("layers.1.", "layers.2."): all[name].clone() for name in all if "layers.1." in name}
+
+    rewrite(folder / "model.safetensors", add)
+
+
+def without_the_norm(folder: Path) -> None:
+    rewrite(folder / "model.safetensors", lambda all: {name: all[name] for name in all if name != "model.norm.weight"})
+
+
+def config_of_a_wider_model(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 192}))
+
+
+def config_of_a_deeper_model(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 3}))
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4", "int8"])
+@pytest.mark.parametrize(
+    ("breaking", "says"),
+    [
+        (without_a_layer, r"9 missing \(model\.layers\.1\."),
+        (with_another_prefix, r"20 missing \(.* first\), 20 not known \(module\."),
+        (with_a_layer_more, r"9 not known \(model\.layers\.2\."),
+        (without_the_norm, r"1 missing \(model\.norm\.weight first\)"),
+        (config_of_a_wider_model, r"6 of another shape \(model\.layers\.0\.mlp\."),
+        (config_of_a_deeper_model, r"9 missing \(model\.layers\.2\."),
+    ],
+)
+def test_a_model_is_never_filled_with_random_numbers(
+    tmp_path: Path,
+    tiny_model_folder: Path,
+    breaking: Callable[[Path], None],
+    says: str,
+    quantization: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    breaking(folder)
+    with pytest.raises(StageError, match=says) as raised:
+        load_base(folder, loading_params("fp32", quantization, True))
+    assert str(raised.value).startswith(f"{folder}: not the weights of the LlamaForCausalLM in its config.json: ")
+    assert "\n" not in str(raised.value)
+    assert "LOAD REPORT" not in capfd.readouterr().err, "one line says it"
+
+
+def test_a_head_that_is_tied_to_the_embeddings_is_not_missing(tmp_path: Path, tiny_model_folder: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tie_word_embeddings": True}))
+    rewrite(folder / "model.safetensors", lambda all: {name: all[name] for name in all if name != "lm_head.weight"})
+    model = load_base(folder, loading_params("fp32", "none", True))
+    assert torch.equal(model.get_output_embeddings().weight, model.get_input_embeddings().weight)
+
+
 @pytest.fixture
 def adapter_folder(tiny_model_folder: Path, tmp_path: Path) -> Path:
     with_lora(load_base(tiny_model_folder, loading_params("fp32", "none", True))).save_pretrained(
@@ -254,4 +333,41 @@ def test_a_broken_adapter_is_one_line_that_names_folder_and_reason(
     with pytest.raises(StageError, match=reason) as raised:
         load_adapter(load_base(tiny_model_folder, loading_params("fp32", "none", True)), adapter_folder)
     assert str(raised.value).startswith(f"{adapter_folder}: can't be loaded as a LoRA adapter (")
+    assert "\n" not in str(raised.value)
+
+
+def one_matrix_less(all: Weights) -> Weights:
+    return {name: all[name] for name in all if "layers.1.mlp.up_proj.lora_B" not in name}
+
+
+def names_of_another_model(all: Weights) -> Weights:
+    return {name.replace("model.layers", "transformer.h"): all[name] for name in all}
+
+
+def a_matrix_more(all: Weights) -> Weights:
+    return all | {"base_model.model.lm_head.lora_A.weight": torch.ones(4, 64)}
+
+
+def embeddings_too(all: Weights) -> Weights:
+    return all | {"base_model.model.model.embed_tokens.weight": torch.ones(600, 64)}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (one_matrix_less, r"1 missing \(base_model\.model\.model\.layers\.1\.mlp\.up_proj\.lora_B\.weight first\)"),
+        (names_of_another_model, r"28 missing \(.* first\), 28 not known \(base_model\.model\.transformer\.h\.0\."),
+        (a_matrix_more, r"1 not known \(base_model\.model\.lm_head\.lora_A\.weight first\)"),
+        (embeddings_too, r"1 not known \(base_model\.model\.model\.embed_tokens\.weight first\)"),
+    ],
+)
+def test_an_adapter_has_the_weights_of_its_configuration_and_no_others(
+    tiny_model_folder: Path, adapter_folder: Path, change: Callable[[Weights], Weights], says: str
+) -> None:
+    rewrite(adapter_folder / "adapter_model.safetensors", change)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        with pytest.raises(StageError, match=says) as raised:
+            load_adapter(load_base(tiny_model_folder, loading_params("fp32", "none", True)), adapter_folder)
+    assert str(raised.value).startswith(f"{adapter_folder}/adapter_model.safetensors: ")
     assert "\n" not in str(raised.value)

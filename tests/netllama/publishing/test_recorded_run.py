@@ -88,7 +88,11 @@ def test_only_hashes_of_data_are_listed_in_order(folder: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "stages: 3", "- a", "stages: {evaluate: {outs: [{path: x}]}}", "a: [", "{"])
+NO_LOCKS = ["", "stages: 3", "- a", "stages: {evaluate: {outs: [{path: x}]}}", "a: [", "{", "\0"]
+RUBBISH = ["[" * 100_000, "stages: 2024-13-45", f"stages: {'9' * 5000}"]
+
+
+@pytest.mark.parametrize("text", [*NO_LOCKS, *RUBBISH], ids=map(str, range(10)))
 def test_what_is_no_lock_is_one_line(folder: Path, text: str) -> None:
     Path("dvc.lock").write_text(text)
     with pytest.raises(StageError, match=r"^dvc\.lock: not a lock file of DVC; run `dvc repro`$"):

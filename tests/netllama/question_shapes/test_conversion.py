@@ -301,7 +301,6 @@ KEYS = ["question", "Question", "statement", "instruction", "options", "choices"
 KEYS += ["answerKey", "task_name", "level", "solution", "category", "aliases", "key_facts", "kind", "id", "family"]
 
 
-@settings(max_examples=400, deadline=None)
 @given(rows=st.lists(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6), max_size=3))
 def test_whatever_a_row_holds_it_is_a_question_or_has_a_reason(rows: list[Row]) -> None:
     for each in convert(*rows):

@@ -213,7 +213,7 @@ def naive(renderer: Renderer, request: str, answer: str, context: str) -> Render
 
 @given(records=st.lists(st.tuples(TEXTS, TEXTS, st.one_of(st.just(""), TEXTS)), min_size=1, max_size=5))
 @example(records=[("Why?", "\ufdd0 is no character", "\ufdd07\ufdd1")])
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_rendering_many_at_once_gives_what_the_tokenizer_gives_one_by_one(
     renderer: Renderer, records: list[tuple[str, str, str]]
 ) -> None:
@@ -222,7 +222,7 @@ def test_rendering_many_at_once_gives_what_the_tokenizer_gives_one_by_one(
 
 @pytest.mark.parametrize("template", ["chat", "alpaca"])
 @given(request_text=TEXTS, answer=TEXTS, context=TEXTS)
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_so_it_is_with_the_bundled_tokenizer(
     bundled_tokenizer: Any, template: str, request_text: str, answer: str, context: str
 ) -> None:

@@ -12,8 +12,9 @@ import pytest
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from netllama.report.code_ladder_figure import FailureCount, make_code_ladder
+from netllama.report.comparison_inputs import parse_comparison, read_comparisons, read_suite_notes
 from netllama.report.page import average_chances, build_report, write_headline, write_p_value
-from netllama.report.report_inputs import ReportPaths, parse_comparison, read_comparisons, read_curve, read_inputs
+from netllama.report.report_inputs import ReportPaths, read_curve, read_inputs
 from netllama.scoring.clean_items import compare_clean, note_suites
 from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from tests.support.report_files import make_paths, make_score, read_embedded, write_evaluation
@@ -189,12 +190,22 @@ def test_curves_without_a_number_are_left_out(evaluation: ReportPaths, tmp_path:
         read_curve(path, "loss")
 
 
+@pytest.mark.parametrize("row", ["inf,2.5", "nan,2.5", "1," + "9" * 200_000, "1"])
+def test_a_row_of_a_curve_that_is_none_is_named(row: str, tmp_path: Path) -> None:
+    write_text(path := tmp_path / "x.csv", f"step,loss\n0,3\n{row}\n")
+    with pytest.raises(StageError, match=r"x\.csv:3: no number under step and loss"):
+        read_curve(path, "loss")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"verdict": "good"}, "suite 1: verdict: input should be"),
         ({"difference": None}, "suite 1: not a suite"),
         ({"items": "many"}, "suite 1: items: input should be"),
+        ({"clean": {"suite": "x"}}, "suite 1: no 'base'"),
+        ({"clean": 3}, "suite 1: not a suite"),
+        ({"guessing": {"chance": "often"}}, "suite 1: chance: input should be"),
     ],
 )
 def test_a_broken_comparison_is_one_clear_line(
@@ -202,7 +213,7 @@ def test_a_broken_comparison_is_one_clear_line(
 ) -> None:
     write_json(path := tmp_path / "comparison.json", [read_json(evaluation.comparison)[0] | change])
     with pytest.raises(StageError, match=f"comparison.json: {said}.*; run `dvc repro evaluate`"):
-        read_comparisons(path)
+        read_suite_notes(path)
     write_json(path, {"suite": "x"})
     with pytest.raises(StageError, match="not a list of suites"):
         read_comparisons(path)

@@ -62,7 +62,7 @@ def list_known(machine: str) -> set[int]:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=300, derandomize=True)
 @given(number=st.integers(0, 600), apart=st.booleans(), argument=st.integers(0, 2**64 - 1))
 def test_what_no_table_names_is_allowed_and_what_is_younger_than_them_is_unknown(
     machine: str, number: int, apart: bool, argument: int
@@ -83,7 +83,7 @@ def test_what_is_refused_is_refused_with_every_argument(machine: str, apart: boo
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(pid=st.integers(-(2**31), 2**31 - 1) | st.sampled_from([0, PID, -PID, -1, 1]), high=st.integers(0, 2**32 - 1))
 def test_without_namespaces_a_script_acts_on_itself_and_its_group_only(machine: str, pid: int, high: int) -> None:
     column = MACHINES[machine][1]
@@ -97,7 +97,7 @@ def test_without_namespaces_a_script_acts_on_itself_and_its_group_only(machine: 
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(family=st.integers(0, 50), high=st.integers(0, 2**32 - 1))
 def test_sockets_are_those_of_the_network_that_the_script_has(machine: str, family: int, high: int) -> None:
     number = OTHERS["socket"][MACHINES[machine][1]]

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from netllama.core.records import load_questions
 from netllama.core.tokenized_rows import TokenizedRow
+from netllama.documents.document import show_chunk
+from netllama.rendering.question_texts import phrase_question
 from netllama.rendering.renderer import Renderer
-from netllama.scoring import likelihood
+from netllama.scoring import memory_batches
+from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers, LimitedPrompt
 from netllama.scoring.measure import Material, measure_model
+from netllama.scoring.reading_scores import ANSWER_TOKENS, ReadingMaterial
 from netllama.scoring.score import Numbers, Score
-from tests.support.clones import ROOT
 from tests.support.decisive_model import load_decisive_model
+from tests.support.reading_sets import make_asked, make_report_chunks
+from tests.support.shipped_data import load_shipped_questions
 from tests.support.training_runs import SHIPPED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,18 +25,38 @@ SIZES = [(1, 1), (2, 90), (5, 700), (64, 100_000)]
 """Answers written together, and tokens of a batch of likelihoods."""
 
 
+class Echo:
+    """In place of `KeptAnswers`: notes what it is asked, and answers with the prompt's last tokens."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[LimitedPrompt]] = []
+
+    def write(self, model: Any, prompts: list[LimitedPrompt], eos: int, batch_size: int) -> list[list[int]]:
+        self.asked.append(prompts)
+        return [prompt.ids[-prompt.limit :] for prompt in prompts]
+
+
 def measure_with(
-    model: Any, rows: list[TokenizedRow], renderer: Renderer, answers: int, tokens: int
+    model: Any,
+    rows: list[TokenizedRow],
+    renderer: Renderer,
+    answers: int,
+    tokens: int,
+    kept: KeptAnswers = NOTHING_KEPT,
 ) -> tuple[Numbers, list[Score]]:
     small = {"batch_size": answers, "max_new_tokens": 8, "num_generated": 5, "num_open": 3, "listed_permutations": 2}
     params = SHIPPED.evaluate.model_copy(update=small)
-    questions = load_questions(ROOT / "data" / "questions")
+    questions = load_shipped_questions()
     kinds = ("choice", "true_false", "blank")
     some = [question for kind in kinds for question in [each for each in questions if each.kind == kind][::40]]
     some += [question for question in questions if question.kind == "open"][:4]
+    texts = {chunk.id: show_chunk(chunk.headings, chunk.text) for chunk in make_report_chunks()}
+    asked = [make_asked(number, ["r5", f"r{number}", "r4"][: 1 + number]) for number in range(3)]
+    closed = make_asked(0, ["r1", "r0"]).model_copy(update={"kind": "choice"})
+    reading = ReadingMaterial(asked, [(closed, question) for question in some if question.kind == "choice"][:3], texts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(likelihood.TOKENS, "cpu", tokens)
-        return measure_model(model, Material(params, rows, some, renderer, sandbox=None))
+        patch.setattr(memory_batches, "CPU_TOKENS", tokens)
+        return measure_model(model, Material(params, rows, some, reading, [], renderer, sandbox=None), kept)
 
 
 def list_leaves(metrics: Numbers, prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -49,7 +73,7 @@ def test_scores_and_answers_of_every_kind_are_the_same_at_every_batch_size(
     model, renderer = load_decisive_model(tiny_model_folder), Renderer(tiny_tokenizer, "chat", "")
     expected, *others = [measure_with(model, tokenized_rows(9), renderer, *size) for size in SIZES]
     kinds = {score.kind for score in expected[1]}
-    assert kinds == {"heldout", "choice", "true_false", "blank", "open", "generation"}
+    assert kinds == {"heldout", "choice", "true_false", "blank", "open", "generation", "report"}
     assert len({score.answer for score in expected[1] if score.kind in ("blank", "open", "generation")}) > 5
     for metrics, scores in others:
         assert dict(list_leaves(metrics)) == pytest.approx(dict(list_leaves(expected[0])), rel=1e-6, abs=1e-4)
@@ -57,3 +81,24 @@ def test_scores_and_answers_of_every_kind_are_the_same_at_every_batch_size(
             assert (one.item, one.kind, one.answer) == (other.item, other.kind, other.answer)
             assert one.value == pytest.approx(other.value, abs=2e-6)
             assert one.measures == pytest.approx(other.measures, abs=2e-4)
+
+
+def test_all_kinds_are_asked_in_one_queue_and_each_item_gets_its_own_answer(
+    tiny_model_folder: Path, tiny_tokenizer: Any, tokenized_rows: Callable[..., list[TokenizedRow]]
+) -> None:
+    model, renderer, rows = (
+        load_decisive_model(tiny_model_folder),
+        Renderer(tiny_tokenizer, "chat", ""),
+        tokenized_rows(9),
+    )
+    echo = Echo()
+    _, scores = measure_with(model, rows, renderer, 4, 700, cast(KeptAnswers, echo))
+    [asked] = echo.asked
+    written = [score for score in scores if score.kind in ("blank", "open", "generation", "report")]
+    assert {score.kind for score in written} == {"blank", "open", "generation", "report"}
+    assert [score.answer for score in written] == [renderer.decode_answer(ids[-limit:]) for ids, limit in asked]
+    prompts = {row.id: row.input_ids[: row.answer_start] for row in rows}
+    prompts |= {each.id: renderer.encode_prompt(phrase_question(each)) for each in load_shipped_questions()}
+    for score, (ids, limit) in zip(written, asked, strict=True):
+        assert score.item not in prompts or ids == prompts[score.item]
+        assert limit == (ANSWER_TOKENS if score.kind == "report" else 8)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netllama.core.records import Question, load_questions
+from netllama.core.records import Question
 from netllama.scoring.blank_answers import find_unit, judge_blank, match_texts, normalise_answer
-from tests.support.clones import ROOT
+from tests.support.shipped_data import load_shipped_questions
 
-BLANKS = [question for question in load_questions(ROOT / "data" / "questions") if question.kind == "blank"]
+BLANKS = [question for question in load_shipped_questions() if question.kind == "blank"]
 
 
 def blank(text: str, answer: str, *aliases: str) -> Question:

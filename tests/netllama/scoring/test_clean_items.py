@@ -8,7 +8,7 @@ from netllama.core.files import JsonObject
 from netllama.scoring.clean_items import (
     ALL_HITS,
     NO_HIT,
-    NO_QUESTIONS,
+    NOT_LOOKED_FOR,
     compare_clean,
     describe_clean,
     note_suites,
@@ -48,7 +48,7 @@ PAIRS = [
 def test_without_a_hit_every_suite_says_so_and_nothing_is_said_twice() -> None:
     clean = compare_clean(PAIRS, ())
     assert clean == {
-        "loss on held-out answers": NO_QUESTIONS,
+        "loss on held-out answers": NOT_LOOKED_FOR["test"],
         "four-choice questions": NO_HIT,
         "true/false questions": NO_HIT,
         "blanks": NO_HIT,
@@ -70,7 +70,7 @@ def test_a_suite_with_hits_is_that_of_its_other_items_among_all_others() -> None
     left = [pair for pair in PAIRS if pair[0].kind == "choice" and pair[0].item not in hits]
     assert found.items == len(left) == 38
     assert found.difference.value == pytest.approx(sum(tuned.value - base.value for base, tuned in left) / 38)
-    assert (clean["blanks"], clean["loss on held-out answers"]) == (NO_HIT, NO_QUESTIONS)
+    assert (clean["blanks"], clean["loss on held-out answers"]) == (NO_HIT, NOT_LOOKED_FOR["test"])
 
 
 def test_a_suite_of_hits_alone_is_said_to_be_one() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netllama.code_tasks.code_ladder import FailureClass, Rung, find_missing_imports, parse_code
 from netllama.core.errors import StageError
-from netllama.core.records import Question, load_questions
+from netllama.core.records import Question
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from netllama.scoring import code_questions
@@ -26,7 +26,7 @@ from netllama.scoring.code_questions import (
     summarize_code,
 )
 from netllama.scoring.score import Score
-from tests.support.clones import ROOT
+from tests.support.shipped_data import load_shipped_questions
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=60.0, memory_bytes=2**29)
 SOLUTION = (
@@ -254,7 +254,7 @@ def test_what_differs_from_run_to_run_is_left_out() -> None:
 
 
 def test_a_fixed_choice_of_code_questions_is_asked() -> None:
-    questions = load_questions(ROOT / "data" / "questions")
+    questions = load_shipped_questions()
     chosen = select_code(questions, 5)
     assert len(chosen) == 5
     assert {question.kind for question in chosen} == {"code"}

@@ -10,17 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netllama.cpu_layers.attention import use_cpu_attention
-from netllama.cpu_layers.decoding import can_decode
+from netllama.cpu_layers.decoding import StepDecoder, can_decode
 from netllama.cpu_layers.decoding_cache import CHUNK, DecodingCache
 from netllama.cpu_layers.fast_blocks import use_fast_blocks
 from netllama.cpu_layers.fast_lora_layers import use_fast_layers
 from netllama.scoring import greedy_decoding
 from netllama.scoring.generation import generate_answers
+from netllama.scoring.prompt_reading import PromptReader
 from tests.support.adapters import adapted
 from tests.support.decisive_model import load_decisive_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPTS = st.lists(st.lists(st.integers(2, 599), min_size=1, max_size=12), min_size=1, max_size=9)
 KINDS = ["plain", "fast", "lora", "fast lora", "lora on some layers"]
 
@@ -79,10 +80,25 @@ def test_long_answers_grow_the_cache_several_times(models: dict[str, Any]) -> No
         assert generate_answers(models[kind], prompts, -1, 2, number) == expected
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Of each step, how many tokens it was given of each row."""
+    noted: list[list[int]] = []
+    step = greedy_decoding.StepDecoder.step
+
+    def note(self: Any, tokens: list[list[int]], cache: DecodingCache) -> list[list[int]]:
+        noted.append([len(own) for own in tokens])
+        return step(self, tokens, cache)
+
+    monkeypatch.setattr(greedy_decoding.StepDecoder, "step", note)
+    return noted
+
+
 def test_waiting_prompts_take_free_slots_before_the_batch_has_ended(
-    models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    models: dict[str, Any], steps: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of four rows end early; from then on there are four rows again, and nobody waits for the other two."""
+    """Two of four rows end early; there are four rows again at once, and nobody waits for the other two."""
+    monkeypatch.setattr(greedy_decoding, "MOST_DRAFTS", 0)
     model, number = models["plain"], 12
     free = {first: generate(model, [first, 7], -1, number) for first in range(2, 60)}
     eos, early = next(
@@ -92,20 +108,60 @@ def test_waiting_prompts_take_free_slots_before_the_batch_has_ended(
     )
     late = [first for first, answer in free.items() if eos not in answer]
     firsts = [*early[:2], *late[:2], *early[2:4]]
-    sizes: list[int] = []
-    step = greedy_decoding.StepDecoder.step
-
-    def note(self: Any, tokens: list[int], cache: DecodingCache) -> list[int]:
-        sizes.append(len(tokens))
-        return step(self, tokens, cache)
-
-    monkeypatch.setattr(greedy_decoding.StepDecoder, "step", note)
     found = generate_answers(model, [[first, 7] for first in firsts], eos, 4, number)
     assert found == [generate(model, [first, 7], eos, number) for first in firsts]
-    ended = max(len(answer) for answer in found[:2])
-    assert sizes[ended - 1] in (3, 4)
-    assert sizes[ended] == 4
-    assert len(sizes) <= ended + number, "rows that go on would have held up those that wait"
+    first, second = sorted(len(answer) for answer in found[:2])
+    assert [len(rows) for rows in steps[: first + 1]] == [4] * (first + 1)
+    assert len(steps) <= second + number, "rows that go on would have held up those that wait"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_drafts_save_steps_and_change_no_token(
+    models: dict[str, Any], kind: str, steps: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two texts have run into a loop by then, so that most drafts hold; others hold a wrong copy."""
+    model, number = models[kind], 12
+    starts = [[5, 6, 7], [12, 13]]
+    written = [generate(model, start, -1, 80) for start in starts]
+    prompts = [[*start, *answer] for start, answer in zip(starts, written, strict=True)]
+    prompts += [[*answer[:3], 599, *answer[:3]] for answer in written]
+    expected = [generate(model, prompt, -1, number) for prompt in prompts]
+    for batch_size in (1, 3, 9):
+        steps.clear()
+        assert generate_answers(model, prompts, -1, batch_size, number) == expected
+        assert max(max(rows) for rows in steps) > 1
+        assert sum(map(len, steps)) < number * len(prompts)
+    monkeypatch.setattr(greedy_decoding, "MOST_DRAFTS", 0)
+    steps.clear()
+    assert generate_answers(model, prompts, -1, 3, number) == expected
+    assert sum(map(len, steps)) == number * len(prompts), "a step without drafts is a token of each row"
+
+
+def test_no_answer_is_longer_than_its_limit_and_none_goes_on_behind_its_end(models: dict[str, Any]) -> None:
+    """A loop is drafted beyond its limit and its end."""
+    model = models["plain"]
+    loops = [[*start, *generate(model, start, -1, 60)] for start in ([5, 6], [20, 21, 22])]
+    for number in range(1, 7):
+        assert [len(own) for own in generate_answers(model, loops, -1, 2, number)] == [number, number]
+    eos = generate(model, loops[0], -1, 9)[4]
+    expected = [generate(model, loop, eos, 9) for loop in loops]
+    assert generate_answers(model, loops, eos, 2, 9) == expected
+
+
+@given(tokens=st.lists(st.lists(st.integers(2, 599), min_size=1, max_size=5), min_size=1, max_size=4))
+@QUICK
+def test_a_step_gives_the_logits_of_all_its_tokens(models: dict[str, Any], tokens: list[list[int]]) -> None:
+    model = models["fast lora"]
+    with torch.inference_mode():
+        decoder = StepDecoder(model)
+        cache = decoder.make_cache(len(tokens))
+        prompts = [[3, 4, row + 5, 9] for row in range(len(tokens))]
+        for _, layers in PromptReader(model, prompts).read(range(len(prompts))):
+            cache.append(layers, [3] * len(layers[0][0]))
+        found = decoder.compute_logits(tokens, cache).t()
+        texts = [[3, 4, row + 5, *own] for row, own in enumerate(tokens)]
+        expected = torch.cat([model(input_ids=torch.tensor([text])).logits[0, 3:] for text in texts])
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_row_that_ends_leaves_the_others_as_they_are() -> None:
@@ -116,17 +172,37 @@ def test_a_row_that_ends_leaves_the_others_as_they_are() -> None:
     assert (cache.count, cache.lengths[:2].tolist()) == (2, [4, 3])
     for layer in range(2):
         for slot, row in ((0, 2), (1, 1)):
-            begin, length = cache.width - int(cache.lengths[slot]), int(cache.lengths[slot])
-            own = cache.keys[layer][slot, :, :, begin : cache.width], cache.values[layer][slot, :, begin : cache.width]
+            length = int(cache.lengths[slot])
+            own = cache.keys[layer][slot, :, :, :length], cache.values[layer][slot, :, :length]
             assert torch.equal(own[0].transpose(1, 2), keys[layer, row, :, :length])
             assert torch.equal(own[1], values[layer, row, :, :length])
     cache.append([(keys[layer][:1], values[layer][:1]) for layer in range(2)], [2])
-    assert (cache.count, cache.lengths.tolist(), cache.width, cache.places) == (3, [4, 3, 2], 4, CHUNK)
-    assert cache.list_unseen()[:, :6].tolist() == [
-        [False, False, False, False, False, True],
-        [True, False, False, False, False, True],
-        [True, True, False, False, False, True],
+    assert (cache.count, cache.lengths.tolist(), cache.places) == (3, [4, 3, 2], CHUNK)
+    assert cache.list_unseen(2)[:, :, :6].tolist() == [
+        [[False] * 5 + [True], [False] * 6],
+        [[False] * 4 + [True] * 2, [False] * 5 + [True]],
+        [[False] * 3 + [True] * 3, [False] * 4 + [True] * 2],
     ]
+
+
+def test_what_was_written_and_not_counted_is_written_over() -> None:
+    cache = DecodingCache(slots=2, layers=1, heads=2, size=4, dtype=torch.float32)
+    keys, values = torch.randn(2, 2, 3, 4), torch.randn(2, 2, 3, 4)
+    cache.append([(keys, values)], [3, CHUNK - 61])
+    cache.make_room(3)
+    rows, places = torch.tensor([0, 0, 0, 1]), torch.tensor([3, 4, 5, 3])
+    cache.write(0, rows, places, first := torch.randn(4, 2, 4), torch.randn(4, 2, 4))
+    cache.advance([2, 1])
+    assert cache.lengths.tolist() == [5, 4]
+    cache.write(0, torch.tensor([0, 1]), torch.tensor([5, 4]), second := torch.randn(2, 2, 4), torch.randn(2, 2, 4))
+    assert torch.equal(cache.keys[0][0, :, :, 3:6].permute(2, 0, 1), torch.stack([first[0], first[1], second[0]]))
+    assert torch.equal(cache.keys[0][1, :, :, 3:5].permute(2, 0, 1), torch.stack([first[3], second[1]]))
+    cache.make_room(CHUNK)
+    assert cache.places == 2 * CHUNK
+    assert torch.equal(cache.keys[0][0, :, :, 5], second[0])
+    cache.remove(0)
+    cache.append([(keys[:1], values[:1])], [1])
+    assert cache.places == CHUNK, "long rows that have ended hold no memory"
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 
 from netllama.core.files import read_json, write_json
 from netllama.scoring import kept_answers
-from netllama.scoring.kept_answers import BATCHES, DAYS_KEPT, NOTHING_KEPT, KeptAnswers, identify_model
+from netllama.scoring.kept_answers import BATCHES, DAYS_KEPT, NOTHING_KEPT, KeptAnswers, LimitedPrompt, identify_model
 from tests.support.training_runs import loading_params
 
 EOS = 2
 PROMPTS = [[5, 6, 7], [8], [9, 10], [11, 12, 13, 14], [15]]
-Call = tuple[list[list[int]], int, int]
+Call = tuple[list[list[int]], int, list[int]]
 
 
 @pytest.fixture
@@ -24,17 +24,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     calls: list[Call] = []
 
     def generate(
-        model: object, prompts: list[list[int]], eos: int, batch_size: int, max_new_tokens: int
+        model: object, prompts: list[list[int]], eos: int, batch_size: int, limits: list[int]
     ) -> list[list[int]]:
-        calls.append((list(prompts), batch_size, max_new_tokens))
-        return [[*reversed(prompt), EOS][:max_new_tokens] for prompt in prompts]
+        calls.append((list(prompts), batch_size, limits))
+        return [[*reversed(prompt), EOS][:limit] for prompt, limit in zip(prompts, limits, strict=True)]
 
     monkeypatch.setattr(kept_answers, "generate_answers", generate)
     return calls
 
 
 def write(kept: KeptAnswers, prompts: list[list[int]] = PROMPTS, batch_size: int = 8, tokens: int = 9) -> Any:
-    return kept.write(object(), prompts, EOS, batch_size, tokens)  # type: ignore[arg-type]
+    return kept.write(object(), [LimitedPrompt(ids, tokens) for ids in prompts], EOS, batch_size)  # type: ignore[arg-type]
 
 
 def test_a_model_is_asked_once_and_the_answers_stay_in_the_order_of_the_prompts(
@@ -53,6 +53,18 @@ def test_another_model_other_prompts_sizes_and_limits_are_asked_anew(tmp_path: P
     write(KeptAnswers(tmp_path, "m"), batch_size=4)
     assert write(KeptAnswers(tmp_path, "m"), tokens=1)[1] == [8]
     assert len(asked) == 5
+
+
+def test_long_answers_are_asked_for_first_and_each_has_its_own_limit(tmp_path: Path, asked: list[Call]) -> None:
+    limits = [1, 9, 3, 9, 1]
+    prompts = [LimitedPrompt(ids, limit) for ids, limit in zip(PROMPTS, limits, strict=True)]
+    found = KeptAnswers(tmp_path, "m").write(object(), prompts, EOS, 1)  # type: ignore[arg-type]
+    assert found == [[*reversed(ids), EOS][:limit] for ids, limit in prompts]
+    assert [call[2] for call in asked] == [[9, 9, 3, 1], [1]]
+    assert [ids for call in asked for ids in call[0]] == [PROMPTS[place] for place in (3, 1, 2, 0, 4)]
+    prompts[2] = LimitedPrompt(PROMPTS[2], 2)
+    KeptAnswers(tmp_path, "m").write(object(), prompts, EOS, 1)  # type: ignore[arg-type]
+    assert [call[2] for call in asked[2:]] == [[9, 9, 2, 1]], "another limit is another question"
 
 
 def test_what_was_written_before_an_interruption_is_not_written_again(

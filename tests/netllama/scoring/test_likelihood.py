@@ -19,7 +19,7 @@ from tests.support.adapters import adapted
 from tests.support.plain_scores import score_alone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TOKEN = st.integers(2, 599)
 TEXTS = st.lists(
     st.builds(
@@ -236,7 +236,15 @@ def test_every_text_is_in_one_batch_that_keeps_to_the_budget(widths: list[int], 
     batches = list(batch_by_tokens(widths, tokens))
     assert sorted(position for batch in batches for position in batch) == list(range(len(widths)))
     for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(widths[position] for position in batch) <= tokens
+        widest = max(widths[position] for position in batch)
+        assert len(batch) == 1 or len(batch) * widest <= tokens
+        assert len(batch) * widest - sum(widths[position] for position in batch) <= tokens // 16
+
+
+def test_a_batch_ends_early_only_where_padding_would_be_too_much() -> None:
+    assert list(batch_by_tokens([50, 50, 48, 20, 20, 20], 640)) == [[0, 1, 2, 3], [4, 5]]
+    assert list(batch_by_tokens([50, 50, 48, 32, 20], 640)) == [[0, 1, 2, 3], [4]]
+    assert list(batch_by_tokens([7] * 5, 21)) == [[0, 1, 2], [3, 4]]
 
 
 def test_a_batch_in_full() -> None:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netllama.core.records import Question, load_questions
+from netllama.core.records import Question
 from netllama.novelty.rouge import split_rouge_tokens
 from netllama.scoring.open_answers import compute_token_f1, measure_key_facts, measure_open_answer, states_fact
-from tests.support.clones import ROOT
+from tests.support.shipped_data import load_shipped_questions
 
-OPEN = [question for question in load_questions(ROOT / "data" / "questions") if question.kind == "open"]
+OPEN = [question for question in load_shipped_questions() if question.kind == "open"]
 words = st.lists(st.sampled_from(["as", "path", "prefix", "route", "peer", "leak"]), max_size=8).map(" ".join)
 
 

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from netllama.core.files import read_jsonl, write_jsonl
 from netllama.core.records import Question, parse_as
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.rendering.question_texts import list_options, phrase_question
 from netllama.rendering.renderer import Renderer
-from netllama.scoring import generation, likelihood
+from netllama.scoring import generation, memory_batches
 from netllama.scoring.choice import (
     judge_choice,
     measure_baselines,
@@ -27,9 +29,10 @@ from netllama.scoring.choice import (
 )
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.heldout import score_heldout, summarize_heldout
+from netllama.scoring.kept_answers import NOTHING_KEPT
 from netllama.scoring.measure import subtract_metrics
 from netllama.scoring.score import Score, find_number
-from netllama.scoring.task_answers import judge_answer, sample_rows, score_answers, summarize_answers
+from netllama.scoring.task_answers import ask_rows, judge_answer, sample_rows, score_answers, summarize_answers
 from tests.support.decisive_model import load_decisive_model
 from tests.support.plain_scores import score_alone as loop
 
@@ -301,6 +304,12 @@ def prompt_of(row: TokenizedRow) -> list[int]:
     return row.input_ids[: row.answer_start]
 
 
+def write_and_score(model: Any, rows: Rows, renderer: Renderer, batch_size: int, tokens: int) -> list[Score]:
+    eos = int(renderer.tokenizer.eos_token_id)
+    answers = NOTHING_KEPT.write(model, ask_rows(rows, tokens), eos, batch_size)
+    return score_answers(rows, renderer, answers)
+
+
 @pytest.mark.parametrize("way", ["own loop", "library, prompts read before", "library"])
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
@@ -309,10 +318,10 @@ def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
     """By the loop for a CPU; by the library, as on CUDA, where prompts may be read in batches of their own."""
     monkeypatch.setattr(generation, "can_decode", lambda model: way == "own loop")
     monkeypatch.setattr(generation, "can_share", lambda model: way != "library")
-    monkeypatch.setitem(likelihood.TOKENS, "cpu", 60)
+    monkeypatch.setattr(memory_batches, "CPU_TOKENS", 60)
     rows = [written_row(renderer, number) for number in range(5)]
     rows.append(written_row(renderer, 5, context="10.0.0.0/8 via 192.0.2.1"))
-    results = score_answers(model, rows, renderer, batch_size, max_new_tokens=12)
+    results = write_and_score(model, rows, renderer, batch_size, 12)
     for row, score in zip(rows, results, strict=True):
         ids = greedy(model, prompt_of(row), 12, renderer.tokenizer.eos_token_id)
         assert score.answer == renderer.tokenizer.decode(ids, skip_special_tokens=True).strip()
@@ -320,6 +329,24 @@ def test_batched_answers_equal_greedy_answers_to_one_prompt_at_a_time(
         assert score.explanation == ("cut after 12 tokens" if len(ids) == 12 else "")
         assert (score.item, score.suite, score.family, score.kind) == (row.id, "test", row.family, "generation")
     assert len({score.answer for score in results}) > 1
+
+
+@pytest.mark.parametrize("own_loop", [True, False])
+@given(
+    asked=st.lists(
+        st.tuples(st.lists(st.integers(2, 599), min_size=1, max_size=9), st.integers(1, 7)), min_size=1, max_size=8
+    ),
+    batch_size=st.integers(1, 5),
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_each_answer_ends_at_its_own_limit_whatever_is_written_beside_it(
+    model: Any, own_loop: bool, asked: list[tuple[list[int], int]], batch_size: int
+) -> None:
+    prompts, limits = [ids for ids, _ in asked], [limit for _, limit in asked]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation, "can_decode", lambda model: own_loop)
+        found = generate_answers(model, prompts, -1, batch_size, limits)
+    assert found == [greedy(model, ids, limit, eos=-1) for ids, limit in asked]
 
 
 @pytest.mark.parametrize("own_loop", [True, False])
@@ -347,7 +374,7 @@ def test_the_end_of_sequence_token_ends_an_answer_while_others_of_the_batch_go_o
     ending = copy.deepcopy(model)
     with torch.no_grad():
         ending.lm_head.weight[[eos, stop]] = ending.lm_head.weight[[stop, eos]]
-    results = score_answers(ending, rows, renderer, 4, max_new_tokens=12)
+    results = write_and_score(ending, rows, renderer, 4, 12)
     answers = [greedy(ending, prompt_of(row), 12, eos) for row in rows]
     assert any(3 <= len(answer) < 12 for answer in answers)
     assert any(len(answer) == 12 for answer in answers)
@@ -405,7 +432,7 @@ def test_generation_metrics_are_means_over_the_rows() -> None:
 def test_no_row_to_answer_gives_no_answer_and_no_line(
     model: Any, renderer: Renderer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert score_answers(model, [], renderer, 4, max_new_tokens=4) == []
+    assert write_and_score(model, [], renderer, 4, 4) == []
     assert score_choices(model, [], renderer) == []
     assert capfd.readouterr() == ("", "")
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from netllama.core.records import Question, load_questions
+from netllama.core.records import Question
 from netllama.rendering.question_texts import phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.blank_answers import match_texts
 from netllama.scoring.written_questions import (
+    BLANK_TOKENS,
+    ask_written,
     judge_filled,
     judge_open,
     list_rivals,
@@ -18,12 +20,12 @@ from netllama.scoring.written_questions import (
     select_written,
     summarize_written,
 )
-from tests.support.clones import ROOT
 from tests.support.decisive_model import load_decisive_model
 from tests.support.plain_scores import score_alone
+from tests.support.shipped_data import load_shipped_questions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUESTIONS = load_questions(ROOT / "data" / "questions")
+QUESTIONS = load_shipped_questions()
 BLANKS = [question for question in QUESTIONS if question.kind == "blank"]
 
 
@@ -101,6 +103,12 @@ def test_a_blank_and_an_open_answer_are_judged_and_summed_up() -> None:
 def test_every_written_question_gets_a_score_in_its_order(model: Any, renderer: Renderer) -> None:
     opened = next(question for question in QUESTIONS if question.kind == "open")
     asked = [blank(1, "179"), opened, blank(2, "22")]
-    scores = score_written(model, asked, renderer, batch_size=2, max_new_tokens=6)
+    prompts = ask_written(asked, renderer, max_new_tokens=60)
+    assert [limit for _, limit in prompts] == [BLANK_TOKENS, 60, BLANK_TOKENS]
+    assert [limit for _, limit in ask_written(asked, renderer, max_new_tokens=6)] == [6, 6, 6]
+    eos = renderer.tokenizer.eos_token_id
+    scores = score_written(model, asked, renderer, [[5], [6, 7], [8, eos]])
     assert [score.item for score in scores] == [question.id for question in asked]
-    assert score_written(model, [], renderer, 2, 6) == []
+    assert [score.answer for score in scores] == [renderer.decode_answer(ids) for ids in ([5], [6, 7], [8, eos])]
+    assert scores[1].measures["truncated"] == 1.0
+    assert score_written(model, [], renderer, []) == []

@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from netllama.contamination.evaluation_questions import Evaluation, GivenAway
-from netllama.core.sections import FilterName
+from netllama.core.generate_section import FilterName
 from netllama.selfinstruct.candidate_filters import FILTERS, Context, choose_filters
 from netllama.selfinstruct.output_contract import Candidate
+from netllama.selfinstruct.run_checks import RUNS
+from netllama.selfinstruct.second_answers import AGREES
 from netllama.selfinstruct.task_pool import TaskPool
 from tests.support.families import FAMILIES, family, load_family_seeds, params
 
@@ -223,7 +226,8 @@ def test_a_task_without_text_is_never_let_through() -> None:
 
 
 def test_the_names_that_params_accept_are_those_of_the_filters() -> None:
-    assert list(get_args(FilterName)) == list(FILTERS)
+    assert list(get_args(FilterName)) == [*FILTERS, RUNS, AGREES]
+    assert names("echo", RUNS, AGREES) == ["empty_field", "echo"], "which are no functions of a candidate"
     assert all(check.__name__ == name for name, check in FILTERS.items())
 
 
@@ -231,7 +235,13 @@ def test_the_names_that_params_accept_are_those_of_the_filters() -> None:
 
 
 def test_the_params_list_every_filter_for_every_family() -> None:
-    assert set(params().filters.enabled) == set(FILTERS)
+    assert params().filters.enabled == (*FILTERS, RUNS)
+
+
+@pytest.mark.parametrize("order", [[RUNS, "echo"], [AGREES, RUNS]])
+def test_what_takes_long_comes_last(order: list[str]) -> None:
+    with pytest.raises(ValidationError, match="put it"):
+        params(enabled=order)
 
 
 @pytest.mark.parametrize("word", ["file", "plot", "map"])

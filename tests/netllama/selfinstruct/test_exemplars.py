@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from netllama.core.records import SeedTask
@@ -27,7 +27,6 @@ shapes = st.lists(st.tuples(st.integers(1, 60), st.sampled_from("abcd")), max_si
 numbers = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 150)).filter(lambda found: sum(found[:2]) > 0)
 
 
-@settings(deadline=None)
 @given(shapes.filter(bool), shapes, numbers, st.text())
 def test_examples_keep_to_their_numbers_and_to_the_budget(
     seed_shape: Shape, machine_shape: Shape, numbers: tuple[int, int, int], draw: str
@@ -74,7 +73,6 @@ def test_every_seed_and_every_machine_made_task_is_drawn_sooner_or_later_and_in_
         assert {drawn[place].id for drawn in found} == {task.id for task in [*seeds, *machine]}
 
 
-@settings(deadline=None)
 @given(shapes, st.text())
 def test_each_category_comes_once_before_any_comes_twice(shape: Shape, draw: str) -> None:
     tasks = pool("seed", shape)
@@ -110,7 +108,6 @@ def test_what_does_not_fit_gives_its_place_to_the_next_of_its_category() -> None
         assert {task.category for task in first_two} == {"a", "b"}
 
 
-@settings(max_examples=300, deadline=None)
 @given(shapes.filter(bool), shapes, numbers, st.data())
 def test_a_changed_task_changes_only_the_draws_that_drew_it_or_draw_it_now(
     seed_shape: Shape, machine_shape: Shape, numbers: tuple[int, int, int], data: st.DataObject

@@ -56,6 +56,6 @@ READERS: dict[str, Callable[[str], object]] = {
 def test_no_foreign_text_hangs_a_reader(name: str) -> None:
     for repeated in REPEATED:
         text = repeated * (SIZE // len(repeated))
-        start = time.perf_counter()
+        start = time.process_time()
         READERS[name](f"x\n{text}\nx")
-        assert time.perf_counter() - start < MOST_SECONDS, repr(repeated)
+        assert time.process_time() - start < MOST_SECONDS, repr(repeated)

@@ -242,7 +242,7 @@ hostile_tasks = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hostile_tasks, st.booleans(), st.sampled_from(sorted(CUT_PROBLEMS.values())))
 def test_json_cut_at_any_byte_gives_the_tasks_that_were_whole_and_marks_the_one_that_was_not(
     tasks: list[dict[str, str]], ascii_only: bool, problem: str
@@ -337,7 +337,6 @@ round_trips = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(round_trips)
 def test_tasks_that_are_written_are_read_back(tasks: list[SeedTask]) -> None:
     written = "".join(format_block(number, task) for number, task in enumerate(tasks, start=1))
@@ -347,7 +346,7 @@ def test_tasks_that_are_written_are_read_back(tasks: list[SeedTask]) -> None:
         assert JSON.parse_tasks(written, None) == [normal(task, task.category) for task in tasks]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(round_trips)
 def test_blocks_cut_at_any_character_give_no_task_that_is_not_whole(tasks: list[SeedTask]) -> None:
     text = "".join(format_block(number, task) for number, task in enumerate(tasks, start=1))

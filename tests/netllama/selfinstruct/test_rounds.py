@@ -239,6 +239,12 @@ def test_a_family_with_a_task_is_asked_to_the_end_even_if_nothing_new_comes() ->
     assert (len(late.kept), len(late.responses), late.is_barren) == (1, 20, False)
 
 
+def test_the_embedded_teacher_costs_nothing_and_is_asked_to_the_end() -> None:
+    free = family(base_url="", model_name="smollm2-135m-instruct", max_requests=20)
+    grown(free, teacher=Scripted(lambda asked: Answer("chatter")))
+    assert (len(free.responses), free.is_barren) == (20, False)
+
+
 def test_a_barren_family_does_not_stop_the_others() -> None:
     barren, fertile = family("bgp_knowledge"), family("packet_analysis")
     script = lambda asked: BARREN["refusal"] if "bgp_knowledge" in asked.prompt else tasks_for(asked)  # noqa: E731

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from netllama.core.errors import StageError
+from netllama.splitting import foreign_files
 from netllama.splitting.extra import load_extra, load_files
 from netllama.splitting.foreign_files import name_rows
 
@@ -51,11 +52,27 @@ def test_the_layout_is_told_by_what_is_in_a_file_and_not_by_its_name(
 
 
 def test_ids_are_the_same_packed_or_not(tmp_path: Path) -> None:
-    packed = load_extra(write(tmp_path / "mine.jsonl.gz", gzip.compress(LINES)))
+    packed = load_extra(write(tmp_path / "mine.jsonl.gz", gzip.compress(LINES, mtime=0)))
     assert [row for row, _ in packed.rows] == [row for row, _ in load_extra(write(tmp_path / "mine.json", PRETTY)).rows]
     assert {name_rows(name) for name in ("mine.json", "mine.JSON.GZ", "mine.jsonl.gz", "mine")} == {"mine"}
     with pytest.raises(StageError, match="two files are called mine: ids come from the name"):
         load_files(tmp_path, ["mine.jsonl.gz", "mine.json"])
+
+
+def test_a_few_bytes_that_unpack_to_very_many_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_files, "MOST_UNPACKED", 2**21)
+    load_extra(write(tmp_path / "mine.jsonl.gz", gzip.compress(LINES + b" " * 2**20, mtime=0)))
+    assert refused(write(tmp_path / "mine.jsonl.gz", gzip.compress(LINES + b" " * 2**22, mtime=0))) == (
+        ": more than 0.00195312 GiB when it is unpacked; split it"
+    )
+
+
+@pytest.mark.parametrize("layout", ["lines", "array"])
+def test_an_answer_of_a_megabyte_is_a_row_like_any_other(tmp_path: Path, layout: str) -> None:
+    rows = [*ROWS, {"instruction": "Print it all.", "output": "word " * 200_000}]
+    text = json.dumps(rows) if layout == "array" else "\n".join(map(json.dumps, rows))
+    found = load_extra(write(tmp_path / "mine.jsonl", text.encode()))
+    assert [len(row.task.output) for row in found.rows] == [9, 9, 9, 1_000_000]
 
 
 def test_a_single_object_over_several_lines_is_a_row(tmp_path: Path) -> None:
@@ -70,16 +87,16 @@ def test_a_single_object_over_several_lines_is_a_row(tmp_path: Path) -> None:
     [
         (b"", ": is empty; put rows into it, or take it out of split.extra"),
         (b"\xef\xbb\xbf \n\n", ": is empty; put rows into it, or take it out of split.extra"),
-        (gzip.compress(b""), ": is empty; put rows into it, or take it out of split.extra"),
+        (gzip.compress(b"", mtime=0), ": is empty; put rows into it, or take it out of split.extra"),
         (b"[]", ": has no rows; put some into it, or take it out of split.extra"),
         (LINES.decode().encode("utf-16"), ": is UTF-16: save it as UTF-8, or run iconv -f UTF-16 -t UTF-8"),
         (LINES.decode().encode("utf-16-le"), ": is UTF-16: save it as UTF-8, or run iconv -f UTF-16 -t UTF-8"),
         (PRETTY.decode().encode("utf-16-be"), ": is UTF-16: save it as UTF-8, or run iconv -f UTF-16 -t UTF-8"),
-        (gzip.compress(LINES.decode().encode("utf-16")), ": is UTF-16: save it as UTF-8, or run iconv"),
+        (gzip.compress(LINES.decode().encode("utf-16"), mtime=0), ": is UTF-16: save it as UTF-8, or run iconv"),
         (LINES.decode().encode("utf-32"), ": is UTF-32: save it as UTF-8"),
         (PRETTY.replace(b"A number", b"caf\xe9"), ": not UTF-8 at byte "),
-        (gzip.compress(LINES)[:-12], ": broken gzip ("),
-        (gzip.compress(LINES)[:20] + b"\0" * 40, ": broken gzip ("),
+        (gzip.compress(LINES, mtime=0)[:-12], ": broken gzip ("),
+        (gzip.compress(LINES, mtime=0)[:20] + b"\0" * 40, ": broken gzip ("),
         (bz2.compress(LINES), ": is packed with bzip2: unpack it"),
         (lzma.compress(LINES), ": is packed with xz: unpack it"),
         (b"PAR1\x15\x04\x15", ": is Parquet: write its rows as JSON Lines, one object a line"),

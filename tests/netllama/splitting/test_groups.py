@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netllama.contamination.common_text import CommonText
@@ -14,6 +14,7 @@ from netllama.contamination.compared_texts import join_texts
 from netllama.core.records import Instruction
 from netllama.splitting.drops import Origin
 from netllama.splitting.groups import Assignment, assign_sides, choose_side, draw_place, set_ranges, share_out
+from netllama.splitting.neighbours import IndexedRows
 from netllama.splitting.pool_rows import PoolRow
 from netllama.splitting.split_report import warn_of_sizes
 from tests.support import given_away
@@ -48,7 +49,9 @@ def split(
     test: float = 0.25,
     seed: int = 1,
 ) -> Assignment:
-    return assign_sides([*map(PoolRow, rows)], CommonText(rows, 13), threshold, set_ranges(rows, val, test, seed), seed)
+    pool, common = [*map(PoolRow, rows)], CommonText(rows, 13)
+    neighbours = IndexedRows([common.state_own(each) for each in rows], threshold)
+    return assign_sides(pool, common, neighbours, set_ranges(rows, val, test, seed), seed)
 
 
 def sides(found: Assignment) -> dict[str, str]:
@@ -99,7 +102,6 @@ def of_texts(texts: Sequence[str], start: int = 0) -> list[Instruction]:
     return [row(text, start + index, ("a", "b")[index % 2]) for index, text in enumerate(texts)]
 
 
-@settings(max_examples=150, deadline=None)
 @given(texts=TEXTS, threshold=THRESHOLDS, seed=st.integers(0, 5), shares=st.sampled_from([(0.3, 0.3), (0.0, 0.5)]))
 def test_sides_groups_and_drops_are_those_of_a_plain_loop(
     texts: list[str], threshold: float, seed: int, shares: tuple[float, float]
@@ -118,7 +120,6 @@ def test_sides_groups_and_drops_are_those_of_a_plain_loop(
     assert sorted([*side, *dropped]) == sorted(r.id for r in rows)
 
 
-@settings(max_examples=100, deadline=None)
 @given(old=TEXTS, new=TEXTS, threshold=THRESHOLDS, seed=st.integers(0, 3))
 def test_appended_rows_never_move_an_old_one(old: list[str], new: list[str], threshold: float, seed: int) -> None:
     rows = of_texts(old)
@@ -128,7 +129,6 @@ def test_appended_rows_never_move_an_old_one(old: list[str], new: list[str], thr
     assert before.drops == [drop for drop in after.drops if drop.id in ids]
 
 
-@settings(max_examples=100, deadline=None)
 @given(texts=TEXTS, threshold=THRESHOLDS, where=st.lists(st.integers(0, 100), min_size=1, max_size=8))
 def test_unrelated_rows_inserted_anywhere_never_move_any(texts: list[str], threshold: float, where: list[int]) -> None:
     rows = of_texts(texts)
@@ -209,11 +209,12 @@ def test_the_drop_of_a_foreign_row_says_where_it_stands() -> None:
     origin = Origin("mine.jsonl", "line", 7)
     rows = [PoolRow(one), PoolRow(other), PoolRow(row("a b c d e f x y", 5000), origin)]
     tasks = [each.task for each in rows]
-    (drop,) = assign_sides(rows, CommonText(tasks, 13), 0.7, set_ranges(tasks, 0.25, 0.25, 1), 1).drops
+    common = CommonText(tasks, 13)
+    neighbours = IndexedRows([common.state_own(task) for task in tasks], 0.7)
+    (drop,) = assign_sides(rows, common, neighbours, set_ranges(tasks, 0.25, 0.25, 1), 1).drops
     assert drop.origin == origin
 
 
-@settings(deadline=None)
 @given(
     counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 30), min_size=1),
     sizes=st.tuples(st.integers(0, 100), st.integers(0, 100)),

@@ -37,7 +37,6 @@ def enumerate_sums(gains: list[float]) -> list[float]:
     ]
 
 
-@settings(deadline=None)
 @given(rows=HITS)
 def test_mcnemars_mid_p_is_that_of_every_combination_of_signs(rows: list[tuple[bool, bool, int]]) -> None:
     numbers = [(float(base), float(tuned), cluster) for base, tuned, cluster in rows]
@@ -67,7 +66,6 @@ def test_mcnemars_test_refuses_grades_and_weights() -> None:
         compute_mcnemar_p(PairedScores("s", np.array([1.0]), np.array([0.0]), np.array([0]), np.array([2.0])))
 
 
-@settings(deadline=None)
 @given(rows=GRADES)
 def test_few_clusters_are_flipped_in_every_combination(rows: list[tuple[int, int, int]]) -> None:
     numbers = [(base / 10, tuned / 10, cluster) for base, tuned, cluster in rows]
@@ -93,7 +91,7 @@ def test_many_clusters_are_flipped_at_random_with_a_seed() -> None:
     assert compute_permutation_p(paired, flips=99) >= 0.01
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10), st.integers(0, 30)), min_size=1, max_size=60))
 def test_swapping_the_models_and_moving_items_leaves_p_as_it_is(rows: list[tuple[int, int, int]]) -> None:
     numbers = [(base / 10, tuned / 10, cluster) for base, tuned, cluster in rows]

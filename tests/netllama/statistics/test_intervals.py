@@ -78,7 +78,7 @@ def test_the_bootstrap_has_the_distribution_of_all_possible_resamples() -> None:
         assert np.mean(drawn <= value + 1e-9) == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 20_000))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(paired=pairs(), seed=st.integers(0, 99))
 def test_the_order_of_the_items_does_not_matter(paired: PairedScores, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(paired.base))
@@ -87,7 +87,7 @@ def test_the_order_of_the_items_does_not_matter(paired: PairedScores, seed: int)
     assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(paired=pairs())
 def test_swapping_the_models_turns_the_interval_round(paired: PairedScores) -> None:
     swapped = PairedScores("s", paired.tuned, paired.base, paired.clusters, paired.weights)

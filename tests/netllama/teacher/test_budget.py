@@ -50,7 +50,7 @@ def billed(server: OpenAIServer, prices: Prices = DEAR) -> Decimal:
 
 def test_prices_are_exact_and_a_batch_costs_half() -> None:
     assert PRICES.price_tokens(Usage(1, 1)) == Decimal("0.00000075")
-    assert sum(PRICES.price_answer(answered((1, 1))) for _ in range(1_000_000)) == Decimal("0.75")
+    assert sum(PRICES.price_answer(answered((1, 1))) for _ in range(10_000)) == Decimal("0.0075")
     assert PRICES.price_answer(answered((1000, 10), batch=True)) * 2 == PRICES.price_answer(answered((1000, 10)))
 
 

@@ -1,6 +1,7 @@
 """The embedded teacher: it answers, it says why it can't, and it never outlives the stage."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,12 +45,32 @@ def _importable_by_the_server(workdir: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def servers() -> list[psutil.Process]:
+def list_servers() -> list[psutil.Process]:
     return [
         process
         for process in psutil.Process().children(recursive=True)
         if process.status() != psutil.STATUS_ZOMBIE and "netllama.teacher.server_process" in process.cmdline()
     ]
+
+
+_shared: list[psutil.Process] = []
+
+
+def servers() -> list[psutil.Process]:
+    """Those of the test at hand."""
+    return [process for process in list_servers() if process not in _shared]
+
+
+@pytest.fixture(scope="module")
+def shared_url(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server for the tests that only ask: each start imports torch, 5 seconds of processor time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with serve_model(tiny_model_folder, tmp_path_factory.mktemp("shared") / "server.log") as url:
+            _shared.extend(list_servers())
+            yield url
+            _shared.clear()
 
 
 def test_the_embedded_teacher_answers_and_is_gone_afterwards(
@@ -150,25 +172,99 @@ def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         return error.code, json.load(error)
 
 
-def test_the_server_speaks_both_apis_and_says_what_it_does_not_have(tiny_model_folder: Path, tmp_path: Path) -> None:
-    asking = {"model": "tiny", "max_tokens": 4, "temperature": 1.0, "top_p": 1.0, "seed": 3}
+def test_the_server_speaks_both_apis_and_says_what_it_does_not_have(shared_url: str) -> None:
+    url, asking = shared_url, {"model": "tiny", "max_tokens": 4, "temperature": 1.0, "top_p": 1.0, "seed": 3}
     messages = [{"role": "user", "content": "Name the BGP port."}]
-    with serve_model(tiny_model_folder, tmp_path / "server.log") as url:
-        [server] = servers()
-        sockets = [each for each in server.net_connections() if each.status == psutil.CONN_LISTEN]
-        assert [each.laddr for each in sockets] == [("127.0.0.1", urlsplit(url).port)], "the port is the server's own"
-        status, chat = post(f"{url}/chat/completions", asking | {"messages": messages})
-        assert (status, chat["model"], chat["choices"][0]["finish_reason"]) == (200, "tiny", "length")
-        assert chat["choices"][0]["message"]["role"] == "assistant"
-        assert chat["usage"]["completion_tokens"] == 4
-        status, completion = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
-        assert (status, completion["choices"][0]["finish_reason"]) == (200, "length")
-        assert completion["choices"][0]["text"]
+    [server] = _shared
+    sockets = [each for each in server.net_connections() if each.status == psutil.CONN_LISTEN]
+    assert [each.laddr for each in sockets] == [("127.0.0.1", urlsplit(url).port)], "the port is the server's own"
+    status, chat = post(f"{url}/chat/completions", asking | {"messages": messages})
+    assert (status, chat["model"], chat["choices"][0]["finish_reason"]) == (200, "tiny", "length")
+    assert chat["choices"][0]["message"]["role"] == "assistant"
+    assert chat["usage"]["completion_tokens"] == 4
+    status, completion = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
+    assert (status, completion["choices"][0]["finish_reason"]) == (200, "length")
+    assert completion["choices"][0]["text"]
 
-        status, refused = post(f"{url}/chat/completions", asking | {"messages": messages, "response_format": {}})
-        assert (status, refused["error"]["code"]) == (400, "unsupported_parameter")
-        status, refused = post(f"{url}/completions", asking | {"prompt": "port " * 2000})
-        assert (status, refused["error"]["code"]) == (400, "context_length_exceeded")
-        assert "exceed the model's 1024" in refused["error"]["message"]
-        status, again = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
-        assert again["choices"] == completion["choices"], "the same seed, the same answer"
+    status, refused = post(f"{url}/chat/completions", asking | {"messages": messages, "response_format": {}})
+    assert (status, refused["error"]["code"]) == (400, "unsupported_parameter")
+    status, refused = post(f"{url}/completions", asking | {"prompt": "port " * 2000})
+    assert (status, refused["error"]["code"]) == (400, "context_length_exceeded")
+    assert "exceed the model's 1024" in refused["error"]["message"]
+    status, again = post(f"{url}/completions", asking | {"prompt": "Name the BGP port."})
+    assert again["choices"] == completion["choices"], "the same seed, the same answer"
+
+
+def make_requests(number: int) -> list[Request]:
+    """Prompts of many lengths, with answers long enough for the last bits of bf16 to decide some of their tokens."""
+    return [
+        Request(
+            teacher="embedded",
+            model="smollm2-135m-instruct",
+            api="completions",
+            prompt="Name a BGP port and a reason. " * (1 + slot % 7) + f"{slot % 5}. Instruction:",
+            temperature=1.0,
+            top_p=0.95,
+            frequency_penalty=0.4 * (slot % 2),
+            max_tokens=48,
+            draw=f"family/0/{slot}",
+        )
+        for slot in range(number)
+    ]
+
+
+def test_an_answer_is_a_function_of_its_request_alone_whatever_else_is_asked(
+    tiny_model_folder: Path, shared_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netllama.models.bundled.ensure", lambda cache: tiny_model_folder)
+    monkeypatch.setattr("netllama.teacher.connection.serve_model", lambda *_: contextlib.nullcontext(shared_url))
+    requests = make_requests(32)
+
+    async def ask(store: str, concurrency: int, *rounds: list[Request]) -> dict[str, str]:
+        async with Teacher("", ResponseStore(Path(store)), concurrency) as teacher:
+            return {answer.key: answer.text for asked in rounds for answer in await teacher.ask_all(asked)}
+
+    alone = asyncio.run(ask("alone.jsonl", 1, requests[::-1]))
+    crowd = asyncio.run(ask("crowd.jsonl", 32, requests))
+    assert len(alone) == len(set(alone.values())) == 32
+    assert crowd == alone
+
+
+ASKING = """
+import asyncio, sys
+from pathlib import Path
+from netllama.models import bundled
+from netllama.teacher.client import Teacher
+from netllama.teacher.store import Request, ResponseStore
+bundled.ensure = lambda cache: Path(sys.argv[1])
+
+async def ask(concurrency, requests):
+    async with Teacher("", ResponseStore(Path(sys.argv[2])), concurrency) as teacher:
+        await teacher.ask_all([Request.model_validate_json(line) for line in requests])
+
+asyncio.run(ask(int(sys.argv[3]), Path("requests.jsonl").read_text().splitlines()))
+"""
+
+
+@pytest.mark.slow
+def test_kills_change_no_answer(tiny_model_folder: Path) -> None:
+    Path("requests.jsonl").write_text("\n".join(request.model_dump_json() for request in make_requests(32)))
+
+    def start(store: str, concurrency: int) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-c", ASKING, str(tiny_model_folder), store, str(concurrency)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def answers(store: str) -> dict[str, str]:
+        lines = Path(store).read_text().splitlines() if Path(store).exists() else []
+        return {row["key"]: row["text"] for row in map(json.loads, lines)}
+
+    assert start("alone.jsonl", 1).wait() == 0
+    for kept in (3, 15):
+        process = start("killed.jsonl", 8)
+        while len(answers("killed.jsonl")) < kept and process.poll() is None:
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+    assert start("killed.jsonl", 32).wait() == 0
+    assert len(answers("alone.jsonl")) == 32
+    assert answers("alone.jsonl") == answers("killed.jsonl")

@@ -6,7 +6,7 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.teacher import retries
-from netllama.teacher.error_bodies import ServerError, read_server_error
+from netllama.teacher.error_bodies import LONGEST_QUOTE, ServerError, read_server_error
 from netllama.teacher.error_verdicts import find_refused_parameter
 from netllama.teacher.store import ResponseStore
 from tests.support.openai_server import Answer, Asked, Body, OpenAIServer, Page, Refusal, Reply
@@ -28,6 +28,27 @@ SENT = {
 @pytest.fixture(autouse=True)
 def _in_a_folder_without_keys(workdir: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "FIRST_WAIT", 0.005)
+
+
+KEY = "sk-this-key-must-never-be-seen"
+
+
+@pytest.mark.parametrize("cut", [10 * LONGEST_QUOTE, LONGEST_QUOTE])
+@pytest.mark.parametrize("shape", ["{}", "<html><title>{}</title>"])
+def test_of_a_key_that_the_end_of_a_quote_cuts_nothing_is_shown(
+    cut: int, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    before = shape.index("{")
+    for place in range(cut - before - len(KEY), cut - before + 1):
+        said = read_server_error({"error": {"message": shape.format(" " * place + KEY)}}).message
+        assert "sk-" not in said
+
+
+def test_a_code_and_a_parameter_that_are_the_key_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    error = read_server_error({"error": {"message": KEY, "code": KEY, "type": f"bad {KEY}", "param": KEY}})
+    assert KEY not in repr(error)
 
 
 @pytest.mark.parametrize(

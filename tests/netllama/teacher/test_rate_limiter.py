@@ -67,7 +67,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CALLS, st.integers(30, 3000), st.integers(600, 60_000), st.booleans())
 def test_no_window_admits_more_than_the_rate_and_a_burst_net_of_refunds(
     calls: list[tuple[float, int, float, float]], rpm: int, tpm: int, refunds: bool

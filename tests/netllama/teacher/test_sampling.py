@@ -1,11 +1,9 @@
-"""Rows that the embedded teacher decodes together: each as if it were alone, sampled as its own seed says."""
+"""What the embedded teacher writes: sampled as its own seed says."""
 
-import queue
 import random
-import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import TopPLogitsWarper
 
 from netllama.teacher.sampling import Sampler
-from netllama.teacher.server_process import Job, TeacherModel, serve_queue
+from netllama.teacher.server_process import Completion, TeacherModel
 
 PROMPTS = [
     "Name the port of BGP and the protocol below it.",
@@ -31,18 +29,17 @@ def model(tiny_model_folder: Path, one_thread: None, monkeypatch: pytest.MonkeyP
     return TeacherModel(str(tiny_model_folder))
 
 
-def answers(model: TeacherModel, prompts: list[str], seeds: list[int], **changes: Any) -> list[tuple[str, str, int]]:
+def answers(model: TeacherModel, prompts: list[str], seeds: list[int], **changes: Any) -> list[Completion]:
     body = {"max_tokens": 12} | SETTINGS | changes
     jobs = [
         model.make_job("/v1/completions", body | {"prompt": prompt, "seed": seed})
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
-    model.generate_answers(jobs)
-    return [job.answer.result() for job in jobs]
+    return [model.answer(job) for job in jobs]
 
 
 def by_hand(model: TeacherModel, prompt: str, seed: int, max_tokens: int = 12) -> str:
-    """Without a group, cache or Sampler: the whole text through the model at each step, tokens drawn one by one."""
+    """Without cache or Sampler: the whole text through the model at each step, tokens drawn one by one."""
     ids, made, draw = model.tokenizer(prompt).input_ids, [], random.Random(seed)
     while len(made) < max_tokens:
         with torch.no_grad():
@@ -67,29 +64,21 @@ def by_hand(model: TeacherModel, prompt: str, seed: int, max_tokens: int = 12) -
     return str(model.tokenizer.decode(made, skip_special_tokens=True))
 
 
-def test_a_row_of_a_group_is_what_a_plain_loop_without_cache_writes(model: TeacherModel) -> None:
+def test_an_answer_is_what_a_plain_loop_without_cache_writes(model: TeacherModel) -> None:
     seeds = [5, 6, 7]
-    together = [text for text, _, _ in answers(model, PROMPTS, seeds)]
+    together = [written.text for written in answers(model, PROMPTS, seeds)]
     assert together == [by_hand(model, prompt, seed) for prompt, seed in zip(PROMPTS, seeds, strict=True)]
     assert len(set(together)) == 3
 
 
-def test_a_row_does_not_depend_on_the_rows_beside_it(model: TeacherModel) -> None:
-    together = answers(model, PROMPTS, [5, 6, 7])
-    alone = [answers(model, [prompt], [seed])[0] for prompt, seed in zip(PROMPTS, [5, 6, 7], strict=True)]
-    others = answers(model, ["An altogether other beginning.", PROMPTS[1]], [9, 6])
-    assert together == alone
-    assert others[1] == together[1]
-
-
 def test_equal_prompts_with_other_seeds_are_other_draws(model: TeacherModel) -> None:
-    texts = [text for text, _, _ in answers(model, PROMPTS[:1] * 8, list(range(8)))]
+    texts = [written.text for written in answers(model, PROMPTS[:1] * 8, list(range(8)))]
     assert len(set(texts)) == 8
-    assert len({text for text, _, _ in answers(model, PROMPTS[:1] * 3, [4, 4, 4])}) == 1
+    assert len({written.text for written in answers(model, PROMPTS[:1] * 3, [4, 4, 4])}) == 1
 
 
 def test_temperature_0_takes_the_likeliest_whatever_the_seed(model: TeacherModel) -> None:
-    texts = {text for text, _, _ in answers(model, PROMPTS[:1] * 3, [1, 2, 3], temperature=0.0)}
+    texts = {written.text for written in answers(model, PROMPTS[:1] * 3, [1, 2, 3], temperature=0.0)}
     assert len(texts) == 1
 
 
@@ -99,13 +88,13 @@ def test_an_answer_ends_before_the_end_token_and_says_stop(model: TeacherModel) 
         model.model.lm_head.weight.zero_()
         model.model.lm_head.weight[end] += 1e-3  # all tokens equally likely but for the end, hardly
     texts = answers(model, PROMPTS[:1] * 64, list(range(64)), max_tokens=60, frequency_penalty=0, presence_penalty=0)
-    ended = [answer for answer in texts if answer[1] == "stop"]
+    ended = [written for written in texts if written.finish_reason == "stop"]
     assert ended, "one in some 600 tokens ends an answer"
-    assert all(tokens < 60 for _, _, tokens in ended)
-    assert {tokens for _, reason, tokens in texts if reason == "length"} == {60}
+    assert all(written.tokens < 60 for written in ended)
+    assert {written.tokens for written in texts if written.finish_reason == "length"} == {60}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(-32, 32), min_size=3, max_size=30, unique=True), st.floats(0.05, 1), st.floats(0.2, 2))
 def test_the_tokens_that_can_be_drawn_are_those_that_transformers_keeps(
     eighths: list[int], top_p: float, temperature: float
@@ -129,30 +118,3 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     out = sampler(torch.zeros(20_000, 0, dtype=torch.long), chances.log().repeat(20_000, 1))
     shares = torch.bincount(out.argmax(-1), minlength=4) / 20_000
     assert torch.allclose(shares, chances, atol=0.02)  # five standard deviations of the likeliest
-
-
-def test_jobs_with_other_settings_are_told_apart(model: TeacherModel) -> None:
-    first = model.make_job("/v1/completions", {"prompt": "a", "max_tokens": 4} | SETTINGS)
-    other = model.make_job("/v1/completions", {"prompt": "a", "max_tokens": 5} | SETTINGS)
-    assert isinstance(first, Job)
-    assert first.settings != other.settings
-
-
-def test_what_waits_together_is_shared_out_to_the_workers_in_groups_of_equal_settings() -> None:
-    class Noting:
-        groups: ClassVar[list[list[Job]]] = []
-
-        def answer_jobs(self, jobs: list[Job]) -> None:
-            self.groups.append(jobs)
-            for job in jobs:
-                job.answer.set_result(("", "stop", 0))
-
-    equal = [Job([number], (("max_tokens", 4),), 0) for number in range(5)]
-    other = Job([9], (("max_tokens", 5),), 0)
-    waiting: queue.Queue[Job] = queue.Queue()
-    for job in [*equal[:2], other, *equal[2:]]:
-        waiting.put(job)
-    threading.Thread(target=serve_queue, args=(Noting(), waiting, 2), daemon=True).start()
-    for job in [*equal, other]:
-        job.answer.result(timeout=20)
-    assert sorted([job.ids for job in group] for group in Noting.groups) == [[[0], [1], [2]], [[3], [4]], [[9]]]

@@ -44,7 +44,7 @@ def assert_as_full_logits(model: Any, rows: Rows, weight: float = 1.0) -> None:
 # --- the head
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tokens=st.integers(1, 20),
     chunk=st.integers(1, 25),

@@ -15,7 +15,7 @@ from netllama.training import batch_plan as module
 from netllama.training.batch_plan import Batch, BatchPlan, count_positions, cut_batch
 from tests.support.clones import ROOT
 
-QUICK = settings(max_examples=100, deadline=None)
+QUICK = settings(max_examples=60)
 # Of equal rows, all steps but one are equally large.
 lengths = st.one_of(
     st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 60).map(lambda number: [7] * number)

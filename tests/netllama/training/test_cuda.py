@@ -1,7 +1,11 @@
-"""Packed NF4 QLoRA on a CUDA device: every precision trains, weights stay in 4 bits, gradients reach every layer."""
+"""QLoRA on a CUDA device: every precision trains, packed weights stay in 4 bits, gradients reach every layer.
+
+Its fused layers, attention of packed rows and prefetched batches against padded rows and PEFT's layers on the CPU.
+"""
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +62,7 @@ def packed_run(
     rows: Rows | None = None,
     validation: Rows | None = None,
     quantization: str = "nf4",
-    quantized_weights: str = "auto",
+    quantized_weights: str = "packed",
     **train: Any,
 ) -> Any:
     """A run of three steps of two batches, with the paged optimizer unless it is said otherwise."""
@@ -76,7 +80,7 @@ def packed_run(
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
 def test_the_model_is_loaded_onto_the_device(tiny_model_folder: Path, quantization: str) -> None:
-    model = load_base(tiny_model_folder, loading_params("fp16", quantization, True))
+    model = load_base(tiny_model_folder, loading_params("fp16", quantization, True, "packed"))
     assert {weight.device.type for weight in model.parameters()} == {"cuda"}
     assert model.device.type == "cuda"
     assert not model.training
@@ -138,14 +142,142 @@ def test_training_lowers_the_loss_of_what_it_trains_on(
         AcceleratorState._reset_state()
 
 
-def test_the_loss_is_that_of_the_full_logits(tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]) -> None:
-    run = packed_run(tiny_model_folder, tokenized_rows, "fp32")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_packed_rows_have_the_loss_and_gradients_of_padded_ones_read_by_transformers(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], precision: str
+) -> None:
+    """In fp32 each row goes through the library's kernel alone, in half precision all of them through one."""
+    needs(precision)
+    run = packed_run(tiny_model_folder, tokenized_rows, precision)
     randomize(run)
-    input_ids, labels = run._collate(run.rows[:4])
-    tokens = int((labels[:, 1:] != -100).sum())
-    run.model.eval()
-    expected = run.inner.model(input_ids=input_ids, labels=labels).loss
-    assert float(run.model(input_ids, labels, 1 / tokens)) == pytest.approx(float(expected), rel=1e-4)
+    run.model.train()
+    input_ids, labels, packing = run.batches.collate(run.rows[:4])
+    assert packing is not None
+    scale = 1024.0 if precision == "fp16" else 1.0
+    loss = run.model(input_ids, labels, scale / len(labels), packing)
+    loss.backward()
+    found = {name: weight.grad / scale for name, weight in run.weights}
+    AcceleratorState._reset_state()
+    plain = packed_run(tiny_model_folder, tokenized_rows, "fp32")
+    randomize(plain)
+    model = plain.inner.model.train()
+    model.get_base_model().set_attn_implementation("sdpa")
+    total = torch.zeros((), device=model.device)
+    for row in run.rows[:4]:
+        ids = torch.tensor([row.input_ids], device=model.device)
+        logits = model(input_ids=ids, use_cache=False).logits[0, row.loss_start - 1 : -1]
+        total = total + torch.nn.functional.cross_entropy(logits, ids[0, row.loss_start :], reduction="sum")
+    (total / len(labels)).backward()
+    # 8 bits of mantissa in bf16, 11 in fp16: of the largest entry of each gradient.
+    share = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.1}[precision]
+    assert float(loss) / scale == pytest.approx(float(total) / len(labels), rel=max(share / 5, 1e-4))
+    for name, weight in plain.weights:
+        expected = weight.grad
+        assert (found[name] - expected).abs().max() <= share * expected.abs().max(), name
+
+
+@pytest.mark.parametrize("weights", ["packed", "cached"])
+def test_fused_layers_have_the_gradients_of_pefts_on_the_device(tiny_model_folder: Path, weights: str) -> None:
+    from netllama.training.adapter import add_adapter
+    from netllama.training.setup import use_gpu_layers
+
+    ids = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1)).cuda()
+    found = []
+    for fused in (True, False):
+        base = load_base(tiny_model_folder, loading_params("fp32", "nf4", True, weights))
+        model, _ = add_adapter(base, lora_params(), 42, tiny_model_folder)
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if "lora_B" in name:
+                    weight.copy_(torch.randn(weight.shape, generator=generator) * 0.05)
+        if fused:
+            use_gpu_layers(model, ids.device)
+            assert sum(hasattr(module, "fused_pool") for module in model.modules()) == 2 * 7
+        model.train()
+        model(input_ids=ids, labels=ids).loss.backward()
+        found.append({name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad})
+    for name, expected in found[1].items():
+        torch.testing.assert_close(found[0][name], expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_checkpointed_layers_get_their_dropout_masks_again_when_the_pool_grows() -> None:
+    """A GPU's random numbers depend on how many are drawn at a time."""
+    from netllama.cpu_layers.dropout_pool import DropoutPool
+
+    pool = DropoutPool(0.1, torch.bfloat16, torch.device("cuda", 0))
+    torch.manual_seed(5)
+    pool.refresh()
+    state = torch.get_rng_state()
+    first = pool.mask(torch.Size((100, 64)))
+    pool.mask(torch.Size((5000, 1000)))
+    torch.set_rng_state(state)
+    assert torch.equal(pool.mask(torch.Size((100, 64))), first)
+    assert float(pool.mask(torch.Size((1000, 1000))).float().mean()) == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_step_waits_for_the_device_once(tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]) -> None:
+    """torch warns of each wait; the unpaged optimizer, since bitsandbytes' paged ones wait by design."""
+    import warnings
+
+    needs("bf16")
+    run = packed_run(tiny_model_folder, tokenized_rows, "bf16", optim="adamw_torch_fused", max_steps=2, eval_steps=9)
+    run.fit()
+    given = run._prepare([[0, 1], [2, 3]])
+    run.model.train()
+    torch.cuda.synchronize()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            run.state.step += 1
+            run._update(given)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    waits = [str(each.message) for each in seen if "synchroniz" in str(each.message)]
+    assert len(waits) == 1, waits
+
+
+def test_auto_keeps_small_models_dequantized(tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = load_base(tiny_model_folder, loading_params("fp16", "nf4", True, "auto"))
+    assert not four_bit_layers(model)
+    assert "weights: cached (" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec("liger_kernel") is None, reason="needs liger-kernel")
+def test_ligers_kernels_compute_what_torchs_do() -> None:
+    from netllama.cpu_layers.fast_blocks import Gated
+    from netllama.training.fused_blocks import _rotate, load_liger
+
+    kernels = load_liger()
+    torch.manual_seed(1)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, device="cuda", requires_grad=True)
+
+    x, gate, up = draw(2, 9, 64), draw(2, 9, 128), draw(2, 9, 128)
+    weight = torch.randn(64, device="cuda")
+    query, key, angles = draw(2, 9, 64), draw(2, 9, 32), torch.randn(1, 9, 8, device="cuda")
+    cos, sin = (torch.cat((part, part), -1) for part in (angles.cos(), angles.sin()))
+
+    def normed(x: torch.Tensor) -> torch.Tensor:
+        return weight * x * (x.square().mean(-1, keepdim=True) + 1e-5).rsqrt()
+
+    assert kernels.norm is not None
+    pairs: list[tuple[Any, Any, list[torch.Tensor]]] = [
+        (kernels.norm(x, weight, 1e-5), normed(x), [x]),
+        (kernels.gate(gate, up), Gated.apply(gate, up), [gate, up]),
+    ]
+    # The kernel may turn its input in place.
+    expected = _rotate(query, key, cos, sin)
+    turned = kernels.rotate(query * 1, key * 1, cos, sin)
+    pairs += [(turned[0], expected[0], [query]), (turned[1], expected[1], [key])]
+    for found, other, inputs in pairs:
+        torch.testing.assert_close(found, other, rtol=1e-4, atol=1e-4)
+        slope = torch.randn_like(other)
+        ours = torch.autograd.grad(found, inputs, slope.clone(), retain_graph=True)
+        theirs = torch.autograd.grad(other, inputs, slope, retain_graph=True)
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -222,7 +354,7 @@ def test_an_eval_between_two_training_passes_leaves_the_gradients_identical(
     needs(precision)
     from netllama.training.adapter import add_adapter
 
-    base = load_base(tiny_model_folder, loading_params(precision, "nf4", True))
+    base = load_base(tiny_model_folder, loading_params(precision, "nf4", True, "packed"))
     model, _ = add_adapter(base, lora_params(), 42, tiny_model_folder)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -253,8 +385,9 @@ def test_an_eval_between_two_training_passes_leaves_the_gradients_identical(
 def test_packed_weights_on_the_device_compute_what_the_dequantized_ones_do(tiny_model_folder: Path) -> None:
     from netllama.models.loading import dequantize_model
 
-    packed = load_base(tiny_model_folder, loading_params("fp32", "nf4", True))
-    plain = dequantize_model(load_base(tiny_model_folder, loading_params("fp32", "nf4", True)), torch.float32)
+    packed = load_base(tiny_model_folder, loading_params("fp32", "nf4", True, "packed"))
+    plain = load_base(tiny_model_folder, loading_params("fp32", "nf4", True, "packed"))
+    plain = dequantize_model(plain, torch.float32)
     ids = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1)).to(packed.device)
     with torch.inference_mode():
         torch.testing.assert_close(packed(input_ids=ids).logits, plain(input_ids=ids).logits, rtol=1e-3, atol=1e-4)

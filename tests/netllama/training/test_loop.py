@@ -20,7 +20,8 @@ from netllama.core.tokenized_rows import TokenizedRow
 from netllama.training import checkpoints
 from netllama.training.batch_plan import cut_batch
 from netllama.training.checkpoints import Checkpoint, Checkpoints, TrainingState, compute_run_key
-from netllama.training.watchdog import MOST_SKIPS, Watchdog
+from netllama.training.packed_attention import use_packed_attention
+from netllama.training.watchdog import MOST_SKIPS, Watchdog, flag_gradients
 from tests.support.adapters import full_logits_loss
 from tests.support.clones import ROOT
 from tests.support.source_tree import import_closure
@@ -128,7 +129,7 @@ def test_validation_goes_through_a_cpu_in_pieces(
     whole = make_run(tiny_model_folder, rows, validation, per_device_eval_batch_size=6)
     expected = whole._loss_of(validation)
     budget = max(row.length for row in validation)
-    monkeypatch.setattr("netllama.training.loop.cut_batch", partial(cut_batch, tokens=budget))
+    monkeypatch.setattr("netllama.training.step_batches.cut_batch", partial(cut_batch, tokens=budget))
     sizes: list[int] = []
     whole.inner.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].numel()))
     assert whole._loss_of(validation) == pytest.approx(expected, rel=1e-4)
@@ -283,22 +284,39 @@ def test_a_layer_that_gets_no_gradient_stops_the_run(
         run.fit()
 
 
-def test_layers_without_a_gradient_are_looked_for_once_for_all_and_named_only_where_there_are_some(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """On a GPU each look waits for it: one a step, not one a layer and step."""
-    weights = [(f"{layer}.lora_{kind}", torch.nn.Parameter(torch.ones(2))) for layer in range(9) for kind in "AB"]
-    for name, weight in weights:
-        weight.grad = torch.ones(2) if "lora_B" in name else None
-    looks: list[torch.Tensor] = []
-    truth = torch.Tensor.__bool__
-    monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: looks.append(self) or truth(self))
-    watchdog = Watchdog(["a"], lambda row: 1.0, lambda: True)
-    watchdog.check_gradients(1, 1.0, weights, [0], scaled=False)
-    assert len(looks) == 1
+def test_layers_without_a_gradient_are_named() -> None:
+    weights = [(f"{layer}.lora_B", torch.nn.Parameter(torch.ones(2))) for layer in range(9)]
+    for _, weight in weights:
+        weight.grad = torch.tensor([0.0, 1.0])
+    assert flag_gradients(weights).tolist() == [1.0] * 9
     weights[3][1].grad, weights[7][1].grad = None, torch.zeros(2)
-    with pytest.raises(StageError, match=r"^train: no gradient reaches 2 of the adapter's layers, 1 first, at step 1"):
-        watchdog.check_gradients(1, 1.0, weights, [0], scaled=False)
+    assert flag_gradients(weights).tolist() == [1, 1, 1, 0, 1, 1, 1, 0, 1]
+    assert flag_gradients([]).tolist() == []
+    watchdog = Watchdog(["a"], lambda row: 1.0, lambda: True)
+    watchdog.check_gradients(1, 1.0, [], [0], scaled=False)
+    with pytest.raises(StageError, match=r"^train: no gradient reaches 2 of the adapter's layers, 3 first, at step 1"):
+        watchdog.check_gradients(1, 1.0, ["3.lora_B", "7.lora_B"], [0], scaled=False)
+
+
+def test_a_step_reads_its_numbers_from_the_device_once(
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU each look waits for it: here what looks at a tensor that was computed is counted, on packed rows."""
+    run = make_run(tiny_model_folder, tokenized_rows(8), max_steps=4, gradient_accumulation_steps=2)
+    run.batches.packed_tokens = run.inner.packed_tokens = 60
+    use_packed_attention(run.inner.model.get_base_model())
+    looks: list[str] = []
+    for name in ("item", "tolist", "__bool__", "__float__", "__int__", "nonzero", "cpu"):
+        truth = getattr(torch.Tensor, name)
+
+        def look(self: torch.Tensor, *given: Any, name: str = name, truth: Any = truth) -> Any:
+            if sys._getframe(1).f_code.co_filename.startswith(str(ROOT / "netllama" / "training")):
+                looks.append(name)
+            return truth(self, *given)
+
+        monkeypatch.setattr(torch.Tensor, name, look)
+    run.fit()
+    assert looks == ["tolist"] * 4
 
 
 def test_a_gradient_that_overflows_is_the_scalers_business_for_a_while_and_an_error_without_one() -> None:
@@ -343,9 +361,8 @@ def test_the_bar_ends_its_line_before_the_error(
 
 
 @pytest.mark.parametrize("optim", ["adamw_torch_fused", "paged_adamw_32bit"])
-@pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_run_that_goes_on_ends_with_the_bits_of_an_undisturbed_one(
-    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], tmp_path: Path, step: int, optim: str
+    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], tmp_path: Path, optim: str
 ) -> None:
     """With dropout, noise, two batches a step and more than one epoch: nothing of it may depend on what came before."""
 
@@ -366,15 +383,16 @@ def test_a_run_that_goes_on_ends_with_the_bits_of_an_undisturbed_one(
 
     undisturbed = fresh()
     undisturbed.fit()
-    killed_after(step, fresh(), tmp_path / "run")
-    again = fresh()
-    again.restore(Checkpoints(tmp_path / "run").load())
-    assert again.state.step == step
-    again.fit()
-    for name, weight in undisturbed.copy_adapter().items():
-        assert torch.equal(again.copy_adapter()[name], weight), name
-    for curve in ("loss", "val_loss", "learning_rate", "grad_norm"):
-        assert getattr(again.state, curve) == getattr(undisturbed.state, curve)
+    for step in (1, 3, 5):
+        killed_after(step, fresh(), tmp_path / f"run-{step}")
+        again = fresh()
+        again.restore(Checkpoints(tmp_path / f"run-{step}").load())
+        assert again.state.step == step
+        again.fit()
+        for name, weight in undisturbed.copy_adapter().items():
+            assert torch.equal(again.copy_adapter()[name], weight), name
+        for curve in ("loss", "val_loss", "learning_rate", "grad_norm"):
+            assert getattr(again.state, curve) == getattr(undisturbed.state, curve)
 
 
 def test_an_interrupted_save_leaves_the_state_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,7 +407,67 @@ def test_an_interrupted_save_leaves_the_state_before_it(tmp_path: Path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(Checkpoint({}, {}, {}, TrainingState(step=2)))
     assert checkpoints.load() == Checkpoint({}, {}, {}, TrainingState(step=1))
-    assert [path.name for path in checkpoints.folder.iterdir()] == ["state.pt"]
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def make_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut_short, make_empty, flip_a_bit, Path.unlink])
+@pytest.mark.parametrize("name", ["state.pt", "state.sha256"])
+def test_a_damaged_checkpoint_is_left_and_the_one_before_it_is_used(
+    tmp_path: Path, damage: Callable[[Path], None], name: str
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "run")
+    states = [
+        Checkpoint({"b": torch.full((64,), float(step))}, {}, {}, TrainingState(step=step)) for step in (8, 9, 10)
+    ]
+    for state in states:
+        checkpoints.save(state)
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["step-00000009", "step-00000010"]
+    damage(checkpoints.folder / "step-00000010" / name)
+    left = {path.name: path.read_bytes() for path in (checkpoints.folder / "step-00000010").iterdir()}
+    found = checkpoints.load()
+    assert found is not None
+    assert (found.state.step, found.adapter["b"][0]) == (9, 9)
+    assert checkpoints.damaged == [checkpoints.folder / "step-00000010"]
+    assert {path.name: path.read_bytes() for path in (checkpoints.folder / "step-00000010").iterdir()} == left
+    # A run that goes on from there is as safe as before: two whole ones, and then the damaged one is replaced.
+    again = Checkpoints(tmp_path / "run")
+    again.save(states[1])
+    again.save(states[2])
+    assert [path.name for path in again._list_saved()] == ["step-00000010", "step-00000009"]
+    assert again.load() is not None
+    assert again.damaged == []
+
+
+def test_where_all_checkpoints_are_damaged_a_run_begins_at_its_start(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "run")
+    for step in (1, 2):
+        checkpoints.save(Checkpoint({}, {}, {}, TrainingState(step=step)))
+        flip_a_bit(checkpoints.folder / f"step-{step:08}" / "state.pt")
+    assert checkpoints.load() is None
+    assert len(checkpoints.damaged) == 2
+
+
+def test_a_checkpoint_that_can_not_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(state: Any, path: Path) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed\nraised from ...")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(StageError, match=r"step-00000001: can't be written \(Pytorch.*failed\); is the disk full\?$"):
+        Checkpoints(tmp_path / "run").save(Checkpoint({}, {}, {}, TrainingState(step=1)))
 
 
 def test_the_key_of_a_run_changes_with_inputs_values_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,13 +499,13 @@ torch.set_num_threads(1)
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
 from functools import partial
-import netllama.training.loop as loop
+import netllama.training.step_batches as step_batches
 from netllama.core.tokenized_rows import TokenizedRow
 from tests.support.training_runs import make_run
 rows, validation = ([TokenizedRow(**row) for row in side] for side in json.loads(Path("rows.json").read_text()))
-cut_batch, ends = loop.cut_batch, []
+cut_batch, ends = step_batches.cut_batch, []
 for tokens in (1024, 30):  # whole batches, and pieces that are not alike
-    loop.cut_batch = partial(cut_batch, tokens=tokens)
+    step_batches.cut_batch = partial(cut_batch, tokens=tokens)
     run = make_run(Path({folder!r}), rows, validation, lora={{"lora_dropout": 0.0}}, max_steps=5,
                    per_device_train_batch_size=2, gradient_accumulation_steps=2)
     run.fit()
@@ -437,6 +515,7 @@ if run.accelerator.is_main_process:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_curves_and_the_adapter_of_one_with_twice_the_batch(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], tmp_path: Path
 ) -> None:

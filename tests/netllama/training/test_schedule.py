@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from netllama.core.sections import TrainParams
@@ -21,7 +21,6 @@ def params(**changes: Any) -> TrainParams:
     return train_params(**defaults | {"optim": "adamw_torch"} | changes)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     name=st.sampled_from(["cosine", "linear", "constant", "constant_with_warmup"]),
     max_steps=st.integers(1, 120),

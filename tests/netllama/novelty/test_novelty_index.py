@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from netllama.core.records import load_seeds
-from netllama.novelty import index as novelty_index
-from netllama.novelty import rouge
-from netllama.novelty.index import NoveltyIndex, find_similar_pairs
+from netllama.novelty import novelty_index, rouge
+from netllama.novelty.novelty_index import NoveltyIndex, find_similar_pairs
 from netllama.novelty.rouge import split_rouge_tokens
 from tests.support.clones import ROOT
 
 SCORER = RougeScorer(["rougeL"], use_stemmer=False)
-QUICK = settings(max_examples=150, deadline=None)
+QUICK = settings(max_examples=60)
 
 # Few words make long common subsequences, repeated tokens and ties; many make almost none.
 few_words = st.lists(st.sampled_from(["as", "path", "bgp", "rib", "64500"]), max_size=14).map(" ".join)

@@ -1,0 +1,395 @@
+"""Plain text: an RFC-like memo, a 3GPP-like specification, notes. All of it in our own words."""
+
+import re
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netllama.documents.document import Document
+from netllama.documents.numbered_headings import NumberedLine, choose_rising, match_numbered_line
+from netllama.documents.outline import build_document
+from netllama.documents.text_reader import read_plain_text
+
+ART = """\
+       0                   1
+       0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5
+      +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+      |     Kind      |    Length     |
+      +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+"""
+ABNF = """\
+      lamp   = "on" / "off"
+      street = 1*lamp"""
+PAGES = [
+    """\
+
+
+
+Working Group of Lamps                                         A. Writer
+Request for Comments: 99999                                    B. Author
+Category: Informational                                      April 2031
+
+
+                    The Lamp Signalling Protocol (LSP)
+                          for Small Streets
+
+Abstract
+
+   This memo says how lamps in a street tell each other whether they are
+   lit.
+
+Table of Contents
+
+   1. Introduction ....................................................1
+      1.1. Words Used Here ............................................1
+   2. Message Format ..................................................2
+      2.1. A Heading That Goes on in a Second Line Since It Is Much Too
+           Long .......................................................2
+   10. Timers .........................................................2
+   Appendix A.  Grammar ...............................................3
+   Acknowledgements ...................................................3
+
+
+Writer                        Informational                     [Page 1]
+""",
+    """\
+RFC 99999                   Lamp Signalling                   April 2031
+
+
+1.  Introduction
+
+   A lamp that is lit sends one message in each second.  A neighbour that
+   hears none for nine seconds takes it to be dark, and says so to its
+   own neighbour, which does the same, until the end of the street is
+
+Writer                        Informational                     [Page 2]
+""",
+    f"""\
+RFC 99999                   Lamp Signalling                   April 2031
+
+
+   reached.  Streets without lamps are out of the scope of this well-
+   behaved memo.
+
+1.1.  Words Used Here
+
+   Lamp
+      What gives light.
+
+   Items are these:
+
+   o  a pole, on which the lamp is fixed, and which is usually made of
+      steel
+
+   1.  not a heading, since it is indented
+
+2.  Message Format
+
+{ART}
+
+   Kind is 1 for lit lamps, see
+   2.1.
+
+2.1.  A Heading That Goes on in a Second Line Since It Is Much Too
+      Long
+
+   Text.
+
+10.  Timers
+
+   The timer takes nine seconds.
+
+Writer                        Informational                     [Page 3]
+""",
+    f"""\
+RFC 99999                   Lamp Signalling                   April 2031
+
+Appendix A.  Grammar
+
+{ABNF}
+
+A.1.  More of It
+
+   None.
+
+Acknowledgements
+
+   Thanks.
+
+Author's Address
+
+   A. Writer
+   Lamp Street 1
+""",
+]
+TITLE = "RFC 99999: The Lamp Signalling Protocol (LSP) for Small Streets"
+
+
+def read(text: str, path: str = "c/spec.txt") -> Document:
+    return build_document(path, read_plain_text(text))
+
+
+def headings_of(document: Document) -> list[str]:
+    return [" > ".join(section.headings[1:]) for section in document.sections[1:]]
+
+
+def blocks_under(document: Document, heading: str) -> list[tuple[str, str]]:
+    (section,) = [section for section in document.sections if section.headings[-1] == heading]
+    return [(block.kind, block.text) for block in section.blocks]
+
+
+def check_memo(document: Document) -> None:
+    assert document.title == TITLE
+    assert headings_of(document) == [
+        "Abstract",
+        "1. Introduction",
+        "1. Introduction > 1.1. Words Used Here",
+        "2. Message Format",
+        "2. Message Format > 2.1. A Heading That Goes on in a Second Line Since It Is Much Too Long",
+        "10. Timers",
+        "Appendix A. Grammar",
+        "Appendix A. Grammar > A.1. More of It",
+        "Acknowledgements",
+        "Author's Address",
+    ]
+
+
+def test_an_rfc_gives_the_headings_of_its_own_table_of_contents() -> None:
+    check_memo(read("\n".join(PAGES)))
+
+
+def test_form_feeds_and_windows_line_ends_change_nothing() -> None:
+    plain = read("\n".join(PAGES))
+    assert read("\n\f\n".join(PAGES)) == plain
+    assert read("\f".join(PAGES)) == plain
+
+
+def test_a_paragraph_over_a_page_break_is_whole_and_nothing_of_the_paper_is_left() -> None:
+    document = read("\n\f".join(PAGES))
+    assert blocks_under(document, "1. Introduction") == [
+        (
+            "prose",
+            "A lamp that is lit sends one message in each second. A neighbour that hears none for nine seconds takes it"
+            " to be dark, and says so to its own neighbour, which does the same, until the end of the street is"
+            " reached. Streets without lamps are out of the scope of this well-behaved memo.",
+        )
+    ]
+    text = str(document)
+    assert "[Page" not in text
+    assert "Lamp Signalling  " not in text
+    assert "...." not in text
+
+
+def test_art_and_grammars_keep_their_lines() -> None:
+    document = read("\f".join(PAGES))
+    lines = [line.removeprefix("      ") for line in ART.split("\n")]
+    assert blocks_under(document, "2. Message Format")[0] == ("code", "\n".join(lines))
+    assert blocks_under(document, "Appendix A. Grammar") == [("code", 'lamp   = "on" / "off"\nstreet = 1*lamp')]
+    assert blocks_under(document, "1.1. Words Used Here")[0] == ("lines", "Lamp\n   What gives light.")
+
+
+def test_an_rfc_without_pages_and_page_numbers_reads_the_same() -> None:
+    """As the RFC editor publishes them since 2019."""
+    text = "\n".join(PAGES)
+    text = re.sub(r"\n*Writer .*\[Page \d\]\n+(RFC 99999.*\n*)?", "\n\n", text)
+    text = re.sub(r"street is\n+", "street is\n", re.sub(r" ?\.{3,}\d", "", text))
+    assert "Page" not in text
+    check_memo(read(text))
+    assert "Streets without lamps" in blocks_under(read(text), "1. Introduction")[0][1]
+
+
+def test_what_the_table_of_contents_lists_is_read_once() -> None:
+    words = str([section.headings for section in read("\f".join(PAGES)).sections]) + str(
+        [block.text for section in read("\f".join(PAGES)).sections for block in section.blocks]
+    )
+    assert words.count("Acknowledgements") == 1
+
+
+SPECIFICATION = """\
+3GPP TS 99.331 V1.2.0 (2031-04)
+
+Contents
+
+Foreword\t4
+1\tScope\t5
+5\tProcedures\t6
+5.3.5.1\tGeneral\t7
+5.3.5.10a\tReconfiguration with lamps\t8
+Annex A (normative):\tConstants\t9
+
+Foreword
+
+This specification was written for a test.
+
+1\tScope
+
+The present document says how a lamp asks for power.
+It is 5 MHz wide at most.
+
+5\tProcedures
+
+5.3\tConnection control
+
+5.3.5\tReconfiguration
+
+5.3.5.1\tGeneral
+
+The lamp shall:
+
+1>\tif the switch is on:
+
+2>\tglow;
+
+5.3.5.9\tVoid
+
+5.3.5.10\tFailure
+
+16 QAM
+
+5 Session lamps
+
+5.3.5.10a\tReconfiguration with lamps
+
+See clause 5.3.5.1.
+
+6\tVariables
+
+Annex A (normative):
+Constants
+
+A.1\tGeneral
+
+C1 is 3.
+
+Annex B (informative): Change history
+
+None.
+"""
+
+
+def test_a_3gpp_specification_gives_its_clauses_and_annexes() -> None:
+    for text in (SPECIFICATION, SPECIFICATION.replace("\t", "  "), re.sub(r"\n\n", "\n", SPECIFICATION)):
+        document = read(text)
+        assert document.title == "3GPP TS 99.331 V1.2.0 (2031-04)"
+        assert headings_of(document) == [
+            "1 Scope",
+            "5 Procedures",
+            "5 Procedures > 5.3 Connection control",
+            "5 Procedures > 5.3 Connection control > 5.3.5 Reconfiguration",
+            "5 Procedures > 5.3 Connection control > 5.3.5 Reconfiguration > 5.3.5.1 General",
+            "5 Procedures > 5.3 Connection control > 5.3.5 Reconfiguration > 5.3.5.9 Void",
+            "5 Procedures > 5.3 Connection control > 5.3.5 Reconfiguration > 5.3.5.10 Failure",
+            "5 Procedures > 5.3 Connection control > 5.3.5 Reconfiguration > 5.3.5.10a Reconfiguration with lamps",
+            "6 Variables",
+            "Annex A (normative): Constants",
+            "Annex A (normative): Constants > A.1 General",
+            "Annex B (informative): Change history",
+        ]
+        assert "1>" in str(document)
+        assert "16 QAM" in str(document)
+
+
+def test_a_note_with_underlined_headings() -> None:
+    document = read("Lamps\n=====\n\nText.\n\nPoles\n-----\n\nMore.\n\nWires\n-----\n\na -- b\n", "c/x.txt")
+    assert document.title == "Lamps"
+    assert headings_of(document) == ["Poles", "Wires"]
+
+
+def test_a_plain_note_has_its_first_line_as_title_or_its_name() -> None:
+    assert read("Lamps at night\n\nThey are lit.\n").title == "Lamps at night"
+    assert read("They are lit.\n\nAlways.\n", "c/at-night.txt").title == "at night"
+    assert read("A line alone\n", "c/at_night.txt").title == "at night"
+    assert read("- lit\n\n- dark\n", "c/x.txt").title == "x"
+
+
+def test_a_list_is_no_row_of_headings() -> None:
+    document = read("How to light a lamp\n\n1. Climb the pole.\n\n2. Light it.\n\nThe 3 poles are tall.\n\n5 MHz\n")
+    assert headings_of(document) == []
+
+
+def test_a_sentence_with_a_number_at_the_margin_of_an_indented_text_is_no_heading() -> None:
+    terms = (
+        "1. Whoever lights a lamp of this street in the night has to put it out in\n   the morning, whatever comes.\n"
+    )
+    text = "Terms\n\n" + "   An indented text.\n\n" * 9 + terms + "\n2. Lamps.\n\n   More of it.\n"
+    assert headings_of(read(text)) == ["Terms", "2. Lamps."]
+
+
+def test_a_line_that_ends_early_is_not_joined_to_the_next() -> None:
+    prose = "One long line of a paragraph that is filled up to the margin of its\ntext, and ends here.\n"
+    document = read(f"Title\n\n{prose * 6}\nred\ngreen\nblue\n\n- a\n- b\n")
+    assert [(block.kind, block.text) for block in document.sections[0].blocks][-2:] == [
+        ("lines", "red\ngreen\nblue"),
+        ("list", "- a\n- b"),
+    ]
+
+
+# --- the numbers of headings
+
+
+def number(texts: Sequence[str]) -> list[NumberedLine]:
+    return [found for at, text in enumerate(texts) if (found := match_numbered_line(at, text))]
+
+
+def test_numbers_compare_part_by_part() -> None:
+    texts = ["9 A", "10 B", "10.2 C", "10.10 D", "10.10a E", "10.11 F", "Annex A: G", "A.1 H", "Annex B: I"]
+    assert [found.text for found in choose_rising(number(texts))] == texts
+
+
+def test_rows_of_a_table_and_a_table_of_contents_fall_out() -> None:
+    texts = ["1 Scope", "2 Terms", "2.1 General", "1 Scope", "2 Terms", "7 Lamps", "3 Poles", "2.1 General", "3 End"]
+    assert [found.line for found in choose_rising(number(texts))] == [3, 4, 7, 8]
+
+
+def brute_force(keys: Sequence[int]) -> int:
+    """The length of the longest rising run, by trying all."""
+    best = [0] * len(keys)
+    for at, key in enumerate(keys):
+        best[at] = 1 + max((best[before] for before in range(at) if keys[before] < key), default=0)
+    return max(best, default=0)
+
+
+@given(st.lists(st.integers(1, 12), max_size=20))
+def test_the_run_is_rising_and_none_is_longer(keys: list[int]) -> None:
+    chosen = choose_rising(number([f"{key}. Lamp" for key in keys]))
+    found = [int(candidate.text.split(".")[0]) for candidate in chosen]
+    assert found == sorted(set(found))
+    assert len(found) == brute_force(keys)
+
+
+def test_what_reads_like_a_sentence_is_no_heading() -> None:
+    for text in (
+        "2 lamps are lit",
+        "1. Do this first.",
+        "3 Lamps,",
+        "2031-04 Lamps",
+        "5G lamps",
+        "10.0.0.1 is it.",
+        "1) A",
+    ):
+        assert match_numbered_line(0, text) is None, text
+    assert choose_rising(number(["How", "5 MHz", "16 QAM"])) == []
+
+
+# --- no word is lost
+
+PARTS = (
+    *("1. One\n", "2. Two\n", "2.1.  Two One\n", "Annex A (normative):\nLamps\n", "   indented words here\n"),
+    *("plain words\nin lines\n", "| a | b |\n", "- c\n- d\n", "Head\n====\n", "e  f    g\n", "x ::= y\n", "5 MHz\n"),
+    "a line that is long enough to be filled up to the margin, and goes on in\nthe next one\n",
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(PARTS), st.sampled_from(["", "\n", "\n\n", "\n\f"])), max_size=14))
+def test_every_word_is_read_in_its_place(parts: list[tuple[str, str]]) -> None:
+    text = "".join(part + gap for part, gap in parts)
+    if any("Head\n====" in part for part, _ in parts):
+        text = text.replace("====", "")  # an underline is no word
+    pages = text.split("\f")
+    if len(pages) > 2:
+        text = text.replace("\f", "")  # lines that are the same on many pages are dropped
+    document = read(text)
+    found = [document.title] if document.title != "spec" else []
+    for section in document.sections:
+        found += [*section.headings[1:][-1:], *(block.whole for block in section.blocks)]
+    assert " ".join(found).split() == text.split()

@@ -1,0 +1,49 @@
+"""The data that the project ships. What a user puts beside them in data/ is held to none of the project's rules."""
+
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from netllama.core.records import Question, SeedTask, load_questions, load_seeds
+from tests.support.clones import ROOT
+
+DATA = ROOT / "data"
+CORPUS = DATA / "corpus"
+FAMILIES = ("bgp_knowledge", "pybgpstream", "pybgpstream_realtime", "packet_analysis", "performance_analysis")
+GENERAL = "general"
+"""The suite that is of no family: what a model may forget while it learns the others."""
+SUITES = (*FAMILIES, GENERAL)
+SELF_CONTAINED = ("5g", "packets", "performance")
+"""Folders of the corpus whose scripts need no file of the replay network: test_corpus_examples.py runs them all in one
+process. Those of any other folder run one by one, beside that network (test_corpus.py)."""
+CORPUS_FOLDERS = (*SELF_CONTAINED, "bgp", "bgpstream", "measurement")
+
+
+def ignore_unshipped(folder: str, names: list[str]) -> list[str]:
+    """For `shutil.copytree` of data/: what is made there, and what a user put into the corpus or beside the suites."""
+    shipped = {
+        DATA: {name for name in names if name not in ("generated", "splits", "retrieved", "tokenized")},
+        CORPUS: {*CORPUS_FOLDERS},
+        DATA / "questions": {f"{suite}.jsonl" for suite in SUITES},
+    }
+    return [name for name in names if name not in shipped.get(Path(folder), names)]
+
+
+@cache
+def load_shipped_questions() -> list[Question]:
+    """As `load_questions`, of the shipped suites. Nobody changes the list."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(DATA, copy := Path(folder) / "data", ignore=ignore_unshipped)
+        return load_questions(copy / "questions")
+
+
+@cache
+def load_shipped_seeds() -> dict[str, list[SeedTask]]:
+    """By family. Nobody changes it."""
+    return {family: load_seeds(DATA / "seeds", family) for family in FAMILIES}
+
+
+def list_shipped_notes(*folders: str) -> list[Path]:
+    """The notes of these folders of the corpus, or of all that are shipped, by path."""
+    return sorted(path for folder in folders or CORPUS_FOLDERS for path in (CORPUS / folder).rglob("*.md"))
