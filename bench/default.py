@@ -66,7 +66,7 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
     from netllama.rendering.question_texts import phrase_question
     from netllama.scoring.choice import render_question, select_closed
     from netllama.scoring.heldout import split_row
-    from netllama.scoring.measure import load_material
+    from netllama.scoring.measure import MaterialFiles, load_material
     from netllama.scoring.shared_prefixes import cut_shared_beginning
     from netllama.scoring.task_answers import sample_rows
     from netllama.scoring.written_questions import select_written
@@ -85,13 +85,14 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
     read = count_reading_flops(
         [row.length for row in validation], sum(row.answer_tokens for row in validation), config, rank
     )
-    material = load_material(
+    files = MaterialFiles(
         tokenized / "test.parquet",
         clone / "data" / "questions",
+        clone / "data" / "retrieved" / "questions.jsonl",
+        clone / "data" / "retrieved" / "chunks.jsonl",
         clone / "models" / "tokenizer",
-        params.prompt,
-        params.evaluate,
     )
+    material = load_material(files, params.prompt, params.evaluate)
     flops = {"train": count_training_flops(trained, config, rank) + validations * read}
     renderer, evaluation = material.renderer, params.evaluate
     asked = {row.id: row.answer_start for row in sample_rows(material.rows, evaluation.num_generated)}

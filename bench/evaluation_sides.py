@@ -14,10 +14,11 @@ from typing import Any
 from netllama.core.records import Question, load_questions
 from netllama.core.sections import BUNDLED_MODEL, LoadingParams, PromptParams
 from netllama.rendering.renderer import Renderer, load_renderer
+from netllama.scoring.prompt_lookup import MOST_DRAFTS
 
 QUESTIONS = Path("data/questions")
 HARNESS_BATCH = 16
-"""Of lm-eval, in texts: 1, 8, 16, 32 and 64 were tried, and no other was faster."""
+"""Of lm-eval, in texts. It keeps the logits of all their tokens, twice: of 16 texts of 90 tokens 570 MB in fp32."""
 ANSWER_BATCH = 24
 """As `evaluate.batch_size` of params.yaml."""
 ANSWER_TOKENS = 64
@@ -37,6 +38,13 @@ class EvaluatedSide:
     accuracy: float = 0.0
     answers: list[list[int]] = field(default_factory=list)
     """Token ids to the end-of-sequence token, in the order of the prompts."""
+
+
+def read_clock() -> float:
+    """Seconds: of the processor where one thread computes, so that other work on the machine does not count."""
+    import torch
+
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def find_model() -> Path:
@@ -95,9 +103,9 @@ def score_by_ours(number: int, precision: str) -> EvaluatedSide:
         load_ours(precision),
     )
     texts = [render_question(question, renderer) for question in questions]
-    start = time.perf_counter()
+    start = read_clock()
     found = score_continuations(model, texts, desc="ours")
-    return judge_side(time.perf_counter() - start, questions, found)
+    return judge_side(read_clock() - start, questions, found)
 
 
 def score_by_harness(number: int, precision: str, batch_size: int = HARNESS_BATCH) -> EvaluatedSide:
@@ -118,9 +126,9 @@ def score_by_harness(number: int, precision: str, batch_size: int = HARNESS_BATC
         for row, text in enumerate(texts)
         for column, continuation in enumerate(text.continuations)
     ]
-    start = time.perf_counter()
+    start = read_clock()
     scores = iter([score for score, _ in model._loglikelihood_tokens(requests, disable_tqdm=True)])
-    seconds = time.perf_counter() - start
+    seconds = read_clock() - start
     return judge_side(seconds, questions, [[next(scores) for _ in text.continuations] for text in texts])
 
 
@@ -135,15 +143,33 @@ def judge_side(seconds: float, questions: Sequence[Question], found: Sequence[Se
     return EvaluatedSide(seconds, len(questions), [list(scores) for scores in found], right / len(questions))
 
 
-def write_by_ours(number: int, precision: str) -> EvaluatedSide:
-    """Answers as the stages write them."""
+def write_by_ours(number: int, precision: str, most_drafts: int = MOST_DRAFTS) -> EvaluatedSide:
+    """Answers as the stages write them, with drafts of at most so many tokens."""
+    from netllama.scoring import greedy_decoding
     from netllama.scoring.generation import generate_answers
 
+    greedy_decoding.MOST_DRAFTS = most_drafts
     renderer, model = make_renderer(), load_ours(precision)
     prompts, eos = list_prompts(number, renderer), int(renderer.tokenizer.eos_token_id)
-    start = time.perf_counter()
+    start = read_clock()
     answers = generate_answers(model, prompts, eos, ANSWER_BATCH, ANSWER_TOKENS)
-    return EvaluatedSide(time.perf_counter() - start, sum(map(len, answers)), answers=answers)
+    return EvaluatedSide(read_clock() - start, sum(map(len, answers)), answers=answers)
+
+
+def write_by_ask(number: int, precision: str) -> EvaluatedSide:
+    """Answers as `python -m commands.ask` writes them, one after the other."""
+    from netllama.asking.answer_stream import AnswerStream, make_speakers
+
+    renderer, model = make_renderer(), load_ours(precision)
+    [speaker] = make_speakers(model, renderer, has_adapter=False)
+    answers = []
+    start = read_clock()
+    for prompt in list_prompts(number, renderer):
+        answer = AnswerStream(speaker, prompt, ANSWER_TOKENS)
+        while not answer.is_done:
+            answer.step()
+        answers.append(answer.ids)
+    return EvaluatedSide(read_clock() - start, sum(map(len, answers)), answers=answers)
 
 
 def write_by_library(number: int, precision: str, batch_size: int) -> EvaluatedSide:
@@ -154,7 +180,7 @@ def write_by_library(number: int, precision: str, batch_size: int) -> EvaluatedS
     prompts, eos = list_prompts(number, renderer), int(renderer.tokenizer.eos_token_id)
     order = sorted(range(len(prompts)), key=lambda position: -len(prompts[position]))
     answers: list[list[int]] = [[] for _ in prompts]
-    start = time.perf_counter()
+    start = read_clock()
     for first in range(0, len(order), batch_size):
         own = order[first : first + batch_size]
         width = len(prompts[own[0]])
@@ -165,4 +191,4 @@ def write_by_library(number: int, precision: str, batch_size: int) -> EvaluatedS
         written = model.generate(input_ids=ids, attention_mask=mask, **options)[:, width:].tolist()
         for position, answer in zip(own, written, strict=True):
             answers[position] = answer[: answer.index(eos) + 1] if eos in answer else answer
-    return EvaluatedSide(time.perf_counter() - start, sum(map(len, answers)), answers=answers)
+    return EvaluatedSide(read_clock() - start, sum(map(len, answers)), answers=answers)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from bench.hardware import describe_hardware
 from bench.synthetic_text import make_instructions
-from netllama.novelty.index import NoveltyIndex
+from netllama.novelty.novelty_index import NoveltyIndex
 
 THRESHOLD = 0.7
 REPEATS = {1_000: 3, 10_000: 3, 50_000: 3, 52_000: 1}

@@ -19,7 +19,7 @@ class Words:
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
-        self._words = [_spell_word(rank) for rank in range(_WORDS)]
+        self._words = [spell_word(rank) for rank in range(_WORDS)]
         self._weights = list(itertools.accumulate((rank + 2.7) ** -1.1 for rank in range(1, _WORDS + 1)))
 
     def draw_words(self, number: int) -> list[str]:
@@ -59,7 +59,7 @@ def _edit_copy(text: list[str], share: float, draw: random.Random, source: Words
     return edited or source.draw_words(len(text))
 
 
-def _spell_word(rank: int) -> str:
+def spell_word(rank: int) -> str:
     """The word with a rank, from 0 for the most frequent word. Frequent words are short."""
     syllables = []
     while rank >= 0:

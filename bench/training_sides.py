@@ -172,8 +172,8 @@ def train_ours(
         run, ends = TrainingRun(model, rows, (), params, accelerator), []
         update = run._update
 
-        def update_and_note(batches: list[list[int]]) -> None:
-            update(batches)
+        def update_and_note(given: Any) -> None:
+            update(given)
             ends.append((time.perf_counter(), run.progress.tokens))
 
         stack.enter_context(patch.object(run, "_update", update_and_note))
