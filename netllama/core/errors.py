@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from netllama.core.launcher_watch import watch_launcher
 
@@ -34,7 +34,7 @@ def run_stage(main: Callable[[], None]) -> None:
 
     A reader that goes before the output has ended, such as `head`, ends it without a word.
     """
-    signal.signal(signal.SIGTERM, _raise_interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     watch_launcher()
     _prepare_streams()
     try:
@@ -105,9 +105,16 @@ def _nobody_reads() -> bool:
     return gone
 
 
-def _raise_interrupt(signum: int, frame: object) -> None:
-    """Let SIGTERM end a stage like Ctrl-C, so that `finally` blocks run and stop the teacher's server."""
-    raise KeyboardInterrupt
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """Let SIGTERM end a stage like Ctrl-C, so that `finally` blocks run and stop the teacher's server.
+
+    asyncio takes Ctrl-C itself and cancels its main task. An exception raised in the midst of its event loop may end in
+    a callback that drops it, and then nothing ends at all.
+    """
+    of_ctrl_c = signal.getsignal(signal.SIGINT)
+    if not callable(of_ctrl_c):  # the shell lets its background jobs ignore Ctrl-C
+        raise KeyboardInterrupt
+    of_ctrl_c(signum, frame)
 
 
 def _report(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:

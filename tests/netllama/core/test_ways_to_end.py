@@ -84,6 +84,31 @@ def test_another_broken_pipe_is_said() -> None:
     assert (ended.returncode, ended.stderr) == (1, "error: Broken pipe\n")
 
 
+ENDS_WHERE_ERRORS_ARE_DROPPED = """
+import asyncio, os, signal
+from netllama.core.errors import run_stage
+
+class Dropping:
+    def __del__(self):  # what is raised in here goes nowhere
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(10):
+            pass
+
+async def wait():
+    Dropping()
+    await asyncio.sleep(20)
+    print("went on")
+
+run_stage(lambda: asyncio.run(wait()))
+"""
+
+
+def test_sigterm_ends_an_event_loop_wherever_it_comes() -> None:
+    command = [sys.executable, "-c", ENDS_WHERE_ERRORS_ARE_DROPPED]
+    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", f"{INTERRUPTED}\n")
+
+
 def test_every_stage_and_command_runs_inside_run_stage() -> None:
     for folder, names in (("stages", STAGES), ("commands", COMMANDS)):
         for name in names:
