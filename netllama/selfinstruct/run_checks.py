@@ -15,7 +15,8 @@ from netllama.code_checks.output_code import find_python
 from netllama.core.generate_section import FilterName, GenerateParams
 from netllama.core.teacher_section import TeacherParams
 from netllama.selfinstruct.output_contract import Candidate, read_whole_text
-from netllama.teacher.store import EMBEDDED, Request, Response
+from netllama.selfinstruct.text_request import build_text_request
+from netllama.teacher.store import Request, Response
 
 RUNS: FilterName = "runs"
 ASKED_TO_REPAIR = (
@@ -84,25 +85,13 @@ class RunChecks:
         return checked
 
     def build_request(self, task: Candidate, run: CodeRun | None, attempt: int) -> Request:
-        teacher = self._teacher
         said = [f"Found: {run.finding}. {run.detail}", *run.misuses] if run else []
         given = f"{task.instruction}\n\n{task.input}" if task.input else task.instruction
         shown = "\n\n".join((f"Task: {given}", f"Answer:\n{task.output}", "\n".join(said)))
-        messages = [{"role": "system", "content": ASKED_TO_REPAIR}, {"role": "user", "content": shown}]
-        completion = teacher.api == "completions"
-        return Request(
-            teacher=teacher.base_url or EMBEDDED,
-            model=teacher.model_name,
-            api=teacher.api,
-            prompt=f"{ASKED_TO_REPAIR}\n\n{shown}\n\nCorrected answer:\n" if completion else None,
-            messages=None if completion else messages,
-            temperature=teacher.temperature,
-            top_p=teacher.top_p,
-            reasoning_effort=teacher.reasoning_effort,
-            max_tokens=teacher.max_answer_tokens,
-            service_tier=teacher.service_tier,
-            draw=f"{self._draw}/{attempt}",
-        )
+        prompt = f"{ASKED_TO_REPAIR}\n\n{shown}\n\nCorrected answer:\n"
+        draw = f"{self._draw}/{attempt}"
+        model = self._teacher.model_name
+        return build_text_request(self._teacher, ASKED_TO_REPAIR, shown, prompt, model=model, draw=draw)
 
     def _run(self, tasks: Sequence[Candidate]) -> list[CodeRun | None]:
         codes = [find_python(task.output) for task in tasks]

@@ -20,7 +20,8 @@ from netllama.core.teacher_section import TeacherParams
 from netllama.judging.json_exchange import build_json_request, read_json_answer, read_truth
 from netllama.selfinstruct.checked_notes import CheckedNotes
 from netllama.selfinstruct.output_contract import Candidate, read_whole_text
-from netllama.teacher.store import EMBEDDED, Request, Response
+from netllama.selfinstruct.text_request import build_text_request
+from netllama.teacher.store import Request, Response
 
 AGREES: FilterName = "agrees"
 PROMPT = Path(__file__).with_name("comparison_prompt.txt")
@@ -100,22 +101,10 @@ class SecondAnswers:
         return responses
 
     def _build_answer(self, task: Candidate) -> Request:
-        teacher, asked = self._teacher, f"{task.instruction}\n\n{task.input}" if task.input else task.instruction
-        messages = [{"role": "system", "content": ASKED_TO_ANSWER}, {"role": "user", "content": asked}]
-        completion = teacher.api == "completions"
-        return Request(
-            teacher=teacher.base_url or EMBEDDED,
-            model=self._model,
-            api=teacher.api,
-            prompt=f"{ASKED_TO_ANSWER}\n\nInstruction: {asked}\n\nAnswer:\n" if completion else None,
-            messages=None if completion else messages,
-            temperature=teacher.temperature,
-            top_p=teacher.top_p,
-            reasoning_effort=teacher.reasoning_effort,
-            max_tokens=teacher.max_answer_tokens,
-            service_tier=teacher.service_tier,
-            draw=f"{self._draw}/answer",
-        )
+        asked = f"{task.instruction}\n\n{task.input}" if task.input else task.instruction
+        prompt = f"{ASKED_TO_ANSWER}\n\nInstruction: {asked}\n\nAnswer:\n"
+        draw = f"{self._draw}/answer"
+        return build_text_request(self._teacher, ASKED_TO_ANSWER, asked, prompt, model=self._model, draw=draw)
 
     def _compare(self, task: Candidate, second: str, notes: dict[str, str], order: str) -> Request:
         shown = (task.output, second) if order == "first" else (second, task.output)
