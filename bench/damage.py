@@ -143,8 +143,8 @@ def try_input(run: SmallRun, stage: str, path: Path, flips: int) -> FaultRecord:
             content = damage(whole, draw) if whole else b"{"
             path.unlink() if content is None else path.write_bytes(content)
             held += run.run(stage).holds(undisturbed, sealed)
+            run.restore(Path(folder))  # the stage may have deleted the folder that the file was in
             path.write_bytes(whole)
-            run.restore(Path(folder))
     return FaultRecord(f"{stage}: {path.name} damaged", len(damages), held, len(damages) - held)
 
 

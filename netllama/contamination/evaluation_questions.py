@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
+
+from netllama.contamination.common_text import hash_runs, is_in
 from netllama.contamination.compared_texts import (
     TaskTexts,
     fill_blank,
@@ -92,6 +95,9 @@ class Evaluation:
             listed = list_words(fill_blank(question))
             if SHORT <= len(listed) < WHOLE and question.kind not in ("open", "code"):
                 self._add_run(self._stated, " ".join(listed), place)
+        # Nearly all tasks hold no such beginning, which its hashes show at once.
+        begun = (hash_runs(start.split(), self._start) for start in self._lengths)
+        self._starts = np.unique(np.concatenate([np.empty(0, np.uint64), *begun]))
 
     def _add_passage(self, place: int, runs: list[str], strict: bool) -> None:
         for run in runs:
@@ -125,6 +131,8 @@ class Evaluation:
         if nearest:
             yield GivenAway(nearest, "near", score)
         listed = list_words(join_texts(task))
+        if not is_in(hash_runs(listed, self._start), self._starts).any():
+            return
         found = {
             " ".join(listed[place : place + length])
             for place, start in enumerate(cut_runs(listed, self._start))

@@ -18,6 +18,9 @@ _MARKUP = re.compile(
     re.IGNORECASE,
 )
 
+# Every piece has one of these in it; to look for them takes a tenth of the time.
+_SIGNS, _WORDS = "#<[", ("instruction", "input", "output")
+
 # What tokenizers begin and end a text with. Not `(?P<s>...)`, and not HTML's struck out <s>words</s> of one line.
 _SEQUENCE_MARK = re.compile(r"(?<!\w)<s>|(?<!\?P)<[be]os>|</s>", re.IGNORECASE)
 _STRUCK_OUT = re.compile(r"<s>[^<\n]+</s>", re.IGNORECASE)
@@ -27,8 +30,17 @@ _ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>")
 
 def find_prompt_markup(text: str) -> str | None:
     """A piece of markup in the text; None where there is none."""
+    if not _may_hold_markup(text):
+        return None
     found = _MARKUP.search(text) or _SEQUENCE_MARK.search(_STRUCK_OUT.sub("", text))
     return found[0] if found else None
+
+
+def _may_hold_markup(text: str) -> bool:
+    if any(sign in text for sign in _SIGNS) or not text.isascii():  # outside ASCII other letters match, too
+        return True
+    folded = text.lower()
+    return any(word in folded for word in _WORDS)
 
 
 def strip_sequence_marks(text: str) -> str:

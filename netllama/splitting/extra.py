@@ -127,6 +127,7 @@ def read_instruction(stem: str, raw: object, reading: Reading) -> Instruction:
     }
     system = _read_text("system", turn.system)
     fields = {name: strip_sequence_marks(text) for name, text in written.items()}
+    has_marks = fields != written
     fields["input"] = drop_placeholder(fields["input"])
     family = _read_family(raw)
     lacks: tuple[tuple[Reason, str], ...] = (("no_instruction", "instruction"), ("no_output", "output"))
@@ -139,15 +140,11 @@ def read_instruction(stem: str, raw: object, reading: Reading) -> Instruction:
         _refuse_characters(name, text)
         if name != "family" and (found := find_prompt_markup(text)):
             raise BadRow("prompt_leakage", f"{name}: {found!r} is markup of a prompt")
-    _count_reading(reading, turn, has_system=bool(squeeze_text(system)), has_marks=_had_marks(written))
+    _count_reading(reading, turn, has_system=bool(squeeze_text(system)), has_marks=has_marks)
     digest = hashlib.sha256(dump_canonical_json(fields | {"family": family}).encode()).hexdigest()[:16]
     # All of it has been checked above. One set of names for all rows: each with its own would take half as much again.
     own = {"id": f"{stem}-{digest}", "family": sys.intern(family), "category": "", "source": "extra"}
     return Instruction.model_construct(_FIELD_NAMES, **own, **fields)
-
-
-def _had_marks(written: dict[str, str]) -> bool:
-    return any(strip_sequence_marks(text) != text for text in written.values())
 
 
 def _count_reading(reading: Reading, turn: Turn, *, has_system: bool, has_marks: bool) -> None:
