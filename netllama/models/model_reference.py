@@ -14,6 +14,7 @@ from netllama.core.errors import StageError
 from netllama.core.files import hash_file, read_json
 from netllama.core.sections import BUNDLED_MODEL
 from netllama.models import bundled, hub
+from netllama.models.published_weights import require_whole_weights
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
 
@@ -66,6 +67,8 @@ def resolve_model(model_id: str, revision: str) -> LocalModel:
         folder = hub.download(model_id, pinned)
     reference = ModelReference(id=model_id, revision=pinned, files=_hash_files(folder))
     model = LocalModel(reference, folder)
+    if not pinned:
+        require_whole_weights(folder)
     if damaged := hub.find_damaged(folder, reference.files):
         raise StageError(f"{folder / damaged}: damaged, not what its name says; {_name_remedy(model)}")
     return model

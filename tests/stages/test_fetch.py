@@ -390,6 +390,18 @@ def test_a_local_folder_that_lacks_a_shard_is_one_line(
     assert_one_line(fetch_weights(), f"mine: incomplete, without {SHARDS[1]}")
 
 
+@pytest.mark.parametrize("keep", [0, 5, 1000, -1])
+def test_a_local_folder_with_weights_that_are_cut_short_is_one_line(
+    keep: int, tiny_model_folder: Path, set_params: Callable[..., None], workdir: Path
+) -> None:
+    shutil.copytree(tiny_model_folder, workdir / "mine")
+    weights = workdir / "mine" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:keep])
+    set_params(**{"model.id": "mine"})
+    assert_one_line(fetch_weights(), "mine/model.safetensors: cut short or damaged (")
+    assert not (workdir / "models" / "base.json").exists()
+
+
 @pytest.mark.parametrize(
     ("refusal", "says"),
     [
