@@ -27,6 +27,8 @@ FAMILY = "extra"
 """The family of a row that names none."""
 MOST_BAD = 0.5
 """A file with a larger share of bad rows is an error."""
+MOST_CHARACTERS = 1_000_000
+"""Of a row. Some 250,000 tokens are more than models are trained on; comparing a row takes time that grows with it."""
 EXAMPLES = 3
 """How many bad rows that error shows."""
 _FIELDS = ("instruction", "input", "output")
@@ -126,6 +128,8 @@ def read_instruction(stem: str, raw: object, reading: Reading) -> Instruction:
         for name, value in zip(_FIELDS, (turn.instruction, turn.input, turn.output), strict=True)
     }
     system = _read_text("system", turn.system)
+    if (length := len(system) + sum(map(len, written.values()))) > MOST_CHARACTERS:
+        raise BadRow("too_long", f"{length:,} characters, more than {MOST_CHARACTERS:,}: cut it into several rows")
     fields = {name: strip_sequence_marks(text) for name, text in written.items()}
     has_marks = fields != written
     fields["input"] = drop_placeholder(fields["input"])

@@ -8,7 +8,7 @@ import pytest
 
 from netllama.core.errors import StageError
 from netllama.core.files import write_json, write_jsonl
-from netllama.splitting.extra import load_extra
+from netllama.splitting.extra import MOST_CHARACTERS, load_extra
 
 GOOD = {"instruction": "What is a MED?", "output": "A metric."}
 
@@ -94,6 +94,17 @@ def test_a_bad_row_is_dropped_with_its_place_and_reason(
     assert drop.detail.startswith(said)
     unit = "item" if path.suffix == ".json" else "line"
     assert drop.as_row() == {"file": str(path), unit: 2, "reason": reason, "detail": drop.detail}
+
+
+def test_a_row_that_no_model_could_read_is_dropped_before_it_is_compared(tmp_path: Path) -> None:
+    path, half = tmp_path / "mine.jsonl", "a" * (MOST_CHARACTERS // 2)
+    rows = [good(1), *({"instruction": half, "output": half + more} for more in ("", "b"))]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = load_extra(path)
+    assert len(found.rows) == 2
+    (drop,) = found.drops
+    assert (drop.reason, drop.origin and drop.origin.number) == ("too_long", 3)
+    assert drop.detail == "1,000,001 characters, more than 1,000,000: cut it into several rows"
 
 
 BAD_LINES = [
