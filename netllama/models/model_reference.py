@@ -14,7 +14,6 @@ from netllama.core.errors import StageError
 from netllama.core.files import hash_file, read_json
 from netllama.core.sections import BUNDLED_MODEL
 from netllama.models import bundled, hub
-from netllama.models.published_weights import require_whole_weights
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
 
@@ -68,10 +67,24 @@ def resolve_model(model_id: str, revision: str) -> LocalModel:
     reference = ModelReference(id=model_id, revision=pinned, files=_hash_files(folder))
     model = LocalModel(reference, folder)
     if not pinned:
-        require_whole_weights(folder)
+        _require_whole_weights(folder)
     if damaged := hub.find_damaged(folder, reference.files):
         raise StageError(f"{folder / damaged}: damaged, not what its name says; {_name_remedy(model)}")
     return model
+
+
+def _require_whole_weights(folder: Path) -> None:
+    """StageError where a safetensors file is not as long as its own header says, or has none.
+
+    More can't be told of weights that no hash was published for: other bits are another model.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            safe_open(path, "np")
+        except SafetensorError as error:
+            raise StageError(f"{path}: cut short or damaged ({error}); copy the model again") from None
 
 
 def locate_model(base_json: str | Path, verify: bool = True) -> LocalModel:

@@ -27,8 +27,8 @@ FAMILY = "extra"
 """The family of a row that names none."""
 MOST_BAD = 0.5
 """A file with a larger share of bad rows is an error."""
-MOST_CHARACTERS = 1_000_000
-"""Of a row. Some 250,000 tokens are more than models are trained on; comparing a row takes time that grows with it."""
+MOST_CHARACTERS = 2_000_000
+"""Of a row. Some 500,000 tokens are more than models are trained on; comparing a row takes time that grows with it."""
 EXAMPLES = 3
 """How many bad rows that error shows."""
 _FIELDS = ("instruction", "input", "output")

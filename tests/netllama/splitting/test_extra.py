@@ -104,7 +104,7 @@ def test_a_row_that_no_model_could_read_is_dropped_before_it_is_compared(tmp_pat
     assert len(found.rows) == 2
     (drop,) = found.drops
     assert (drop.reason, drop.origin and drop.origin.number) == ("too_long", 3)
-    assert drop.detail == "1,000,001 characters, more than 1,000,000: cut it into several rows"
+    assert drop.detail == "2,000,001 characters, more than 2,000,000: cut it into several rows"
 
 
 BAD_LINES = [
