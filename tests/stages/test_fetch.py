@@ -576,13 +576,14 @@ def test_a_partial_snapshot_is_completed_by_fetch(
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors"])
 def test_a_partial_snapshot_is_no_model_for_a_later_stage(
-    name: str, hub: Hub, set_params: Callable[..., None], workdir: Path
+    name: str, hub: Hub, set_params: Callable[..., None], workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_params(**{"model.id": MODEL})
     assert fetch_weights().returncode == 0
     shutil.rmtree(next((workdir / "huggingface").rglob("trees")))
     next((workdir / "huggingface").rglob(f"snapshots/*/{name}")).unlink()
     hub.stop()
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its five tries
     refused = locate_weights()
     assert refused.returncode == 1
     assert "the Hub can't be reached and the model is not in the local cache" in refused.stderr

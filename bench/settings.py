@@ -1,0 +1,131 @@
+"""Settings of the default beside each other, on networks that neither training nor evaluation has.
+
+Each setting is trained from the committed state in a clone of its own, as `dvc repro train` does, and then asked: for
+the loss on the validation split, tasks by program of a validation seed, and questions on reports of three simulated
+networks with the seeds and names of validation. The questions of data/questions/ and the networks of the test side are
+not touched: what is chosen by this table is measured with them, unseen.
+
+Run    python -m bench.settings [--reports N] [--programs N] [SETTING ...]
+       SETTING: overrides in one word, as for `dvc exp run -S`, with blanks between them; "": the default itself.
+       python -m bench.settings "" "retrieve.oracle_share=0.8" "split.program_tasks=120 train.max_steps=560"
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.hardware import describe_hardware
+from netllama.core.files import read_json, write_json
+from netllama.core.metrics import read_details
+from netllama.core.params import read_params
+
+SEED, NETWORKS, PER_TYPE = 1977, 3, 2
+STAGES = ("fetch", "generate", "split", "retrieve", "tokenize", "train")
+REPORTS, PROGRAMS = 96, 90
+COLUMNS = {
+    "rows": "rows",
+    "by program": "by_program",
+    "steps": "steps",
+    "minutes": "minutes",
+    "val loss": "val_loss",
+    "programs right": "programs",
+    "oracle": "oracle",
+    "retrieved": "retrieved",
+    "right refusals": "right_refusals",
+    "false refusals": "false_refusals",
+}
+
+
+def measure_setting(folder: Path, setting: str, reports: int, programs: int) -> dict[str, float]:
+    """Train in a clone in `folder`, and ask."""
+    from dvc.utils.hydra import apply_overrides
+
+    clone = folder / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(clone)], check=True)
+    apply_overrides(clone / "params.yaml", ["retrieve.corpus=[]", *setting.split()])
+    environment = os.environ | {"PYTHONPATH": str(clone), "DVC_ROOT": str(clone)}
+    start = time.perf_counter()
+    for stage in STAGES:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=clone, env=environment, check=True, stdout=2)
+    minutes = (time.perf_counter() - start) / 60
+    asking = [sys.executable, "-m", "bench.settings", "--ask", str(folder / "found.json")]
+    asking += ["--reports", str(reports), "--programs", str(programs)]
+    subprocess.run(asking, cwd=clone, env=environment, check=True, stdout=2)
+    found: dict[str, float] = read_json(folder / "found.json")
+    trained = read_details(clone / "metrics" / "train.json")
+    return {**found, "minutes": minutes, "steps": trained["steps"], "val_loss": trained["val_loss"]["after"]}
+
+
+def ask_tuned(reports: int, programs: int) -> dict[str, float]:
+    """What the adapter of this folder gives."""
+    from netllama.core.tokenized_rows import read_tokenized_rows
+    from netllama.documents.document import show_chunk
+    from netllama.documents.token_counting import load_token_counter
+    from netllama.models.loading import load_adapter, load_base
+    from netllama.models.model_reference import locate_model
+    from netllama.reading import report_material
+    from netllama.rendering.renderer import load_renderer
+    from netllama.scoring.kept_answers import NOTHING_KEPT
+    from netllama.scoring.measure import choose_sandbox, limit_scripts
+    from netllama.scoring.program_scores import ask_programs, judge_programs
+    from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, score_reading
+    from netllama.scoring.reading_summary import summarize_reading
+    from testbed.reports.report_set import make_report_set
+    from testbed.tasks.task_set import make_tasks
+
+    params, tokenizer = read_params(), Path("models/tokenizer")
+    renderer = load_renderer(tokenizer, params.prompt)
+    top_k = params.retrieve.top_k
+    drawn = make_report_set(SEED, NETWORKS, "train", PER_TYPE, params.retrieve.report_tokens)
+    chunks = report_material.make_chunks(drawn.reports, load_token_counter(tokenizer))
+    found = report_material.make_questions(drawn, report_material.rank_reports(chunks, drawn, top_k), SEED, top_k)
+    answered = [question for question in found if question.golden][:reports]
+    unanswered = [question for question in found if not question.golden][: reports // 2]
+    texts = {chunk.id: show_chunk(chunk.headings, chunk.text) for chunk in chunks}
+    material = ReadingMaterial([*answered, *unanswered], [], texts)
+    tasks = make_tasks("train", SEED, programs)
+    model = load_adapter(load_base(locate_model("models/base.json").folder, params.loading), Path("models/adapter"))
+    asked = [ask_reports(material, renderer), ask_programs(tasks, renderer, params.evaluate.max_code_tokens)]
+    eos = int(renderer.tokenizer.eos_token_id)
+    answers = NOTHING_KEPT.write(model, [*asked[0], *asked[1]], eos, params.evaluate.batch_size)
+    read = summarize_reading(score_reading(model, material, renderer, answers[: len(asked[0])]))
+    said = [renderer.decode_answer(ids) for ids in answers[len(asked[0]) :]]
+    solved = judge_programs(tasks, said, choose_sandbox(False), limit_scripts(params.evaluate)) if tasks else []
+    arms = {name: arm["accuracy"] for name in ("oracle", "retrieved") if isinstance(arm := read[name], dict)}
+    refusals = {name: value for name in ("right_refusals", "false_refusals") if isinstance(value := read[name], float)}
+    rows = read_tokenized_rows(Path("data/tokenized/train.parquet"))
+    return {
+        "rows": len(rows),
+        "by_program": sum(row.source == "program" for row in rows),
+        "programs": sum(score.value for score in solved) / max(1, len(solved)),
+        **{name: float(value) for name, value in arms.items() if isinstance(value, float)},
+        **refusals,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", default=[""], metavar="SETTING")
+    parser.add_argument("--reports", type=int, default=REPORTS, help=f"questions on reports ({REPORTS})")
+    parser.add_argument("--programs", type=int, default=PROGRAMS, help=f"tasks by program ({PROGRAMS})")
+    parser.add_argument("--ask", type=Path, help="ask the adapter of this folder, and write the numbers to a file")
+    given = parser.parse_args()
+    if given.ask:
+        write_json(given.ask, ask_tuned(given.reports, given.programs))
+        return
+    print(f"{describe_hardware()}\n\n| setting | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}", flush=True)
+    for setting in given.settings:
+        with tempfile.TemporaryDirectory() as folder:
+            row = measure_setting(Path(folder), setting, given.reports, given.programs)
+        cells = [json.dumps(round(row[name], 4)) for name in COLUMNS.values()]
+        print(f"| {setting or 'as committed'} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
