@@ -18,6 +18,9 @@ PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding
 STAGES: dict[str, Any] = PIPELINE["stages"]
 
 
+PARAMS_FILES = ["params.yaml", *sorted(f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*.yaml"))]
+
+
 def module(stage: str) -> Path:
     return ROOT / "stages" / f"{stage}.py"
 
@@ -33,6 +36,16 @@ def is_code(dep: str) -> bool:
 def names(entries: list[Any]) -> list[str]:
     """Paths of an outs, metrics or plots list, whose items are a path or {path: options}."""
     return [path for entry in entries for path in ([entry] if isinstance(entry, str) else entry)]
+
+
+def override(name: str, assignment: str, folder: Path) -> Path:
+    """A copy of a params file as `dvc exp run -S` writes it."""
+    from dvc.utils.hydra import apply_overrides
+
+    copy = folder / "params.yaml"
+    shutil.copy(ROOT / name, copy)
+    apply_overrides(copy, [assignment])
+    return copy
 
 
 def git(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -139,18 +152,25 @@ def test_metrics_and_plots_are_in_git_and_out_of_the_cache(stage: str) -> None:
             assert git("ls-files", "--error-unmatch", path).returncode == 0, f"{path} is not committed"
 
 
-@pytest.mark.parametrize(
-    "name", ["params.yaml", *(f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*.yaml"))]
-)
+@pytest.mark.parametrize("name", PARAMS_FILES)
 def test_an_override_changes_one_line_of_a_params_file(name: str, tmp_path: Path) -> None:
     """DVC writes the file anew. It loses a comment or a blank line that stands after an item of a list."""
-    from dvc.utils.hydra import apply_overrides
-
-    copy = tmp_path / "params.yaml"
-    shutil.copy(ROOT / name, copy)
-    apply_overrides(copy, ["lora.r=77"])
+    copy = override(name, "lora.r=77", tmp_path)
     before, after = (path.read_text(encoding="utf-8").splitlines() for path in (ROOT / name, copy))
     assert [new for new, old in zip(after, before, strict=True) if new != old] == ["  r: 77"]
+
+
+@pytest.mark.parametrize("name", PARAMS_FILES)
+def test_an_override_can_empty_each_list_of_a_params_file(name: str, tmp_path: Path) -> None:
+    """Where a comment stands beside the key of a list with items, what DVC writes is no YAML any more."""
+    content = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    sections = [("", content), *((f"{key}.", value) for key, value in content.items() if isinstance(value, dict))]
+    for prefix, values in sections:
+        for key in [key for key, value in values.items() if isinstance(value, list)]:
+            values[key], kept = [], values[key]
+            written = override(name, f"{prefix}{key}=[]", tmp_path).read_text(encoding="utf-8")
+            assert yaml.safe_load(written) == content, f"{prefix}{key}"
+            values[key] = kept
 
 
 def test_the_baseline_depends_on_nothing_that_a_lora_experiment_changes() -> None:
