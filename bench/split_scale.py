@@ -11,6 +11,7 @@ Run    python -m bench.split_scale [--rows N ...] [--recall N] [--check]
 """
 
 import argparse
+import contextlib
 import itertools
 import math
 import os
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 import yaml
 
 from bench.hardware import describe_hardware
@@ -33,7 +35,7 @@ from netllama.core.metrics import read_details
 from netllama.core.params import parse_yaml
 from netllama.novelty.distinct_texts import DistinctTexts
 from netllama.novelty.minhash import UNITS
-from netllama.novelty.near_pairs import NearPairs, PairSearch, join_pairs
+from netllama.novelty.near_pairs import NearPairs, PairSearch, Wanted, hash_texts, join_pairs
 from netllama.novelty.novelty_index import NoveltyIndex
 from netllama.novelty.rouge import TOLERANCE
 from netllama.splitting.groups import Assignment, assign_sides, set_ranges
@@ -53,7 +55,7 @@ class StageRun(NamedTuple):
     processor: float
     """Seconds of processor time, in all threads."""
     megabytes: float
-    """Its peak."""
+    """The peak of all its processes together, looked at once a second."""
 
 
 def prepare_folder(folder: Path, number: int) -> None:
@@ -79,10 +81,23 @@ def run_split(folder: Path) -> StageRun:
         stage = subprocess.Popen(
             [sys.executable, "-m", "stages.split"], cwd=folder, env=environment, stdout=log, stderr=log
         )
-        _, status, usage = os.wait4(stage.pid, 0)
+        megabytes = 0.0
+        while not (ended := os.wait4(stage.pid, os.WNOHANG))[0]:
+            megabytes = max(megabytes, measure_memory(psutil.Process(stage.pid)))
+            time.sleep(1)
+        _, status, usage = ended
     if status:
         raise SystemExit(f"stages.split failed: {(folder / 'log').read_text(encoding='utf-8')[-2000:]}")
-    return StageRun(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return StageRun(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, megabytes)
+
+
+def measure_memory(stage: psutil.Process) -> float:
+    """Megabytes of a process and its workers; what they share counts once."""
+    total = 0
+    for process in (stage, *stage.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):  # it has ended
+            total += process.memory_full_info().pss
+    return total / 2**20
 
 
 def find_all_pairs(texts: list[list[str]]) -> NearPairs:
@@ -105,7 +120,7 @@ def measure_recall(number: int) -> bool:
     start = time.process_time()
     exact = find_all_pairs(texts)
     between = time.process_time()
-    search = PairSearch(texts, THRESHOLD)
+    search = PairSearch(hash_texts(texts), Wanted(THRESHOLD))
     hashed = join_pairs([search.find(unit) for unit in range(UNITS)])
     end = time.process_time()
 

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("number where split.near_duplicate_threshold is below 0.56)")
         return
     search = StoredSearch(rows, pool.common, threshold, ensure_scratch_folder("split"))
-    found = [len(search.find(unit).first) for unit in share_units(shard, shards)]
+    found = search.find(share_units(shard, shards))
     print(f"near_duplicates: shard {shard} of {shards}: {len(found)} of {UNITS} units searched -> {search.folder}")
 
 

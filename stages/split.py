@@ -117,7 +117,7 @@ def main() -> None:
         raise StageError("no row is left to train on: lower split.val_size and split.test_size, or add data")
 
     report, leaked = measure_leakage(
-        found.sides, questions, common, split.near_duplicate_threshold, needs.contamination
+        found.sides, questions, common, split.near_duplicate_threshold, needs.contamination, scratch
     )
     listed = [*screened.seeds, *leaked]
     held = [GENERATED, *sorted(SEEDS.glob("*.jsonl")), *sorted(QUESTIONS.glob("*.jsonl"))]

@@ -14,16 +14,17 @@ are the task ("Is this window of counters unusual?"). Such rows are near only if
 import hashlib
 import math
 from array import array
-from collections.abc import Iterable, Sequence
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netllama.contamination.compared_texts import TaskTexts, join_texts
 from netllama.contamination.normalisation import blot_numbers, list_words
-from netllama.core.progress_bar import track_rows
+from netllama.contamination.text_workers import map_texts
+from netllama.core.progress_bar import track_results
 from netllama.novelty.rouge import split_rouge_tokens
 from netllama.novelty.token_hashes import hash_text, hash_token
 
@@ -35,6 +36,7 @@ can stay together, and should: thirty wordings of one task share as much with ea
 SHARE = 0.5
 """The share of a row's own runs that, found in another row, make the two a passage apart."""
 
+T = TypeVar("T")
 Hashes = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 # Odd, so that no power of it loses bits; hashes of tokens are random, so it need not be.
@@ -58,9 +60,9 @@ class RunTable:
         self._shared: Hashes = np.empty(0, np.uint64)
         self._common = self._shared
 
-    def add(self, *parts: Sequence[str]) -> None:
-        """One text, in parts that no run crosses. 8 bytes a run are held until `close`."""
-        self._seen.frombytes(np.unique(np.concatenate([hash_runs(part, self.length) for part in parts])).tobytes())
+    def add(self, runs: Hashes) -> None:
+        """The runs of one text, each once. 8 bytes a run are held until `close`."""
+        self._seen.frombytes(runs.tobytes())
 
     def close(self) -> None:
         """Keep what several texts hold, forget the rest."""
@@ -97,6 +99,37 @@ class RunTable:
         return touched
 
 
+class _HashedTask(NamedTuple):
+    """What it takes of a row to know what rows have in common."""
+
+    words: Hashes
+    """Each run of its words once."""
+    tokens: Hashes
+    """Each run of its tokens, which crosses no border of prompt and answer."""
+    text: int
+    prompt: int
+    template: int
+    answer: int
+
+    @classmethod
+    def build(cls, length: int) -> Callable[[TaskTexts], "_HashedTask"]:
+        """A function that hashes rows, in runs of `length`."""
+        return partial(cls.hash, length)
+
+    @classmethod
+    def hash(cls, length: int, row: TaskTexts) -> "_HashedTask":
+        prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
+        asked, said = _list_prompt_words(row), list_words(row.output)
+        return cls(
+            hash_distinct_runs([[*asked, *said]], length),
+            hash_distinct_runs([prompt, output], length),
+            hash_text(" ".join([*prompt, *output])),
+            hash_text(_name_prompt(asked)),
+            _hash_template(prompt),
+            hash_text(_state_answer(asked, said, output)),
+        )
+
+
 class CommonText:
     """What the rows of a pool have in common, and any row without it."""
 
@@ -106,20 +139,23 @@ class CommonText:
         self._words, self._tokens = RunTable(length, many), RunTable(length, many_of_all)
         prompts, templates, answers = array("Q"), array("Q"), array("Q")
         texts: set[int] = set()
-        for row in track_rows(rows, "common text"):
-            prompt, output = _list_prompt_tokens(row), _list_tokens(row.output)
-            asked, said = _list_prompt_words(row), list_words(row.output)
-            self._words.add([*asked, *said])
+        hashed = map_texts(partial(_HashedTask.build, length), rows)
+        for task in track_results(hashed, "common text", len(rows)):
+            self._words.add(task.words)
             # Rows that differ in their numbers only are one text: they stay together whatever they share.
-            if (text := hash_text(" ".join([*prompt, *output]))) not in texts:
-                texts.add(text)
-                self._tokens.add(prompt, output)
-            prompts.append(hash_text(_name_prompt(asked)))
-            templates.append(_hash_template(prompt))
-            answers.append(hash_text(_state_answer(asked, said, output)))
+            if task.text not in texts:
+                texts.add(task.text)
+                self._tokens.add(task.tokens)
+            prompts.append(task.prompt)
+            templates.append(task.template)
+            answers.append(task.answer)
         self._words.close()
         self._tokens.close()
         self._number_tasks = _find_number_tasks(prompts, templates, answers, many_of_all)
+
+    def list_own(self, rows: Sequence[TaskTexts]) -> Iterator[str]:
+        """`state_own` of each row."""
+        return map_texts(partial(_return_it, self.state_own), rows)
 
     def state_own(self, row: TaskTexts) -> str:
         """The text that a row is compared by: its tokens, numbers blotted out, with one token for each stretch of
@@ -147,13 +183,27 @@ class CommonText:
                 own.append(f"common{hash_text(' '.join(tokens[place : place + self._tokens.length])):x}")
         return own
 
-    def holds_any(self, row: TaskTexts, runs: Hashes) -> bool:
-        """Whether a run of the row, its own or not, is one of the sorted `runs`: half the work of `find_runs`."""
-        return bool(is_in(hash_runs(list_words(join_texts(row)), self._words.length), runs).any())
+    def list_runs(self, rows: Sequence[TaskTexts]) -> Iterator[OwnRuns]:
+        """`find_runs` of each row."""
+        return map_texts(partial(_return_it, self.find_runs), rows)
+
+    def list_holders(self, rows: Sequence[TaskTexts], runs: Hashes) -> Iterator[int]:
+        """The places of the rows of which a run, their own or not, is one of the sorted `runs`."""
+        held = map_texts(partial(_return_it, partial(self._holds_any, runs)), rows)
+        return (place for place, holds in enumerate(held) if holds)
 
     def find_runs(self, row: TaskTexts) -> OwnRuns:
         """The row's own runs of words."""
         return self._words.find_own(list_words(join_texts(row)))
+
+    def _holds_any(self, runs: Hashes, row: TaskTexts) -> bool:
+        """Half the work of `find_runs`."""
+        return bool(is_in(hash_runs(list_words(join_texts(row)), self._words.length), runs).any())
+
+
+def _return_it(function: T) -> T:
+    """What builds a function that can go to another process as it is."""
+    return function
 
 
 def _list_tokens(text: str) -> list[str]:
@@ -208,6 +258,11 @@ def hash_runs(tokens: Sequence[str], length: int) -> Hashes:
         return np.empty(0, np.uint64)
     each = np.fromiter(map(hash_token, tokens), np.uint64, len(tokens))
     return np.convolve(each, _list_powers(length), "valid")
+
+
+def hash_distinct_runs(parts: Iterable[Sequence[str]], length: int) -> Hashes:
+    """Each run once, of parts that no run crosses."""
+    return np.unique(np.concatenate([hash_runs(part, length) for part in parts]))
 
 
 @cache

@@ -11,6 +11,7 @@ which the rule for single rows (evaluation_questions.py) can't see.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -66,8 +67,9 @@ class SideLeakage:
     """`leaked` of all texts of the side."""
 
 
-def list_row_subjects(rows: Iterable[Instruction], common: CommonText) -> list[Subject]:
-    return [Subject(row.id, [join_texts(row)], [common.state_own(row)]) for row in rows]
+def list_row_subjects(rows: Sequence[Instruction], common: CommonText) -> list[Subject]:
+    own = zip(rows, common.list_own(rows), strict=True)
+    return [Subject(row.id, [join_texts(row)], [text]) for row, text in own]
 
 
 def list_question_subjects(questions: Iterable[Question]) -> list[Subject]:
@@ -80,11 +82,12 @@ def measure_leakage(
     common: CommonText,
     near_duplicate_threshold: float,
     contamination: ContaminationParams,
+    scratch: Path,
 ) -> tuple[dict[str, SideLeakage], list[LeakedText]]:
     """Numbers for val, test and questions, and the texts behind them in the order of side, id and measure.
 
     Rows are near from `near_duplicate_threshold` on, questions from `contamination.similarity_threshold` on. `common`
-    is what the rows of all sides have in common.
+    is what the rows of all sides have in common; `scratch` is a folder for what processes share.
     """
     train = sides["train"]
     held_out = {name: rows for name, rows in sides.items() if name != "train"}
@@ -96,7 +99,7 @@ def measure_leakage(
     repeated["questions"] = _find_runs(questions, train, contamination.ngram)
     same = find_same_texts(rows, train, lambda row: [join_texts(row)])
     same_questions = find_same_texts(subjects["questions"], train, list_prompts)
-    row_texts = _choose_train_texts(rows, train, common, near_duplicate_threshold)
+    row_texts = _choose_train_texts(rows, train, common, near_duplicate_threshold, scratch)
     question_texts = IndexedTrain("questions", train, _list_templates, subjects["questions"])
     report: dict[str, SideLeakage] = {}
     leaked: list[LeakedText] = []
@@ -123,16 +126,13 @@ def measure_leakage(
 
 
 def _choose_train_texts(
-    rows: Sequence[Subject], train: Sequence[Instruction], common: CommonText, threshold: float
+    rows: Sequence[Subject], train: Sequence[Instruction], common: CommonText, threshold: float, scratch: Path
 ) -> TrainTexts:
     """By the number of all rows alone, as split chooses."""
 
-    def list_own(row: Instruction) -> list[str]:
-        return [common.state_own(row)]
-
     if is_small(len(rows) + len(train), threshold):
-        return IndexedTrain("rows", train, list_own, rows)
-    return PairedTrain(train, list_own, rows, threshold)
+        return IndexedTrain("rows", train, lambda row: [common.state_own(row)], rows)
+    return PairedTrain(train, common.list_own(train), rows, threshold, scratch)
 
 
 def _list_templates(row: Instruction) -> list[str]:
@@ -158,14 +158,16 @@ def _find_passages(
     held_out: Mapping[str, Sequence[Instruction]], train: Sequence[Instruction], common: CommonText
 ) -> dict[str, dict[str, TextHit]]:
     """By side and id, the row of train that holds most of a row's own runs, where it holds SHARE of them or more."""
-    sought = {side: [(row.id, common.find_runs(row)) for row in rows] for side, rows in held_out.items()}
+    sought = {
+        side: [(row.id, runs) for row, runs in zip(rows, common.list_runs(rows), strict=True)]
+        for side, rows in held_out.items()
+    }
     holders: dict[int, list[int]] = {run: [] for listed in sought.values() for _, runs in listed for run in runs.shared}
     runs_sought = np.array(sorted(holders), np.uint64)
-    for place, row in enumerate(train):
-        if common.holds_any(row, runs_sought):
-            for run in common.find_runs(row).shared:
-                if run in holders:
-                    holders[run].append(place)
+    for place in common.list_holders(train, runs_sought):
+        for run in common.find_runs(train[place]).shared:
+            if run in holders:
+                holders[run].append(place)
     found: dict[str, dict[str, TextHit]] = {side: {} for side in sought}
     for side, listed in sought.items():
         for row_id, runs in listed:

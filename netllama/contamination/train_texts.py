@@ -7,17 +7,19 @@ the other one finds.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from netllama.contamination.normalisation import squeeze_text
-from netllama.core.progress_bar import track_rows
+from netllama.core.progress_bar import track_parts, track_results, track_rows
 from netllama.core.records import Instruction
 from netllama.novelty.distinct_texts import DistinctTexts
-from netllama.novelty.minhash import UNITS, Places
-from netllama.novelty.near_pairs import Flags, PairSearch, join_pairs
+from netllama.novelty.minhash import UNITS
+from netllama.novelty.near_pairs import Wanted, hash_texts, join_pairs
 from netllama.novelty.novelty_index import NoveltyIndex
+from netllama.novelty.unit_search import search_units
 from netllama.novelty.vocabulary import collect_tokens
 
 ListTexts = Callable[[Instruction], Sequence[str]]
@@ -90,22 +92,24 @@ class PairedTrain:
     """Knows the rows that MinHash found for the subjects: all but one of a thousand at the threshold, fewer below."""
 
     def __init__(
-        self, rows: Sequence[Instruction], list_compared: ListTexts, subjects: Sequence[Subject], threshold: float
+        self,
+        rows: Sequence[Instruction],
+        own: Iterable[str],
+        subjects: Sequence[Subject],
+        threshold: float,
+        scratch: Path,
     ) -> None:
+        """`own`: the text of each row that is compared; `scratch`: a folder for the files that processes share."""
         texts = DistinctTexts()
-        of_train = texts.number_texts(text for row in track_rows(rows, "train") for text in list_compared(row))
+        of_train = texts.number_texts(track_results(own, "train", len(rows)))
         sought = list(dict.fromkeys(text for subject in subjects for text in subject.compared if text))
-        search = PairSearch(chain(of_train, map(str.split, sought)), threshold, _SEED)
+        hashed = [hash_texts(chain(of_train, map(str.split, sought)), _SEED)]
         numbers, firsts = np.unique(texts.of_rows, return_index=True)
         firsts = firsts[numbers >= 0]
-
-        def lead_from_train(first: Places, second: Places) -> Flags:
-            flags: Flags = (first < len(firsts)) & (second >= len(firsts))
-            return flags
-
-        pairs = join_pairs(
-            [search.find(unit, 0.0, lead_from_train) for unit in track_rows(range(UNITS), "near pairs in train")]
-        )
+        wanted = Wanted(threshold, _SEED, border=len(firsts), floor=0.0)
+        # Handed over, not held: on disk the texts take no memory of this process.
+        searched = search_units(hashed.pop(), wanted, range(UNITS), scratch)
+        pairs = join_pairs(list(track_parts(searched, "near pairs in train", UNITS)))
         self._nearest: dict[str, TextHit] = {}
         for place in np.lexsort((-firsts[pairs.first], pairs.score)).tolist():  # the best one last
             text, row = sought[pairs.second[place] - len(firsts)], rows[firsts[pairs.first[place]]]

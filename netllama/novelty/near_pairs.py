@@ -6,8 +6,8 @@ NoveltyIndex gives it, to the last bit.
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from rapidfuzz.process import cpdist
 from netllama.novelty.minhash import (
     SLOTS,
     Hashes,
+    Items,
     Places,
     choose_band_rows,
     compute_least_jaccard,
@@ -38,15 +39,13 @@ DEVIATIONS = 5.0
 """A candidate is out where its sketches agree in fewer bits than those of a pair at the bound by so many standard
 deviations: one of 3 million near pairs."""
 ROUNDING = 1e-9
-# Pairs that are scored, and texts that are encoded, at a time.
-_BLOCK = 5_000
+# Pairs that are scored, and tokens that are encoded, at a time.
+_BLOCK, _TOKENS = 5_000, 500_000
 _FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800
 # A token that occurs once in all texts is one symbol in the first text of a pair and another in the second.
 _ONCE, _ONCE_IN_SECOND, _SHARED = 1, 2, 3
 
 Flags = NDArray[np.bool_]
-Wanted = Callable[[Places, Places], Flags]
-"""Which pairs are looked for, given the places of their first and of their second texts."""
 
 
 def is_small(rows: int, threshold: float) -> bool:
@@ -63,49 +62,91 @@ class NearPairs(NamedTuple):
     """ROUGE-L F1."""
 
 
-class PairSearch:
-    """The texts, hashed, encoded and sketched; `find` looks through one unit of bands."""
+class HashedTexts(NamedTuple):
+    """What a search compares texts by, as arrays, which processes can share as files."""
 
-    def __init__(self, texts: Iterable[Sequence[str]], threshold: float, seed: int = 0) -> None:
-        """`texts`: the tokens of each, at least one. Searches with other seeds miss other pairs."""
-        tokens, starts = array("Q"), array("Q", [0])
-        for text in texts:
-            tokens.extend(map(hash_token, text))
-            starts.append(len(tokens))
-        self._seed, self._threshold = seed, threshold
+    items: Hashes
+    """Of all texts, one text behind the other."""
+    starts: Hashes
+    """Where each text begins, and where the last one ends."""
+    codes: NDArray[np.uint32]
+    """For each token a symbol, or a number where there are more tokens than characters."""
+    sketches: NDArray[np.uint64]
+    """[texts, SKETCH / 64]."""
+
+    def save(self, folder: Path) -> None:
+        for name, saved in self._asdict().items():
+            np.save(folder / name, saved)
+
+    @classmethod
+    def load(cls, folder: Path) -> "HashedTexts":
+        """As they are on disk: processes that load them share the memory."""
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls._fields))
+
+
+def hash_texts(texts: Iterable[Sequence[str]], seed: int = 0) -> HashedTexts:
+    """`texts`: the tokens of each, at least one."""
+    tokens, bounds = array("Q"), array("Q", [0])
+    for text in texts:
+        tokens.extend(map(hash_token, text))
+        bounds.append(len(tokens))
+    flat, starts = np.frombuffer(tokens, np.uint64), np.frombuffer(bounds, np.uint64)
+    codes = _encode_tokens(flat)
+    items = number_occurrences(flat, starts)
+    # The last bits of slots that no unit has.
+    bits = sign(items, SKETCH, hash_token(f"{seed}/sketch")) & np.uint32(1)
+    return HashedTexts(*items, codes, np.packbits(bits.astype(np.bool_), axis=1).view(np.uint64))
+
+
+class Wanted(NamedTuple):
+    """Which pairs are looked for."""
+
+    threshold: float
+    """The least ROUGE-L F1 that bands are made for."""
+    seed: int = 0
+    """That of the texts; searches with other seeds miss other pairs."""
+    border: int | None = None
+    """Only pairs of a text in front of this place and one from it on."""
+    floor: float | None = None
+    """The least score, if it is not the threshold. Pairs below the threshold are found with a lower probability, and
+    none that shares next to nothing."""
+
+
+class PairSearch:
+    """Looks for near pairs through one unit of bands after another."""
+
+    def __init__(self, texts: HashedTexts, wanted: Wanted) -> None:
+        self._texts, self._seed, self._border = texts, wanted.seed, wanted.border
+        threshold = wanted.threshold
+        self._floor = threshold - TOLERANCE if wanted.floor is None else wanted.floor
         self._band_rows = choose_band_rows(threshold)
-        flat, bounds = np.frombuffer(tokens, np.uint64), np.frombuffer(starts, np.uint64)
-        self._lengths = np.diff(bounds).astype(np.int64)
-        self._encoded = _encode_texts(flat, bounds)
-        self._items = number_occurrences(flat, bounds)
-        self._sketches = self._sketch()
+        self._lengths = np.diff(texts.starts).astype(np.int64)
+        self._all_characters = texts.codes.max(initial=0) <= sys.maxunicode
         self._ratio = compute_least_jaccard(threshold)
         agree = (1 + self._ratio) / 2
         self._most_different = SKETCH * (1 - agree) + DEVIATIONS * (SKETCH * agree * (1 - agree)) ** 0.5
 
-    def find(self, unit: int, floor: float | None = None, wanted: Wanted | None = None) -> NearPairs:
-        """The pairs that agree in a band of the unit, are `wanted`, and score at least the threshold, or `floor`.
-
-        Pairs below the threshold are found with a lower probability, and none that shares next to nothing.
-        """
-        signatures = sign(self._items, SLOTS, hash_token(f"{self._seed}/{unit}"))
+    def find(self, unit: int) -> NearPairs:
+        """The wanted pairs that agree in a band of the unit."""
+        items = Items(self._texts.items, self._texts.starts)
+        signatures = sign(items, SLOTS, hash_token(f"{self._seed}/{unit}"))
         codes = [np.empty(0, np.int64)]
         for one, other in iter_collisions(signatures, self._band_rows):
             first, second = np.minimum(one, other), np.maximum(one, other)
-            for keep in (wanted, self._have_near_lengths, self._have_near_sketches):
-                if keep:
-                    kept = keep(first, second)
-                    first, second = first[kept], second[kept]
+            for keep in (self._lie_around_border, self._have_near_lengths, self._have_near_sketches):
+                kept = keep(first, second)
+                first, second = first[kept], second[kept]
             codes.append(first * len(self._lengths) + second)
         first, second = np.divmod(np.unique(np.concatenate(codes)), max(1, len(self._lengths)))
         scores = self._score(first, second)
-        near = scores >= (self._threshold - TOLERANCE if floor is None else floor)
+        near = scores >= self._floor
         return NearPairs(first[near], second[near], scores[near])
 
-    def _sketch(self) -> NDArray[np.uint64]:
-        """[texts, SKETCH / 64]: the last bits of slots that no unit has."""
-        bits = sign(self._items, SKETCH, hash_token(f"{self._seed}/sketch")) & np.uint32(1)
-        return np.packbits(bits.astype(np.bool_), axis=1).view(np.uint64)
+    def _lie_around_border(self, first: Places, second: Places) -> Flags:
+        if self._border is None:
+            return np.ones(len(first), np.bool_)
+        flags: Flags = (first < self._border) & (second >= self._border)
+        return flags
 
     def _have_near_lengths(self, first: Places, second: Places) -> Flags:
         """No pair with a J from the bound on has a text shorter than that share of the other."""
@@ -114,7 +155,9 @@ class PairSearch:
         return flags
 
     def _have_near_sketches(self, first: Places, second: Places) -> Flags:
-        different = np.bitwise_count(self._sketches[first] ^ self._sketches[second]).sum(axis=1, dtype=np.int64)
+        different = np.bitwise_count(self._texts.sketches[first] ^ self._texts.sketches[second]).sum(
+            axis=1, dtype=np.int64
+        )
         flags: Flags = different <= self._most_different
         return flags
 
@@ -122,38 +165,37 @@ class PairSearch:
         scores = np.zeros(len(first))
         for begin in range(0, len(first), _BLOCK):
             one, other = first[begin : begin + _BLOCK], second[begin : begin + _BLOCK]
-            mine = [self._encoded[place] for place in one.tolist()]
-            theirs = [_as_second(self._encoded[place]) for place in other.tolist()]
+            mine = list(map(self._spell, one.tolist()))
+            theirs = [_as_second(self._spell(place)) for place in other.tolist()]
             common = cpdist(mine, theirs, scorer=LCSseq.similarity, dtype=np.int32)
             with np.errstate(invalid="ignore"):  # nothing in common
                 scored = compute_f1(common, self._lengths[one], self._lengths[other])
             scores[begin : begin + _BLOCK] = np.where(common > 0, scored, 0.0)
         return scores
 
+    def _spell(self, place: int) -> Encoded:
+        """A text as characters, or as numbers where one is none."""
+        begin, end = self._texts.starts[place : place + 2].tolist()
+        codes = self._texts.codes[begin:end]
+        if self._all_characters or codes.max(initial=0) <= sys.maxunicode:
+            return codes.astype("<u4").tobytes().decode("utf-32-le")
+        return list(codes.tolist())
 
-def _encode_texts(tokens: Hashes, starts: Hashes) -> list[Encoded]:
-    """Each text with a symbol a token, as Alphabet does, but for tokens that occur once."""
+
+def _encode_tokens(tokens: Hashes) -> NDArray[np.uint32]:
+    """A symbol a token, as Alphabet gives them, but for tokens that occur once."""
     every = np.sort(tokens)
     shared = np.unique(every[1:][every[1:] == every[:-1]])
     del every
-    encoded: list[Encoded] = []
-    for first in range(0, len(starts) - 1, _BLOCK):
-        bounds = starts[first : first + _BLOCK + 1].astype(np.int64)
-        part = tokens[bounds[0] : bounds[-1]]
+    padded = np.append(shared, 0)
+    codes = np.empty(len(tokens), np.uint32)
+    for first in range(0, len(tokens), _TOKENS):
+        part = tokens[first : first + _TOKENS]
         places = np.searchsorted(shared, part)
-        is_shared = np.append(shared, 0)[places] == part
-        codes = np.where(is_shared & (places < len(shared)), places + _SHARED, _ONCE)
-        codes += np.where(codes >= _FIRST_SURROGATE, _SURROGATES, 0)
-        for begin, end in pairwise((bounds - bounds[0]).tolist()):
-            encoded.append(_spell_codes(codes[begin:end]))
-    return encoded
-
-
-def _spell_codes(codes: Places) -> Encoded:
-    """As characters, or as numbers where one is none."""
-    if codes.max(initial=0) > sys.maxunicode:
-        return list(codes.tolist())
-    return codes.astype("<u4").tobytes().decode("utf-32-le")
+        is_shared = padded[places] == part
+        found = np.where(is_shared & (places < len(shared)), places + _SHARED, _ONCE)
+        codes[first : first + _TOKENS] = found + np.where(found >= _FIRST_SURROGATE, _SURROGATES, 0)
+    return codes
 
 
 def _as_second(text: Encoded) -> Encoded:

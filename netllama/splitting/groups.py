@@ -115,8 +115,8 @@ def assign_sides(
     side: dict[int, str] = {}
     head: dict[int, int] = {}
     drops = []
-    for current, row in enumerate(track_rows(rows, "near-duplicates")):
-        runs = common.find_runs(row.task)
+    own = common.list_runs([row.task for row in rows])
+    for current, (row, runs) in enumerate(zip(track_rows(rows, "near-duplicates"), own, strict=True)):
         relatives = [_Relative(score, -earlier) for earlier, score in neighbours.find_matches(current)]
         relatives += [_Relative(share, -earlier) for earlier, share in passages.find_matches(runs)]
         closest: dict[str, _Relative] = {}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netllama.contamination.common_text import CommonText
-from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.records import Question, SeedInstruction, load_content, load_instructions, require_unique_ids
 from netllama.core.sections import ContaminationParams
 from netllama.splitting.drops import Drop
@@ -46,6 +45,6 @@ def read_pool(
     # Seeds first, since of two duplicates the earlier one stays.
     rows = [*map(PoolRow, own), *(row for file in files for row in file.rows)]
     distinct, duplicates = drop_exact_duplicates(rows)
-    screened = drop_given_away(distinct, Evaluation(questions, contamination))
+    screened = drop_given_away(distinct, questions, contamination)
     common = CommonText([row.task for row in screened.kept], contamination.ngram)
     return Pool(questions, files, duplicates, screened, common)

@@ -1,16 +1,19 @@
 """The rows that are to be split, and those that never get that far: duplicates, and rows that give a question away."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
-from netllama.contamination.compared_texts import join_texts
-from netllama.contamination.evaluation_questions import Evaluation
+from netllama.contamination.compared_texts import TaskTexts, join_texts
+from netllama.contamination.evaluation_questions import Evaluation, GivenAway
 from netllama.contamination.leakage_report import LeakedText, shorten_text
 from netllama.contamination.normalisation import squeeze_text
+from netllama.contamination.text_workers import map_texts
 from netllama.core.progress_bar import track_rows
-from netllama.core.records import Instruction
+from netllama.core.records import Instruction, Question
+from netllama.core.sections import ContaminationParams
 from netllama.splitting.drops import Drop, Origin
 
 
@@ -46,17 +49,26 @@ def drop_exact_duplicates(rows: Iterable[PoolRow]) -> tuple[list[PoolRow], list[
     return kept, drops
 
 
-def drop_given_away(rows: Sequence[PoolRow], evaluation: Evaluation) -> Screened:
+def drop_given_away(
+    rows: Sequence[PoolRow], questions: Sequence[Question], contamination: ContaminationParams
+) -> Screened:
     """Rows that give an evaluation question away are dropped. Seeds are kept, since `commands.validate` judges them."""
+    asked = {question.id: question.question for question in questions}
+    searched = map_texts(partial(_build_search, questions, contamination), [row.task for row in rows])
     kept, drops, seeds = [], [], []
-    for row in track_rows(rows, "questions"):
-        task, found = row.task, evaluation.find_given_away(row.task)
+    for row, found in zip(track_rows(rows, "questions"), searched, strict=True):
+        task = row.task
         if found and task.source != "seed":
             drops.append(Drop("near_question", str(found), task.id, (found.question,), row.origin))
             continue
         kept.append(row)
         if found:
-            texts = join_texts(task), evaluation.find_question(found.question).question
-            shown = map(shorten_text, texts)
+            shown = map(shorten_text, (join_texts(task), asked[found.question]))
             seeds.append(LeakedText("seeds", task.id, found.measure, round(found.score, 4), found.question, *shown))
     return Screened(kept, drops, seeds)
+
+
+def _build_search(
+    questions: Sequence[Question], contamination: ContaminationParams
+) -> Callable[[TaskTexts], GivenAway | None]:
+    return Evaluation(questions, contamination).find_given_away

@@ -6,7 +6,6 @@ apart from evaluation are the networks, of which each side has its own.
 
 from collections.abc import Sequence
 
-from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.records import ProgramInstruction, Question
 from netllama.core.sections import ContaminationParams
 from netllama.splitting.drops import Drop
@@ -38,7 +37,7 @@ def add_program_rows(
     if not number:
         return []
     rows = [PoolRow(row) for row in make_program_rows(number, seed)]
-    screened = drop_given_away(rows, Evaluation(questions, contamination))
+    screened = drop_given_away(rows, questions, contamination)
     found.sides["train"] += [row.task for row in screened.kept]
     found.groups.update({row.task.id: [row.task.id] for row in screened.kept})
     return screened.drops

@@ -4,11 +4,13 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netllama.contamination.common_text import MANY, CommonText, RunTable
+from netllama.contamination import text_workers
+from netllama.contamination.common_text import MANY, CommonText, OwnRuns, RunTable, hash_distinct_runs
 from netllama.core.records import Instruction
 from tests.support.generated_sets import make_prose
 from tests.support.given_away import make_row, score
@@ -25,7 +27,7 @@ def cut(tokens: Sequence[str], length: int) -> list[tuple[str, ...]]:
 def test_common_and_own_runs_are_those_of_plain_loops(texts: list[list[str]], length: int, many: int) -> None:
     table = RunTable(length, many)
     for text in texts:
-        table.add(text[:4], text[4:])  # in two parts, which no run crosses
+        table.add(hash_distinct_runs([text[:4], text[4:]], length))
     table.close()
     numbers = Counter(run for text in texts for run in {*cut(text[:4], length), *cut(text[4:], length)})
     for text in texts:
@@ -161,3 +163,19 @@ def test_texts_do_not_depend_on_the_order_of_the_rows() -> None:
 
 def test_a_pool_of_no_rows_has_nothing_in_common() -> None:
     assert CommonText([], 13).state_own(make_row("Why?", "", "So.")) == "why so"
+
+
+def test_rows_are_read_alike_by_any_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = make_rows(120, opening=make_prose(random.Random(5), 15))
+
+    def read() -> tuple[list[str], list[OwnRuns], list[int]]:
+        common = CommonText(rows, 4)
+        runs = list(common.list_runs(rows))
+        held = np.array(sorted({run for own in runs[:3] for run in own.shared}), np.uint64)
+        return list(common.list_own(rows)), runs, list(common.list_holders(rows, held))
+
+    alone = read()
+    assert any("common" in text for text in alone[0])
+    monkeypatch.setattr(text_workers, "TASKS_FOR_WORKERS", 0)
+    monkeypatch.setattr(text_workers, "count_cores", lambda: 2)
+    assert read() == alone

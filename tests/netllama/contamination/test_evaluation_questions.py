@@ -193,7 +193,7 @@ def test_generate_rejects_exactly_the_rows_that_split_would_drop_and_validate_co
     settings = params(enabled=["near_question"]).filters
     verdict = TaskPool("bgp", [], "", evaluation, settings).judge_candidate(Candidate(*fields))
     row = make_row(*fields).model_copy(update={"source": "generated"})
-    screened = drop_given_away([PoolRow(row)], evaluation)
+    screened = drop_given_away([PoolRow(row)], questions, limits)
     expected = judge_slowly(row, questions, limits)
     given_away = bool(expected.nearest or expected.repeated or expected.stated)
     assert (verdict.reason == "near_question") == (not screened.kept) == given_away

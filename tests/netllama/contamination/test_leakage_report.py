@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,7 @@ def measure(
 ) -> tuple[dict[str, SideLeakage], list[LeakedText]]:
     sides = {"train": train, "val": [], "test": test}
     limits = ContaminationParams(similarity_threshold=threshold, ngram=ngram)
-    return measure_leakage(sides, questions, CommonText([*train, *test], ngram), threshold, limits)
+    return measure_leakage(sides, questions, CommonText([*train, *test], ngram), threshold, limits, Path())
 
 
 def runs(text: str, length: int) -> list[list[str]]:
@@ -93,7 +94,7 @@ def test_the_numbers_are_those_of_plain_loops(
     questions = [make_question(number, text, "choice", "A", options) for number, (text, options) in enumerate(asked)]
     limits = ContaminationParams(similarity_threshold=question_threshold, ngram=ngram)
     common = CommonText([each for listed in sides.values() for each in listed], ngram)
-    report, found = measure_leakage(sides, questions, common, row_threshold, limits)
+    report, found = measure_leakage(sides, questions, common, row_threshold, limits, Path())
     whole = [join_texts(r) for r in sides["train"]]
     prompts = [text for r in sides["train"] for text in (r.instruction, f"{r.instruction} {r.input}")]
     prompts += [r.input for r in sides["train"] if is_worded(r.input)]

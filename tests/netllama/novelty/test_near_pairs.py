@@ -13,7 +13,7 @@ from netllama.contamination.common_text import CommonText
 from netllama.novelty import near_pairs
 from netllama.novelty.distinct_texts import NO_TEXT, DistinctTexts
 from netllama.novelty.minhash import UNITS
-from netllama.novelty.near_pairs import NearPairs, PairSearch, is_small, join_pairs
+from netllama.novelty.near_pairs import NearPairs, PairSearch, Wanted, hash_texts, is_small, join_pairs
 from netllama.novelty.novelty_index import NoveltyIndex
 from netllama.novelty.rouge import TOLERANCE
 
@@ -23,7 +23,7 @@ TEXTS = st.lists(st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=8), 
 
 
 def search(texts: list[list[str]], threshold: float, seed: int = 0) -> Found:
-    searched = PairSearch(texts, threshold, seed)
+    searched = PairSearch(hash_texts(texts, seed), Wanted(threshold, seed))
     return as_dict(join_pairs([searched.find(unit) for unit in range(UNITS)]))
 
 
@@ -87,12 +87,15 @@ def test_tokens_that_no_character_is_left_for_are_compared_as_numbers(monkeypatc
     assert search(texts, 0.7) == expected
 
 
-def test_only_wanted_pairs_are_found_and_a_lower_floor_lets_more_through() -> None:
+def test_only_pairs_around_the_border_are_found_and_a_lower_floor_lets_more_through() -> None:
     texts = [text.split() for text in ("a b c d e f g h", "a b c d e f g x", "a b c d e f g y", "a b c d e z y x")]
-    searched = PairSearch(texts, 0.7)
-    to_the_third = join_pairs([searched.find(unit, wanted=lambda _, second: second == 2) for unit in range(UNITS)])
-    assert as_dict(to_the_third) == {(0, 2): 0.875, (1, 2): 0.875}
-    assert {(1, 3), (2, 3)} <= as_dict(join_pairs([searched.find(unit, 0.5) for unit in range(UNITS)])).keys()
+
+    def find(number: int, wanted: Wanted) -> Found:
+        searched = PairSearch(hash_texts(texts[:number]), wanted)
+        return as_dict(join_pairs([searched.find(unit) for unit in range(UNITS)]))
+
+    assert find(3, Wanted(0.7, border=2)) == {(0, 2): 0.875, (1, 2): 0.875}
+    assert {(1, 3), (2, 3)} <= find(4, Wanted(0.7, floor=0.5)).keys()
 
 
 def test_no_texts_have_no_pairs() -> None:

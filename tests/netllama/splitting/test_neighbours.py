@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.synthetic_pool import make_pool
 from netllama.contamination.common_text import CommonText
 from netllama.core.records import Instruction
-from netllama.novelty import near_pairs
+from netllama.novelty import near_pairs, unit_search
 from netllama.novelty.distinct_texts import DistinctTexts
 from netllama.novelty.minhash import UNITS
 from netllama.novelty.near_pairs import NearPairs, PairSearch
@@ -88,12 +88,11 @@ def test_a_large_pool_has_the_neighbours_that_the_index_finds(pool: list[PoolRow
 def test_a_damaged_unit_is_searched_again(pool: list[PoolRow], tmp_path: Path) -> None:
     common = CommonText([row.task for row in pool], 13)
     search = StoredSearch(pool, common, 0.7, tmp_path)
-    unit = next(unit for unit in range(UNITS) if len(search.find(unit).first) > 1)
-    before = search.find(unit)
+    unit, before = next((unit, pairs) for unit, pairs in enumerate(search.find(range(UNITS))) if len(pairs.first) > 1)
     for place in (search.folder / f"unit-{unit:02d}").iterdir():
         for damage in (flip_last_bit, lambda whole: whole[: len(whole) // 2], lambda whole: b""):
             place.write_bytes(damage(place.read_bytes()))
-            assert all(map(np.array_equal, search.find(unit), before))
+            assert all(map(np.array_equal, search.find([unit])[0], before))
 
 
 def flip_last_bit(whole: bytes) -> bytes:
@@ -109,12 +108,24 @@ def test_shards_together_are_one_process(
     units = [unit for shard in range(1, shards + 1) for unit in share_units(shard, shards)]
     assert sorted(units) == list(range(UNITS))
     for shard in range(shards, 0, -1):
-        search = StoredSearch(pool, common, 0.7, tmp_path / "shared")
-        for unit in share_units(shard, shards):
-            search.find(unit)
+        StoredSearch(pool, common, 0.7, tmp_path / "shared").find(share_units(shard, shards))
     monkeypatch.setattr(PairSearch, "find", refuse_to_search)
     assert list_matches(find_neighbours(pool, common, 0.7, tmp_path / "shared"), len(pool)) == alone
     with pytest.raises(AssertionError):  # another threshold, another pool: nothing is there
-        StoredSearch(pool, common, 0.75, tmp_path / "shared").find(0)
+        StoredSearch(pool, common, 0.75, tmp_path / "shared").find([0])
     with pytest.raises(AssertionError):
-        StoredSearch(pool[1:], common, 0.7, tmp_path / "shared").find(0)
+        StoredSearch(pool[1:], common, 0.7, tmp_path / "shared").find([0])
+
+
+def test_processes_that_share_the_texts_find_the_same_pairs_and_leave_no_file_of_them(
+    pool: list[PoolRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = CommonText([row.task for row in pool], 13)
+    alone = list_matches(find_neighbours(pool, common, 0.7, tmp_path / "alone"), len(pool))
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setattr(unit_search, "TEXTS_FOR_WORKERS", 0)
+    monkeypatch.setattr(unit_search, "count_cores", lambda: 2)
+    assert list_matches(find_neighbours(pool, common, 0.7, shared), len(pool)) == alone
+    (kept,) = shared.iterdir()
+    assert sorted(unit.name for unit in kept.iterdir()) == [f"unit-{unit:02d}" for unit in range(UNITS)]

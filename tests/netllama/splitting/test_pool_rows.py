@@ -1,6 +1,8 @@
 """Rows that are dropped before the split: exact duplicates, and rows that give a question away."""
 
-from netllama.contamination.evaluation_questions import Evaluation
+import pytest
+
+from netllama.contamination import text_workers
 from netllama.splitting.drops import Origin
 from netllama.splitting.pool_rows import PoolRow, drop_exact_duplicates, drop_given_away
 from tests.support.given_away import LIMITS, make_question, make_row
@@ -29,9 +31,18 @@ def test_a_row_that_gives_a_question_away_is_dropped_but_a_seed_is_kept_and_repo
     seed, copy, other = pool(ASKED, ASKED.upper(), "Explain the hold timer.")
     seed = PoolRow(seed.task.model_copy(update={"source": "seed"}))
     copy = PoolRow(copy.task, LINE)
-    screened = drop_given_away([seed, copy, other], Evaluation([make_question(1, ASKED)], LIMITS))
+    screened = drop_given_away([seed, copy, other], [make_question(1, ASKED)], LIMITS)
     assert screened.kept == [seed, other]
     (drop,) = screened.drops
     assert (drop.reason, drop.id, drop.of, drop.origin) == ("near_question", "r-1", ("q-1",), LINE)
     (reported,) = screened.seeds
     assert (reported.side, reported.id, reported.of, reported.of_text) == ("seeds", "r-0", "q-1", ASKED)
+
+
+def test_rows_are_screened_alike_by_any_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pool(*(ASKED if number % 700 == 650 else f"Explain timer {number}." for number in range(2_100)))
+    alone = drop_given_away(rows, [make_question(1, ASKED)], LIMITS)
+    assert len(alone.drops) == 3
+    monkeypatch.setattr(text_workers, "TASKS_FOR_WORKERS", 0)
+    monkeypatch.setattr(text_workers, "count_cores", lambda: 2)
+    assert drop_given_away(rows, [make_question(1, ASKED)], LIMITS) == alone
