@@ -4,21 +4,38 @@ It writes what transformers' `generate` writes. On a GPU, where a step costs the
 netllama/scoring/graph_decoding.py does.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from netllama.cpu_layers.decoding import StepDecoder
+from netllama.cpu_layers.decoding import StepDecoder, count_columns
 from netllama.scoring.prompt_lookup import MOST_DRAFTS, DraftedText, confirm_draft
 from netllama.scoring.prompt_reading import PromptReader
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
+DRAFTED = 0.25
+"""Drafts a row for which products get more columns; the columns that they have anyway are filled, too."""
+
 
 def order_prompts(prompts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[int]:
     """Positions: the longest answers first, so that short ones fill the slots beside them and none is written alone at
     the end; among equals the longest prompts, which are read with prompts of their length."""
     return sorted(range(len(prompts)), key=lambda position: (-limits[position], -len(prompts[position]), position))
+
+
+def share_columns(drafts: Sequence[list[int]], left: Sequence[int]) -> list[list[int]]:
+    """The drafts, cut so that few more columns go through the model than have to.
+
+    `left`: tokens that each row may still write. Those with most of them come first, since the others wait for them;
+    the first token of a draft, which is right most often, comes before any second one.
+    """
+    free = count_columns(max(2, round(len(drafts) * (1 + DRAFTED)))) - len(drafts)
+    order = sorted(range(len(drafts)), key=lambda slot: (-left[slot], slot))
+    offered = [slot for depth in range(MOST_DRAFTS) for slot in order if len(drafts[slot]) > depth]
+    numbers = Counter(offered[:free])
+    return [draft[: numbers[slot]] for slot, draft in enumerate(drafts)]
 
 
 def decode_greedily(
@@ -51,6 +68,7 @@ def decode_greedily(
                 cache.append(layers, [len(prompts[position]) - 1 for position in read])
                 rows += read
         drafts = [texts[row].draft(min(MOST_DRAFTS, ends[row] - len(texts[row].ids) - 1)) for row in rows]
+        drafts = share_columns(drafts, [ends[row] - len(texts[row].ids) for row in rows])
         chosen = decoder.step([[texts[row].ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)], cache)
         written = [confirm_draft(draft, own) for draft, own in zip(drafts, chosen, strict=True)]
         written = [own[: own.index(eos) + 1] if eos in own else own for own in written]
