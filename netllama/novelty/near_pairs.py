@@ -6,7 +6,8 @@ NoveltyIndex gives it, to the last bit.
 
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +34,9 @@ EXACT_ROWS = 50_000
 """Rows up to which all pairs are found by NoveltyIndex, and none is missed."""
 LEAST_BAND_ROWS = 4
 """With shorter bands (thresholds below 0.56) a large share of all pairs are candidates: MinHash is no faster."""
-SKETCH = 256
-"""Bits of each text that tell most candidates from near pairs without a look at the texts."""
+SKETCH = 512
+"""Bits of each text that tell most candidates from near pairs without a look at the texts. Half of them are compared
+first: they tell unrelated texts; all of them tell most that have a third of their items in common."""
 DEVIATIONS = 5.0
 """A candidate is out where its sketches agree in fewer bits than those of a pair at the bound by so many standard
 deviations: one of 3 million near pairs."""
@@ -123,17 +125,17 @@ class PairSearch:
         self._lengths = np.diff(texts.starts).astype(np.int64)
         self._all_characters = texts.codes.max(initial=0) <= sys.maxunicode
         self._ratio = compute_least_jaccard(threshold)
-        agree = (1 + self._ratio) / 2
-        self._most_different = SKETCH * (1 - agree) + DEVIATIONS * (SKETCH * agree * (1 - agree)) ** 0.5
 
     def find(self, unit: int) -> NearPairs:
         """The wanted pairs that agree in a band of the unit."""
         items = Items(self._texts.items, self._texts.starts)
         signatures = sign(items, SLOTS, hash_token(f"{self._seed}/{unit}"))
+        tests: list[Callable[[Places, Places], Flags]] = [self._lie_around_border, self._have_near_lengths]
+        tests += [partial(self._have_near_sketches, bits) for bits in (SKETCH // 2, SKETCH)]
         codes = [np.empty(0, np.int64)]
         for one, other in iter_collisions(signatures, self._band_rows):
             first, second = np.minimum(one, other), np.maximum(one, other)
-            for keep in (self._lie_around_border, self._have_near_lengths, self._have_near_sketches):
+            for keep in tests:
                 kept = keep(first, second)
                 first, second = first[kept], second[kept]
             codes.append(first * len(self._lengths) + second)
@@ -154,11 +156,13 @@ class PairSearch:
         flags: Flags = np.minimum(one, other) >= self._ratio * np.maximum(one, other) - ROUNDING
         return flags
 
-    def _have_near_sketches(self, first: Places, second: Places) -> Flags:
-        different = np.bitwise_count(self._texts.sketches[first] ^ self._texts.sketches[second]).sum(
-            axis=1, dtype=np.int64
-        )
-        flags: Flags = different <= self._most_different
+    def _have_near_sketches(self, bits: int, first: Places, second: Places) -> Flags:
+        """By the first `bits` of the sketches."""
+        agree = (1 + self._ratio) / 2
+        most_different = bits * (1 - agree) + DEVIATIONS * (bits * agree * (1 - agree)) ** 0.5
+        sketches = self._texts.sketches[:, : bits // 64]
+        different = np.bitwise_count(sketches[first] ^ sketches[second]).sum(axis=1, dtype=np.int64)
+        flags: Flags = different <= most_different
         return flags
 
     def _score(self, first: Places, second: Places) -> NDArray[np.float64]:
