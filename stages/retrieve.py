@@ -83,9 +83,7 @@ def main() -> None:
     networks = params.train_networks if params.train_tasks else 0
     learned = make_report_set(params.seed, networks, "train", report_material.PER_TYPE, params.report_tokens)
     chunks += report_material.make_chunks(learned.reports, count_tokens)
-    tasks += report_material.make_tasks(
-        learned, params.train_tasks, params.seed, params.top_k, params.oracle_share, params.questions_per_task
-    )
+    tasks += report_material.make_tasks(learned, params.train_tasks, params.seed, params.top_k, params.oracle_share)
     tested = make_report_set(params.seed, params.test_networks, "test", most_tokens=params.report_tokens)
     if tested.questions:
         unseen = report_material.make_chunks(tested.reports, count_tokens)

@@ -32,8 +32,6 @@ class RetrieveParams(Section):
     """Simulated networks whose reports are trained on; 0: none."""
     train_tasks: Count
     """Questions on these reports that are trained on, at most."""
-    questions_per_task: PositiveInt
-    """Questions that a task on reports asks at once, at most: documents that are read once teach more."""
     report_tokens: Annotated[int, Field(ge=40)]
     """About as many tokens has a report at most, in training and in evaluation: it states less where it would have
     more."""

@@ -30,8 +30,3 @@ def shuffle(key: str, items: Sequence[T]) -> list[T]:
 def draws(key: str, share: float) -> bool:
     """Whether `key` is among the `share` of keys that are drawn."""
     return random.Random(f"{key}/drawn").random() < share
-
-
-def draw_count(key: str, most: int) -> int:
-    """From one to `most`, each as often."""
-    return random.Random(f"{key}/count").randint(1, most)

@@ -1,14 +1,14 @@
 """Network reports as material: tasks to learn to read from, and questions on networks that nobody trained on."""
 
-from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from itertools import count, cycle, islice
 from typing import get_args
 
 from netllama.core.files import hash_json
 from netllama.documents.document import Chunk, show_chunk
 from netllama.documents.shown_headings import CountTokens
-from netllama.reading.context_choice import choose_context, draw_count, draws, shuffle
+from netllama.reading.context_choice import choose_context, draws, shuffle
 from netllama.reading.reading_records import Arm, ReadingQuestion, ReadingTask
 from netllama.rendering.document_texts import REFUSAL, cite_document
 from netllama.retrieval.lexical_index import LexicalIndex
@@ -28,86 +28,39 @@ def make_chunks(reports: Sequence[Report], count_tokens: CountTokens) -> list[Ch
     ]
 
 
-def make_tasks(
-    reports: ReportSet, number: int, seed: int, top_k: int, oracle_share: float, questions_per_task: int = 1
-) -> list[ReadingTask]:
-    """Tasks that ask `number` questions, or as many as the reports give; each from one to `questions_per_task`.
+def make_tasks(reports: ReportSet, number: int, seed: int, top_k: int, oracle_share: float) -> list[ReadingTask]:
+    """`number` tasks of a question each, or as many as the reports give.
 
-    With probability `oracle_share` the report that answers a question is among the documents. To the others the answer
-    is that the documents do not say. Of those that begin a task it is so for one of three reasons in turn: the report
-    is not shown, there is none on the subject, or it leaves the fact out. The questions behind the first one are about
-    the same documents: answered by one of them, or about something that resembles it.
+    With probability `oracle_share` a task has the report that answers among its documents. In the others the answer is
+    that the documents do not say, for one of three reasons in turn: the report is not shown, there is none on the
+    subject, or it leaves the fact out.
     """
-    waiting = _WaitingQuestions(reports.questions)
+    waiting: dict[str, deque[ReportQuestion]] = {reason: deque() for reason in get_args(Absence)}
+    for question in sorted(reports.questions, key=lambda each: hash_json(each.id)):
+        waiting[question.absence].append(question)
     tasks: list[ReadingTask] = []
-    asked, places, reasons = 0, count(), cycle(get_args(Absence))
-    while asked < number:
+    turns, places = cycle(waiting), count()
+    while len(tasks) < number:
         answered = draws(f"{seed}/{next(places)}", oracle_share)
-        question = waiting.take_first([""] if answered else islice(reasons, 3))
-        if question is None:
+        reason = "" if answered else next((turn for turn in islice(turns, len(waiting)) if waiting[turn]), "")
+        if not waiting[reason]:
             break
-        key = f"{seed}/{question.id}"
-        documents = choose_context(key, question.golden[0] if answered else "", question.distractors, top_k)
-        if not documents:  # the refusal would be learned for plain questions
-            continue
-        own = [question]
-        for turn in range(1, min(draw_count(key, questions_per_task), number - asked)):
-            if another := waiting.take_about(documents, draws(f"{key}/{turn}", oracle_share)):
-                own.append(another)
-        tasks.append(_make_task(shuffle(f"{key}/questions", own), question.id, documents))
-        asked += len(own)
+        question = waiting[reason].popleft()
+        golden = question.golden[0] if answered else ""
+        documents = choose_context(f"{seed}/{question.id}", golden, question.distractors, top_k)
+        if documents:  # without one, the refusal would be learned for plain questions
+            tasks.append(_make_task(question, golden, documents))
     return tasks
 
 
-class _WaitingQuestions:
-    """Those that no task asks yet, in an order that has nothing to do with what they ask."""
-
-    def __init__(self, questions: Sequence[ReportQuestion]) -> None:
-        self._asked: set[str] = set()
-        self._by_absence: dict[Absence, deque[ReportQuestion]] = {reason: deque() for reason in get_args(Absence)}
-        self._answered: dict[str, list[ReportQuestion]] = defaultdict(list)
-        """By the report that answers."""
-        self._unanswered: dict[str, list[ReportQuestion]] = defaultdict(list)
-        """By a report that resembles what is asked about, and does not answer."""
-        for question in sorted(questions, key=lambda each: hash_json(each.id)):
-            self._by_absence[question.absence].append(question)
-            for report in question.golden or question.distractors:
-                (self._answered if question.golden else self._unanswered)[report].append(question)
-
-    def take_first(self, reasons: Iterable[Absence]) -> ReportQuestion | None:
-        """The first question of the first of these kinds of which any is left; no further kind is drawn."""
-        left = (self._take(self._by_absence[reason]) for reason in reasons)
-        return next(filter(None, left), None)
-
-    def take_about(self, documents: Sequence[str], answered: bool) -> ReportQuestion | None:
-        """A question that one of the documents answers, or one that none of them answers."""
-        by_report = self._answered if answered else self._unanswered
-        left = (self._take(by_report[name]) for name in documents)
-        return next(filter(None, left), None)
-
-    def _take(self, listed: "deque[ReportQuestion] | list[ReportQuestion]") -> ReportQuestion | None:
-        found = next((question for question in listed if question.id not in self._asked), None)
-        if found:
-            self._asked.add(found.id)
-        return found
-
-
-def _make_task(questions: Sequence[ReportQuestion], name: str, documents: list[str]) -> ReadingTask:
-    """Questions and answers a line each; what the documents do not answer is refused."""
-    answers = [
-        cite_document(question.answer, documents.index(question.golden[0]) + 1)
-        if question.golden and question.golden[0] in documents
-        else REFUSAL
-        for question in questions
-    ]
-    golden = {report for question in questions for report in question.golden}
+def _make_task(question: ReportQuestion, golden: str, documents: list[str]) -> ReadingTask:
     return ReadingTask(
-        id=name,
+        id=question.id,
         family=FAMILY,
-        instruction="\n".join(question.question for question in questions),
+        instruction=question.question,
         documents=documents,
-        golden=[document for document in documents if document in golden],
-        output="\n".join(answers),
+        golden=[golden] if golden else [],
+        output=cite_document(question.answer, documents.index(golden) + 1) if golden else REFUSAL,
     )
 
 
