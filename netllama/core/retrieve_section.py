@@ -38,5 +38,5 @@ class RetrieveParams(Section):
     test_networks: Count
     """Simulated networks that base and tuned model answer questions on; 0: none."""
     oracle_share: UpToOne
-    """Share of the tasks in training that have their answer among the documents. In the others the answer is that the
-    documents do not say."""
+    """Share of the questions in training that have their answer among the documents. In the others the answer is that
+    the documents do not say."""

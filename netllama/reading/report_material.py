@@ -1,9 +1,6 @@
 """Network reports as material: tasks to learn to read from, and questions on networks that nobody trained on."""
 
-from collections import deque
 from collections.abc import Sequence
-from itertools import count, cycle, islice
-from typing import get_args
 
 from netllama.core.files import hash_json
 from netllama.documents.document import Chunk, show_chunk
@@ -12,7 +9,7 @@ from netllama.reading.context_choice import choose_context, draws, shuffle
 from netllama.reading.reading_records import Arm, ReadingQuestion, ReadingTask
 from netllama.rendering.document_texts import REFUSAL, cite_document
 from netllama.retrieval.lexical_index import LexicalIndex
-from testbed.reports.report_records import Absence, Report, ReportQuestion, ReportSet
+from testbed.reports.report_records import Report, ReportQuestion, ReportSet
 
 FAMILY = "network_reports"
 PER_TYPE = 8
@@ -31,25 +28,20 @@ def make_chunks(reports: Sequence[Report], count_tokens: CountTokens) -> list[Ch
 def make_tasks(reports: ReportSet, number: int, seed: int, top_k: int, oracle_share: float) -> list[ReadingTask]:
     """`number` tasks of a question each, or as many as the reports give.
 
-    With probability `oracle_share` a task has the report that answers among its documents. In the others the answer is
-    that the documents do not say, for one of three reasons in turn: the report is not shown, there is none on the
-    subject, or it leaves the fact out.
+    With probability `oracle_share` the report that answers is among the documents; else the answer is that the
+    documents do not say. So it is with questions that no report answers, of which the share of the others is taken.
     """
-    waiting: dict[str, deque[ReportQuestion]] = {reason: deque() for reason in get_args(Absence)}
-    for question in sorted(reports.questions, key=lambda each: hash_json(each.id)):
-        waiting[question.absence].append(question)
     tasks: list[ReadingTask] = []
-    turns, places = cycle(waiting), count()
-    while len(tasks) < number:
-        answered = draws(f"{seed}/{next(places)}", oracle_share)
-        reason = "" if answered else next((turn for turn in islice(turns, len(waiting)) if waiting[turn]), "")
-        if not waiting[reason]:
+    for question in sorted(reports.questions, key=lambda each: hash_json(each.id)):
+        if len(tasks) == number:
             break
-        question = waiting[reason].popleft()
-        golden = question.golden[0] if answered else ""
-        documents = choose_context(f"{seed}/{question.id}", golden, question.distractors, top_k)
-        if documents:  # without one, the refusal would be learned for plain questions
-            tasks.append(_make_task(question, golden, documents))
+        key = f"{seed}/{question.id}"
+        answered = draws(key, oracle_share)
+        if question.golden or not answered:
+            golden = question.golden[0] if answered else ""
+            documents = choose_context(key, golden, question.distractors, top_k)
+            if documents:  # without one, the refusal would be learned for plain questions
+                tasks.append(_make_task(question, golden, documents))
     return tasks
 
 
