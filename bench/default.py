@@ -5,8 +5,9 @@ A stage's seconds and its largest process are measured around its command, by a 
 what DVC itself takes is the rest. The limit is the faster of this machine's matrix products, and a stage's share of it
 counts only the operations that it can't do without (bench/flops.py), over all of its seconds, loading included.
 
-Run    python -m bench.default [--check] [--minutes N]
+Run    python -m bench.default [--check] [--minutes N] [--folder FOLDER]
        --check: exit code 1 if it takes longer than N minutes (8) or a process more than 3 GB
+       --folder: a new folder, in which the clone stays
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The default from a fresh clone, stage by stage.")
     parser.add_argument("--check", action="store_true", help="exit with 1 if it is too slow or takes too much memory")
     parser.add_argument("--minutes", type=float, default=8, help="for --check: minutes that it may take (8)")
+    parser.add_argument("--folder", type=Path, help="a new folder, in which the clone stays")
     given = parser.parse_args()
     speeds = measure_matmul_speeds()
     faster = max(speeds, key=speeds.__getitem__)
-    with tempfile.TemporaryDirectory() as name:
+    if given.folder:
+        given.folder.mkdir()
+    with nullcontext(given.folder.resolve()) if given.folder else tempfile.TemporaryDirectory() as name:
         seconds, stages = run_default(Path(name))
         flops = count_stage_flops(Path(name) / "clone", Path(name) / "cache")
     products = ", ".join(f"{precision} {speed / 1e9:,.0f} GFLOP/s" for precision, speed in speeds.items())
