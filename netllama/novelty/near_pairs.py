@@ -41,7 +41,7 @@ DEVIATIONS = 5.0
 """A candidate is out where its sketches agree in fewer bits than those of a pair at the bound by so many standard
 deviations: one of 3 million near pairs."""
 ROUNDING = 1e-9
-# Pairs that are scored, and tokens that are encoded, at a time.
+# Pairs that are scored or texts that are sketched, and tokens that are encoded, at a time.
 _BLOCK, _TOKENS = 5_000, 500_000
 _FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800
 # A token that occurs once in all texts is one symbol in the first text of a pair and another in the second.
@@ -95,9 +95,17 @@ def hash_texts(texts: Iterable[Sequence[str]], seed: int = 0) -> HashedTexts:
     flat, starts = np.frombuffer(tokens, np.uint64), np.frombuffer(bounds, np.uint64)
     codes = _encode_tokens(flat)
     items = number_occurrences(flat, starts)
-    # The last bits of slots that no unit has.
-    bits = sign(items, SKETCH, hash_token(f"{seed}/sketch")) & np.uint32(1)
-    return HashedTexts(*items, codes, np.packbits(bits.astype(np.bool_), axis=1).view(np.uint64))
+    return HashedTexts(*items, codes, _sketch_texts(items, seed))
+
+
+def _sketch_texts(items: Items, seed: int) -> NDArray[np.uint64]:
+    """The last bits of slots that no unit has; the slots of all texts at once would take 64 times the memory."""
+    sketches = np.empty((len(items.starts) - 1, SKETCH // 64), np.uint64)
+    for first in range(0, len(sketches), _BLOCK):
+        some = Items(items.hashes, items.starts[first : first + _BLOCK + 1])
+        bits = sign(some, SKETCH, hash_token(f"{seed}/sketch")).astype(np.uint8) & 1
+        sketches[first : first + _BLOCK] = np.packbits(bits, axis=1).view(np.uint64)
+    return sketches
 
 
 class Wanted(NamedTuple):
