@@ -99,7 +99,7 @@ def hash_texts(texts: Iterable[Sequence[str]], seed: int = 0) -> HashedTexts:
 
 
 def _sketch_texts(items: Items, seed: int) -> NDArray[np.uint64]:
-    """The last bits of slots that no unit has; the slots of all texts at once would take 64 times the memory."""
+    """The last bits of slots that no unit has; the slots of all texts at once would take 32 times the memory."""
     sketches = np.empty((len(items.starts) - 1, SKETCH // 64), np.uint64)
     for first in range(0, len(sketches), _BLOCK):
         some = Items(items.hashes, items.starts[first : first + _BLOCK + 1])

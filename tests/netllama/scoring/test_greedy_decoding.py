@@ -16,6 +16,7 @@ from netllama.cpu_layers.fast_blocks import use_fast_blocks
 from netllama.cpu_layers.fast_lora_layers import use_fast_layers
 from netllama.scoring import greedy_decoding
 from netllama.scoring.generation import generate_answers
+from netllama.scoring.greedy_decoding import share_columns
 from netllama.scoring.prompt_reading import PromptReader
 from tests.support.adapters import adapted
 from tests.support.decisive_model import load_decisive_model
@@ -240,3 +241,18 @@ def test_a_merged_or_disabled_adapter_is_left_to_the_library(tiny_model_folder: 
     assert can_decode(model)
     model.merge_adapter()
     assert not can_decode(model)
+
+
+def test_drafts_fill_the_columns_of_products_and_no_more() -> None:
+    """24 rows have 32 columns: of 24 drafts, 8 first tokens go through, those of the rows with most left to write."""
+    drafts = [[1, 2, 3]] * 24
+    shared = share_columns(drafts, list(range(24)))
+    assert [len(draft) for draft in shared] == [0] * 16 + [1] * 8
+    assert share_columns([[1, 2, 3], [], [4]], [5, 5, 5]) == [[1, 2, 3], [], [4]]
+    # Where few rows have drafts, there is room for their second tokens.
+    assert share_columns([[1, 2, 3]] * 3 + [[]] * 21, [9] * 24) == [[1, 2, 3], [1, 2, 3], [1, 2]] + [[]] * 21
+
+
+def test_a_row_alone_has_room_for_its_draft() -> None:
+    assert share_columns([[1, 2, 3]], [9]) == [[1, 2, 3]]
+    assert share_columns([[]], [9]) == [[]]
