@@ -21,7 +21,8 @@ HARNESS_BATCH = 16
 """Of lm-eval, in texts. It keeps the logits of all their tokens, twice: of 16 texts of 90 tokens 570 MB in fp32."""
 ANSWER_BATCH = 24
 """As `evaluate.batch_size` of params.yaml."""
-ANSWER_TOKENS = 64
+ANSWER_TOKENS = 128
+"""As `evaluate.max_new_tokens` of params.yaml."""
 ALONE = 8
 """Prompts that are answered one at a time."""
 
