@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from testbed.reports.report_catalogue import KINDS
 from testbed.reports.report_kind import QuestionType, ReportKind
@@ -136,18 +137,37 @@ def list_candidates(draft: ReportDraft) -> list[QuestionCandidate]:
     return result
 
 
-def draw_drafts(side: Side, key: str, most_tokens: int) -> list[ReportDraft]:
-    """For each kind the first drafts by hash of a part of the subject, so that look-alikes stay together.
+class DrawnSubject(NamedTuple):
+    """What a report of a kind is about, and all that is known of it: what a process hands to another."""
 
-    What happened twice to one subject is left out: a question could not tell which is meant.
+    kind: str
+    number: int
+    """Among those of its kind and network."""
+    facts: Fields
+
+
+def draw_subjects(side: Side, key: str) -> list[DrawnSubject]:
+    """For each kind the first subjects by hash of a part of them, so that look-alikes stay together.
+
+    What happened twice to one subject is left out: a question could not tell which is meant. It takes one to two
+    seconds, most of which are the network's simulation.
     """
     network = simulate_network(side, key)
-    drafts = []
+    subjects = []
     for kind in KINDS:
         drawn = [(get_subject(kind, each), each) for each in kind.draw_facts(network)]
         counts = Counter(subject for subject, _ in drawn)
         facts = {subject: each for subject, each in drawn if counts[subject] == 1}
         order = sorted(facts, key=lambda subject: (draw_number(key, subject[0]), draw_number(key, *subject)))
-        for number, subject in enumerate(order[:DRAFTS]):
-            drafts.append(ReportDraft(f"{side}-{key}-{kind.name}-{number:02}", kind, key, facts[subject], most_tokens))
+        subjects += [DrawnSubject(kind.name, number, facts[each]) for number, each in enumerate(order[:DRAFTS])]
+    return subjects
+
+
+def make_drafts(side: Side, key: str, subjects: Sequence[DrawnSubject], most_tokens: int) -> list[ReportDraft]:
+    """A draft of each of the network's subjects that can be told in so many tokens."""
+    kinds = {kind.name: kind for kind in KINDS}
+    drafts = [
+        ReportDraft(f"{side}-{key}-{each.kind}-{each.number:02}", kinds[each.kind], key, each.facts, most_tokens)
+        for each in subjects
+    ]
     return [draft for draft in drafts if draft.fits]

@@ -5,11 +5,21 @@ questions in wordings that side `train` never uses.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from netllama.core.cores import count_cores
+from netllama.core.worker_pool import map_in_order
 from testbed.reports.answer_balance import balance_answers
 from testbed.reports.report_catalogue import KINDS
-from testbed.reports.report_draft import QuestionCandidate, ReportDraft, compute_answer, draw_drafts, list_candidates
+from testbed.reports.report_draft import (
+    DrawnSubject,
+    QuestionCandidate,
+    ReportDraft,
+    compute_answer,
+    draw_subjects,
+    list_candidates,
+    make_drafts,
+)
 from testbed.reports.report_kind import HELD_OUT
 from testbed.reports.report_records import ReportQuestion, ReportSet, Side
 from testbed.reports.report_wording import choose, draw_number, fill_wording
@@ -20,6 +30,8 @@ KNOWN_SHARE = 0.25
 """Share of the test's questions in wordings of the training."""
 MOST_TOKENS = 140
 """Of a report with all that it states."""
+PARALLEL_NETWORKS = 6
+"""From this many on worker processes pay, which take a second to start."""
 SAME_KIND, OTHER_KINDS = 6, 2
 """How many distractors a question has: more of other kinds where fewer of the same kind mislead."""
 
@@ -31,9 +43,10 @@ def make_report_set(
 
     Each type of question is asked up to `per_type` times for each network, and a quarter as often without an answer in
     the set. A report has about `most_tokens` tokens at most; it states less where it would have more, and a subject
-    that can't be told so shortly has none. It takes one to two seconds for each network.
+    that can't be told so shortly has none. It takes one to two seconds for each network, and of many networks each core
+    simulates some.
     """
-    drawn = [draft for number in range(networks) for draft in draw_drafts(side, f"{seed}-{number}", most_tokens)]
+    drawn = _draw_drafts(side, [f"{seed}-{number}" for number in range(networks)], most_tokens)
     drafts = list({(draft.kind.name, draft.subject): draft for draft in drawn}.values())
     by_network: dict[str, list[ReportDraft]] = defaultdict(list)
     for draft in drafts:
@@ -53,6 +66,17 @@ def make_report_set(
             questions += [_write_question(each, by_network[each.draft.network], side) for each in chosen]
     used = {name for question in questions for name in (*question.golden, *question.distractors)}
     return ReportSet(tuple(draft.report for draft in drafts if draft.id in used), tuple(questions))
+
+
+def _draw_drafts(side: Side, keys: Sequence[str], most_tokens: int) -> list[ReportDraft]:
+    workers = count_cores() if len(keys) >= PARALLEL_NETWORKS else 1
+    subjects = map_in_order(_get_drawer, [(side, key) for key in keys], workers)
+    drawn = zip(keys, subjects, strict=True)
+    return [draft for key, own in drawn for draft in make_drafts(side, key, own, most_tokens)]
+
+
+def _get_drawer() -> Callable[[Side, str], list[DrawnSubject]]:
+    return draw_subjects
 
 
 def _round_share(number: float, *key: object) -> int:

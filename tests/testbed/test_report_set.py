@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.reports import report_set as set_module
 from testbed.reports.answer_balance import LARGEST_SHARE, balance_answers
 from testbed.reports.report_catalogue import KINDS
 from testbed.reports.report_draft import estimate_tokens
@@ -92,6 +93,12 @@ def test_the_same_arguments_give_the_same_bytes_in_another_process() -> None:
         check=True,
     )
     assert other.stdout.strip() == json.dumps(asdict(make_report_set(5, 1, "test")))
+
+
+def test_two_processes_simulate_what_one_does(test_side: ReportSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(set_module, "PARALLEL_NETWORKS", 2)
+    monkeypatch.setattr(set_module, "count_cores", lambda: 2)
+    assert make_report_set(1, 2, "test") == test_side
 
 
 def test_other_seeds_give_other_questions(train: ReportSet) -> None:
