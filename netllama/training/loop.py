@@ -18,7 +18,7 @@ from netllama.core.length_batches import batch_by_length
 from netllama.core.sections import TrainParams
 from netllama.core.tokenized_rows import READING, TokenizedRow
 from netllama.training.answer_loss import AnswerLoss
-from netllama.training.batch_plan import Batch, BatchPlan
+from netllama.training.batch_plan import Batch, BatchPlan, choose_piece
 from netllama.training.checkpoints import Checkpoint, Checkpoints, TrainingState
 from netllama.training.progress import Progress
 from netllama.training.schedule import build_optimizer, compute_learning_rate, keep_paged
@@ -58,7 +58,13 @@ class TrainingRun:
             group_by_length=train.group_by_length,
             kinds=["documents" if row.source == READING else "" for row in rows],
         )
-        self.batches = StepBatches(accelerator.device, accelerator.process_index, self.processes, model.packed_tokens)
+        self.batches = StepBatches(
+            accelerator.device,
+            accelerator.process_index,
+            self.processes,
+            model.packed_tokens,
+            choose_piece(model.model.get_base_model().dtype.itemsize),
+        )
         self.inner = model
         set_sharding_policy(accelerator, model)
         self.model: torch.nn.Module = accelerator.prepare(model)

@@ -7,7 +7,7 @@ import torch
 
 from netllama.core.length_batches import collate_rows
 from netllama.core.tokenized_rows import TokenizedRow
-from netllama.training.batch_plan import Batch, cut_batch
+from netllama.training.batch_plan import PIECE, Batch, cut_batch
 from netllama.training.packed_rows import Packing, cut_by_tokens, pack_rows, send
 
 Inputs = tuple[torch.Tensor, torch.Tensor, Packing | None]
@@ -27,12 +27,16 @@ class PreparedStep(NamedTuple):
 class StepBatches:
     """Cuts batches for process `process` of `processes`, and makes their tensors on `device`.
 
-    On a CPU padded batches go through in pieces. With `packed_tokens` all rows of a process are laid end to end, in
-    pieces of at most so many tokens, whatever batches they stood in: the loss of a step is a sum over its tokens.
+    On a CPU padded batches go through in pieces of at most `piece` tokens. With `packed_tokens` all rows of a process
+    are laid end to end, in pieces of at most so many tokens, whatever batches they stood in: the loss of a step is a
+    sum over its tokens.
     """
 
-    def __init__(self, device: torch.device, process: int, processes: int, packed_tokens: int) -> None:
+    def __init__(
+        self, device: torch.device, process: int, processes: int, packed_tokens: int, piece: int = PIECE
+    ) -> None:
         self.device, self.process, self.processes, self.packed_tokens = device, process, processes, packed_tokens
+        self.piece = piece
 
     def share(self, batches: Sequence[Batch], lengths: Sequence[int]) -> list[Batch]:
         """What this process runs of `batches`; as many as every other one, where a process runs out of them empty ones.
@@ -66,7 +70,7 @@ class StepBatches:
         """On a CPU, in pieces; an empty batch stays one."""
         if self.device.type != "cpu":
             return list(batches)
-        return [piece for batch in batches for piece in (cut_batch(batch, lengths) or [[]])]
+        return [piece for batch in batches for piece in (cut_batch(batch, lengths, self.piece) or [[]])]
 
     def _pack(self, batches: Sequence[Batch], lengths: Sequence[int], process: int) -> list[Batch]:
         rows = [row for batch in batches[process :: self.processes] for row in batch]

@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netllama.training import batch_plan as module
-from netllama.training.batch_plan import Batch, BatchPlan, count_positions, cut_batch
+from netllama.training.batch_plan import (
+    FULL_PIECE,
+    PIECE,
+    Batch,
+    BatchPlan,
+    choose_piece,
+    count_positions,
+    cut_batch,
+)
 from tests.support.clones import ROOT
 
 QUICK = settings(max_examples=60)
@@ -92,6 +100,14 @@ def test_pieces_are_the_batch_in_its_order_each_as_long_as_the_budget_allows(len
         assert len(piece) == 1 or count_positions([piece], lengths) <= tokens
         assert following is None or count_positions([[*piece, following[0]]], lengths) > tokens
     assert cut_batch([], lengths, tokens) == []
+
+
+@pytest.mark.parametrize(("precision", "tokens"), [("bfloat16", PIECE), ("float16", PIECE), ("float32", FULL_PIECE)])
+def test_a_piece_in_fp32_has_fewer_tokens(precision: str, tokens: int) -> None:
+    import torch
+
+    assert choose_piece(getattr(torch, precision).itemsize) == tokens
+    assert FULL_PIECE < PIECE
 
 
 @QUICK

@@ -7,7 +7,6 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from netllama.core.errors import StageError
 from netllama.core.files import hash_file
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.training import checkpoints
-from netllama.training.batch_plan import cut_batch
 from netllama.training.checkpoints import Checkpoint, Checkpoints, TrainingState, compute_run_key
 from netllama.training.packed_attention import use_packed_attention
 from netllama.training.watchdog import MOST_SKIPS, Watchdog, flag_gradients
@@ -122,14 +120,12 @@ def test_validation_is_weighted_by_tokens_and_equals_an_unbatched_loop(
     assert run.state.val_loss[0] == {"step": 0, "loss": pytest.approx(total / tokens, abs=2e-6)}
 
 
-def test_validation_goes_through_a_cpu_in_pieces(
-    tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_validation_goes_through_a_cpu_in_pieces(tiny_model_folder: Path, tokenized_rows: Callable[..., Rows]) -> None:
     rows, validation = tokenized_rows(4), tokenized_rows(6, seed=1)
     whole = make_run(tiny_model_folder, rows, validation, per_device_eval_batch_size=6)
     expected = whole._loss_of(validation)
     budget = max(row.length for row in validation)
-    monkeypatch.setattr("netllama.training.step_batches.cut_batch", partial(cut_batch, tokens=budget))
+    whole.batches.piece = budget
     sizes: list[int] = []
     whole.inner.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].numel()))
     assert whole._loss_of(validation) == pytest.approx(expected, rel=1e-4)
@@ -498,14 +494,13 @@ import torch
 torch.set_num_threads(1)
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-from functools import partial
-import netllama.training.step_batches as step_batches
+import netllama.training.loop as loop
 from netllama.core.tokenized_rows import TokenizedRow
 from tests.support.training_runs import make_run
 rows, validation = ([TokenizedRow(**row) for row in side] for side in json.loads(Path("rows.json").read_text()))
-cut_batch, ends = step_batches.cut_batch, []
+ends = []
 for tokens in (1024, 30):  # whole batches, and pieces that are not alike
-    step_batches.cut_batch = partial(cut_batch, tokens=tokens)
+    loop.choose_piece = lambda width: tokens
     run = make_run(Path({folder!r}), rows, validation, lora={{"lora_dropout": 0.0}}, max_steps=5,
                    per_device_train_batch_size=2, gradient_accumulation_steps=2)
     run.fit()
