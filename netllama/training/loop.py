@@ -63,7 +63,7 @@ class TrainingRun:
             accelerator.process_index,
             self.processes,
             model.packed_tokens,
-            choose_piece(model.model.get_base_model().dtype.itemsize),
+            choose_piece(next(model.model.parameters()).dtype.itemsize),
         )
         self.inner = model
         set_sharding_policy(accelerator, model)
