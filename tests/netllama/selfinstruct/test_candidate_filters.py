@@ -27,7 +27,7 @@ NEAR = replace(
     nearest=("seed", 0.7),
 )
 LOOP = "The session is down again."
-DEEP = "-" * 3000 + "1"
+DEEP = "-" * 20_000 + "1"  # Python 3.13 reads 3,000 of them
 """Python that ends in a RecursionError when it is parsed."""
 
 
