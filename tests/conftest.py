@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.support.shipped_data import ignore_unshipped
 from tests.support.workers import deal, share_cores, shared_folder, worker_count
 
 share_cores()
+# A shell starts what it puts into the background with interrupts ignored, and so would be what the tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # A busy machine is no failure: no test has a limit of time but pytest's own. A test that says no number of examples
 # draws 40; `pytest --hypothesis-profile=thorough` draws 400.
 settings.register_profile("quick", deadline=None, max_examples=40)
