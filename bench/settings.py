@@ -5,6 +5,10 @@ the loss on the validation split, tasks by program of a validation seed, and que
 networks with the seeds and names of validation. The questions of data/questions/ and the networks of the test side are
 not touched: what is chosen by this table is measured with them, unseen.
 
+"told apart" is the area under the ROC curve of the likelihood of the refusal: how well it tells documents that hold no
+answer from those that hold it, however often the model refuses. 0.5: not at all. Where it is high and the refusals are
+too many or too few, `retrieve.oracle_share` is what to change; where it is low, no share helps.
+
 Run    python -m bench.settings [--reports N] [--programs N] [SETTING ...]
        SETTING: overrides in one word, as for `dvc exp run -S`, with blanks between them; "": the default itself.
        python -m bench.settings "" "retrieve.oracle_share=0.8" "split.program_tasks=120 train.max_steps=560"
@@ -17,12 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.hardware import describe_hardware
 from netllama.core.files import read_json, write_json
 from netllama.core.metrics import read_details
 from netllama.core.params import read_params
+from netllama.rendering.document_texts import REFUSAL
+
+if TYPE_CHECKING:
+    from netllama.models.loading import LanguageModel
+    from netllama.rendering.renderer import Renderer
 
 SEED, NETWORKS, PER_TYPE = 1977, 3, 2
 STAGES = ("fetch", "generate", "split", "retrieve", "tokenize", "train")
@@ -38,6 +49,7 @@ COLUMNS = {
     "retrieved": "retrieved",
     "right refusals": "right_refusals",
     "false refusals": "false_refusals",
+    "told apart": "told_apart",
 }
 
 
@@ -94,7 +106,13 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
     asked = [ask_reports(material, renderer), ask_programs(tasks, renderer, params.evaluate.max_code_tokens)]
     eos = int(renderer.tokenizer.eos_token_id)
     answers = NOTHING_KEPT.write(model, [*asked[0], *asked[1]], eos, params.evaluate.batch_size)
-    read = summarize_reading(score_reading(model, material, renderer, answers[: len(asked[0])]))
+    scores = score_reading(model, material, renderer, answers[: len(asked[0])])
+    read = summarize_reading(scores)
+    with_documents = [
+        (prompt.ids, score.expected == REFUSAL)
+        for prompt, score in zip(asked[0], scores, strict=True)
+        if score.arm != "closed"
+    ]
     said = [renderer.decode_answer(ids) for ids in answers[len(asked[0]) :]]
     solved = judge_programs(tasks, said, choose_sandbox(False), limit_scripts(params.evaluate)) if tasks else []
     arms = {name: arm["accuracy"] for name in ("oracle", "retrieved") if isinstance(arm := read[name], dict)}
@@ -106,7 +124,20 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
         "programs": sum(score.value for score in solved) / max(1, len(solved)),
         **{name: float(value) for name, value in arms.items() if isinstance(value, float)},
         **refusals,
+        "told_apart": tell_apart(model, renderer, with_documents),
     }
+
+
+def tell_apart(model: "LanguageModel", renderer: "Renderer", asked: Sequence[tuple[list[int], bool]]) -> float:
+    """The area under the ROC curve of the refusal's likelihood; `asked`: prompts, and whether to refuse is right."""
+    from sklearn.metrics import roc_auc_score
+
+    from netllama.scoring.likelihood import score_continuations
+    from netllama.scoring.shared_prefixes import Continued
+
+    refusal = renderer.tokenizer.encode(REFUSAL, add_special_tokens=False)
+    found = score_continuations(model, [Continued(prompt, [refusal]) for prompt, _ in asked], "refusals")
+    return float(roc_auc_score([is_right for _, is_right in asked], [likelihood for [likelihood] in found]))
 
 
 def main() -> None:
