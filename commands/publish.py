@@ -26,7 +26,16 @@ from netllama.core.teacher_section import TeacherParams
 from netllama.exporting.merged_folder import read_merge_record
 from netllama.models.training_record import read_training_record
 from netllama.publishing.base_identity import HubBase, find_companions, identify_base, is_hub_id
-from netllama.publishing.card_facts import CardFacts, EvaluateNumbers, Kind, SplitNumbers, TrainNumbers, read_numbers
+from netllama.publishing.card_facts import (
+    CardFacts,
+    EvaluateNumbers,
+    Kind,
+    RetrieveNumbers,
+    SplitNumbers,
+    TokenizeNumbers,
+    TrainNumbers,
+    read_numbers,
+)
 from netllama.publishing.hub_repository import (
     choose_transfer,
     open_repository,
@@ -57,14 +66,17 @@ ADAPTER = Path("models/adapter")
 TOKENIZER = Path("models/tokenizer")
 COMPARISON = Path("results/comparison.json")
 SPLIT = Path("metrics/split.json")
+RETRIEVE = Path("metrics/retrieve.json")
+TOKENIZE = Path("metrics/tokenize.json")
 TRAIN = Path("metrics/train.json")
 EVALUATE = Path("metrics/evaluate.json")
 METRICS = (
     Path("metrics/baseline.json"),
     EVALUATE,
     Path("metrics/generate.json"),
+    RETRIEVE,
     SPLIT,
-    Path("metrics/tokenize.json"),
+    TOKENIZE,
     TRAIN,
     COMPARISON,
 )
@@ -121,6 +133,8 @@ def gather_facts(repo_id: str, kind: Kind, base: HubBase, terms: LicenceTerms, f
         alpaca_prompt=alpaca,
         made_by=read_training_record(ADAPTER),
         split=split,
+        retrieve=read_numbers(RETRIEVE, RetrieveNumbers, "dvc repro retrieve"),
+        tokenize=read_numbers(TOKENIZE, TokenizeNumbers, "dvc repro tokenize"),
         train=read_numbers(TRAIN, TrainNumbers, "dvc repro train"),
         comparisons=read_comparisons(COMPARISON),
         chances={suite: found.chance for suite, found in chances.items() if found},

@@ -39,6 +39,21 @@ class SplitNumbers(_Numbers):
     """Of val, test and the questions."""
 
 
+class _TrainRows(_Numbers):
+    rows: int
+    """Those that were trained on: tasks of the split, and those with documents."""
+    dropped_too_long: int
+
+
+class TokenizeNumbers(_Numbers):
+    train: _TrainRows
+
+
+class RetrieveNumbers(_Numbers):
+    training_tasks: int
+    """Tasks with documents: beside those of the split, of train alone."""
+
+
 class ValLoss(_Numbers):
     before: float
     after: float
@@ -79,6 +94,8 @@ class CardFacts:
     """The prompt of a request that is called REQUEST, if it is no chat template that writes it; else empty."""
     made_by: TrainingRecord
     split: SplitNumbers
+    retrieve: RetrieveNumbers
+    tokenize: TokenizeNumbers
     train: TrainNumbers
     comparisons: list[SuiteComparison]
     chances: dict[str, float]

@@ -53,6 +53,8 @@ def build_card(facts: CardFacts) -> str:
         terms=facts.terms,
         train=facts.train,
         split=facts.split,
+        with_documents=facts.retrieve.training_tasks,
+        trained=facts.tokenize.train,
         record=facts.made_by,
         headline=write_headline(facts.comparisons),
         sentences=write_sentences(facts.comparisons),

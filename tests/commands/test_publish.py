@@ -65,6 +65,7 @@ def test_adapter_tokenizer_card_and_metrics_arrive_in_one_commit(hub: HubServer)
         "metrics/baseline.json",
         "metrics/evaluate.json",
         "metrics/generate.json",
+        "metrics/retrieve.json",
         "metrics/split.json",
         "metrics/tokenize.json",
         "metrics/train.json",
@@ -113,6 +114,17 @@ def test_the_card_of_a_dry_run_is_the_one_that_is_published(hub: HubServer) -> N
     printed = run_publish("--dry-run").stdout
     run_publish()
     assert hub.repositories[REPO].files["README.md"].decode() in printed
+
+
+def test_the_card_counts_the_rows_that_were_trained_on_with_those_that_have_documents(hub: HubServer) -> None:
+    card = run_publish("--dry-run").stdout
+    assert "trained on\n1,101 rows: 241 tasks of network analysis and 860 tasks with documents. Families" in card
+
+
+@pytest.mark.parametrize("metrics", [publish.RETRIEVE, publish.TOKENIZE])
+def test_the_counts_of_another_run_are_not_published(hub: HubServer, metrics: Path) -> None:
+    metrics.write_text(metrics.read_text().replace("860", "9").replace("1101", "250"))
+    assert f"{metrics}: not of the run that dvc.lock records" in refused()
 
 
 # --- again

@@ -20,7 +20,10 @@ from tests.support.kept_adapters import write_kept_adapter
 
 ADAPTER, BASE, TOKENIZER = Path("models/adapter"), Path("models/base.json"), Path("models/tokenizer")
 COMPARISON, LOCK = Path("results/comparison.json"), Path("dvc.lock")
-METRICS = [Path(f"metrics/{name}.json") for name in ["baseline", "evaluate", "generate", "split", "tokenize", "train"]]
+METRICS = [
+    Path(f"metrics/{name}.json")
+    for name in ["baseline", "evaluate", "generate", "retrieve", "split", "tokenize", "train"]
+]
 
 
 def compared(suite: str, base: float, tuned: float, verdict: Verdict, half: float = 0.05) -> SuiteComparison:
@@ -47,6 +50,8 @@ SPLIT = {
         "questions": {"leaked": 0, "max_similarity": 0.561},
     },
 }
+RETRIEVE = {"training_tasks": 860, "questions": 462, "dropped_files": 0}
+TOKENIZE = {side: {"rows": rows, "dropped_too_long": 0} for side, rows in [("train", 1101), ("val", 24), ("test", 48)]}
 TRAIN = {
     "steps": 40,
     "epochs": 0.6515,
@@ -98,7 +103,8 @@ def draw_adapter(scale: float) -> None:
 def write_numbers(comparisons: list[SuiteComparison] | None = None) -> None:
     """metrics/ and results/comparison.json."""
     numbers: dict[str, Any] = {path.stem: {} for path in METRICS}
-    numbers |= {"split": SPLIT, "train": TRAIN, "evaluate": {"choice": {"chance": 0.25, "accuracy": 0.2244}}}
+    numbers |= {"split": SPLIT, "retrieve": RETRIEVE, "tokenize": TOKENIZE, "train": TRAIN}
+    numbers |= {"evaluate": {"choice": {"chance": 0.25, "accuracy": 0.2244}}}
     for path in METRICS:
         write_metrics(path, {}, numbers[path.stem])
     write_json(COMPARISON, as_rows(COMPARISONS if comparisons is None else comparisons))

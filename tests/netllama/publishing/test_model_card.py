@@ -12,14 +12,21 @@ from huggingface_hub import ModelCard
 from netllama.core.errors import StageError
 from netllama.core.files import read_json, write_json
 from netllama.publishing.base_identity import HubBase
-from netllama.publishing.card_facts import CardFacts, SplitNumbers, TrainNumbers, read_numbers
+from netllama.publishing.card_facts import (
+    CardFacts,
+    RetrieveNumbers,
+    SplitNumbers,
+    TokenizeNumbers,
+    TrainNumbers,
+    read_numbers,
+)
 from netllama.publishing.licence_terms import require_terms
 from netllama.publishing.model_card import build_card
 from netllama.scoring.comparison import LADDER, NAMES
 from netllama.statistics.intervals import IntervalEstimate
 from netllama.statistics.verdicts import write_sentences
 from tests.support.clones import ROOT
-from tests.support.finished_runs import COMPARISONS, SPLIT, TRAIN, compared
+from tests.support.finished_runs import COMPARISONS, RETRIEVE, SPLIT, TOKENIZE, TRAIN, compared
 from tests.support.training_runs import SHIPPED, prompt_params, training_record
 
 BUNDLED = HubBase("HuggingFaceTB/SmolLM2-135M-Instruct", "", is_bundled=True)
@@ -46,6 +53,8 @@ def make_facts(**changes: Any) -> CardFacts:
         alpaca_prompt="",
         made_by=record,
         split=SplitNumbers.model_validate(SPLIT),
+        retrieve=RetrieveNumbers.model_validate(RETRIEVE),
+        tokenize=TokenizeNumbers.model_validate(TOKENIZE),
         train=TrainNumbers.model_validate(TRAIN),
         comparisons=COMPARISONS,
         chances={NAMES["choice"]: 0.25},
@@ -125,18 +134,48 @@ def test_data_split_and_leakage_are_told() -> None:
     assert "Validation loss 2.992563 before, 2.411203 after" in card
 
 
+def make_counts(rows: int, dropped: int, with_documents: int) -> dict[str, Any]:
+    """Of train, as facts."""
+    return {
+        "tokenize": TokenizeNumbers.model_validate({"train": {"rows": rows, "dropped_too_long": dropped}}),
+        "retrieve": RetrieveNumbers(training_tasks=with_documents),
+    }
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((241, 0, 0), "241 tasks of network analysis"),
+        ((231, 10, 0), "231 of 241 tasks of network analysis"),
+        ((1101, 0, 860), "1,101 rows: 241 tasks of network analysis and 860 tasks with documents"),
+        ((1091, 10, 860), "1,091 of 1,101 rows: 241 tasks of network analysis and 860 tasks with documents"),
+    ],
+)
+def test_the_rows_that_were_trained_on_are_counted(counts: tuple[int, int, int], said: str) -> None:
+    _, dropped, with_documents = counts
+    card = build_card(make_facts(**make_counts(*counts)))
+    assert f"trained on\n{said}. Families: bgp_knowledge, packet_analysis.\n" in card
+    assert ("\n\nBeside these, train has 860 tasks with documents: questions" in card) == bool(with_documents)
+    assert ("left out because they are longer than `tokenize.max_length`: 10.\n\n" in card) == bool(dropped)
+    assert "\n\n\n" not in card
+
+
 def test_the_committed_metrics_are_what_the_card_reads() -> None:
-    split, train = (
-        read_json(ROOT / "metrics/split.json")["details"][0],
-        read_json(ROOT / "metrics/train.json")["details"][0],
+    split, retrieve, tokenize, train = (
+        read_json(ROOT / f"metrics/{name}.json")["details"][0] for name in ("split", "retrieve", "tokenize", "train")
     )
     facts = make_facts(
         split=read_numbers(ROOT / "metrics/split.json", SplitNumbers, "dvc repro split"),
+        retrieve=read_numbers(ROOT / "metrics/retrieve.json", RetrieveNumbers, "dvc repro retrieve"),
+        tokenize=read_numbers(ROOT / "metrics/tokenize.json", TokenizeNumbers, "dvc repro tokenize"),
         train=read_numbers(ROOT / "metrics/train.json", TrainNumbers, "dvc repro train"),
     )
     card = build_card(facts)
     sources = [split["source"]["train"].get(source, 0) for source in ("seed", "generated", "extra")]
     assert f"| train | {split['rows']['train']} | {' | '.join(map(str, sources))} |" in card
+    rows, side = split["rows"]["train"] + retrieve["training_tasks"], tokenize["train"]
+    assert side["rows"] + side["dropped_too_long"] == rows
+    assert f"trained on\n{side['rows']:,} " in card
     assert f"{train['steps']} steps, {train['epochs']} epochs" in card
     assert f"of {train['trainable_parameters']:,} parameters" in card
 
