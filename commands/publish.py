@@ -57,8 +57,8 @@ from netllama.publishing.published_files import (
     list_model_files,
     make_json_file,
 )
-from netllama.publishing.recorded_run import list_data_hashes, require_one_run
-from netllama.rendering.renderer import DATE, load_renderer
+from netllama.publishing.recorded_run import list_data_hashes, require_one_run, require_recorded_params
+from netllama.rendering.renderer import DATE, load_renderer, require_same_template
 from netllama.report.comparison_inputs import read_comparisons
 from netllama.scoring.comparison import NAMES
 
@@ -112,14 +112,21 @@ def find_kind(folder: Path | None) -> Kind:
 
 
 def gather_facts(repo_id: str, kind: Kind, base: HubBase, terms: LicenceTerms, folder: Path | None) -> CardFacts:
+    """What the card says. StageError where params.yaml says something else now than the run was made with."""
     needs = Needs.load()
+    made_by = read_training_record(ADAPTER)
+    renderer = load_renderer(TOKENIZER, needs.prompt)
+    require_same_template(made_by.template_hash, renderer, str(ADAPTER))
     split = read_numbers(SPLIT, SplitNumbers, "dvc repro split")
     scores = read_numbers(EVALUATE, EvaluateNumbers, "dvc repro evaluate")
     chances = {NAMES["choice"]: scores.choice, NAMES["true_false"]: scores.true_false}
     has_generated = any(rows.get("generated") for rows in split.source.values())
+    teacher = needs.teacher.model_name if has_generated else ""
+    said = {"families": list(needs.families)} | ({"teacher.model_name": teacher} if teacher else {})
+    require_recorded_params(LOCK, said)
     alpaca, template = "", TOKENIZER / "chat_template.jinja"
     if kind == "adapter" and needs.prompt.template == "alpaca":
-        alpaca = load_renderer(TOKENIZER, needs.prompt).render_prompt("REQUEST")
+        alpaca = renderer.render_prompt("REQUEST")
     asks_date = kind == "adapter" and template.is_file() and "date_string" in read_text(template)
     return CardFacts(
         repo_id=repo_id,
@@ -127,11 +134,11 @@ def gather_facts(repo_id: str, kind: Kind, base: HubBase, terms: LicenceTerms, f
         base=base,
         terms=terms,
         families=list(needs.families),
-        teacher=needs.teacher.model_name if has_generated else "",
+        teacher=teacher,
         prompt=needs.prompt,
         fixed_date=DATE if asks_date else "",
         alpaca_prompt=alpaca,
-        made_by=read_training_record(ADAPTER),
+        made_by=made_by,
         split=split,
         retrieve=read_numbers(RETRIEVE, RetrieveNumbers, "dvc repro retrieve"),
         tokenize=read_numbers(TOKENIZE, TokenizeNumbers, "dvc repro tokenize"),

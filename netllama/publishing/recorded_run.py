@@ -1,15 +1,16 @@
-"""dvc.lock: whether the files that are published are of one run, and the hashes of the data behind them."""
+"""dvc.lock: whether files and params are of one run, and the hashes of the data behind it."""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netllama.core.errors import StageError
 from netllama.core.files import read_text
-from netllama.core.params import parse_yaml
+from netllama.core.params import PARAMS, parse_yaml
 
 
 class _Entry(BaseModel):
@@ -24,6 +25,19 @@ class _Stage(BaseModel):
 
     deps: list[_Entry] = []
     outs: list[_Entry] = []
+    params: dict[str, dict[str, Any]] = {}
+    """By file, then by section."""
+
+    def list_params(self) -> dict[str, Any]:
+        """Of params.yaml: the sections, and their keys with the section's name in front (`teacher.model_name`)."""
+        sections = self.params.get(PARAMS.name, {})
+        keys = {
+            f"{name}.{key}": value
+            for name, section in sections.items()
+            if isinstance(section, dict)
+            for key, value in section.items()
+        }
+        return sections | keys
 
 
 class _Lock(BaseModel):
@@ -34,16 +48,19 @@ class _Lock(BaseModel):
 
 def read_recorded_hashes(lock: Path) -> dict[str, set[str]]:
     """The MD5 of each dep and out that dvc.lock records, by path; two of a path: a stage has not run since."""
-    read_text(lock)  # its own line where there is none
-    try:
-        stages = _Lock.model_validate(parse_yaml(lock)).stages
-    except (ValidationError, StageError):
-        raise StageError(f"{lock}: not a lock file of DVC; run `dvc repro`") from None
     hashes: dict[str, set[str]] = {}
-    for stage in stages.values():
+    for stage in _read_stages(lock).values():
         for entry in (*stage.deps, *stage.outs):
             hashes.setdefault(entry.path, set()).add(entry.md5)
     return hashes
+
+
+def _read_stages(lock: Path) -> dict[str, _Stage]:
+    read_text(lock)  # its own line where there is none
+    try:
+        return _Lock.model_validate(parse_yaml(lock)).stages
+    except (ValidationError, StageError):
+        raise StageError(f"{lock}: not a lock file of DVC; run `dvc repro`") from None
 
 
 def require_one_run(lock: Path, paths: Iterable[Path]) -> None:
@@ -56,6 +73,21 @@ def require_one_run(lock: Path, paths: Iterable[Path]) -> None:
             raise StageError(
                 f"{path}: not of the run that {lock} records, so its numbers may be another's; `dvc repro`"
             )
+
+
+def require_recorded_params(lock: Path, params: Mapping[str, object]) -> None:
+    """StageError where a stage ran with another value of one of `params`, which are named as in `teacher.model_name`.
+
+    Of a param that no stage records nothing is said.
+    """
+    for name, stage in _read_stages(lock).items():
+        recorded = stage.list_params()
+        for key, value in params.items():
+            if key in recorded and recorded[key] != value:
+                raise StageError(
+                    f"{PARAMS}: {key} is {value!r}, and {lock} records that the stage {name} ran with "
+                    f"{recorded[key]!r}; run `dvc repro`, or set it back"
+                )
 
 
 def list_data_hashes(lock: Path, folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import pytest
 
 from commands import publish
 from netllama.core.files import hash_file, read_json, write_json
+from netllama.core.metrics import write_metrics
+from netllama.core.params import read_params
 from netllama.exporting.merged_folder import FILE, MergeRecord
 from netllama.models.model_reference import ModelReference
+from netllama.rendering.renderer import load_renderer
 from tests.support.clones import ROOT
 from tests.support.finished_runs import (
     ADAPTER,
     COMPARISONS,
+    SPLIT,
     TOKENIZER,
     write_adapter,
     write_lock,
@@ -353,6 +358,20 @@ def test_a_planted_key_is_in_nothing_that_the_hub_received(hub: HubServer, monke
     assert not [key for key in (*PLANTED.values(), WRITE) if key.encode() in stored]
 
 
+def plant_in_tokenizer(place: str, key: str) -> None:
+    """Where the tokenizer still loads; the adapter was trained with it."""
+    path = TOKENIZER / place
+    if place == "tokenizer.json":
+        value = read_json(path)
+        value["model"]["vocab"][key] = len(value["model"]["vocab"])
+        write_json(path, value)
+    else:
+        path.write_text(f"{{# {key} #}}{path.read_text()}")
+    trained_with = {"template_hash": load_renderer(TOKENIZER, read_params().prompt).fingerprint}
+    write_json(ADAPTER / "training.json", read_json(ADAPTER / "training.json") | trained_with)
+    write_lock()
+
+
 @pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer.json"])
 @pytest.mark.parametrize("kind", [".env", "environment"])
 def test_a_key_in_a_file_that_would_go_out_ends_it(
@@ -360,9 +379,7 @@ def test_a_key_in_a_file_that_would_go_out_ends_it(
 ) -> None:
     Path(".env").write_text(f"OPENAI_API_KEY={PLANTED['.env']}\n")
     monkeypatch.setenv("SOME_API_KEY", PLANTED["environment"])
-    with open(TOKENIZER / place, "a") as file:
-        file.write(PLANTED[kind])
-    write_lock()
+    plant_in_tokenizer(place, PLANTED[kind])
     said = refused()
     assert f"{place}: holds " in said
     assert PLANTED[kind] not in said
@@ -385,6 +402,43 @@ def test_numbers_of_another_run_are_not_published(hub: HubServer) -> None:
     write_adapter(scale=0.25)
     assert "models/adapter: not of the run that dvc.lock records" in refused()
     assert hub.received == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"prompt.system_prompt": "You know BGP."}, "models/adapter: made with another prompt.system_prompt than"),
+        ({"prompt.template": "alpaca"}, "models/adapter: made with another prompt.template than"),
+        ({"families": ["bgp_knowledge"]}, "params.yaml: families is ['bgp_knowledge'], and dvc.lock records that"),
+        (
+            {"teacher.model_name": "gpt-6-luna", "teacher.base_url": "http://127.0.0.1:9/v1"},
+            "params.yaml: teacher.model_name is 'gpt-6-luna', and dvc.lock records that the stage generate ran with "
+            "'smollm2-135m-instruct'; run `dvc repro`, or set it back",
+        ),
+    ],
+)
+def test_params_that_the_run_was_not_made_with_are_not_published(
+    hub: HubServer, set_params: Callable[..., None], changes: dict[str, Any], said: str
+) -> None:
+    set_params(**changes)
+    assert said in refused("--dry-run")
+
+
+def test_a_param_that_the_card_does_not_tell_may_change(hub: HubServer, set_params: Callable[..., None]) -> None:
+    set_params(**{"teacher.temperature": 0.1, "evaluate.num_open": 1})
+    assert run_publish("--dry-run").returncode == 0
+
+
+def test_the_teacher_of_a_run_without_generated_tasks_may_change(
+    hub: HubServer, set_params: Callable[..., None]
+) -> None:
+    sources = {side: {"seed": rows} for side, rows in SPLIT["rows"].items()}
+    write_metrics(publish.SPLIT, {}, SPLIT | {"source": sources})
+    write_lock()
+    set_params(**{"teacher.model_name": "gpt-6-luna", "teacher.base_url": "http://127.0.0.1:9/v1"})
+    ended = run_publish("--dry-run")
+    assert ended.returncode == 0, ended.stderr
+    assert "gpt-6-luna" not in ended.stdout
 
 
 def test_a_missing_result_is_named(hub: HubServer) -> None:

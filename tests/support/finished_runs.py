@@ -37,7 +37,7 @@ COMPARISONS = [
     compared(NAMES["choice"], 0.2276, 0.2244, "inconclusive"),
     compared("general questions", 0.38, 0.21, "worse"),
 ]
-SPLIT = {
+SPLIT: dict[str, Any] = {
     "rows": {"train": 241, "val": 24, "test": 48},
     "source": {
         "train": {"seed": 208, "generated": 33},
@@ -117,7 +117,9 @@ def write_lock() -> None:
         return {"path": path.as_posix(), "hash": "md5", "md5": hash_tree(path)}
 
     data = [{"path": "data/seeds", "hash": "md5", "md5": "1" * 32 + ".dir"}]
+    params = read_params().model_dump(mode="json", include={"families", "teacher"})
     stages = {
+        "generate": {"cmd": "python -m stages.generate", "params": {"params.yaml": params}},
         "train": {"cmd": "python -m stages.train", "deps": data, "outs": [entry(ADAPTER)]},
         "evaluate": {
             "cmd": "python -m stages.evaluate",

@@ -7,7 +7,13 @@ import yaml
 from dvc.repo import Repo
 
 from netllama.core.errors import StageError
-from netllama.publishing.recorded_run import hash_as_dvc, list_data_hashes, read_recorded_hashes, require_one_run
+from netllama.publishing.recorded_run import (
+    hash_as_dvc,
+    list_data_hashes,
+    read_recorded_hashes,
+    require_one_run,
+    require_recorded_params,
+)
 
 
 @pytest.fixture
@@ -86,6 +92,46 @@ def test_only_hashes_of_data_are_listed_in_order(folder: Path) -> None:
         ("data/seeds", "1.dir"),
         ("data/splits/train.jsonl", "3"),
     ]
+
+
+RECORDED = """
+stages:
+  generate: {params: {params.yaml: {families: [a, b], teacher: {model_name: x, stop: []}}}}
+  split: {params: {params.yaml: {families: [a, b]}}}
+  train: {params: {launch.yaml: {families: [c]}}}
+  report: {}
+"""
+
+
+def test_params_as_recorded_or_of_no_stage_pass(folder: Path) -> None:
+    (lock := Path("dvc.lock")).write_text(RECORDED)
+    require_recorded_params(lock, {"families": ["a", "b"], "teacher.model_name": "x"})
+    require_recorded_params(lock, {"prompt.template": "chat", "teacher.mode": "live", "families.a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"families": ["a"]}, "families is ['a'], and dvc.lock records that the stage generate ran with ['a', 'b']"),
+        ({"families": ["b", "a"]}, "families is ['b', 'a'], and dvc.lock records that the stage generate ran with"),
+        (
+            {"families": ["a", "b"], "teacher.model_name": "y"},
+            "teacher.model_name is 'y', and dvc.lock records that the stage generate ran with 'x'",
+        ),
+    ],
+)
+def test_another_value_than_a_stage_ran_with_is_refused(folder: Path, params: dict[str, object], said: str) -> None:
+    (lock := Path("dvc.lock")).write_text(RECORDED)
+    with pytest.raises(StageError) as caught:
+        require_recorded_params(lock, params)
+    assert str(caught.value).startswith(f"params.yaml: {said}")
+    assert str(caught.value).endswith("; run `dvc repro`, or set it back")
+
+
+def test_every_stage_is_asked(folder: Path) -> None:
+    (lock := Path("dvc.lock")).write_text(RECORDED.replace("[a, b]}}}", "[c]}}}"))
+    with pytest.raises(StageError, match=r"the stage split ran with \['c'\]"):
+        require_recorded_params(lock, {"families": ["a", "b"]})
 
 
 NO_LOCKS = ["", "stages: 3", "- a", "stages: {evaluate: {outs: [{path: x}]}}", "a: [", "{", "\0"]
