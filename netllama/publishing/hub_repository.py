@@ -4,7 +4,7 @@ What the Hub has already is not sent again: it compares hashes before anything i
 storage even if the commit that needs them is never made. So an interrupted upload is repeated without harm.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -107,10 +107,17 @@ def require_same_kind(repository: HubRepository, files: Sequence[PublishedFile])
             f"{repository.id}: the name is taken: it holds {models[0]}, which was not published from here; take "
             "another --repo-id"
         )
-    for marker in ("adapter_config.json", "config.json"):
-        if marker in repository.names and not names & {marker}:
-            other = "an adapter" if marker == "adapter_config.json" else "a whole model"
-            raise StageError(f"{repository.id}: holds {other}, which loads in another way; take another --repo-id")
+    markers = {"adapter_config.json": "an adapter", "config.json": "a whole model"}
+    other = next((what for marker, what in markers.items() if marker in repository.names - names), "")
+    # A GGUF file beside one of these was put there by its owner, or comes and goes with the merged model.
+    if not markers.keys() & repository.names and _has_gguf(repository.names) and not _has_gguf(names):
+        other = "a GGUF model"
+    if other:
+        raise StageError(f"{repository.id}: holds {other}, which loads in another way; take another --repo-id")
+
+
+def _has_gguf(names: Iterable[str]) -> bool:
+    return any(name.endswith(".gguf") for name in names)
 
 
 def upload_files(repository: HubRepository, files: Sequence[PublishedFile], token: str) -> str:

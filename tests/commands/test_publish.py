@@ -485,12 +485,17 @@ def test_a_merged_folder_is_published_without_what_does_not_belong_to_a_model(hu
     assert b"base_model_relation: finetune" in files["README.md"]
 
 
-def test_a_gguf_folder_is_published_and_says_which_adapter_is_in_it(hub: HubServer) -> None:
-    make_merged_folder(Path("models/merged"))
-    folder = Path("models/gguf-f16")
+def make_gguf_folder(folder: Path) -> None:
+    """As commands.export_gguf leaves it, of models/merged."""
     folder.mkdir()
     (folder / "model-f16.gguf").write_bytes(b"GGUF")
     (folder / "Modelfile").write_text("FROM ./model-f16.gguf\n")
+
+
+def test_a_gguf_folder_is_published_and_says_which_adapter_is_in_it(hub: HubServer) -> None:
+    make_merged_folder(Path("models/merged"))
+    folder = Path("models/gguf-f16")
+    make_gguf_folder(folder)
     assert "merge.json: no such file; run `python -m commands.merge`" in refused("--model-folder", str(folder))
     shutil.copyfile(Path("models/merged") / FILE, folder / FILE)
     assert run_publish("--model-folder", str(folder), repo="you/net-llama-gguf").returncode == 0
@@ -506,10 +511,37 @@ def test_a_folder_merged_from_another_adapter_is_refused(hub: HubServer) -> None
     assert "models/merged: merged from another adapter" in refused("--model-folder", "models/merged")
 
 
-def test_a_merged_model_does_not_go_into_the_repository_of_an_adapter(hub: HubServer) -> None:
-    run_publish()
+KINDS = {
+    "an adapter": (),
+    "a whole model": ("--model-folder", "models/merged"),
+    "a GGUF model": ("--model-folder", "models/gguf-f16"),
+}
+
+
+@pytest.mark.parametrize("there", KINDS)
+def test_a_model_goes_in_the_place_of_its_own_kind_alone(hub: HubServer, there: str) -> None:
     make_merged_folder(Path("models/merged"))
-    assert "holds an adapter" in refused("--model-folder", "models/merged")
+    make_gguf_folder(Path("models/gguf-f16"))
+    shutil.copyfile(Path("models/merged") / FILE, Path("models/gguf-f16") / FILE)
+    assert run_publish(*KINDS[there]).returncode == 0
+    before = hub.repositories[REPO].files.copy()
+    for kind, arguments in KINDS.items():
+        if kind == there:
+            assert run_publish(*arguments).returncode == 0
+        else:
+            assert f"{REPO}: holds {there}, which loads in another way; take another" in refused(*arguments)
+    assert hub.repositories[REPO].files == before
+
+
+def test_gguf_files_come_and_go_with_a_merged_model(hub: HubServer) -> None:
+    merged = Path("models/merged")
+    make_merged_folder(merged)
+    (merged / "model-f16.gguf").write_bytes(b"GGUF")
+    assert run_publish(*KINDS["a whole model"]).returncode == 0
+    assert "model-f16.gguf" in hub.repositories[REPO].files
+    (merged / "model-f16.gguf").unlink()
+    assert run_publish(*KINDS["a whole model"]).returncode == 0
+    assert "model-f16.gguf" not in hub.repositories[REPO].files
 
 
 # --- a stranger
