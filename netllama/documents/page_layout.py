@@ -3,25 +3,32 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
-_FOOTER = re.compile(r".*\[page \w+\][ \t]*", re.IGNORECASE)
+_FOOTER = re.compile(r".*\[page (?P<number>\w{1,9})\][ \t]*", re.IGNORECASE)
 _RUNNING_HEAD = re.compile(r"(?:RFC[ \t]?\d+|Internet-Draft)[ \t].*\b\d{4}[ \t]*", re.IGNORECASE)
+# A number in dashes, bars or brackets, `Page 7`, `page 7 of 12`, `7/12`.
+_MARK = r"[-–—|.()\[\] ]*"
+_PAGE_NUMBER = re.compile(rf"{_MARK}(?:page )?(?P<number>\d{{1,5}})(?: of \d{{1,5}}| ?/ ?\d{{1,5}})?{_MARK}")
+# A year counts no pages: `Results of 2020` may be a heading, and the date in a running head is the same on every page.
+_COUNT = r"\b(?!(?:19|20)\d\d\b)\d{1,5}\b"
+_COUNT_AT_END = re.compile(rf"{_COUNT}(?=\W*\Z)")
+_COUNT_AT_BEGIN = re.compile(rf"{_COUNT}(?= )")
+_WORD = re.compile(r"\w\S*")
 _LEAST_PAGES = 3
-"""A line at the edge of so many pages is no text of theirs if it counts them, or if a third of all pages has it."""
+"""A line at the edge of fewer pages is text of theirs."""
+_LEAST_COUNTED, _LEAST_WORDS = 5, 3
+"""What tells a running head with a page number, `The Lamp Book 17`, from a heading, `Exercise 3`: pages and words."""
 
 
 def split_pages(text: str) -> list[str]:
-    """At form feeds; without any, below each footer `[Page n]`."""
+    """At form feeds; without any, below each footer `[Page n]`, if at least three of them count the pages."""
     if "\f" in text:
         return text.split("\f")
-    pages, lines = [], list[str]()
-    for line in text.split("\n"):
-        lines.append(line)
-        if _FOOTER.fullmatch(line):
-            pages.append("\n".join(lines))
-            lines = []
-    return [*pages, "\n".join(lines)]
+    lines = text.split("\n")
+    borders = [0, *(at + 1 for at in _find_footers(lines, _LEAST_PAGES)), len(lines)]
+    return ["\n".join(lines[begin:end]) for begin, end in pairwise(borders)]
 
 
 def join_pages(pages: Sequence[str]) -> list[str]:
@@ -30,11 +37,11 @@ def join_pages(pages: Sequence[str]) -> list[str]:
     for page in kept[1:]:
         if page and _RUNNING_HEAD.fullmatch(page[0]):
             page[:] = _strip_edges(page[1:])
-    for page in kept:
-        if page and _FOOTER.fullmatch(page[-1]):
-            page[:] = _strip_edges(page[:-1])
+    for at in _find_footers([page[-1] if page else "" for page in kept], least=2):
+        kept[at] = _strip_edges(kept[at][:-1])
     for edge in (0, -1):
-        while _drop_running_lines(kept, edge):
+        counted: set[int] = set()
+        while _drop_running_lines(kept, edge, counted):
             pass
     lines: list[str] = []
     for page in filter(None, kept):
@@ -51,36 +58,66 @@ def _strip_edges(lines: Sequence[str]) -> list[str]:
     return texts[filled[0] : filled[-1] + 1] if filled else []
 
 
-def _drop_running_lines(pages: Sequence[list[str]], edge: int) -> bool:
-    """Drop the first (`edge` 0) or last line (-1) that many pages have. True: there was one."""
-    shapes = [_find_shape(page[edge], number) if page else None for number, page in enumerate(pages)]
-    running = {
-        shape
-        for shape, count in Counter(filter(None, shapes)).items()
-        if count >= _LEAST_PAGES and (shape.offset is not None or count >= len(pages) / 3)
-    }
-    for page, shape in zip(pages, shapes, strict=True):
-        if shape in running:
-            del page[edge]
-            page[:] = _strip_edges(page)
-    return bool(running)
+def _find_footers(lines: Sequence[str], least: int) -> list[int]:
+    """The places of the lines `[Page n]`.
+
+    None, unless there are `least` numbers (those of front pages may be roman) and each is one above the number before
+    it: a reference to a page of a book may end a line, too.
+    """
+    found = {at: match["number"] for at, line in enumerate(lines) if (match := _FOOTER.fullmatch(line))}
+    numbers = [int(number) for number in found.values() if number.isdecimal()]
+    rise = all(after == before + 1 for before, after in pairwise(numbers))
+    return list(found) if len(numbers) >= least and rise else []
+
+
+def _drop_running_lines(pages: Sequence[list[str]], edge: int, counted: set[int]) -> bool:
+    """Drop the first (`edge` 0) or last line (-1) that many pages have. True: there was one.
+
+    Such a line is
+    - a page number, on three pages that it counts;
+    - three words and more with a page number before or behind them, on five pages and on a third of all;
+    - another line that is the same on three pages and on a third of all.
+
+    So `Exercise 3` and `Results of 2020` stay, which are headings. A page keeps its only line, and no page loses a
+    second line with a page number: `counted` are those that have lost one, and it is added to.
+    """
+    shapes = [_find_shape(page[edge], place) if page else None for place, page in enumerate(pages)]
+    running = {shape for shape, count in Counter(filter(None, shapes)).items() if _is_running(shape, count, len(pages))}
+    before = sum(map(len, pages))
+    for place, (page, shape) in enumerate(zip(pages, shapes, strict=True)):
+        if not shape or shape not in running or len(page) == 1 or (shape.offset is not None and place in counted):
+            continue
+        page[:] = _strip_edges(page[1:] if edge == 0 else page[:-1])
+        if shape.offset is not None:
+            counted.add(place)
+    return sum(map(len, pages)) < before
 
 
 class _Shape(NamedTuple):
     """What the lines at the edges of several pages have in common."""
 
     text: str
-    """Without its last number."""
+    """Without its page number."""
     offset: int | None
-    """Of a page number, what it is ahead of the page's place; None: the line has no number."""
+    """Of a page number, what it is ahead of the page's place; None: the line has none."""
 
 
 def _find_shape(line: str, place: int) -> _Shape:
     words = " ".join(line.split()).casefold()
-    number = re.search(r"\d{1,5}(?=\D*\Z)", words)
+    if alone := _PAGE_NUMBER.fullmatch(words):
+        return _Shape("", int(alone["number"]) - place)
+    number = _COUNT_AT_END.search(words) or _COUNT_AT_BEGIN.match(words)
     if not number:
         return _Shape(words, None)
     return _Shape(words[: number.start()] + words[number.end() :], int(number[0]) - place)
+
+
+def _is_running(shape: _Shape, count: int, pages: int) -> bool:
+    if shape.offset is None:
+        return count >= max(_LEAST_PAGES, pages / 3)
+    if not shape.text:
+        return count >= _LEAST_PAGES
+    return count >= max(_LEAST_COUNTED, pages / 3) and len(_WORD.findall(shape.text)) >= _LEAST_WORDS
 
 
 def _continues(line: str, following: str) -> bool:
