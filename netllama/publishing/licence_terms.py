@@ -52,13 +52,15 @@ def _later_llama(version: str) -> LicenceTerms:
     )
 
 
+_BILLIONS = "b(?![a-z])"
+"""After a number that is the size of a model, not its version: a Llama of 3b is another one than a Llama 3."""
 _KNOWN: list[tuple[str, LicenceTerms]] = [
-    *((rf"llama[-_ ]?{re.escape(version)}(?!\d)", _later_llama(version)) for version in ("3.1", "3.2", "3.3")),
-    (r"llama[-_ ]?3(?![.\d]|b\b)", LLAMA_3),
-    (r"codellama|llama[-_ ]?2(?![.\d]|b\b)", LLAMA_2),
+    *((rf"llama[-_ ]?3[._]{minor}(?!\d|{_BILLIONS})", _later_llama(f"3.{minor}")) for minor in (1, 2, 3)),
+    (rf"llama[-_ ]?3(?![.\d]|{_BILLIONS})", LLAMA_3),
+    (rf"codellama|llama[-_ ]?2(?![.\d]|(_7)?{_BILLIONS})", LLAMA_2),  # LLaMA-2.7B is a Sheared LLaMA
     (r"^smollm", APACHE),
 ]
-"""By the form of a model's name, whoever serves the copy. A Llama of 3b is another one than a Llama 3."""
+"""By the form of a model's name, whoever serves the copy."""
 
 
 def find_terms(model_name: str) -> LicenceTerms | None:

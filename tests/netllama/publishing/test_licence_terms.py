@@ -25,6 +25,18 @@ META = "Meta Platforms, Inc. All Rights Reserved."
         ("Hermes-3-Llama-3.1-8B", "llama3.1"),
         ("Llama-3.2-1B", "llama3.2"),
         ("Llama-3.3-70B-Instruct", "llama3.3"),
+        ("Llama-2-13b_v2", "llama2"),
+        ("llama_2_13b_chat", "llama2"),
+        ("CodeLlama-7b-hf", "llama2"),
+        ("Llama3-8B", "llama3"),
+        ("llama_3_8b_instruct", "llama3"),
+        ("Meta-Llama-3-120B-Instruct", "llama3"),
+        ("Llama-3-Base-8B-SFT", "llama3"),
+        ("Llama-3_1-Nemotron-Ultra-253B-v1", "llama3.1"),
+        ("Llama_3.1_8B_v2", "llama3.1"),
+        ("Llama-3.2-3B-Instruct", "llama3.2"),
+        ("Llama-3.2V-11B-cot", "llama3.2"),
+        ("Llama-3_3-Nemotron-Super-49B-v1", "llama3.3"),
         ("SmolLM2-135M-Instruct", "apache-2.0"),
         ("smollm2-135m-instruct", "apache-2.0"),
     ],
@@ -37,7 +49,26 @@ def test_the_licence_follows_the_name_whoever_serves_the_copy(model: str, licenc
 
 
 @pytest.mark.parametrize(
-    "model", ["TinyLlama-1.1B-Chat-v1.0", "open_llama_3b", "OpenLLaMA-3B", "llama-30b", "Mistral-7B-v0.1", "gpt-6-luna"]
+    "model",
+    [
+        "TinyLlama-1.1B-Chat-v1.0",
+        "TinyLlama_v1.1",
+        "open_llama_3b",
+        "open_llama_3b_v2",
+        "open_llama_3b_350bt_preview",
+        "open_llama_7b_v2",
+        "OpenLLaMA-3B",
+        "llama-3b",
+        "llama_2b_v1",
+        "Sheared-LLaMA-2.7B",
+        "Sheared-LLaMA-2.7B-ShareGPT",
+        "Sheared_LLaMA_2_7B_v1",
+        "Sheared-LLaMA-1.3B",
+        "llama-30b",
+        "Llama-4-Scout-17B-16E-Instruct",
+        "Mistral-7B-v0.1",
+        "gpt-6-luna",
+    ],
 )
 def test_another_model_has_no_terms_here_and_the_user_says_them(model: str) -> None:
     assert find_terms(model) is None
