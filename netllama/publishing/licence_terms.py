@@ -69,7 +69,7 @@ def find_terms(model_name: str) -> LicenceTerms | None:
 
 
 def require_terms(model_id: str, said: str | None) -> LicenceTerms:
-    """The terms of the base model; those that the user said where they are not known here."""
+    """The terms of the base model; those that the user said where its name does not tell them."""
     found = find_terms(model_id.rpartition("/")[2])
     if found is None and said is None:
         raise StageError(
@@ -78,7 +78,8 @@ def require_terms(model_id: str, said: str | None) -> LicenceTerms:
         )
     if found and said not in (None, found.id):
         raise StageError(f"--licence {said}: {model_id} is under {found.id}, and so is what is made from it")
-    return found or LicenceTerms(id=str(said), name=str(said))
+    by_id = {terms.id: terms for _, terms in _KNOWN}
+    return found or by_id.get(str(said)) or LicenceTerms(id=str(said), name=str(said))
 
 
 def require_name(repo_id: str, made_from: Sequence[str]) -> None:

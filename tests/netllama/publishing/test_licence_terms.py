@@ -83,6 +83,11 @@ def test_what_a_llama_is_under_can_not_be_said_otherwise() -> None:
         require_terms("org/Llama-2-7b", "mit")
 
 
+def test_a_known_licence_that_is_said_asks_for_what_it_asks_of_known_names() -> None:
+    assert require_terms("org/llama_2_7b_chat", "llama2") == find_terms("Llama-2-7b")
+    assert require_terms("org/network-expert", "llama3.1") == find_terms("Llama-3.1-8B")
+
+
 def test_the_notices_are_those_of_the_licences() -> None:
     notices = {name: terms.notice for name in ("Llama-2-7b", "Llama-3.1-8B") if (terms := find_terms(name))}
     assert notices == {
