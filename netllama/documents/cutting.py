@@ -9,7 +9,7 @@ chunks that came out. The sum over blocks plans a chunk, the count of the whole 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from netllama.documents.block_splitting import SPLITTERS, Splitter
@@ -136,17 +136,21 @@ class _Cutter:
             uncounted = [atom for cut in cuts for atom in cut.atoms if atom.tokens == _UNCOUNTED]
             for atom, count in zip(uncounted, self.count_tokens([a.joint + a.text for a in uncounted]), strict=True):
                 atom.tokens = count
-            cuts = [cut for cut in cuts if any(_is_long(atom, cut) for atom in cut.atoms)]
+            cuts = [cut for cut in cuts if any(_is_long(atom, cut.room) for atom in cut.atoms)]
             for cut in cuts:
                 cut.atoms = [
                     part
                     for atom in cut.atoms
-                    for part in (self._split(atom, cut.room) if _is_long(atom, cut) else [atom])
+                    for part in (self._split(atom, cut.room) if _is_long(atom, cut.room) else [atom])
                 ]
 
     def _split(self, atom: _Atom, room: int) -> list[_Atom]:
-        """The parts of an atom, uncounted."""
+        """The parts of an atom, uncounted; or the atom with less space in front, if that alone is too much."""
         text, wrap, splitters = atom.text, atom.wrap, atom.splitters
+        if len(atom.joint) > len(BETWEEN_BLOCKS):
+            close = replace(atom, joint="\n" if "\n" in atom.joint else " ", tokens=self.count_tokens([text])[0])
+            if not _is_long(close, room):
+                return [replace(close, tokens=_UNCOUNTED)]
         if atom.block:
             splitters = SPLITTERS[atom.block.kind]
             wrap = self._make_wrap(atom.block, room)
@@ -187,8 +191,8 @@ class _Cutter:
         return [_Piece(piece.cut, atoms[:middle]), _Piece(piece.cut, atoms[middle:])]
 
 
-def _is_long(atom: _Atom, cut: _Cut) -> bool:
-    return atom.tokens + (atom.wrap.tokens if atom.wrap else 0) > cut.room
+def _is_long(atom: _Atom, room: int) -> bool:
+    return atom.tokens + (atom.wrap.tokens if atom.wrap else 0) > room
 
 
 def _pack(cut: _Cut) -> Iterator[list[_Atom]]:

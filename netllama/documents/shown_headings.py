@@ -79,7 +79,8 @@ def _cut_heading(heading: str, limit: int, count_tokens: CountTokens) -> str:
         return heading
     words = heading.split()
     cuts = [" ".join(words[:number]) + _CUT for number in range(1, len(words))]
-    cuts = cuts or [heading[:number] + _CUT for number in range(1, len(heading))]
+    if not cuts or count_tokens([cuts[0]])[0] > limit:
+        cuts = [words[0][:number] + _CUT for number in range(1, len(words[0]) + 1)]
     low, high = 0, len(cuts) - 1
     while low < high:
         middle = (low + high + 1) // 2

@@ -122,6 +122,29 @@ def test_a_word_is_cut_only_if_it_alone_is_too_long(parts: list[str], count: Cou
     assert not whole - found
 
 
+wide_gaps = st.sampled_from([" ", "\n", "\n" + " \n" * 160, "\u3000" * 80, "\t" * 200, " \n\u3000" * 50])
+
+
+@given(
+    st.lists(st.tuples(words, wide_gaps), min_size=1, max_size=20),
+    st.sampled_from([("prose", "", ""), ("lines", "", ""), ("list", "", ""), ("code", "```python", "```")]),
+    st.sampled_from(COUNTS),
+    st.integers(40, 160),
+)
+def test_however_much_space_is_between_words_none_is_cut_or_lost(
+    parts: list[tuple[str, str]], block: tuple[Any, str, str], count: Count, max_tokens: int
+) -> None:
+    kind, opening, closing = block
+    text = "".join(word + gap for word, gap in parts).rstrip()
+    document = Document("c/x.md", "T", (DocumentSection(("T",), (TextBlock(kind, text, opening, closing),)),))
+    chunks = cut(document, max_tokens, count)
+    assert all(chunk.tokens <= max_tokens for chunk in chunks)
+    found = [word for chunk in chunks for word in list_words(chunk.text)]
+    whole = [word for word, _ in parts]
+    assert "".join(found) == "".join(whole)
+    assert found == whole or max(count([f" {word}" for word in whole])) > max_tokens // 4
+
+
 @settings(max_examples=30)
 @given(st.lists(documents(), min_size=2, max_size=4), st.integers(1, 400))
 def test_what_is_cut_together_does_not_matter(several: list[Document], window: int) -> None:
@@ -231,6 +254,16 @@ def test_a_title_of_one_endless_word_leaves_room_for_text() -> None:
     assert all(chunk.tokens <= 64 for chunk in chunks)
     assert "".join(chunk.text for chunk in chunks).count("x") == 3000 + "Some text.".count("x")
     assert chunks[-1].text.endswith("Some text.")
+
+
+@pytest.mark.parametrize("rest", ["(archived)", "seen on " + "many days " * 40, "x"])
+def test_a_heading_whose_first_word_is_endless_is_cut_within_it(rest: str) -> None:
+    link = f"https://example.org/{'a/1' * 92}"
+    for count, max_tokens in itertools.product(map(count_by, _TOKENIZERS), (32, 64, 160)):
+        chunks = cut(read(f"# T\n\n## {link} {rest}\n\nSome text.\n"), max_tokens, count)
+        assert all(chunk.tokens <= max_tokens for chunk in chunks)
+        assert all(link.startswith(chunk.headings[1].removesuffix("...")) for chunk in chunks)
+        assert "".join("".join(chunk.text.split()) for chunk in chunks) == f"{link}{rest}Sometext.".replace(" ", "")
 
 
 # --- the stream
