@@ -60,7 +60,7 @@ class CorpusReading:
             document = build_document(item.path, outline)
             if len(document.sections) == 1 and not document.sections[0].blocks:
                 raise DropError("empty", "there is no text in it besides a title")
-            if first := first_of.get(digest := _hash_words(document)):
+            if first := first_of.get(digest := _hash_words(outline)):
                 raise DropError("duplicate", f"the same text as {first}")
         except DropError as error:
             self.dropped.append(Dropped(file=item.path, cause=error.cause, reason=error.reason))
@@ -110,11 +110,12 @@ def _format_of(listed: CorpusFile) -> str:
     return FORMATS[listed.file.suffix.lower()]
 
 
-def _hash_words(document: Document) -> bytes:
-    """The same for documents of the same words, whatever stands between them; the title of a file's name is no word."""
+def _hash_words(outline: Outline) -> bytes:
+    """The same for files of the same title and words, whatever stands between them. A file's name is no title here."""
+    unnamed = build_document("", outline)
     digest = sha256()
-    for section in document.sections:
-        for text in (*section.headings[1:], *(block.whole for block in section.blocks)):
+    for section in unnamed.sections:
+        for text in (*section.headings, *(block.whole for block in section.blocks)):
             digest.update(" ".join(text.split()).encode())
             digest.update(b"\0")
     return digest.digest()[:16]

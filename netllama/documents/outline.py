@@ -62,6 +62,6 @@ def _nest_sections(title: str, items: Iterable[Heading | TextBlock]) -> list[Doc
 
 
 def name_from_path(path: str) -> str:
-    """The title of a file that doesn't say one: `bgp/add-path.md` is `add path`."""
+    """The title of a file that doesn't say one: `bgp/add-path.md` is `add path`. Empty for an empty path."""
     stem = PurePosixPath(path).stem
     return " ".join(stem.replace("-", " ").replace("_", " ").split()) or stem

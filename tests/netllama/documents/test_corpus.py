@@ -249,6 +249,24 @@ def test_a_folder_without_anything_to_read_is_an_error_that_names_it_and_a_reaso
         read(folder, folder / "sub")
 
 
+def test_the_same_text_under_another_title_is_another_document(folder: Folder) -> None:
+    text = "See the vendor's manual."
+    (folder / "a.md").write_text(f"# Cisco IOS\n\n{text}\n")
+    (folder / "b.md").write_text(f"# Juniper Junos\n\n{text}\n")
+    (folder / "c.html").write_text(f"<title>Arista EOS</title><p>{text}")
+    (folder / "d.md").write_text(f"# Cisco IOS\n\n{text}\n")
+    (folder / "e.md").write_text(text)
+    (folder / "eos.md").write_text(f"# eos\n\n{text}\n")
+    (folder / "f.md").write_text(text)
+    (folder / "ios.md").write_text(f"# ios\n\n{text}\n")
+    reading, paths = read(folder)
+    assert [str(item) for item in reading.dropped] == [
+        "docs/d.md: the same text as docs/a.md",
+        "docs/f.md: the same text as docs/e.md",
+    ]
+    assert len(paths) == 7
+
+
 # --- the hash of the files
 
 
