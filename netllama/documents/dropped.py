@@ -9,6 +9,7 @@ Cause = Literal[
     "hidden",
     "unknown_ending",
     "duplicate",
+    "same_name",
     "link",
     "unreadable",
     "too_large",

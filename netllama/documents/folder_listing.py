@@ -3,7 +3,7 @@
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class CorpusFile:
 
 
 def list_folders(folders: Sequence[Path]) -> dict[Path, list[CorpusFile | Dropped]]:
-    """Everything in each folder, in the order of its paths' characters.
+    """Everything in each folder, in the order of its paths' characters; of two files with one path only the first.
 
     Raises StageError for a folder that isn't there, and for two of one name, whose documents would share ids.
     """
@@ -38,8 +38,7 @@ def list_folders(folders: Sequence[Path]) -> dict[Path, list[CorpusFile | Droppe
         if other := named.get(name):
             raise StageError(f"{other} and {folder}: folders of one name, so that ids would be equal; rename one")
         named[name] = folder
-        found = list(_walk(folder, name, folder.resolve()))
-        listed[folder] = sorted(found, key=lambda item: item.path if isinstance(item, CorpusFile) else item.file)
+        listed[folder] = list(_keep_names_apart(sorted(_walk(folder, name, folder.resolve()), key=_find_place)))
     return listed
 
 
@@ -68,6 +67,24 @@ def _walk(folder: Path, path: str, root: Path) -> Iterator[CorpusFile | Dropped]
             yield _classify(entry, inside, root)
 
 
+def _find_place(item: CorpusFile | Dropped) -> tuple[str, bytes]:
+    """In the order of what is listed: of files with one path, the bytes of their names decide."""
+    return (item.path, os.fsencode(item.file)) if isinstance(item, CorpusFile) else (item.file, b"")
+
+
+def _keep_names_apart(listed: Iterable[CorpusFile | Dropped]) -> Iterator[CorpusFile | Dropped]:
+    """One file of each path: more would share their ids."""
+    taken = set[str]()
+    for item in listed:
+        if isinstance(item, Dropped):
+            yield item
+        elif item.path in taken:
+            yield _drop(item.path, "same_name", "another file has the same name, stored as other bytes; rename one")
+        else:
+            taken.add(item.path)
+            yield item
+
+
 def _classify(entry: "os.DirEntry[str]", path: str, root: Path) -> CorpusFile | Dropped:
     """An entry that is no folder, or a hidden one."""
     file = Path(entry.path)
@@ -75,11 +92,12 @@ def _classify(entry: "os.DirEntry[str]", path: str, root: Path) -> CorpusFile | 
         return _drop(f"{path}/" if entry.is_dir(follow_symlinks=False) else path, "hidden", "hidden: begins with a dot")
     try:
         if file.suffix.lower() not in FORMATS and not (entry.is_symlink() and file.is_dir()):
-            endings = ", ".join(FORMATS)
-            return _drop(path, "unknown_ending", f"{file.suffix or 'no ending'}: what is read ends in {endings}")
+            ending, endings = normalize_name(file.suffix), ", ".join(FORMATS)
+            return _drop(path, "unknown_ending", f"{ending or 'no ending'}: what is read ends in {endings}")
         if entry.is_symlink():
             if not file.resolve(strict=True).is_relative_to(root):
-                return _drop(path, "link", f"a link out of the folder, to {file.readlink()}; copy what it points to")
+                target = normalize_name(str(file.readlink()))
+                return _drop(path, "link", f"a link out of the folder, to {target}; copy what it points to")
             if file.is_dir():
                 return _drop(
                     f"{path}/", "duplicate", "a link to a folder of the same corpus, which is read where it is"

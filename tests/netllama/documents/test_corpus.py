@@ -172,6 +172,48 @@ def test_an_accent_is_one_character_whatever_the_file_system_stores(folder: Fold
     assert "docs/r\u00e9seau.md" in read(folder)[1]
 
 
+def make_latin_file(folder: Path, name: bytes) -> Path:
+    file = folder / os.fsdecode(name)
+    try:
+        file.touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    return file
+
+
+def test_an_ending_and_a_link_that_are_not_utf8_can_be_written_down(folder: Folder) -> None:
+    target = make_latin_file(folder.parent, b"\xfcber.md")
+    make_latin_file(folder, b"Pr\xfcfung v1.2 f\xfcr K\xf6ln")
+    make_link(folder / "out.md", target)
+    reading, paths = read(folder)
+    assert paths == ["docs/note.md"]
+    for dropped in reading.dropped:
+        str(dropped).encode()
+    assert list_dropped(reading) == [
+        ("docs/Pr\\xfcfung v1.2 f\\xfcr K\\xf6ln", "unknown_ending"),
+        ("docs/out.md", "link"),
+    ]
+    assert reading.dropped[0].reason.startswith(".2 f\\xfcr K\\xf6ln: what is read ends in ")
+    assert f"to {folder.parent}/\\xfcber.md; copy" in reading.dropped[1].reason
+
+
+@pytest.mark.parametrize("place", ["caf{}.md", "caf{}/a.md"])
+def test_of_two_names_that_differ_only_in_their_bytes_the_second_is_dropped(folder: Folder, place: str) -> None:
+    names = [place.format(accent) for accent in ("e\u0301", "\u00e9")]
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"Text of {name.encode()!r}.")
+    if len(list(folder.iterdir())) < 4:
+        pytest.skip("this file system takes them for one name")
+    reading = read_corpus([folder])
+    first = next(iter(reading.documents))
+    assert (first.path, first.sections[0].blocks[0].text) == (f"docs/{names[1]}", f"Text of {names[0].encode()!r}.")
+    assert [document.path for document in reading.documents] == [first.path, "docs/note.md"]
+    assert list_dropped(reading) == [(first.path, "same_name")]
+    assert reading.dropped[0].is_failure
+    assert "another file has the same name" in reading.dropped[0].reason
+
+
 def test_text_with_a_byte_order_mark_or_windows_line_ends_is_the_same_text(folder: Folder) -> None:
     text = "# T\n\na\nb\n\n```\nc\n```\n"
     (folder / "note.md").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
