@@ -1,8 +1,10 @@
 """Plain text: an RFC-like memo, a 3GPP-like specification, notes. All of it in our own words."""
 
 import re
+import textwrap
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -322,6 +324,51 @@ def test_a_line_that_ends_early_is_not_joined_to_the_next() -> None:
         ("lines", "red\ngreen\nblue"),
         ("list", "- a\n- b"),
     ]
+
+
+# --- the table of contents
+
+LIST = "  1. hostname core1 is set\n  2. neighbor 10.0.0.1 remote-as 65001\n  3. timers bgp 30 90"
+
+
+def test_a_list_below_the_word_contents_stays() -> None:
+    document = read(f"Router config backup\n\nContents:\n\n{LIST}\n\nUse it with care.")
+    assert [block.text for block in document.sections[0].blocks] == [
+        "Contents:",
+        LIST.replace("  ", ""),
+        "Use it with care.",
+    ]
+
+
+@pytest.mark.parametrize("page", ["", " ....... 7"])
+def test_what_stands_below_the_table_of_contents_of_an_indented_text_stays(page: str) -> None:
+    contents = f"Contents\n\n   1. Poles{page}\n   2. Wires{page}\n"
+    below = "   An indented paragraph.\n\n   And another.\n\n1. Poles\n\n   Tall.\n\n2. Wires\n\n   Long.\n"
+    document = read(f"Lamps\n\n{contents}\n{below}")
+    assert headings_of(document) == ["Lamps", "1. Poles", "2. Wires"]
+    assert blocks_under(document, "Lamps") == [("prose", "An indented paragraph."), ("prose", "And another.")]
+
+
+def test_an_entry_without_a_page_is_one_if_a_heading_begins_with_its_words() -> None:
+    entries = "  1. Poles\n  2. Wires of Copper and\n     of Steel\n  3. LAMPS\n"
+    titles = ["1. Poles", "2. Wires of Copper and of Steel", "3. Lamps"]
+    sections = "\n".join(f"{title.replace(' ', '  ', 1)}\n\nText of it.\n" for title in titles)
+    document = read(f"Streets\n\nContents\n\n{entries}\n{sections}")
+    assert headings_of(document) == titles
+    assert document.sections[0].blocks == ()
+    sections = sections.replace("Poles", "Polestars").replace("Copper and of", "Copper or of").replace("3.  ", "4.  ")
+    kept = read(f"Streets\n\nContents\n\n{entries}\n{sections}").sections[0].blocks
+    assert [block.text for block in kept] == ["Contents", textwrap.dedent(entries).rstrip()]
+
+
+@given(st.lists(st.sampled_from(["  1. lit", "  2. dark", "   more", "", "plain", "A. Lamp"]), max_size=12))
+def test_no_line_below_the_word_contents_is_lost_if_none_is_a_heading(lines: list[str]) -> None:
+    text = "\n".join(["A note", "", "Contents:", "", *lines, "", "End."])
+    document = read(text)
+    found = [document.title] if document.title != "spec" else []
+    for section in document.sections:
+        found += [*section.headings[1:][-1:], *(block.whole for block in section.blocks)]
+    assert " ".join(found).split() == text.split()
 
 
 # --- the numbers of headings
