@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _FIELD_LINE = r"(?:[A-Za-z_][\w-]*:|[ \t]+\S|- |#)[^\n]*\n"
-_FRONT_MATTER = re.compile(rf"---[ \t]*\n(?P<fields>(?:{_FIELD_LINE})+)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+# `#` begins a comment. With empty lines around it, it is a heading, and the text begins with a rule.
+_EMPTY_LINE = r"[ \t]*\n(?!#[^\n]*\n[ \t]*\n)"
+_FRONT_MATTER = re.compile(
+    rf"---[ \t]*\n(?P<fields>{_FIELD_LINE}(?:{_FIELD_LINE}|{_EMPTY_LINE})*)(?:---|\.\.\.)[ \t]*(?:\n|\Z)"
+)
 _TITLE_FIELD = re.compile(r"^title:[ \t]*(?P<title>\S.*?)[ \t]*$", re.MULTILINE)
 _COMMENT = re.compile(r"\s*(?:<!--(?:(?!-->).)*-->\s*)+", re.DOTALL)
 _KINDS: dict[str, BlockKind] = {

@@ -65,6 +65,20 @@ def test_front_matter_gives_the_title_alone() -> None:
     assert read_kinds(front + "Text.") == [("prose", "Text.")]
 
 
+def test_front_matter_may_hold_empty_lines() -> None:
+    lines = ["title: Route leaks", "", "# for the site", "tags:", "  - bgp", " ", "text: |", "  a", "", "", "  b", ""]
+    outline = read_markdown("\n".join(["---", *lines, "---", "Text."]))
+    assert outline.title == "Route leaks"
+    assert list(outline.items) == [TextBlock("prose", "Text.")]
+
+
+def test_a_heading_between_two_rules_is_no_front_matter() -> None:
+    for text in ("---\nDate: May\n\n# Lamps\n\n- lit\n\n---\n", "---\n\nNote: lit.\n\n---\n"):
+        assert [word for _, item in read_kinds(text) for word in item.split()] == [
+            word for word in text.split() if word not in ("---", "#")
+        ]
+
+
 def test_a_rule_at_the_begin_is_no_front_matter() -> None:
     text = "---\nA sentence here: not a field.\n\nMore.\n\n---\n\nEnd.\n"
     assert [text for _, text in read_kinds(text)] == ["A sentence here: not a field.", "More.", "End."]
