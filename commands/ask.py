@@ -1,7 +1,7 @@
 """Ask the base and the tuned model a question, or talk with them: their answers side by side, as they are written.
 
 Reads  models/base.json, models/tokenizer/, models/adapter/ (or --adapter), params `loading`, `prompt`, `evaluate`,
-       with --docs: the folders, params `retrieve`
+       with --docs: the folders, params `retrieve`, results/refusals.json (how readily this adapter refuses)
 Writes .scratch/ask/answer-RANDOM/   with --run: the folder of each script, the last ones are kept
        .scratch/index/HASH/          with --docs: the index, kept until a document changes
 Run    python -m commands.ask "What is a MOAS conflict?"
@@ -42,11 +42,13 @@ from netllama.rendering.renderer import load_renderer, require_same_template
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.measure import WALL
+from netllama.scoring.refusal_balance import read_balance
 
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
 ADAPTER = Path("models/adapter")
 CORPUS = Path("data/corpus")
+REFUSALS = Path("results/refusals.json")
 INTERRUPTED = 130
 _COMMAND = re.compile(r"/[a-z]+")
 
@@ -80,7 +82,9 @@ def load_speakers(needs: Needs, which: str, adapter: Path) -> list[Speaker]:
     model = load_base(located.folder, needs.loading)
     if which == "base":
         return make_speakers(model, renderer, has_adapter=False)
-    speakers = make_speakers(load_adapter(model, adapter), renderer, has_adapter=True)
+    balance = read_balance(REFUSALS, adapter)
+    refusal = balance.first if balance else None
+    speakers = make_speakers(load_adapter(model, adapter), renderer, has_adapter=True, refusal=refusal)
     return speakers if which == "both" else speakers[1:]
 
 

@@ -1,15 +1,18 @@
 """The tuned model's answers and scores, and what the training changed: better, worse, or not to be told.
 
 Reads  models/adapter/, models/base.json, models/tokenizer/, data/tokenized/test.parquet, data/splits/train.jsonl,
-       data/questions/, data/retrieved/, metrics/baseline.json, results/base.jsonl,
+       data/questions/, data/retrieved/ (val.jsonl: by which it is decided how readily it refuses),
+       metrics/baseline.json, results/base.jsonl,
        params `loading`, `prompt`, `contamination`, `evaluate`
 Writes results/contamination.jsonl (questions that the training data share text with),
+       results/refusals.json (how readily the tuned model refuses, for `ask`, too),
        results/tuned.jsonl (every answer), results/comparison.json (base against tuned, suite by suite),
        metrics/evaluate.json (with `delta`: tuned - base, and the verdicts)
 Run    python -m stages.evaluate
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netllama.contamination.question_overlap import describe_overlaps, find_overlaps
 from netllama.core.errors import run_stage
@@ -31,13 +34,18 @@ from netllama.models.loading import load_adapter, load_base
 from netllama.models.model_reference import locate_model
 from netllama.models.precision import describe_precision
 from netllama.models.training_record import read_training_record
-from netllama.rendering.renderer import require_same_template
+from netllama.rendering.renderer import Renderer, require_same_template
 from netllama.scoring.clean_items import compare_clean, describe_clean, note_suites
 from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from netllama.scoring.kept_answers import ADAPTER_FILES, KeptAnswers, identify_model
 from netllama.scoring.measure import MaterialFiles, load_material, measure_model, subtract_metrics
+from netllama.scoring.reading_scores import load_reading
+from netllama.scoring.refusal_balance import RefusalBalance, balance_refusals
 from netllama.scoring.score import SHOWN_NUMBERS, Numbers, Score, find_number, select_numbers
 from netllama.statistics.verdicts import count_verdicts
+
+if TYPE_CHECKING:
+    from netllama.models.loading import LanguageModel
 
 ADAPTER = Path("models/adapter")
 BASE = Path("models/base.json")
@@ -46,13 +54,16 @@ TOKENIZED = Path("data/tokenized/test.parquet")
 TRAIN = Path("data/splits/train.jsonl")
 QUESTIONS = Path("data/questions")
 ASKED = Path("data/retrieved/questions.jsonl")
+VAL = Path("data/retrieved/val.jsonl")
 CHUNKS = Path("data/retrieved/chunks.jsonl")
 BASELINE = Path("metrics/baseline.json")
 BASE_ANSWERS = Path("results/base.jsonl")
 ANSWERS = Path("results/tuned.jsonl")
 COMPARISON = Path("results/comparison.json")
 CONTAMINATION = Path("results/contamination.jsonl")
+REFUSALS = Path("results/refusals.json")
 METRICS = Path("metrics/evaluate.json")
+NO_BALANCE = "refuses as it does by itself: evaluate.num_val_reports is 0, or no task on reports is trained on"
 PROBE = "Which attribute of a BGP route lists the systems that it has passed?"
 """What shows whether the adapter changes anything at all."""
 HEADLINES = (
@@ -104,6 +115,16 @@ def render_table(tuned: Numbers, base: Numbers) -> str:
     return "\n".join(rows)
 
 
+def balance(model: "LanguageModel", renderer: Renderer, params: EvaluateParams) -> RefusalBalance | None:
+    """How readily the tuned model refuses, written for `ask`, too."""
+    asked = load_reading(VAL, CHUNKS, [], params.num_val_reports, 0)
+    found = balance_refusals(model, asked, renderer, params.max_false_refusals, ADAPTER)
+    write_json(REFUSALS, found.model_dump() if found else {"none": NO_BALANCE})
+    if found:
+        print(found.describe(), flush=True)
+    return found
+
+
 def main() -> None:
     needs = Needs.load()
     baseline: Numbers = read_numeric_details(BASELINE)
@@ -120,7 +141,8 @@ def main() -> None:
     require_effect(model, [material.renderer.encode_prompt(PROBE)], ADAPTER)
     weights = [BASE, *(path for path in sorted(ADAPTER.iterdir()) if path.name in ADAPTER_FILES)]
     kept = KeptAnswers(ensure_scratch_folder("answers"), identify_model(weights, needs.loading))
-    metrics, scores = measure_model(model, material, kept)
+    refusals = balance(model, material.renderer, needs.evaluate)
+    metrics, scores = measure_model(model, material, kept, refusals.first if refusals else None)
     pairs = pair_scores(before, scores)
     comparisons = compare_groups(group_pairs(pairs))
     clean = compare_clean(pairs, {overlap.question for overlap in overlaps})

@@ -1,13 +1,14 @@
 """Documents for questions: what is learned to be read, and what base and tuned model are asked with.
 
 Reads  data/corpus/, data/splits/train.jsonl, data/questions/, models/tokenizer/, params `retrieve`
-Writes data/retrieved/train.jsonl (tasks with documents, for training), questions.jsonl (questions with their documents
-       in each arm), chunks.jsonl (the text of all these documents), dropped.jsonl (files that were not read, and why),
+Writes data/retrieved/train.jsonl (tasks with documents, for training), val.jsonl (questions on other networks, by which
+       evaluate learns how readily to refuse), questions.jsonl (questions with their documents in each arm),
+       chunks.jsonl (the text of all these documents), dropped.jsonl (files that were not read, and why),
        metrics/retrieve.json
 Run    python -m stages.retrieve
 
 Documents are chunks of the corpus, found by their words, and reports on simulated networks (testbed/reports/), whose
-questions have exact answers. Training and test come from different networks.
+questions have exact answers. Training, validation and test come from different networks.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,11 +25,13 @@ from netllama.documents.corpus_folders import find_corpus_folders
 from netllama.documents.document import Chunk, show_chunk
 from netllama.documents.dropped import measure_dropped_share
 from netllama.documents.indexed_corpus import IndexedCorpus, index_corpus
+from netllama.documents.shown_headings import CountTokens
 from netllama.documents.token_counting import load_token_counter
 from netllama.reading import note_material, report_material
 from netllama.reading.reading_records import ReadingQuestion, ReadingTask
 from netllama.reading.search_quality import measure_search
 from netllama.retrieval.ranking_measures import CUTOFF
+from testbed.reports.report_records import ReportSet
 from testbed.reports.report_set import make_report_set
 
 CORPUS = Path("data/corpus")
@@ -36,11 +39,13 @@ TRAIN_SPLIT = Path("data/splits/train.jsonl")
 QUESTIONS = Path("data/questions")
 TOKENIZER = Path("models/tokenizer")
 TRAIN = Path("data/retrieved/train.jsonl")
+VAL = Path("data/retrieved/val.jsonl")
 ASKED = Path("data/retrieved/questions.jsonl")
 CHUNKS = Path("data/retrieved/chunks.jsonl")
 DROPPED = Path("data/retrieved/dropped.jsonl")
 METRICS = Path("metrics/retrieve.json")
 NO_TASKS = "no task has documents: retrieve.train_tasks and retrieve.rag_share are 0"
+NO_VALIDATION = "no question is asked in validation: no task on reports is trained on, or retrieve.val_networks is 0"
 
 
 class Needs(View):
@@ -61,6 +66,15 @@ def open_corpus(params: RetrieveParams) -> IndexedCorpus:
         )
     print(f"corpus: {documents} documents, {corpus.summary.chunks} chunks, {len(corpus.dropped)} files dropped")
     return corpus
+
+
+def ask_of_reports(
+    reports: ReportSet, params: RetrieveParams, count_tokens: CountTokens
+) -> tuple[list[Chunk], list[list[str]], list[ReadingQuestion]]:
+    """(the reports as chunks, what a search finds for each question, the questions with the documents of each arm)."""
+    chunks = report_material.make_chunks(reports.reports, count_tokens)
+    rankings = report_material.rank_reports(chunks, reports, max(CUTOFF, params.top_k))
+    return chunks, rankings, report_material.make_questions(reports, rankings, params.seed, params.top_k)
 
 
 def select_chunks(
@@ -84,11 +98,16 @@ def main() -> None:
     learned = make_report_set(params.seed, networks, "train", report_material.PER_TYPE, params.report_tokens)
     chunks += report_material.make_chunks(learned.reports, count_tokens)
     tasks += report_material.make_tasks(learned, params.train_tasks, params.seed, params.top_k, params.oracle_share)
+    validation: list[ReadingQuestion] = []
+    if networks and params.val_networks:
+        held = make_report_set(
+            params.seed, params.val_networks, "train", most_tokens=params.report_tokens, first=networks
+        )
+        unseen, _, validation = ask_of_reports(held, params, count_tokens)
+        chunks += unseen
     tested = make_report_set(params.seed, params.test_networks, "test", most_tokens=params.report_tokens)
     if tested.questions:
-        unseen = report_material.make_chunks(tested.reports, count_tokens)
-        rankings = report_material.rank_reports(unseen, tested, max(CUTOFF, params.top_k))
-        on_reports = report_material.make_questions(tested, rankings, params.seed, params.top_k)
+        unseen, rankings, on_reports = ask_of_reports(tested, params, count_tokens)
         texts = {chunk.id: show_chunk(chunk.headings, chunk.text) for chunk in unseen}
         details["reports"] = measure_search(on_reports, rankings, texts)
         chunks += unseen
@@ -101,8 +120,9 @@ def main() -> None:
         tasks += note_material.make_tasks(rows, notes, params.seed, params.top_k, params.rag_share, params.oracle_share)
     of_corpus: Iterator[Chunk] = iter_chunks(corpus.folder / "chunks.jsonl") if corpus else iter(())
     write_findings(TRAIN, (task.model_dump() for task in tasks), none=NO_TASKS)
+    write_findings(VAL, (question.model_dump() for question in validation), none=NO_VALIDATION)
     write_findings(ASKED, (question.model_dump() for question in asked), none="no question has documents")
-    write_chunks(CHUNKS, select_chunks([*chunks, *of_corpus], tasks, asked))
+    write_chunks(CHUNKS, select_chunks([*chunks, *of_corpus], tasks, [*validation, *asked]))
     dropped = corpus.dropped if corpus else []
     write_findings(DROPPED, (each.model_dump() for each in dropped), none="every file of the corpus was read")
     counts = {"training_tasks": len(tasks), "questions": len(asked), "dropped_files": len(dropped)}

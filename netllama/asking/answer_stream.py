@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from netllama.core.errors import StageError
 from netllama.rendering.document_texts import phrase_with_documents
 from netllama.rendering.renderer import Renderer, Turn
+from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.generation import merge_prompts
 from netllama.scoring.likelihood import can_share
 from netllama.scoring.prompt_reading import PromptReader
@@ -48,6 +49,8 @@ class Speaker:
     """The model is loaded with its adapter, and answers as its base."""
     decoder: "StepDecoder | None" = None
     """What evaluate decodes this speaker's answers with; None: the library's way."""
+    refusal: FirstBias | None = None
+    """How readily it refuses where documents are shown."""
 
     def switch_adapter(self) -> AbstractContextManager[Any]:
         """The time of a pass through the model for this speaker; afterwards the adapter is on again."""
@@ -78,7 +81,14 @@ class Speaker:
 class AnswerStream:
     """An answer that grows by a token with each `step`, until `is_done`."""
 
-    def __init__(self, speaker: Speaker, prompt: Sequence[int], max_new_tokens: int, temperature: float = 0.0) -> None:
+    def __init__(
+        self,
+        speaker: Speaker,
+        prompt: Sequence[int],
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        bias: FirstBias | None = None,
+    ) -> None:
         """`temperature` 0: greedy. The answer ends where the model's positions do, at the latest."""
         self.speaker = speaker
         self.ids: list[int] = []
@@ -87,6 +97,7 @@ class AnswerStream:
         self._prompt = list(prompt)
         self._most = min(max_new_tokens, speaker.count_positions() - len(prompt))
         self._temperature = temperature
+        self._bias = bias
         self._cache: Any = None
 
     @property
@@ -148,13 +159,21 @@ class AnswerStream:
     def _choose(self, logits: "torch.Tensor") -> int:
         import torch
 
+        if self._bias and not self.ids:
+            logits = logits.clone()
+            logits[self._bias.token] += self._bias.value
         if not self._temperature:
             return int(logits.max(0).indices)
         return int(torch.multinomial((logits.float() / self._temperature).softmax(-1), 1))
 
 
-def make_speakers(model: "LanguageModel", renderer: Renderer, has_adapter: bool) -> list[Speaker]:
-    """The base model; with an adapter in `model`, the tuned one behind it. Both decode from the same weights."""
+def make_speakers(
+    model: "LanguageModel", renderer: Renderer, has_adapter: bool, refusal: FirstBias | None = None
+) -> list[Speaker]:
+    """The base model; with an adapter in `model`, the tuned one behind it. Both decode from the same weights.
+
+    `refusal`: of the tuned one.
+    """
     import torch
 
     from netllama.cpu_layers.decoding import StepDecoder, can_decode
@@ -166,7 +185,7 @@ def make_speakers(model: "LanguageModel", renderer: Renderer, has_adapter: bool)
     base = decoder.drop_lora() if decoder else None
     return [
         Speaker("base model", model, renderer, without_adapter=True, decoder=base),
-        Speaker("tuned model", model, renderer, decoder=decoder),
+        Speaker("tuned model", model, renderer, decoder=decoder, refusal=refusal),
     ]
 
 

@@ -54,7 +54,7 @@ class Conversation:
         if self.search and not chunks:
             print(f"{NOTHING_FOUND}\n", flush=True)
         answers = [
-            AnswerStream(speaker, prompt, self.max_new_tokens, self.temperature)
+            AnswerStream(speaker, prompt, self.max_new_tokens, self.temperature, speaker.refusal if documents else None)
             for speaker, prompt in zip(self.speakers, prompts, strict=True)
         ]
         terminal = shutil.get_terminal_size()

@@ -35,6 +35,8 @@ class RetrieveParams(Section):
     report_tokens: Annotated[int, Field(ge=40)]
     """About as many tokens has a report at most, in training and in evaluation: it states less where it would have
     more."""
+    val_networks: Count
+    """Simulated networks by which evaluate decides how readily the tuned model refuses; 0: as it does by itself."""
     test_networks: Count
     """Simulated networks that base and tuned model answer questions on; 0: none."""
     oracle_share: UpToOne

@@ -208,6 +208,12 @@ class EvaluateParams(Section):
     """Open questions that are answered in full; 0: none. Closed questions and blanks are all asked."""
     num_reports: Count
     """Questions on network reports that are answered in every arm, and half as many that no report answers; 0: none."""
+    num_val_reports: Count
+    """Questions on the reports of retrieve.val_networks by which it is decided how readily the tuned model refuses, and
+    half as many that no report answers; 0: it refuses as it does by itself."""
+    max_false_refusals: Share
+    """Share of these questions that may be refused though the document that answers is shown. The larger, the more
+    often it refuses, rightly and falsely."""
     num_with_documents: Count
     """Four-choice questions on networks that are asked with documents, too; 0: none."""
     listed_permutations: Count

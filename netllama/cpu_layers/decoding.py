@@ -189,12 +189,22 @@ class StepDecoder:
         ]
         return base
 
-    def step(self, tokens: Sequence[Sequence[int]], cache: DecodingCache) -> list[list[int]]:
+    def step(
+        self,
+        tokens: Sequence[Sequence[int]],
+        cache: DecodingCache,
+        biases: Sequence[tuple[int, int, float]] = (),
+    ) -> list[list[int]]:
         """The likeliest token after each of these: each row's next one, and what may follow it.
 
-        `cache.advance` says how many of them become part of the rows.
+        `cache.advance` says how many of them become part of the rows. `biases`: (row, token, what is added to its
+        logit) after a row's next token.
         """
-        chosen = iter(self.compute_logits(tokens, cache).max(0).indices.tolist())
+        logits = self.compute_logits(tokens, cache)
+        columns = list(accumulate((len(own) for own in tokens), initial=0))
+        for row, token, value in biases:
+            logits[token, columns[row]] += value
+        chosen = iter(logits.max(0).indices.tolist())
         return [list(islice(chosen, len(own))) for own in tokens]
 
     def compute_logits(self, tokens: Sequence[Sequence[int]], cache: DecodingCache) -> Tensor:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from netllama.core.length_batches import batch_by_length
 from netllama.cpu_layers.decoding import can_decode
+from netllama.scoring.first_bias import FirstBias, place_biases
 from netllama.scoring.graph_decoding import decode_by_graph
 from netllama.scoring.greedy_decoding import decode_greedily
 from netllama.scoring.likelihood import can_share
@@ -22,18 +23,25 @@ if TYPE_CHECKING:
 
 
 def generate_answers(
-    model: "LanguageModel", prompts: Sequence[list[int]], eos: int, batch_size: int, max_new_tokens: int | Sequence[int]
+    model: "LanguageModel",
+    prompts: Sequence[list[int]],
+    eos: int,
+    batch_size: int,
+    max_new_tokens: int | Sequence[int],
+    biases: Sequence[FirstBias | None] = (),
 ) -> list[list[int]]:
     """The ids that the model writes after each prompt, greedily, `batch_size` rows at a time.
 
-    `max_new_tokens`: the limit of all answers, or of each. One that ends before it has `eos` at its end.
+    `max_new_tokens`: the limit of all answers, or of each. One that ends before it has `eos` at its end. `biases`: of
+    each answer; empty: none has one.
     """
     import torch
 
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
+    biases = biases or [None] * len(prompts)
     with torch.inference_mode(), tqdm(total=len(prompts), desc="answers", unit="row", disable=not prompts) as bar:
         write = decode_greedily if can_share(model) and can_decode(model) else _generate_in_batches
-        return write(model, prompts, eos, batch_size, limits, bar.update)
+        return write(model, prompts, eos, batch_size, limits, bar.update, biases)
 
 
 def can_record(model: "LanguageModel") -> bool:
@@ -48,6 +56,7 @@ def _generate_in_batches(
     batch_size: int,
     limits: Sequence[int],
     report: Callable[[int], object],
+    biases: Sequence[FirstBias | None],
 ) -> list[list[int]]:
     """On CUDA by graphs; as transformers does it where that can't be, and for models that are no Llama of plain layers.
 
@@ -75,15 +84,16 @@ def _generate_in_batches(
     def write(batch: list[int]) -> list[list[int]]:
         nonlocal records
         own, limit = [prompts[position] for position in batch], limits[batch[0]]
+        first = [biases[position] for position in batch]
         if records:
             try:
-                return decode_by_graph(model, own, eos, limit)
+                return decode_by_graph(model, own, eos, limit, biases=first)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
                 records = False
                 print(f"answers: without CUDA graphs ({str(error).splitlines()[0]})", file=sys.stderr, flush=True)
-        return _write_batch(model, own, eos, limit)
+        return _write_batch(model, own, eos, limit, first)
 
     answers: list[list[int]] = [[] for _ in prompts]
     for batch, written in MemoryBatches(widths, "answers").run(list_batches(), write):
@@ -93,7 +103,13 @@ def _generate_in_batches(
     return answers
 
 
-def _write_batch(model: "LanguageModel", own: list[list[int]], eos: int, max_new_tokens: int) -> list[list[int]]:
+def _write_batch(
+    model: "LanguageModel",
+    own: list[list[int]],
+    eos: int,
+    max_new_tokens: int,
+    biases: Sequence[FirstBias | None] = (),
+) -> list[list[int]]:
     import torch
 
     reads_apart = can_share(model)
@@ -104,11 +120,20 @@ def _write_batch(model: "LanguageModel", own: list[list[int]], eos: int, max_new
     rows = list(zip(own, heads, gaps, strict=True))
     input_ids = torch.tensor([ids[:head] + [eos] * gap + ids[head:] for ids, head, gap in rows])
     mask = torch.tensor([[1] * head + [0] * gap + [1] * (len(ids) - head) for ids, head, gap in rows])
+    biased, tokens, values = place_biases(biases)
+
+    def bias_first(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if biased and ids.shape[1] == width:
+            scores = scores.clone()
+            scores[biased, tokens] += torch.tensor(values, device=scores.device, dtype=scores.dtype)
+        return scores
+
     generated: torch.Tensor = model.generate(  # type: ignore[operator]
         input_ids=input_ids.to(model.device),
         attention_mask=mask.to(model.device),
         past_key_values=merge_prompts(model, own, width - 1) if reads_apart and width > 1 else None,
         max_new_tokens=max_new_tokens,
+        logits_processor=[bias_first],
         # Greedy whatever the model's own generation_config.json prefers.
         do_sample=False,
         num_beams=1,

@@ -9,6 +9,7 @@ longer than an evaluation writes, while to record takes one step more.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from netllama.scoring.first_bias import FirstBias, place_biases
 from netllama.scoring.prompt_reading import PromptReader
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ CHECK_EVERY = 16
 class StaticStep:
     """Writes the next token of each row; reads and changes tensors only, none of which ever moves."""
 
-    def __init__(self, model: "LanguageModel", prompts: Sequence[list[int]], limit: int) -> None:
+    def __init__(
+        self, model: "LanguageModel", prompts: Sequence[list[int]], limit: int, biases: Sequence[FirstBias | None] = ()
+    ) -> None:
         """Reads the prompts. Every row's new tokens begin at the same place, behind the longest prompt."""
         import torch
 
@@ -42,6 +45,9 @@ class StaticStep:
         self._visible = visible[:, None, None]
         self._place = torch.tensor([width], device=device)
         self._step = torch.tensor([0], device=device)
+        rows, tokens, values = place_biases(biases)
+        self._biased = (torch.tensor(rows, device=device), torch.tensor(tokens, device=device)) if rows else None
+        self._biases = torch.tensor(values, device=device)
         self.written = torch.zeros((len(prompts), limit), dtype=torch.long, device=device)
         """[B, limit]: after n steps the first n tokens of each row."""
 
@@ -54,6 +60,9 @@ class StaticStep:
             past_key_values=self._cache,
             use_cache=True,
         ).logits[:, -1]
+        if self._biased is not None:
+            logits.index_put_(self._biased, self._biases.to(logits.dtype), accumulate=True)
+            self._biases.zero_()  # the first step alone has them
         self._tokens.copy_(logits.argmax(-1, keepdim=True))
         self.written.index_copy_(1, self._step, self._tokens)
         self._positions.add_(1)
@@ -97,13 +106,14 @@ def decode_by_graph(
     eos: int,
     limit: int,
     record: Callable[[Run], Run] = record_graph,
+    biases: Sequence[FirstBias | None] = (),
 ) -> list[list[int]]:
     """What a model that `can_share` writes after each prompt, up to `eos` or `limit`.
 
     `record`: how a step becomes one that may be run again. RuntimeError where a step can't be recorded, because it
-    waits for the device.
+    waits for the device. `biases`: of each answer, or none.
     """
-    step = StaticStep(model, prompts, limit)
+    step = StaticStep(model, prompts, limit, biases)
     run: Run = step.run
     count = 0
     while count < limit:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from netllama.cpu_layers.decoding import StepDecoder, count_columns
+from netllama.scoring.first_bias import FirstBias, place_biases
 from netllama.scoring.prompt_lookup import MOST_DRAFTS, DraftedText, confirm_draft
 from netllama.scoring.prompt_reading import PromptReader
 
@@ -45,12 +46,13 @@ def decode_greedily(
     batch_size: int,
     limits: Sequence[int],
     report: Callable[[int], object],
+    biases: Sequence[FirstBias | None],
 ) -> list[list[int]]:
     """What a model that `can_decode` writes after each prompt, up to `eos` or the answer's limit.
 
     In the order of `order_prompts`; others follow as soon as a quarter of the `batch_size` slots is free. Fewer at a
     time would be read no faster: it takes the weights once, too. Drafts change no text, only how many tokens a step
-    gives. `report`: how many rows ended.
+    gives. `report`: how many rows ended. `biases`: of each answer.
     """
     if not prompts:
         return []
@@ -69,7 +71,9 @@ def decode_greedily(
                 rows += read
         drafts = [texts[row].draft(min(MOST_DRAFTS, ends[row] - len(texts[row].ids) - 1)) for row in rows]
         drafts = share_columns(drafts, [ends[row] - len(texts[row].ids) for row in rows])
-        chosen = decoder.step([[texts[row].ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)], cache)
+        tokens = [[texts[row].ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
+        first = [biases[row] if len(texts[row].ids) == len(prompts[row]) else None for row in rows]
+        chosen = decoder.step(tokens, cache, list(zip(*place_biases(first), strict=True)))
         written = [confirm_draft(draft, own) for draft, own in zip(drafts, chosen, strict=True)]
         written = [own[: own.index(eos) + 1] if eos in own else own for own in written]
         cache.advance([len(own) for own in written])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file, hash_json, read_json, write_json
 from netllama.core.sections import LoadingParams
+from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.greedy_decoding import order_prompts
 
@@ -36,6 +37,7 @@ CODE = (
     *(
         f"scoring/{name}.py"
         for name in (
+            "first_bias",
             "generation",
             "graph_decoding",
             "greedy_decoding",
@@ -55,6 +57,7 @@ class LimitedPrompt(NamedTuple):
     ids: list[int]
     limit: int
     """Tokens of its answer, at most."""
+    bias: FirstBias | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,12 @@ class KeptAnswers:
             chunk = order[start : start + BATCHES * batch_size]
             own = [prompts[position].ids for position in chunk]
             limits = [prompts[position].limit for position in chunk]
-            asked = [self.model, own, eos, batch_size, limits]
+            biases = [prompts[position].bias for position in chunk]
+            asked = [self.model, own, eos, batch_size, limits, biases]
             path = self.folder / f"{hash_json(asked)[:32]}.json" if self.folder else None
             found = _read_answers(path, len(own)) if path else None
             if found is None:
-                found = generate_answers(model, own, eos, batch_size, limits)
+                found = generate_answers(model, own, eos, batch_size, limits, biases)
                 if path:
                     write_json(path, {"answers": found, "sha256": hash_json(found)})
             for position, ids in zip(chunk, found, strict=True):

@@ -137,6 +137,45 @@ def _compute_log_probabilities(
     return wanted - torch.stack(sums).logsumexp(0).double()[sources]
 
 
+def weigh_first_tokens(model: "LanguageModel", prompts: Sequence[Sequence[int]], token: int, desc: str) -> list[float]:
+    """By how much the logit of `token` exceeds that of any other token as the first of an answer, prompt by prompt.
+
+    Above 0 a greedy answer begins with it.
+    """
+    import torch
+
+    widths = [len(prompt) for prompt in prompts]
+    found = [0.0] * len(prompts)
+
+    def weigh(batch: list[int]) -> list[float]:
+        own = [prompts[position] for position in batch]
+        width = max(map(len, own))
+        # Padding stands behind a row's own tokens, which see none of it.
+        ids = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in own], device=model.device)
+        rows = torch.arange(len(own), device=model.device)
+        last = torch.tensor([len(prompt) - 1 for prompt in own], device=model.device)
+        if has_plain_head(model):
+            head: Any = model.get_output_embeddings()
+            hidden = find_decoder(model)(input_ids=ids, use_cache=False).last_hidden_state[rows, last]
+            with multiply_in_bf16(hidden, head.weight):
+                bias = None if head.bias is None else head.bias.float()
+                logits = torch.nn.functional.linear(hidden.float(), head.weight.float(), bias)
+        else:
+            logits = model(input_ids=ids, use_cache=False).logits[rows, last].float()
+        own_logits = logits[:, token].clone()
+        logits[:, token] = -torch.inf
+        weighed: list[float] = (own_logits - logits.max(1).values).tolist()
+        return weighed
+
+    with torch.inference_mode(), tqdm(total=len(prompts), desc=desc, unit="row", disable=not prompts) as bar:
+        batches = batch_by_tokens(widths, memory_batches.choose_tokens(model))
+        for batch, weights in MemoryBatches(widths, desc).run(batches, weigh):
+            for position, weight in zip(batch, weights, strict=True):
+                found[position] = weight
+            bar.update(len(batch))
+    return found
+
+
 def find_decoder(model: "LanguageModel") -> Any:
     """The model below its head; LoRA layers are part of it."""
     outer: Any = model

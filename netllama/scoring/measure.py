@@ -17,6 +17,7 @@ from netllama.sandbox.sandbox import Sandbox
 from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.choice import measure_baselines, score_choices, select_closed, summarize_choices
 from netllama.scoring.code_questions import find_networks, judge_code_answers, select_code, summarize_code
+from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers, LimitedPrompt
 from netllama.scoring.program_scores import ask_programs, judge_programs, summarize_programs
@@ -92,11 +93,14 @@ def choose_sandbox(unsafe: bool) -> Sandbox:
 
 
 def measure_model(
-    model: "LanguageModel", material: Material, kept: KeptAnswers = NOTHING_KEPT
+    model: "LanguageModel",
+    material: Material,
+    kept: KeptAnswers = NOTHING_KEPT,
+    refusal: FirstBias | None = None,
 ) -> tuple[Numbers, list[Score]]:
     """(metrics, scores): numbers by kind of measurement and of `general` questions; a score for every answer.
 
-    `kept`: what this model wrote before.
+    `kept`: what this model wrote before. `refusal`: how readily it refuses where documents are shown.
     """
     # First, so that nobody waits minutes for it.
     config: Any = model.config.get_text_config(decoder=True)
@@ -121,7 +125,7 @@ def measure_model(
         ask_written(asked, renderer, params.max_new_tokens),
         ask_rows(sampled, params.max_new_tokens),
         ask_code(coded, renderer, params.max_code_tokens),
-        ask_reports(material.reading, renderer),
+        ask_reports(material.reading, renderer, refusal),
         ask_programs(programs, renderer, params.max_code_tokens),
     )
     eos = int(renderer.tokenizer.eos_token_id)

@@ -21,6 +21,7 @@ from netllama.rendering.question_texts import list_options, phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.choice import judge_choice
 from netllama.scoring.comparison import ARM_NAMES
+from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.kept_answers import LimitedPrompt
 from netllama.scoring.likelihood import score_continuations
 from netllama.scoring.reading_summary import HOLDING
@@ -46,7 +47,7 @@ class ReadingMaterial:
 
 
 @dataclass(frozen=True)
-class _AskedReport:
+class AskedReport:
     """A question on reports in one of its arms."""
 
     arm: Arm
@@ -80,9 +81,15 @@ def _sample(rows: Sequence[ReadingQuestion], number: int) -> list[ReadingQuestio
     return sorted(ranked[:number], key=lambda row: row.id)
 
 
-def ask_reports(material: ReadingMaterial, renderer: Renderer) -> list[LimitedPrompt]:
-    """What a model is asked by the questions on reports, arm by arm."""
-    return [LimitedPrompt(each.prompt, ANSWER_TOKENS) for each in _render_reports(material, renderer)]
+def ask_reports(material: ReadingMaterial, renderer: Renderer, refusal: FirstBias | None = None) -> list[LimitedPrompt]:
+    """What a model is asked by the questions on reports, arm by arm.
+
+    `refusal`: on the first token of the refusal, where documents are shown.
+    """
+    return [
+        LimitedPrompt(each.prompt, ANSWER_TOKENS, refusal if each.shown else None)
+        for each in render_reports(material, renderer)
+    ]
 
 
 def score_reading(
@@ -94,7 +101,7 @@ def score_reading(
     """
     scores = [
         judge_reading(each.row, each.arm, renderer.decode_answer(ids), each.shown)
-        for each, ids in zip(_render_reports(material, renderer), answers, strict=True)
+        for each, ids in zip(render_reports(material, renderer), answers, strict=True)
     ]
     return [*scores, *_score_closed(model, material, renderer)]
 
@@ -108,7 +115,7 @@ def require_room(material: ReadingMaterial, renderer: Renderer, context: int | N
     """
     if context is None:
         return
-    sizes = [(len(each.prompt) + ANSWER_TOKENS, each.row.id, each.arm) for each in _render_reports(material, renderer)]
+    sizes = [(len(each.prompt) + ANSWER_TOKENS, each.row.id, each.arm) for each in render_reports(material, renderer)]
     sizes += [
         (len(text.context) + max(map(len, text.continuations)), row.id, arm)
         for arm, row, _, text in _render_closed(material, renderer)
@@ -166,14 +173,14 @@ def _explain(right: bool, is_there: bool, golden: bool, refused: bool, measures:
     return said + cited + invented
 
 
-def _render_reports(material: ReadingMaterial, renderer: Renderer) -> list[_AskedReport]:
+def render_reports(material: ReadingMaterial, renderer: Renderer, arms: Sequence[Arm] = ARMS) -> list[AskedReport]:
     """Questions on reports, arm by arm."""
-    asked = [(arm, row) for arm in ARMS for row in material.reports if arm in row.arms]
+    asked = [(arm, row) for arm in arms for row in material.reports if arm in row.arms]
     rendered = []
     for arm, row in asked:
         shown = _find_texts(row, arm, material.documents)
         prompt = renderer.encode_prompt(phrase_with_documents(row.question, shown))
-        rendered.append(_AskedReport(arm, row, shown, prompt))
+        rendered.append(AskedReport(arm, row, shown, prompt))
     return rendered
 
 

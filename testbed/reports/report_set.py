@@ -37,16 +37,21 @@ SAME_KIND, OTHER_KINDS = 6, 2
 
 
 def make_report_set(
-    seed: int, networks: int, side: Side = "train", per_type: int = 1, most_tokens: int = MOST_TOKENS
+    seed: int,
+    networks: int,
+    side: Side = "train",
+    per_type: int = 1,
+    most_tokens: int = MOST_TOKENS,
+    first: int = 0,
 ) -> ReportSet:
-    """The set of `networks` simulated networks. Its bytes are a function of the arguments alone.
+    """The set of `networks` simulated networks of a seed, from number `first` on: a function of the arguments alone.
 
     Each type of question is asked up to `per_type` times for each network, and a quarter as often without an answer in
     the set. A report has about `most_tokens` tokens at most; it states less where it would have more, and a subject
     that can't be told so shortly has none. It takes one to two seconds for each network, and of many networks each core
     simulates some.
     """
-    drawn = _draw_drafts(side, [f"{seed}-{number}" for number in range(networks)], most_tokens)
+    drawn = _draw_drafts(side, [f"{seed}-{number}" for number in range(first, first + networks)], most_tokens)
     drafts = list({(draft.kind.name, draft.subject): draft for draft in drawn}.values())
     by_network: dict[str, list[ReportDraft]] = defaultdict(list)
     for draft in drafts:
