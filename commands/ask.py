@@ -42,7 +42,7 @@ from netllama.rendering.renderer import load_renderer, require_same_template
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.measure import WALL
-from netllama.scoring.refusal_balance import read_balance
+from netllama.scoring.refusal_balance import find_balance
 
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")
@@ -82,7 +82,7 @@ def load_speakers(needs: Needs, which: str, adapter: Path) -> list[Speaker]:
     model = load_base(located.folder, needs.loading)
     if which == "base":
         return make_speakers(model, renderer, has_adapter=False)
-    balance = read_balance(REFUSALS, adapter)
+    balance = find_balance(REFUSALS, adapter)
     refusal = balance.first if balance else None
     speakers = make_speakers(load_adapter(model, adapter), renderer, has_adapter=True, refusal=refusal)
     return speakers if which == "both" else speakers[1:]

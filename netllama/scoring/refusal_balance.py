@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file, read_json
 from netllama.core.records import Record
+from netllama.reading.reading_records import Arm
 from netllama.rendering.document_texts import REFUSAL
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.first_bias import FirstBias
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
 WEIGHTS = "adapter_model.safetensors"
+ARMS: tuple[Arm, ...] = ("retrieved", "absent")
+"""What is asked: as a user asks, with what a search finds."""
 
 
 class RefusalBalance(Record):
@@ -81,7 +84,7 @@ def balance_refusals(
 
     `most_false`: the share of questions whose document is shown that may be refused.
     """
-    asked = render_reports(material, renderer, ("retrieved", "distractors", "absent"))
+    asked = render_reports(material, renderer, ARMS)
     holds = [bool(set(each.row.golden) & set(each.row.arms[each.arm])) for each in asked]
     if not any(holds):
         return None
@@ -107,15 +110,20 @@ def _share_above(weights: Sequence[float], limit: float) -> float:
     return round(sum(weight > limit for weight in weights) / max(1, len(weights)), 4)
 
 
-def read_balance(path: Path, adapter: Path) -> RefusalBalance | None:
-    """What evaluate wrote to `path` for the adapter in this folder; None where it wrote nothing, or for another one."""
-    if not path.is_file() or not (adapter / WEIGHTS).is_file():
+def read_balance(path: Path) -> RefusalBalance | None:
+    """What evaluate wrote to `path`; None where it has written nothing, or that there is none."""
+    if not path.is_file():
         return None
     found = read_json(path)
     if isinstance(found, dict) and set(found) == {"none"}:
         return None
     try:
-        balance = RefusalBalance.model_validate(found)
+        return RefusalBalance.model_validate(found)
     except ValidationError as error:
         raise StageError(f"{path}: {error.errors()[0]['msg'].lower()}; run `dvc repro -f evaluate`") from None
-    return balance if balance.adapter == hash_file(adapter / WEIGHTS) else None
+
+
+def find_balance(path: Path, adapter: Path) -> RefusalBalance | None:
+    """That of the adapter in this folder; None where evaluate has not yet measured it."""
+    balance = read_balance(path)
+    return balance if balance and balance.adapter == hash_file(adapter / WEIGHTS) else None

@@ -22,6 +22,7 @@ from netllama.documents.chunk_file import write_chunks
 from netllama.models.loading import load_base
 from netllama.rendering.renderer import load_renderer
 from netllama.scoring.clean_items import NOT_LOOKED_FOR
+from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.scoring.score import SHOWN_NUMBERS
 from netllama.training.adapter import add_adapter, save_adapter
 from stages import baseline, evaluate
@@ -87,6 +88,8 @@ def write_reading() -> None:
     closed = {"id": "q-choice-0", "kind": "choice", "family": "bgp_knowledge", "question": "Which?", "answer": ""}
     closed |= {"choices": [], "golden": ["r0"], "arms": {"oracle": ["r0"], "retrieved": ["r1"]}}
     write_jsonl(evaluate.ASKED, [*(row.model_dump() for row in asked), closed])
+    held = [make_asked(4, ["r3", "r4"]), make_asked(5, ["r5"]), make_asked(3, ["r1"], answered=False)]
+    write_jsonl(evaluate.VAL, [row.model_dump() for row in held])
     write_chunks(evaluate.CHUNKS, make_report_chunks())
 
 
@@ -111,6 +114,7 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
             "evaluate.num_generated": 4,
             "evaluate.num_programs": 0,
             "evaluate.num_reports": 48,
+            "evaluate.num_val_reports": 8,
             "evaluate.num_with_documents": 64,
         }
     )
@@ -198,6 +202,32 @@ def test_an_adapter_that_changes_next_to_nothing_has_answers_and_scores_of_the_b
     for after, before in zip(read_jsonl(evaluate.ANSWERS), read_jsonl(baseline.ANSWERS), strict=True):
         assert (after["item"], after["answer"]) == (before["item"], before["answer"])
         assert after["value"] == pytest.approx(before["value"], abs=2e-6)
+
+
+def test_refusals_are_balanced_on_questions_of_validation(
+    ready: Path, set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two questions that a document answers one may be refused: the tuned model then opens a refusal there."""
+    answers = {}
+    for name, changes in {
+        "half": {"evaluate.max_false_refusals": 0.5},
+        "none": {"evaluate.max_false_refusals": 0.0},
+        "off": {"evaluate.num_val_reports": 0},
+    }.items():
+        set_params(**changes)
+        run_both()
+        answers[name] = {(row["item"], row["arm"]): row["answer"] for row in read_jsonl(evaluate.ANSWERS)}
+        said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("refusals: ")]
+        written = read_json(evaluate.REFUSALS)
+        if name == "off":
+            assert (said, written) == ([], {"none": evaluate.NO_BALANCE})
+        else:
+            assert (written["answered"], written["unanswered"]) == (2, 1)
+            assert written["false_refusals"] == {"half": 0.5, "none": 0.0}[name]
+            assert said == [RefusalBalance.model_validate(written).describe()]
+    changed = {key for key in answers["off"] if answers["half"][key] != answers["none"][key]}
+    assert changed
+    assert {arm for _, arm in changed} <= {"oracle", "retrieved", "distractors", "absent"}
 
 
 def test_an_adapter_that_changes_no_logit_is_one_line_before_anything_is_measured(

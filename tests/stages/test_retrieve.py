@@ -18,7 +18,7 @@ from netllama.reading.report_material import PER_TYPE
 from netllama.rendering.document_texts import REFUSAL
 from stages import retrieve
 
-OUTS = (retrieve.TRAIN, retrieve.ASKED, retrieve.CHUNKS, retrieve.DROPPED, retrieve.METRICS)
+OUTS = (retrieve.TRAIN, retrieve.VAL, retrieve.ASKED, retrieve.CHUNKS, retrieve.DROPPED, retrieve.METRICS)
 NOTES = {
     "bgp/timers.md": "# Timers\n\n## Hold timer\n\nThe hold timer is 90 seconds.\n\n## Keepalive\n\nA third of it.\n",
     "bgp/ports.md": "# Ports\n\n## TCP\n\nA session of BGP uses TCP port 179.\n\n## Others\n\nNo port has a limit.\n",
@@ -56,6 +56,7 @@ def ready(workdir: Path, set_params: Callable[..., None], tiny_tokenizer: Any, m
             "retrieve.corpus": ["bgp", "cells"],
             "retrieve.train_networks": 1,
             "retrieve.train_tasks": 20,
+            "retrieve.val_networks": 1,
             "retrieve.test_networks": 1,
             "retrieve.rag_share": 1.0,
         }
@@ -71,8 +72,8 @@ def read_tasks() -> list[ReadingTask]:
     return read_jsonl(retrieve.TRAIN, lambda row: parse_as(ReadingTask, row)) if has_findings(retrieve.TRAIN) else []
 
 
-def read_asked() -> list[ReadingQuestion]:
-    return read_jsonl(retrieve.ASKED, lambda row: parse_as(ReadingQuestion, row))
+def read_asked(path: Path = retrieve.ASKED) -> list[ReadingQuestion]:
+    return read_jsonl(path, lambda row: parse_as(ReadingQuestion, row)) if has_findings(path) else []
 
 
 def written() -> dict[Path, bytes]:
@@ -82,7 +83,7 @@ def written() -> dict[Path, bytes]:
 def list_shown() -> Iterator[str]:
     for task in read_tasks():
         yield from task.documents
-    for question in read_asked():
+    for question in [*read_asked(retrieve.VAL), *read_asked()]:
         for shown in question.arms.values():
             yield from shown
 
@@ -94,15 +95,23 @@ def test_every_document_that_is_shown_is_written_once_and_no_other(ready: Path) 
     assert {name.partition("/")[0] for name in chunks if "#" in name} == {"bgp", "cells"}
 
 
-def test_training_and_test_share_no_report(ready: Path) -> None:
+def test_training_validation_and_test_share_no_report(ready: Path) -> None:
+    """Validation comes from networks of the training's names, numbered behind its own."""
     retrieve.main()
     trained = {name for task in read_tasks() for name in task.documents if task.family == "network_reports"}
-    asked = {name for row in read_asked() if row.kind == "report" for names in row.arms.values() for name in names}
+    held, asked = (
+        {name for row in read_asked(path) if row.kind == "report" for names in row.arms.values() for name in names}
+        for path in (retrieve.VAL, retrieve.ASKED)
+    )
     assert trained
+    assert held
     assert asked
-    assert not trained & asked
-    assert {name.partition("-")[0] for name in trained} == {"train"}
+    assert not trained & held
+    assert not (trained | held) & asked
+    assert {name.partition("-")[0] for name in trained | held} == {"train"}
     assert {name.partition("-")[0] for name in asked} == {"test"}
+    own = {question.question for question in make_report_set(42, 1, "train", 1, 60, 1).questions}
+    assert {row.question for row in read_asked(retrieve.VAL)} == own
 
 
 def test_tasks_are_of_reports_and_of_rows_without_code(ready: Path) -> None:
@@ -157,6 +166,7 @@ def test_off_is_empty(ready: Path, set_params: Callable[..., None]) -> None:
     set_params(**{"retrieve.corpus": [], "retrieve.train_networks": 0, "retrieve.test_networks": 0})
     retrieve.main()
     assert read_jsonl(retrieve.TRAIN) == [{"none": retrieve.NO_TASKS}]
+    assert read_jsonl(retrieve.VAL) == [{"none": retrieve.NO_VALIDATION}]
     assert read_jsonl(retrieve.ASKED) == [{"none": "no question has documents"}]
     assert retrieve.CHUNKS.read_bytes() == b""
     assert read_jsonl(retrieve.DROPPED) == [{"none": "every file of the corpus was read"}]
@@ -164,22 +174,29 @@ def test_off_is_empty(ready: Path, set_params: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("off", "kinds", "families"),
+    ("off", "kinds", "families", "validated"),
     [
-        ({"corpus": []}, {"report"}, {"network_reports"}),
-        ({"test_networks": 0}, {"choice"}, {"network_reports", "bgp_knowledge"}),
-        ({"train_networks": 0}, {"report", "choice"}, {"bgp_knowledge"}),
-        ({"train_tasks": 0}, {"report", "choice"}, {"bgp_knowledge"}),
-        ({"train_networks": 0, "rag_share": 0.0}, {"report", "choice"}, set()),
+        ({"corpus": []}, {"report"}, {"network_reports"}, True),
+        ({"test_networks": 0}, {"choice"}, {"network_reports", "bgp_knowledge"}, True),
+        ({"val_networks": 0}, {"report", "choice"}, {"network_reports", "bgp_knowledge"}, False),
+        ({"train_networks": 0}, {"report", "choice"}, {"bgp_knowledge"}, False),
+        ({"train_tasks": 0}, {"report", "choice"}, {"bgp_knowledge"}, False),
+        ({"train_networks": 0, "rag_share": 0.0}, {"report", "choice"}, set(), False),
     ],
 )
 def test_each_part_can_be_off_by_itself(
-    ready: Path, set_params: Callable[..., None], off: dict[str, Any], kinds: set[str], families: set[str]
+    ready: Path,
+    set_params: Callable[..., None],
+    off: dict[str, Any],
+    kinds: set[str],
+    families: set[str],
+    validated: bool,
 ) -> None:
     set_params(**{f"retrieve.{key}": value for key, value in off.items()})
     retrieve.main()
     assert {row.kind for row in read_asked()} == kinds
     assert {task.family for task in read_tasks()} == families
+    assert bool(read_asked(retrieve.VAL)) == validated
     assert ("reports" in read_details(retrieve.METRICS)) == ("report" in kinds)
 
 

@@ -14,7 +14,7 @@ from netllama.rendering.document_texts import REFUSAL
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.reading_scores import ANSWER_TOKENS, ReadingMaterial, ask_reports, render_reports
-from netllama.scoring.refusal_balance import RefusalBalance, balance_refusals, choose_bias, read_balance
+from netllama.scoring.refusal_balance import RefusalBalance, balance_refusals, choose_bias, find_balance, read_balance
 from tests.support.reading_sets import make_asked, make_report_chunks
 from tests.support.training_runs import loading_params
 
@@ -53,16 +53,16 @@ def test_the_balance_says_what_greedy_answers_do(
     for most_false, refused in ((0.0, 0), (0.5, 1)):
         found = balance_refusals(model, material, renderer, most_false, tmp_path)
         assert found
-        assert (found.answered, found.unanswered) == (2, 5)
+        assert (found.answered, found.unanswered) == (2, 2)
         assert found.false_refusals == refused / 2
-        asked = render_reports(material, renderer, ("retrieved", "distractors", "absent"))
+        asked = render_reports(material, renderer, ("retrieved", "absent"))
         holds = [bool(set(each.row.golden) & set(each.row.arms[each.arm])) for each in asked]
         eos = int(tiny_tokenizer.eos_token_id)
         answers = generate_answers(model, [each.prompt for each in asked], eos, 4, 1, [found.first] * len(asked))
         opens = [answer[0] == tiny_tokenizer.encode(REFUSAL, add_special_tokens=False)[0] for answer in answers]
         assert sum(said for said, held in zip(opens, holds, strict=True) if held) == refused
         said = sum(said for said, held in zip(opens, holds, strict=True) if not held)
-        assert found.right_refusals == pytest.approx(said / 5)
+        assert found.right_refusals == pytest.approx(said / 2)
         assert f"it refuses {refused / 2:.0%} of 2 questions" in found.describe()
 
 
@@ -94,18 +94,17 @@ def make_balance(adapter: str) -> RefusalBalance:
     return RefusalBalance(adapter=adapter, token=7, bias=1.25, answered=20, unanswered=10, **shares)
 
 
-def test_it_is_read_for_the_adapter_that_it_is_for(tmp_path: Path) -> None:
+def test_it_is_found_for_the_adapter_that_it_is_for(tmp_path: Path) -> None:
     path, adapter = tmp_path / "refusals.json", tmp_path / "adapter"
-    assert read_balance(path, adapter) is None
+    assert find_balance(path, adapter) is None
     write_text(adapter / "adapter_model.safetensors", "weights")
-    own = make_balance("9a9c5a6e")
-    write_json(path, own.model_dump())
-    assert read_balance(path, adapter) is None, "of other weights"
     own = make_balance(hash_file(adapter / "adapter_model.safetensors"))
     write_json(path, own.model_dump())
-    assert read_balance(path, adapter) == own
+    assert find_balance(path, adapter) == read_balance(path) == own
+    write_text(adapter / "adapter_model.safetensors", "other weights")
+    assert find_balance(path, adapter) is None
     write_json(path, {"none": "nothing was asked"})
-    assert read_balance(path, adapter) is None
+    assert read_balance(path) is None
     write_json(path, {"bias": 1.0})
     with pytest.raises(StageError, match=r"refusals\.json: field required; run `dvc repro -f evaluate`"):
-        read_balance(path, adapter)
+        read_balance(path)
