@@ -1,8 +1,8 @@
 """The report: base against tuned in words, charts and answers, in one HTML file that needs no network.
 
 Reads  results/base.jsonl, results/tuned.jsonl, results/comparison.json, results/judge.json, the curves in metrics/,
-       metrics/retrieve.json, data/questions/, data/retrieved/, data/splits/test.jsonl; what is not there is left out,
-       and the page says what to run
+       metrics/retrieve.json, results/refusals.json, data/questions/, data/retrieved/, data/splits/test.jsonl; what is
+       not there is left out, and the page says what to run
 Writes results/report.html
 Run    python -m stages.report
 """
@@ -30,6 +30,7 @@ PATHS = ReportPaths(
     asked=Path("data/retrieved/questions.jsonl"),
     chunks=Path("data/retrieved/chunks.jsonl"),
     search=Path("metrics/retrieve.json"),
+    refusals=Path("results/refusals.json"),
 )
 REPORT = Path("results/report.html")
 

@@ -83,13 +83,15 @@ def write_train_split(*instructions: str) -> None:
 
 
 def write_reading() -> None:
-    """Two questions on reports that have an answer, one that has none, and a closed one with documents."""
+    """Two questions on reports that have an answer, one that has none, and a closed one with documents.
+
+    They are those of validation, too, so that what is said of these can be seen in the answers.
+    """
     asked = [make_asked(0, ["r1", "r0"]), make_asked(1, ["r1"]), make_asked(2, ["r3", "r4"], answered=False)]
     closed = {"id": "q-choice-0", "kind": "choice", "family": "bgp_knowledge", "question": "Which?", "answer": ""}
     closed |= {"choices": [], "golden": ["r0"], "arms": {"oracle": ["r0"], "retrieved": ["r1"]}}
     write_jsonl(evaluate.ASKED, [*(row.model_dump() for row in asked), closed])
-    held = [make_asked(4, ["r3", "r4"]), make_asked(5, ["r5"]), make_asked(3, ["r1"], answered=False)]
-    write_jsonl(evaluate.VAL, [row.model_dump() for row in held])
+    write_jsonl(evaluate.VAL, [row.model_dump() for row in asked])
     write_chunks(evaluate.CHUNKS, make_report_chunks())
 
 
@@ -207,27 +209,24 @@ def test_an_adapter_that_changes_next_to_nothing_has_answers_and_scores_of_the_b
 def test_refusals_are_balanced_on_questions_of_validation(
     ready: Path, set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of two questions that a document answers one may be refused: the tuned model then opens a refusal there."""
-    answers = {}
-    for name, changes in {
-        "half": {"evaluate.max_false_refusals": 0.5},
-        "none": {"evaluate.max_false_refusals": 0.0},
-        "off": {"evaluate.num_val_reports": 0},
-    }.items():
-        set_params(**changes)
+    """Of two questions whose document a search finds none may be refused, or one: so it is in the answers."""
+    opened = {}
+    for most_false in (0.0, 0.5):
+        set_params(**{"evaluate.max_false_refusals": most_false})
         run_both()
-        answers[name] = {(row["item"], row["arm"]): row["answer"] for row in read_jsonl(evaluate.ANSWERS)}
-        said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("refusals: ")]
-        written = read_json(evaluate.REFUSALS)
-        if name == "off":
-            assert (said, written) == ([], {"none": evaluate.NO_BALANCE})
-        else:
-            assert (written["answered"], written["unanswered"]) == (2, 1)
-            assert written["false_refusals"] == {"half": 0.5, "none": 0.0}[name]
-            assert said == [RefusalBalance.model_validate(written).describe()]
-    changed = {key for key in answers["off"] if answers["half"][key] != answers["none"][key]}
-    assert changed
-    assert {arm for _, arm in changed} <= {"oracle", "retrieved", "distractors", "absent"}
+        balance = RefusalBalance.model_validate(read_json(evaluate.REFUSALS))
+        assert (balance.answered, balance.unanswered) == (2, 1)
+        assert balance.false_refusals == most_false
+        assert balance.describe() in capsys.readouterr().out.splitlines()
+        opening = load_renderer(evaluate.TOKENIZER, read_params().prompt).decode_answer([balance.token])
+        answers = [(row["arm"], row["answer"]) for row in read_jsonl(evaluate.ANSWERS) if row["kind"] == "report"]
+        opened[most_false] = [arm for arm, answer in answers if answer.startswith(opening)]
+        assert opened[most_false].count("retrieved") == 2 * most_false
+    assert "closed" not in opened[0.0]
+    set_params(**{"evaluate.num_val_reports": 0})
+    run_both()
+    assert read_json(evaluate.REFUSALS) == {"none": evaluate.NO_BALANCE}
+    assert "refusals: " not in capsys.readouterr().out
 
 
 def test_an_adapter_that_changes_no_logit_is_one_line_before_anything_is_measured(
@@ -509,7 +508,7 @@ def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_pa
     noise = [
         line
         for line in said
-        if not re.match(r"(held-out loss|choice( with documents)?|true or false|blanks|answers):", line)
+        if not re.match(r"(held-out loss|choice( with documents)?|true or false|blanks|answers|refusals):", line)
     ]
     assert noise == [], "\n".join(noise)
 
@@ -574,9 +573,10 @@ def test_answers_in_each_arm_are_paired_with_those_of_the_same_arm(ready: Path) 
 @pytest.mark.parametrize("off", ["params", "retrieve"])
 def test_without_documents_nothing_is_asked_of_them(ready: Path, set_params: Callable[..., None], off: str) -> None:
     if off == "params":
-        set_params(**{"evaluate.num_reports": 0, "evaluate.num_with_documents": 0})
+        set_params(**{f"evaluate.{name}": 0 for name in ("num_reports", "num_val_reports", "num_with_documents")})
     else:
         write_findings(evaluate.ASKED, [], none="no question has documents")
+        write_findings(evaluate.VAL, [], none="no question is asked in validation")
     evaluate.CHUNKS.write_text("")
     base, tuned = run_both()
     assert "reading" not in base.keys() | tuned.keys()

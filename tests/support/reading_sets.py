@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from netllama.documents.document import Chunk
 from netllama.reading.reading_records import Arm, ReadingQuestion
+from netllama.scoring.refusal_balance import RefusalBalance
 from testbed.reports.report_records import Report, ReportQuestion, ReportSet
 
 REPORTS = tuple(
@@ -62,3 +63,18 @@ def make_report_chunks() -> list[Chunk]:
         Chunk(id=report.id, document="network_reports/origin", headings=[report.title], text=report.text, tokens=9)
         for report in REPORTS
     ]
+
+
+def make_balance(adapter: str) -> RefusalBalance:
+    """How readily the adapter of this hash refuses."""
+    return RefusalBalance(
+        adapter=adapter,
+        token=7,
+        bias=1.25,
+        answered=20,
+        false_refusals=0.05,
+        false_refusals_without=0.0,
+        unanswered=10,
+        right_refusals=0.8,
+        right_refusals_without=0.7,
+    )

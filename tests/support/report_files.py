@@ -13,7 +13,7 @@ from netllama.report.report_inputs import ReportPaths
 from netllama.scoring.clean_items import compare_clean, note_suites
 from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from netllama.scoring.score import Score
-from tests.support.reading_sets import make_asked, make_report_chunks
+from tests.support.reading_sets import make_asked, make_balance, make_report_chunks
 
 HOSTILE = "</script><script>document.title = 'broken out'</script><!-- <img src=x onerror=alert(1)> & \u2028 'quoted\""
 
@@ -87,6 +87,7 @@ def make_paths(folder: Path) -> ReportPaths:
         asked=folder / "asked.jsonl",
         chunks=folder / "chunks.jsonl",
         search=folder / "retrieve.json",
+        refusals=folder / "refusals.json",
     )
 
 
@@ -139,6 +140,7 @@ def write_reading(paths: ReportPaths) -> None:
     measures = ("recall_at_1", "recall_at_3", "recall_at_10", "reciprocal_rank", "ndcg")
     marks = {"questions": 4, "parser": 0.875, "best_sentence": 0.125} | dict.fromkeys(measures, share)
     write_metrics(paths.search, {}, {"questions": 7, "reports": marks})
+    write_json(paths.refusals, make_balance("").model_dump())
     sides = []
     for path, answers in (
         (paths.base, ("AS99", "AS64500 [1]")),

@@ -63,6 +63,7 @@ def test_the_page_has_the_suites_by_arms_the_shares_and_the_marks(page: str) -> 
     for mark in ("<td>0.875</td>", "<td>0.125</td>", "first 10 found</th><td>0.750 (0.500 to 0.900)</td>"):
         assert mark in page
     assert '<a href="#reading">Reading</a>' in page
+    assert "<p>The tuned model's refusals: +1.25 on the logit that opens one; on networks of validation it" in page
 
 
 def test_an_answer_is_shown_with_its_question_and_documents_and_which_one_is_right(page: str) -> None:
@@ -93,12 +94,13 @@ def test_without_documents_there_is_no_such_part(tmp_path: Path) -> None:
     assert 'name="arm"' not in page
 
 
-@pytest.mark.parametrize("part", ["asked", "chunks", "search"])
+@pytest.mark.parametrize("part", ["asked", "chunks", "search", "refusals"])
 def test_what_is_missing_is_left_out_with_a_line_that_says_what_to_run(
     part: str, evaluation: ReportPaths, tmp_path: Path
 ) -> None:
     lacking = build_report(replace(evaluation, **{part: tmp_path / "nothing"}))
-    assert f"{tmp_path / 'nothing'} is not there: run `dvc repro retrieve`" in lacking
+    stage = "evaluate" if part == "refusals" else "retrieve"
+    assert f"{tmp_path / 'nothing'} is not there: run `dvc repro {stage}`" in lacking
     assert 'id="reading"' in lacking
     assert ("What needs no model" in lacking) == (part != "search")
 

@@ -123,7 +123,7 @@ def test_a_step_that_cannot_be_recorded_is_said_once_and_answers_are_written_all
         tried.append(1)
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCUDA kernel errors might")
 
-    monkeypatch.setattr(decode_by_graph, "__defaults__", (fail,))
+    monkeypatch.setattr(decode_by_graph, "__defaults__", (fail, ()))
     prompts = [[5, 6, number] for number in range(7, 12)]
     found = generate_answers(models["plain"], prompts, -1, 2, 9)
     assert found == [write_by_library(models["plain"], [prompt], -1, 9)[0] for prompt in prompts]
@@ -136,7 +136,7 @@ def test_a_full_device_halves_the_batch(models: dict[str, Any], on_cuda: None, m
     sizes: list[int] = []
     decode = graph_decoding.decode_by_graph
 
-    def fill(model: Any, prompts: list[list[int]], eos: int, limit: int) -> list[list[int]]:
+    def fill(model: Any, prompts: list[list[int]], eos: int, limit: int, biases: list[None]) -> list[list[int]]:
         sizes.append(len(prompts))
         if len(prompts) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -87,9 +87,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     noted: list[list[int]] = []
     step = greedy_decoding.StepDecoder.step
 
-    def note(self: Any, tokens: list[list[int]], cache: DecodingCache) -> list[list[int]]:
+    def note(self: Any, tokens: list[list[int]], cache: DecodingCache, biases: list[Any]) -> list[list[int]]:
         noted.append([len(own) for own in tokens])
-        return step(self, tokens, cache)
+        return step(self, tokens, cache, biases)
 
     monkeypatch.setattr(greedy_decoding.StepDecoder, "step", note)
     return noted

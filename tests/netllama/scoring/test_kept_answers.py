@@ -10,6 +10,7 @@ import pytest
 
 from netllama.core.files import read_json, write_json
 from netllama.scoring import kept_answers
+from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.kept_answers import BATCHES, DAYS_KEPT, NOTHING_KEPT, KeptAnswers, LimitedPrompt, identify_model
 from tests.support.training_runs import loading_params
 
@@ -24,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     calls: list[Call] = []
 
     def generate(
-        model: object, prompts: list[list[int]], eos: int, batch_size: int, limits: list[int]
+        model: object, prompts: list[list[int]], eos: int, batch_size: int, limits: list[int], biases: list[Any]
     ) -> list[list[int]]:
         calls.append((list(prompts), batch_size, limits))
         return [[*reversed(prompt), EOS][:limit] for prompt, limit in zip(prompts, limits, strict=True)]
@@ -46,20 +47,23 @@ def test_a_model_is_asked_once_and_the_answers_stay_in_the_order_of_the_prompts(
     assert len(asked) == 1
 
 
-def test_another_model_other_prompts_sizes_and_limits_are_asked_anew(tmp_path: Path, asked: list[Call]) -> None:
+def test_another_model_other_prompts_sizes_limits_and_biases_are_asked_anew(tmp_path: Path, asked: list[Call]) -> None:
     write(KeptAnswers(tmp_path, "m"))
     write(KeptAnswers(tmp_path, "another"))
     write(KeptAnswers(tmp_path, "m"), prompts=[*PROMPTS[:-1], [16]])
     write(KeptAnswers(tmp_path, "m"), batch_size=4)
     assert write(KeptAnswers(tmp_path, "m"), tokens=1)[1] == [8]
-    assert len(asked) == 5
+    biased = [LimitedPrompt(ids, 9, FirstBias(7, 0.5)) for ids in PROMPTS]
+    for prompts in (biased, biased, [prompt._replace(bias=FirstBias(7, 0.6)) for prompt in biased]):
+        KeptAnswers(tmp_path, "m").write(object(), prompts, EOS, 8)  # type: ignore[arg-type]
+    assert len(asked) == 7, "with another bias the answer may be another"
 
 
 def test_long_answers_are_asked_for_first_and_each_has_its_own_limit(tmp_path: Path, asked: list[Call]) -> None:
     limits = [1, 9, 3, 9, 1]
     prompts = [LimitedPrompt(ids, limit) for ids, limit in zip(PROMPTS, limits, strict=True)]
     found = KeptAnswers(tmp_path, "m").write(object(), prompts, EOS, 1)  # type: ignore[arg-type]
-    assert found == [[*reversed(ids), EOS][:limit] for ids, limit in prompts]
+    assert found == [[*reversed(ids), EOS][:limit] for ids, limit, _ in prompts]
     assert [call[2] for call in asked] == [[9, 9, 3, 1], [1]]
     assert [ids for call in asked for ids in call[0]] == [PROMPTS[place] for place in (3, 1, 2, 0, 4)]
     prompts[2] = LimitedPrompt(PROMPTS[2], 2)

@@ -170,7 +170,7 @@ def test_a_model_is_asked_with_the_prompt_of_the_training_arm_by_arm(
     material = ReadingMaterial(reports, [(make_closed(1), make_question(1))], TEXTS)
     answer = tiny_tokenizer(f"{REFUSAL}<|end|>", add_special_tokens=False)["input_ids"]
     asked = ask_reports(material, renderer)
-    assert {limit for _, limit in asked} == {ANSWER_TOKENS}
+    assert {prompt.limit for prompt in asked} == {ANSWER_TOKENS}
     scores = score_reading(model, material, renderer, [answer] * len(asked))
     written = [(score.arm, score.item) for score in scores if score.kind == "report"]
     assert written == [*((arm, "rq0") for arm in ARMS[:4]), ("absent", "rq3x")]
@@ -178,7 +178,7 @@ def test_a_model_is_asked_with_the_prompt_of_the_training_arm_by_arm(
         renderer.render(phrase_with_documents(row.question, [TEXTS[name] for name in row.arms[arm]]), "x")
         for arm, row in [*((arm, reports[0]) for arm in ARMS[:4]), (ARMS[4], reports[1])]
     ]
-    assert [ids for ids, _ in asked] == [whole.input_ids[: whole.answer_start] for whole in expected]
+    assert [prompt.ids for prompt in asked] == [whole.input_ids[: whole.answer_start] for whole in expected]
     assert [score.value for score in scores if score.kind == "report"] == [0, 0, 0, 1, 1]
     closed = [score for score in scores if score.kind == "choice"]
     assert [(score.arm, score.item, score.suite) for score in closed] == [

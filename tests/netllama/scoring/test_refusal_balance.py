@@ -14,8 +14,8 @@ from netllama.rendering.document_texts import REFUSAL
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.reading_scores import ANSWER_TOKENS, ReadingMaterial, ask_reports, render_reports
-from netllama.scoring.refusal_balance import RefusalBalance, balance_refusals, choose_bias, find_balance, read_balance
-from tests.support.reading_sets import make_asked, make_report_chunks
+from netllama.scoring.refusal_balance import balance_refusals, choose_bias, find_balance, read_balance
+from tests.support.reading_sets import make_asked, make_balance, make_report_chunks
 from tests.support.training_runs import loading_params
 
 WEIGHTS = st.lists(st.integers(-400, 400).map(lambda number: number / 16), min_size=1, max_size=40, unique=True)
@@ -82,16 +82,6 @@ def test_where_nothing_is_asked_there_is_none(tiny_model_folder: Path, tiny_toke
         balance_refusals(model, ReadingMaterial([], [], {}), Renderer(tiny_tokenizer, "chat", ""), 0.1, tmp_path)
         is None
     )
-
-
-def make_balance(adapter: str) -> RefusalBalance:
-    shares = {
-        "false_refusals": 0.05,
-        "false_refusals_without": 0.0,
-        "right_refusals": 0.8,
-        "right_refusals_without": 0.7,
-    }
-    return RefusalBalance(adapter=adapter, token=7, bias=1.25, answered=20, unanswered=10, **shares)
 
 
 def test_it_is_found_for_the_adapter_that_it_is_for(tmp_path: Path) -> None:

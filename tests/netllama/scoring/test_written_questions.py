@@ -104,8 +104,8 @@ def test_every_written_question_gets_a_score_in_its_order(model: Any, renderer: 
     opened = next(question for question in QUESTIONS if question.kind == "open")
     asked = [blank(1, "179"), opened, blank(2, "22")]
     prompts = ask_written(asked, renderer, max_new_tokens=60)
-    assert [limit for _, limit in prompts] == [BLANK_TOKENS, 60, BLANK_TOKENS]
-    assert [limit for _, limit in ask_written(asked, renderer, max_new_tokens=6)] == [6, 6, 6]
+    assert [prompt.limit for prompt in prompts] == [BLANK_TOKENS, 60, BLANK_TOKENS]
+    assert [prompt.limit for prompt in ask_written(asked, renderer, max_new_tokens=6)] == [6, 6, 6]
     eos = renderer.tokenizer.eos_token_id
     scores = score_written(model, asked, renderer, [[5], [6, 7], [8, eos]])
     assert [score.item for score in scores] == [question.id for question in asked]
