@@ -5,9 +5,11 @@ the loss on the validation split, tasks by program of a validation seed, and que
 networks with the seeds and names of validation. The questions of data/questions/ and the networks of the test side are
 not touched: what is chosen by this table is measured with them, unseen.
 
-"told apart" is the area under the ROC curve of the likelihood of the refusal: how well it tells documents that hold no
-answer from those that hold it, however often the model refuses. 0.5: not at all. Where it is high and the refusals are
-too many or too few, `retrieve.oracle_share` is what to change; where it is low, no share helps.
+"right refusals" and "false refusals" are the model's own. "told apart" is the area under the ROC curve of the logit
+that opens a refusal: how well it tells documents that hold no answer from those that hold it, however often the model
+refuses. 0.5: not at all. "right, balanced" and "false, balanced" are both refusals with the bias on this logit that
+`evaluate.max_false_refusals` allows (netllama/scoring/refusal_balance.py); here it is chosen on the questions that it
+is counted on, which evaluate never does.
 
 Run    python -m bench.settings [--reports N] [--programs N] [SETTING ...]
        SETTING: overrides in one word, as for `dvc exp run -S`, with blanks between them; "": the default itself.
@@ -34,6 +36,7 @@ from netllama.rendering.document_texts import REFUSAL
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
     from netllama.rendering.renderer import Renderer
+    from netllama.scoring.score import Score
 
 SEED, NETWORKS, PER_TYPE = 1977, 3, 2
 STAGES = ("fetch", "generate", "split", "retrieve", "tokenize", "train")
@@ -50,6 +53,8 @@ COLUMNS = {
     "right refusals": "right_refusals",
     "false refusals": "false_refusals",
     "told apart": "told_apart",
+    "right, balanced": "right_balanced",
+    "false, balanced": "false_balanced",
 }
 
 
@@ -87,7 +92,7 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
     from netllama.scoring.measure import choose_sandbox, limit_scripts
     from netllama.scoring.program_scores import ask_programs, judge_programs
     from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, score_reading
-    from netllama.scoring.reading_summary import summarize_reading
+    from netllama.scoring.reading_summary import is_holding, is_lacking, summarize_reading
     from testbed.reports.report_set import make_report_set
     from testbed.tasks.task_set import make_tasks
 
@@ -108,10 +113,10 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
     answers = NOTHING_KEPT.write(model, [*asked[0], *asked[1]], eos, params.evaluate.batch_size)
     scores = score_reading(model, material, renderer, answers[: len(asked[0])])
     read = summarize_reading(scores)
-    with_documents = [
-        (prompt.ids, score.expected == REFUSAL)
+    shown = [
+        (prompt.ids, score)
         for prompt, score in zip(asked[0], scores, strict=True)
-        if score.arm != "closed"
+        if is_holding(score) or is_lacking(score)
     ]
     said = [renderer.decode_answer(ids) for ids in answers[len(asked[0]) :]]
     solved = judge_programs(tasks, said, choose_sandbox(False), limit_scripts(params.evaluate)) if tasks else []
@@ -124,20 +129,37 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
         "programs": sum(score.value for score in solved) / max(1, len(solved)),
         **{name: float(value) for name, value in arms.items() if isinstance(value, float)},
         **refusals,
-        "told_apart": tell_apart(model, renderer, with_documents),
+        **tell_apart(model, renderer, shown, params.evaluate.max_false_refusals),
     }
 
 
-def tell_apart(model: "LanguageModel", renderer: "Renderer", asked: Sequence[tuple[list[int], bool]]) -> float:
-    """The area under the ROC curve of the refusal's likelihood; `asked`: prompts, and whether to refuse is right."""
+def tell_apart(
+    model: "LanguageModel", renderer: "Renderer", asked: Sequence[tuple[list[int], "Score"]], most_false: float
+) -> dict[str, float]:
+    """How well the logit that opens a refusal tells where to refuse. `asked`: prompts with documents, and their scores.
+
+    The balance is chosen as evaluate does: on answered questions in the arm `retrieved`.
+    """
     from sklearn.metrics import roc_auc_score
 
-    from netllama.scoring.likelihood import score_continuations
-    from netllama.scoring.shared_prefixes import Continued
+    from netllama.scoring.likelihood import weigh_first_tokens
+    from netllama.scoring.reading_summary import is_lacking
+    from netllama.scoring.refusal_balance import choose_bias
 
-    refusal = renderer.tokenizer.encode(REFUSAL, add_special_tokens=False)
-    found = score_continuations(model, [Continued(prompt, [refusal]) for prompt, _ in asked], "refusals")
-    return float(roc_auc_score([is_right for _, is_right in asked], [likelihood for [likelihood] in found]))
+    token = int(renderer.tokenizer.encode(REFUSAL, add_special_tokens=False)[0])
+    weights = weigh_first_tokens(model, [prompt for prompt, _ in asked], token, "refusals")
+    lacks = [is_lacking(score) for _, score in asked]
+    found = [weight for weight, (_, score) in zip(weights, asked, strict=True) if score.arm == "retrieved"]
+    bias = choose_bias(found, most_false)
+    refused = {
+        lacking: [weight + bias > 0 for weight, lack in zip(weights, lacks, strict=True) if lack == lacking]
+        for lacking in (True, False)
+    }
+    return {
+        "told_apart": float(roc_auc_score(lacks, weights)),
+        "right_balanced": sum(refused[True]) / len(refused[True]),
+        "false_balanced": sum(refused[False]) / len(refused[False]),
+    }
 
 
 def main() -> None:
