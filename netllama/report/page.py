@@ -60,7 +60,7 @@ def build_report(paths: ReportPaths) -> str:
             score_figures=make_score_figures(inputs),
             checks=make_suite_checks(inputs.suites),
             ladder=make_code_ladder(inputs.pairs),
-            reading=make_reading_part(inputs.pairs, inputs.marks, inputs.balance),
+            reading=make_reading_part(inputs.pairs, inputs.marks, inputs.refusals),
             reliability=make_reliability(inputs.pairs),
             opinion=inputs.opinion,
             curves=make_curve_figures(inputs.curves),

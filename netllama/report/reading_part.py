@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netllama.reading.reading_records import ARMS, Arm
-from netllama.report.reading_inputs import SearchMarks
+from netllama.report.reading_inputs import RefusalMarks, SearchMarks
 from netllama.report.suite_charts import BarPair, draw_bars
 from netllama.report.svg import Figure
 from netllama.scoring.comparison import ARM_NAMES, Pair
 from netllama.scoring.reading_summary import is_holding, is_lacking
-from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.scoring.score import Score
 from netllama.statistics.intervals import IntervalEstimate, estimate_proportion
 from netllama.statistics.paired_scores import number_clusters
@@ -33,12 +32,12 @@ class ReadingPart:
     measures: list[ReadingMeasure]
     marks: SearchMarks | None
     """None: nothing was searched."""
-    balance: str
-    """How readily the tuned model refuses; empty: as it does by itself."""
+    refusals: RefusalMarks | None
+    """How readily the tuned model refuses; None: as it does by itself."""
 
 
 def make_reading_part(
-    pairs: Sequence[Pair], marks: SearchMarks | None, balance: RefusalBalance | None = None
+    pairs: Sequence[Pair], marks: SearchMarks | None, refusals: RefusalMarks | None = None
 ) -> ReadingPart | None:
     """None where no question on reports was asked. `pairs`: base and tuned."""
     own = [pair for pair in pairs if pair[0].kind == "report"]
@@ -48,9 +47,7 @@ def make_reading_part(
     measures = [*measure_arms(own), *refusing, *measure_slots(own)]
     bars = [BarPair(each.name, each.base, each.tuned) for each in refusing]
     caption = "Network reports: shares of the answers. Lines are 95% intervals. Of false refusals fewer are better."
-    return ReadingPart(
-        Figure(draw_bars(bars, 1.0, {}), caption), measures, marks, balance.describe() if balance else ""
-    )
+    return ReadingPart(Figure(draw_bars(bars, 1.0, {}), caption), measures, marks, refusals)
 
 
 def measure_arms(pairs: Sequence[Pair]) -> list[ReadingMeasure]:

@@ -10,10 +10,16 @@ from netllama.core.files import read_json, read_jsonl, read_text
 from netllama.core.records import load_instructions, load_questions, parse_as
 from netllama.report.answer_browser import Shown, phrase_question, phrase_task
 from netllama.report.comparison_inputs import SuiteNote, read_suite_notes
-from netllama.report.reading_inputs import ReadingInputs, SearchMarks, read_marks, read_reading
+from netllama.report.reading_inputs import (
+    ReadingInputs,
+    RefusalMarks,
+    SearchMarks,
+    read_marks,
+    read_reading,
+    read_refusals,
+)
 from netllama.scoring.comparison import pair_scores
 from netllama.scoring.program_texts import phrase_programs
-from netllama.scoring.refusal_balance import RefusalBalance, read_balance
 from netllama.scoring.score import Score
 from netllama.statistics.verdicts import SuiteComparison
 
@@ -64,8 +70,8 @@ class ReportInputs:
     """The documents that it was asked with."""
     marks: SearchMarks | None = None
     """Of the search for them; None: there was none."""
-    balance: RefusalBalance | None = None
-    """Of the tuned model's refusals; None: it refuses as it does by itself."""
+    refusals: RefusalMarks | None = None
+    """How readily the tuned model refuses; None: as it does by itself."""
     notes: dict[str, list[str]] = field(default_factory=dict)
     """By the section that lacks something: verdicts, reading, answers, curves."""
 
@@ -92,14 +98,14 @@ def read_inputs(paths: ReportPaths) -> ReportInputs:
     if pairs and _is_there(paths.tasks, "dvc repro split", notes["answers"]):
         texts |= {task.id: phrase_task(task) for task in load_instructions(paths.tasks)}
     texts |= phrase_programs([tuned.item for _, tuned in pairs if tuned.kind == "program"])
-    reading, marks, balance = ReadingInputs(), None, None
+    reading, marks, refusals = ReadingInputs(), None, None
     if any(base.arm for base, _ in pairs):
         asked = [_is_there(path, "dvc repro retrieve", notes["answers"]) for path in (paths.asked, paths.chunks)]
         reading = read_reading(paths.asked, paths.chunks) if all(asked) else reading
         if _is_there(paths.search, "dvc repro retrieve", notes["reading"]):
             marks = read_marks(paths.search)
         if _is_there(paths.refusals, "dvc repro evaluate", notes["reading"]):
-            balance = read_balance(paths.refusals)
+            refusals = read_refusals(paths.refusals)
     curves = {}
     for path, name in (
         (paths.train_loss, "loss"),
@@ -120,7 +126,7 @@ def read_inputs(paths: ReportPaths) -> ReportInputs:
         texts=reading.texts | texts,
         shown=reading.shown,
         marks=marks,
-        balance=balance,
+        refusals=refusals,
         notes=notes,
     )
 

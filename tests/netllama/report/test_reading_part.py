@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.core.files import read_jsonl, write_jsonl, write_text
+from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from netllama.core.metrics import read_details, write_metrics
 from netllama.report.page import build_report
-from netllama.report.reading_inputs import read_marks, read_reading
+from netllama.report.reading_inputs import read_marks, read_reading, read_refusals
 from netllama.report.reading_part import make_reading_part
 from netllama.report.report_inputs import ReportPaths, read_inputs
 from tests.support.report_files import read_embedded, write_evaluation, write_reading
@@ -63,7 +63,10 @@ def test_the_page_has_the_suites_by_arms_the_shares_and_the_marks(page: str) -> 
     for mark in ("<td>0.875</td>", "<td>0.125</td>", "first 10 found</th><td>0.750 (0.500 to 0.900)</td>"):
         assert mark in page
     assert '<a href="#reading">Reading</a>' in page
-    assert "<p>The tuned model's refusals: +1.25 on the logit that opens one; on networks of validation it" in page
+    said = (
+        "refusals are balanced by +1.25 on the logit that opens one, chosen on networks of validation: there it refuses"
+    )
+    assert f"{said} 5% of 20 questions that a document answers (without it 0%), and 80% of 10 that none" in page
 
 
 def test_an_answer_is_shown_with_its_question_and_documents_and_which_one_is_right(page: str) -> None:
@@ -115,6 +118,11 @@ def test_broken_files_are_one_clear_line(evaluation: ReportPaths, tmp_path: Path
     write_metrics(
         path := tmp_path / "retrieve.json", {}, details | {"reports": details["reports"] | {"parser": "much"}}
     )
+    write_json(refusals := tmp_path / "refusals.json", read_json(evaluation.refusals) | {"bias": "much"})
+    with pytest.raises(StageError, match=r"refusals\.json: bias: input should be .*; run `dvc repro -f evaluate`"):
+        read_refusals(refusals)
+    write_json(refusals, {"none": "nothing was asked"})
+    assert read_refusals(refusals) is None
     with pytest.raises(StageError, match=r"retrieve\.json: parser: input should be .*; run `dvc repro retrieve`"):
         read_marks(path)
     write_jsonl(asked := tmp_path / "asked.jsonl", [read_jsonl(evaluation.asked)[0] | {"arms": {"best": []}}])
