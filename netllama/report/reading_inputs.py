@@ -97,7 +97,9 @@ def read_marks(path: Path) -> SearchMarks | None:
 def read_refusals(path: Path) -> RefusalMarks | None:
     """None where the tuned model refuses as it does by itself."""
     found = read_json(path)
-    return None if found.keys() == {"none"} else _parse(path, RefusalMarks, found, "dvc repro -f evaluate")
+    if isinstance(found, dict) and set(found) == {"none"}:
+        return None
+    return _parse(path, RefusalMarks, found, "dvc repro -f evaluate")
 
 
 def _parse(path: Path, record: type[M], found: object, remedy: str) -> M:
