@@ -2,13 +2,13 @@
 
 Each setting is trained from the committed state in a clone of its own, as `dvc repro train` does, and then asked: for
 the loss on the validation split, tasks by program of a validation seed, and questions on reports of three simulated
-networks with the seeds and names of validation. The questions of data/questions/ and the networks of the test side are
-not touched: what is chosen by this table is measured with them, unseen.
+networks of validation, most of them in wordings that training lacks. The questions of data/questions/ and the networks
+of the test side are not touched: what is chosen by this table is measured with them, unseen.
 
 "right refusals" and "false refusals" are the model's own. "told apart" is the area under the ROC curve of the logit
 that opens a refusal: how well it tells documents that hold no answer from those that hold it, however often the model
 refuses. 0.5: not at all. "right, balanced" and "false, balanced" are both refusals with the bias on this logit that
-`evaluate.max_false_refusals` allows (netllama/scoring/refusal_balance.py); here it is chosen on the questions that it
+`evaluate.max_false_refusals` allows (netllama/scoring/bias_choice.py); here it is chosen on the questions that it
 is counted on, which evaluate never does.
 
 Run    python -m bench.settings [--reports N] [--programs N] [SETTING ...]
@@ -99,7 +99,7 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
     params, tokenizer = read_params(), Path("models/tokenizer")
     renderer = load_renderer(tokenizer, params.prompt)
     top_k = params.retrieve.top_k
-    drawn = make_report_set(SEED, NETWORKS, "train", PER_TYPE, params.retrieve.report_tokens)
+    drawn = make_report_set(SEED, NETWORKS, "val", PER_TYPE, params.retrieve.report_tokens)
     chunks = report_material.make_chunks(drawn.reports, load_token_counter(tokenizer))
     found = report_material.make_questions(drawn, report_material.rank_reports(chunks, drawn, top_k), SEED, top_k)
     answered = [question for question in found if question.golden][:reports]
@@ -142,9 +142,9 @@ def tell_apart(
     """
     from sklearn.metrics import roc_auc_score
 
+    from netllama.scoring.bias_choice import choose_bias
     from netllama.scoring.likelihood import weigh_first_tokens
     from netllama.scoring.reading_summary import is_lacking
-    from netllama.scoring.refusal_balance import choose_bias
 
     token = int(renderer.tokenizer.encode(REFUSAL, add_special_tokens=False)[0])
     weights = weigh_first_tokens(model, [prompt for prompt, _ in asked], token, "refusals")

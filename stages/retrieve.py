@@ -100,9 +100,7 @@ def main() -> None:
     tasks += report_material.make_tasks(learned, params.train_tasks, params.seed, params.top_k, params.oracle_share)
     validation: list[ReadingQuestion] = []
     if networks and params.val_networks:
-        held = make_report_set(
-            params.seed, params.val_networks, "train", most_tokens=params.report_tokens, first=networks
-        )
+        held = make_report_set(params.seed, params.val_networks, "val", most_tokens=params.report_tokens)
         unseen, _, validation = ask_of_reports(held, params, count_tokens)
         chunks += unseen
     tested = make_report_set(params.seed, params.test_networks, "test", most_tokens=params.report_tokens)

@@ -3,19 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netllama.core.errors import StageError
-from netllama.core.files import has_findings, read_json, read_jsonl
+from netllama.core.files import has_findings, read_jsonl
 from netllama.core.metrics import read_details
 from netllama.core.records import parse_as
 from netllama.documents.chunk_file import iter_chunks
 from netllama.reading.reading_records import ReadingQuestion
 from netllama.report.answer_browser import ShownDocument
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class MarkedShare(BaseModel):
@@ -43,21 +40,6 @@ class SearchMarks(BaseModel):
     recall_at_10: MarkedShare
     reciprocal_rank: MarkedShare
     ndcg: MarkedShare
-
-
-class RefusalMarks(BaseModel):
-    """How readily the tuned model refuses, and what that does on the networks of validation."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    bias: float
-    """On the logit that opens a refusal."""
-    answered: int
-    false_refusals: float
-    false_refusals_without: float
-    unanswered: int
-    right_refusals: float
-    right_refusals_without: float
 
 
 @dataclass(frozen=True)
@@ -91,21 +73,11 @@ def _list_shown(question: ReadingQuestion, ids: list[str], titles: Mapping[str, 
 def read_marks(path: Path) -> SearchMarks | None:
     """None where no question on reports was searched for."""
     details = read_details(path)
-    return _parse(path, SearchMarks, details["reports"], "dvc repro retrieve") if "reports" in details else None
-
-
-def read_refusals(path: Path) -> RefusalMarks | None:
-    """None where the tuned model refuses as it does by itself."""
-    found = read_json(path)
-    if isinstance(found, dict) and set(found) == {"none"}:
+    if "reports" not in details:
         return None
-    return _parse(path, RefusalMarks, found, "dvc repro -f evaluate")
-
-
-def _parse(path: Path, record: type[M], found: object, remedy: str) -> M:
     try:
-        return record.model_validate(found)
+        return SearchMarks.model_validate(details["reports"])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise StageError(f"{path}: {where}: {first['msg'].lower()}; run `{remedy}`") from None
+        raise StageError(f"{path}: {where}: {first['msg'].lower()}; run `dvc repro retrieve`") from None

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netllama.reading.reading_records import ARMS, Arm
-from netllama.report.reading_inputs import RefusalMarks, SearchMarks
+from netllama.report.reading_inputs import SearchMarks
 from netllama.report.suite_charts import BarPair, draw_bars
 from netllama.report.svg import Figure
 from netllama.scoring.comparison import ARM_NAMES, Pair
 from netllama.scoring.reading_summary import is_holding, is_lacking
+from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.scoring.score import Score
 from netllama.statistics.intervals import IntervalEstimate, estimate_proportion
 from netllama.statistics.paired_scores import number_clusters
@@ -32,12 +33,12 @@ class ReadingPart:
     measures: list[ReadingMeasure]
     marks: SearchMarks | None
     """None: nothing was searched."""
-    refusals: RefusalMarks | None
+    refusals: RefusalBalance | None
     """How readily the tuned model refuses; None: as it does by itself."""
 
 
 def make_reading_part(
-    pairs: Sequence[Pair], marks: SearchMarks | None, refusals: RefusalMarks | None = None
+    pairs: Sequence[Pair], marks: SearchMarks | None, refusals: RefusalBalance | None = None
 ) -> ReadingPart | None:
     """None where no question on reports was asked. `pairs`: base and tuned."""
     own = [pair for pair in pairs if pair[0].kind == "report"]

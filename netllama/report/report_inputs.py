@@ -10,16 +10,10 @@ from netllama.core.files import read_json, read_jsonl, read_text
 from netllama.core.records import load_instructions, load_questions, parse_as
 from netllama.report.answer_browser import Shown, phrase_question, phrase_task
 from netllama.report.comparison_inputs import SuiteNote, read_suite_notes
-from netllama.report.reading_inputs import (
-    ReadingInputs,
-    RefusalMarks,
-    SearchMarks,
-    read_marks,
-    read_reading,
-    read_refusals,
-)
+from netllama.report.reading_inputs import ReadingInputs, SearchMarks, read_marks, read_reading
 from netllama.scoring.comparison import pair_scores
 from netllama.scoring.program_texts import phrase_programs
+from netllama.scoring.refusal_balance import RefusalBalance, read_balance
 from netllama.scoring.score import Score
 from netllama.statistics.verdicts import SuiteComparison
 
@@ -70,7 +64,7 @@ class ReportInputs:
     """The documents that it was asked with."""
     marks: SearchMarks | None = None
     """Of the search for them; None: there was none."""
-    refusals: RefusalMarks | None = None
+    refusals: RefusalBalance | None = None
     """How readily the tuned model refuses; None: as it does by itself."""
     notes: dict[str, list[str]] = field(default_factory=dict)
     """By the section that lacks something: verdicts, reading, answers, curves."""
@@ -105,7 +99,7 @@ def read_inputs(paths: ReportPaths) -> ReportInputs:
         if _is_there(paths.search, "dvc repro retrieve", notes["reading"]):
             marks = read_marks(paths.search)
         if _is_there(paths.refusals, "dvc repro evaluate", notes["reading"]):
-            refusals = read_refusals(paths.refusals)
+            refusals = read_balance(paths.refusals)
     curves = {}
     for path, name in (
         (paths.train_loss, "loss"),

@@ -1,34 +1,15 @@
-"""How readily the tuned model refuses: as readily as it may without refusing much that a document answers.
+"""How readily the tuned model refuses: what evaluate found and wrote, and `ask` and the report read."""
 
-Greedy decoding writes the refusal where its first token is the likeliest. How often that is so differs from one
-training run to the next by more than most settings change, while how well the logit of that token tells documents that
-answer from those that don't differs less. So the balance is not left to luck: on networks that neither training nor the
-test has, a bias on that one logit is chosen as a threshold is for any classifier (as sensitive as a given share of
-false alarms allows: Neyman and Pearson), and the test is answered with it.
-"""
-
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file, read_json
 from netllama.core.records import Record
-from netllama.reading.reading_records import Arm
-from netllama.rendering.document_texts import REFUSAL
-from netllama.rendering.renderer import Renderer
 from netllama.scoring.first_bias import FirstBias
-from netllama.scoring.likelihood import weigh_first_tokens
-from netllama.scoring.reading_scores import ReadingMaterial, render_reports
-
-if TYPE_CHECKING:
-    from netllama.models.loading import LanguageModel
 
 WEIGHTS = "adapter_model.safetensors"
-ARMS: tuple[Arm, ...] = ("retrieved", "absent")
-"""What is asked: as a user asks, with what a search finds."""
 
 
 class RefusalBalance(Record):
@@ -64,52 +45,6 @@ class RefusalBalance(Record):
         )
 
 
-def choose_bias(answered: Sequence[float], most_false: float) -> float:
-    """The largest bias with which at most the share `most_false` of questions that have an answer are refused.
-
-    `answered`: of each, by how much the refusal's first token exceeds any other. It lies halfway between the last
-    question that is refused with it and the first one that is not.
-    """
-    ranked = sorted(answered, reverse=True)
-    allowed = int(most_false * len(ranked))
-    refused = ranked[allowed - 1] if allowed else ranked[0] + 2.0
-    kept = ranked[allowed] if allowed < len(ranked) else ranked[-1] - 2.0
-    return -(refused + kept) / 2
-
-
-def balance_refusals(
-    model: "LanguageModel", material: ReadingMaterial, renderer: Renderer, most_false: float, adapter: Path
-) -> RefusalBalance | None:
-    """The bias for this model, by questions of validation as a search answers them; None where there are none.
-
-    `most_false`: the share of questions whose document is shown that may be refused.
-    """
-    asked = render_reports(material, renderer, ARMS)
-    holds = [bool(set(each.row.golden) & set(each.row.arms[each.arm])) for each in asked]
-    if not any(holds):
-        return None
-    token = int(renderer.tokenizer.encode(REFUSAL, add_special_tokens=False)[0])
-    weights = weigh_first_tokens(model, [each.prompt for each in asked], token, "refusals")
-    answered = [weight for weight, held in zip(weights, holds, strict=True) if held]
-    unanswered = [weight for weight, held in zip(weights, holds, strict=True) if not held]
-    bias = round(choose_bias(answered, most_false), 4)
-    return RefusalBalance(
-        adapter=hash_file(adapter / WEIGHTS),
-        token=token,
-        bias=bias,
-        answered=len(answered),
-        false_refusals=_share_above(answered, -bias),
-        false_refusals_without=_share_above(answered, 0.0),
-        unanswered=len(unanswered),
-        right_refusals=_share_above(unanswered, -bias),
-        right_refusals_without=_share_above(unanswered, 0.0),
-    )
-
-
-def _share_above(weights: Sequence[float], limit: float) -> float:
-    return round(sum(weight > limit for weight in weights) / max(1, len(weights)), 4)
-
-
 def read_balance(path: Path) -> RefusalBalance | None:
     """What evaluate wrote to `path`; None where it has written nothing, or that there is none."""
     if not path.is_file():
@@ -120,7 +55,9 @@ def read_balance(path: Path) -> RefusalBalance | None:
     try:
         return RefusalBalance.model_validate(found)
     except ValidationError as error:
-        raise StageError(f"{path}: {error.errors()[0]['msg'].lower()}; run `dvc repro -f evaluate`") from None
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StageError(f"{path}: {where}: {first['msg'].lower()}; run `dvc repro -f evaluate`") from None
 
 
 def find_balance(path: Path, adapter: Path) -> RefusalBalance | None:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Side = Literal["train", "test"]
-"""Names, numbers and wordings of the two sides are drawn from disjoint pools."""
+"""Names and numbers of the two sides are drawn from disjoint pools."""
+Part = Literal["train", "val", "test"]
+"""What a set is for. Each has networks and wordings of its own; validation draws its names as training does."""
 Absence = Literal["", "report", "fact"]
 """Why no report holds an answer: there is no report of what is asked about, or its report does not state the fact."""
 
@@ -40,7 +42,7 @@ class ReportQuestion:
     """1: the report states one such value; 2: it must be found among several; 3: two or more facts are combined."""
     absence: Absence
     known_wording: bool
-    """Whether side `train` asks with this wording, too."""
+    """Whether training asks with this wording, too."""
     choices: tuple[str, ...]
     """All possible answers, if there are only a few (yes and no); empty otherwise."""
 

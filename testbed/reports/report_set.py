@@ -1,7 +1,7 @@
 """Makes a report set: reports of simulated networks, questions with exact answers, and for each its look-alikes.
 
-The sets of side `train` and of side `test` share no names, AS numbers and prefixes, and side `test` asks most of its
-questions in wordings that side `train` never uses.
+The sets for training and for the test share no names, AS numbers and prefixes. Validation and test ask most of their
+questions in wordings of their own.
 """
 
 from collections import defaultdict
@@ -20,14 +20,13 @@ from testbed.reports.report_draft import (
     list_candidates,
     make_drafts,
 )
-from testbed.reports.report_kind import HELD_OUT
-from testbed.reports.report_records import ReportQuestion, ReportSet, Side
+from testbed.reports.report_records import Part, ReportQuestion, ReportSet, Side
 from testbed.reports.report_wording import choose, draw_number, fill_wording
 
 ABSENT_SHARE = 0.125
 """Questions without a report, and questions for a fact that the report leaves out, each for one answerable question."""
 KNOWN_SHARE = 0.25
-"""Share of the test's questions in wordings of the training."""
+"""Share of the questions of validation and test that are in wordings of the training."""
 MOST_TOKENS = 140
 """Of a report with all that it states."""
 PARALLEL_NETWORKS = 6
@@ -39,19 +38,20 @@ SAME_KIND, OTHER_KINDS = 6, 2
 def make_report_set(
     seed: int,
     networks: int,
-    side: Side = "train",
+    part: Part = "train",
     per_type: int = 1,
     most_tokens: int = MOST_TOKENS,
-    first: int = 0,
 ) -> ReportSet:
-    """The set of `networks` simulated networks of a seed, from number `first` on: a function of the arguments alone.
+    """The set of `networks` simulated networks of a seed for `part`: a function of the arguments alone.
 
     Each type of question is asked up to `per_type` times for each network, and a quarter as often without an answer in
     the set. A report has about `most_tokens` tokens at most; it states less where it would have more, and a subject
     that can't be told so shortly has none. It takes one to two seconds for each network, and of many networks each core
     simulates some.
     """
-    drawn = _draw_drafts(side, [f"{seed}-{number}" for number in range(first, first + networks)], most_tokens)
+    side: Side = "test" if part == "test" else "train"
+    prefix = f"{seed}-val" if part == "val" else str(seed)
+    drawn = _draw_drafts(side, [f"{prefix}-{number}" for number in range(networks)], most_tokens)
     drafts = list({(draft.kind.name, draft.subject): draft for draft in drawn}.values())
     by_network: dict[str, list[ReportDraft]] = defaultdict(list)
     for draft in drafts:
@@ -68,7 +68,7 @@ def make_report_set(
             for absence in ("report", "fact"):
                 absent = [each for each in same if each.absence == absence]
                 chosen += absent[: _round_share(ABSENT_SHARE * quota, seed, kind.name, asked.name, absence)]
-            questions += [_write_question(each, by_network[each.draft.network], side) for each in chosen]
+            questions += [_write_question(each, by_network[each.draft.network], part) for each in chosen]
     used = {name for question in questions for name in (*question.golden, *question.distractors)}
     return ReportSet(tuple(draft.report for draft in drafts if draft.id in used), tuple(questions))
 
@@ -89,18 +89,17 @@ def _round_share(number: float, *key: object) -> int:
     return int(number + draw_number(*key, "rounded") / 2**64)
 
 
-def _write_question(candidate: QuestionCandidate, drafts: Sequence[ReportDraft], side: Side) -> ReportQuestion:
+def _write_question(candidate: QuestionCandidate, drafts: Sequence[ReportDraft], part: Part) -> ReportQuestion:
     draft, asked, absence = candidate.draft, candidate.type, candidate.absence
     key = f"{draft.id}-{asked.name}"
-    known = side == "train" or draw_number(key, "known") / 2**64 < KNOWN_SHARE
-    wordings = asked.wordings[:-HELD_OUT] if known else asked.wordings[-HELD_OUT:]
-    scopes = draft.kind.scopes[:-1] if known else draft.kind.scopes
-    scope = fill_wording(choose(scopes, key, "scope"), draft.facts)
+    known = part == "train" or draw_number(key, "known") / 2**64 < KNOWN_SHARE
+    asker: Part = "train" if known else part
+    scope = fill_wording(choose(draft.kind.list_scopes(asker), key, "scope"), draft.facts)
     return ReportQuestion(
         id=key,
         kind=draft.kind.name,
         type=asked.name,
-        question=fill_wording(choose(wordings, key, "wording"), {**candidate.named, "scope": scope}),
+        question=fill_wording(choose(asked.list_wordings(asker), key, "wording"), {**candidate.named, "scope": scope}),
         answer="" if absence else candidate.answer,
         golden=() if absence else (draft.id,),
         distractors=_list_distractors(candidate, key, drafts),

@@ -52,6 +52,7 @@ def write_test_side(set_params: Callable[..., None]) -> None:
     write_tokenized_rows(evaluate.TOKENIZED, rows, renderer.fingerprint)
     task = {"instruction": "Name session 9", "input": "", "output": "TCP port 179", "category": ""}
     write_findings(evaluate.ASKED, [], none="no question has documents")
+    write_findings(evaluate.VAL, [], none="no question is asked in validation")
     write_jsonl(evaluate.TRAIN, [{"id": "t-0", "family": "bgp_knowledge", "source": "extra", **task}])
     set_params(**{"loading.quantization": "none", "evaluate.max_new_tokens": 4, "evaluate.num_generated": 2})
 

@@ -96,7 +96,6 @@ def test_every_document_that_is_shown_is_written_once_and_no_other(ready: Path) 
 
 
 def test_training_validation_and_test_share_no_report(ready: Path) -> None:
-    """Validation comes from networks of the training's names, numbered behind its own."""
     retrieve.main()
     trained = {name for task in read_tasks() for name in task.documents if task.family == "network_reports"}
     held, asked = (
@@ -110,7 +109,7 @@ def test_training_validation_and_test_share_no_report(ready: Path) -> None:
     assert not (trained | held) & asked
     assert {name.partition("-")[0] for name in trained | held} == {"train"}
     assert {name.partition("-")[0] for name in asked} == {"test"}
-    own = {question.question for question in make_report_set(42, 1, "train", 1, 60, 1).questions}
+    own = {question.question for question in make_report_set(42, 1, "val", 1, 60).questions}
     assert {row.question for row in read_asked(retrieve.VAL)} == own
 
 

@@ -120,8 +120,8 @@ def test_most_questions_of_the_test_are_in_wordings_that_training_lacks(train: R
         compile_wording(wording.replace("{scope}", scope), r"\S+?")
         for kind in KINDS
         for asked in kind.types
-        for wording in asked.wordings[:-2]
-        for scope in kind.scopes[:-1]
+        for wording in asked.wordings[:4]
+        for scope in kind.scopes[:2]
     ]
     for each in (*train.questions, *test_side.questions):
         assert any(pattern.fullmatch(each.question) for pattern in trained) == each.known_wording

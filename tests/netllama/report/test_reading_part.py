@@ -10,9 +10,10 @@ from netllama.core.errors import StageError
 from netllama.core.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from netllama.core.metrics import read_details, write_metrics
 from netllama.report.page import build_report
-from netllama.report.reading_inputs import read_marks, read_reading, read_refusals
+from netllama.report.reading_inputs import read_marks, read_reading
 from netllama.report.reading_part import make_reading_part
 from netllama.report.report_inputs import ReportPaths, read_inputs
+from netllama.scoring.refusal_balance import read_balance
 from tests.support.report_files import read_embedded, write_evaluation, write_reading
 
 
@@ -120,9 +121,9 @@ def test_broken_files_are_one_clear_line(evaluation: ReportPaths, tmp_path: Path
     )
     write_json(refusals := tmp_path / "refusals.json", read_json(evaluation.refusals) | {"bias": "much"})
     with pytest.raises(StageError, match=r"refusals\.json: bias: input should be .*; run `dvc repro -f evaluate`"):
-        read_refusals(refusals)
+        read_balance(refusals)
     write_json(refusals, {"none": "nothing was asked"})
-    assert read_refusals(refusals) is None
+    assert read_balance(refusals) is None
     with pytest.raises(StageError, match=r"retrieve\.json: parser: input should be .*; run `dvc repro retrieve`"):
         read_marks(path)
     write_jsonl(asked := tmp_path / "asked.jsonl", [read_jsonl(evaluation.asked)[0] | {"arms": {"best": []}}])

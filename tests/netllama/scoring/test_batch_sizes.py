@@ -96,9 +96,11 @@ def test_all_kinds_are_asked_in_one_queue_and_each_item_gets_its_own_answer(
     [asked] = echo.asked
     written = [score for score in scores if score.kind in ("blank", "open", "generation", "report")]
     assert {score.kind for score in written} == {"blank", "open", "generation", "report"}
-    assert [score.answer for score in written] == [renderer.decode_answer(ids[-limit:]) for ids, limit in asked]
+    assert [score.answer for score in written] == [
+        renderer.decode_answer(prompt.ids[-prompt.limit :]) for prompt in asked
+    ]
     prompts = {row.id: row.input_ids[: row.answer_start] for row in rows}
     prompts |= {each.id: renderer.encode_prompt(phrase_question(each)) for each in load_shipped_questions()}
-    for score, (ids, limit) in zip(written, asked, strict=True):
-        assert score.item not in prompts or ids == prompts[score.item]
-        assert limit == (ANSWER_TOKENS if score.kind == "report" else 8)
+    for score, prompt in zip(written, asked, strict=True):
+        assert score.item not in prompts or prompt.ids == prompts[score.item]
+        assert prompt.limit == (ANSWER_TOKENS if score.kind == "report" else 8)

@@ -12,9 +12,10 @@ from netllama.core.files import hash_file, write_json, write_text
 from netllama.models.loading import load_base
 from netllama.rendering.document_texts import REFUSAL
 from netllama.rendering.renderer import Renderer
+from netllama.scoring.bias_choice import balance_refusals, choose_bias
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.reading_scores import ANSWER_TOKENS, ReadingMaterial, ask_reports, render_reports
-from netllama.scoring.refusal_balance import balance_refusals, choose_bias, find_balance, read_balance
+from netllama.scoring.refusal_balance import find_balance, read_balance
 from tests.support.reading_sets import make_asked, make_balance, make_report_chunks
 from tests.support.training_runs import loading_params
 
@@ -96,5 +97,5 @@ def test_it_is_found_for_the_adapter_that_it_is_for(tmp_path: Path) -> None:
     write_json(path, {"none": "nothing was asked"})
     assert read_balance(path) is None
     write_json(path, {"bias": 1.0})
-    with pytest.raises(StageError, match=r"refusals\.json: field required; run `dvc repro -f evaluate`"):
+    with pytest.raises(StageError, match=r"refusals\.json: adapter: field required; run `dvc repro -f evaluate`"):
         read_balance(path)
