@@ -212,8 +212,8 @@ class EvaluateParams(Section):
     """Questions on the reports of retrieve.val_networks by which it is decided how readily the tuned model refuses, and
     half as many that no report answers; 0: it refuses as it does by itself."""
     max_false_refusals: Share
-    """Share of these questions that may be refused though the document that answers is shown. The larger, the more
-    often it refuses, rightly and falsely."""
+    """Share of these questions that may be refused though the document that answers is shown, alone or among those that
+    a search finds. The larger, the more often it refuses, rightly and falsely."""
     num_with_documents: Count
     """Four-choice questions on networks that are asked with documents, too; 0: none."""
     listed_permutations: Count

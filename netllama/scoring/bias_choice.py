@@ -22,15 +22,15 @@ from netllama.scoring.refusal_balance import WEIGHTS, RefusalBalance
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
-ARMS: tuple[Arm, ...] = ("retrieved", "absent")
-"""What is asked: as a user asks, with what a search finds."""
+ARMS: tuple[Arm, ...] = ("oracle", "retrieved", "absent")
+"""What is asked: with the document that answers, and as a user asks, with what a search finds."""
 
 
 def choose_bias(answered: Sequence[float], most_false: float) -> float:
-    """The largest bias with which at most the share `most_false` of questions that have an answer are refused.
+    """The largest bias with which at most the share `most_false` of what a document answers is refused.
 
-    `answered`: of each, by how much the refusal's first token exceeds any other. It lies halfway between the last
-    question that is refused with it and the first one that is not.
+    `answered`: of each such question, by how much the refusal's first token exceeds any other. The bias lies halfway
+    between the last question that is refused with it and the first one that is not.
     """
     ranked = sorted(answered, reverse=True)
     allowed = int(most_false * len(ranked))
@@ -42,9 +42,10 @@ def choose_bias(answered: Sequence[float], most_false: float) -> float:
 def balance_refusals(
     model: "LanguageModel", material: ReadingMaterial, renderer: Renderer, most_false: float, adapter: Path
 ) -> RefusalBalance | None:
-    """The bias for this model, by questions of validation as a search answers them; None where there are none.
+    """The bias for this model, by questions of validation; None where there are none.
 
-    `most_false`: the share of questions whose document is shown that may be refused.
+    `most_false`: the share that may be refused of the questions whose document is shown, alone or among those that a
+    search finds: what is measured as false refusals on the test.
     """
     asked = render_reports(material, renderer, ARMS)
     holds = [bool(set(each.row.golden) & set(each.row.arms[each.arm])) for each in asked]

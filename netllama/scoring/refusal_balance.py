@@ -22,7 +22,7 @@ class RefusalBalance(Record):
     bias: float
     """What is added to its logit where it would be the first of an answer."""
     answered: int
-    """Questions whose document was shown."""
+    """Questions with the document that answers, alone or among those that a search finds: one in both ways is two."""
     false_refusals: float
     """Share of them that are refused with the bias."""
     false_refusals_without: float
@@ -39,9 +39,9 @@ class RefusalBalance(Record):
         """A line for the terminal."""
         return (
             f"refusals: {self.bias:+.2f} on the logit that opens one; on networks of validation it refuses "
-            f"{self.false_refusals:.0%} of {self.answered} questions that a document answers "
-            f"(without it {self.false_refusals_without:.0%}), and {self.right_refusals:.0%} of {self.unanswered} that "
-            f"none answers ({self.right_refusals_without:.0%})"
+            f"{self.false_refusals:.0%} of {self.answered} questions with the document that answers "
+            f"(without it {self.false_refusals_without:.0%}), and {self.right_refusals:.0%} of {self.unanswered} "
+            f"without one ({self.right_refusals_without:.0%})"
         )
 
 

@@ -67,7 +67,7 @@ def test_the_page_has_the_suites_by_arms_the_shares_and_the_marks(page: str) -> 
     said = (
         "refusals are balanced by +1.25 on the logit that opens one, chosen on networks of validation: there it refuses"
     )
-    assert f"{said} 5% of 20 questions that a document answers (without it 0%), and 80% of 10 that none" in page
+    assert f"{said} 5% of 20 questions with the document that answers (without it 0%), and 80% of 10 without" in page
 
 
 def test_an_answer_is_shown_with_its_question_and_documents_and_which_one_is_right(page: str) -> None:

@@ -36,7 +36,7 @@ def test_equal_weights_are_refused_together() -> None:
 @pytest.fixture
 def material() -> ReadingMaterial:
     """Two questions whose document a search finds, one whose it does not find, and one that none answers."""
-    rows = [make_asked(0, ["r1", "r0"]), make_asked(2, ["r2"]), make_asked(1, ["r3"])]
+    rows = [make_asked(0, ["r1", "r0"]), make_asked(2, ["r3", "r2"]), make_asked(1, ["r3"])]
     rows += [make_asked(3, ["r4"], answered=False)]
     texts = {chunk.id: chunk.text for chunk in make_report_chunks()}
     return ReadingMaterial(rows, [], texts)
@@ -51,12 +51,12 @@ def test_the_balance_says_what_greedy_answers_do(
         Renderer(tiny_tokenizer, "chat", ""),
     )
     write_text(tmp_path / "adapter_model.safetensors", "weights")
-    for most_false, refused in ((0.0, 0), (0.5, 1)):
+    for most_false, refused in ((0.0, 0), (0.4, 2)):
         found = balance_refusals(model, material, renderer, most_false, tmp_path)
         assert found
-        assert (found.answered, found.unanswered) == (2, 2)
-        assert found.false_refusals == refused / 2
-        asked = render_reports(material, renderer, ("retrieved", "absent"))
+        assert (found.answered, found.unanswered) == (5, 2), "three with their document alone, two among what is found"
+        assert found.false_refusals == refused / 5
+        asked = render_reports(material, renderer, ("oracle", "retrieved", "absent"))
         holds = [bool(set(each.row.golden) & set(each.row.arms[each.arm])) for each in asked]
         eos = int(tiny_tokenizer.eos_token_id)
         answers = generate_answers(model, [each.prompt for each in asked], eos, 4, 1, [found.first] * len(asked))
@@ -64,7 +64,7 @@ def test_the_balance_says_what_greedy_answers_do(
         assert sum(said for said, held in zip(opens, holds, strict=True) if held) == refused
         said = sum(said for said, held in zip(opens, holds, strict=True) if not held)
         assert found.right_refusals == pytest.approx(said / 2)
-        assert f"it refuses {refused / 2:.0%} of 2 questions" in found.describe()
+        assert f"it refuses {refused / 5:.0%} of 5 questions" in found.describe()
 
 
 def test_only_questions_with_documents_are_asked_with_it(tiny_tokenizer: Any, material: ReadingMaterial) -> None:
