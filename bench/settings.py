@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.hardware import describe_hardware
-from netllama.core.files import read_json, write_json
+from netllama.core.files import hash_json, read_json, write_json
 from netllama.core.metrics import read_details
 from netllama.core.params import read_params
 from netllama.rendering.document_texts import REFUSAL
@@ -102,6 +102,7 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
     drawn = make_report_set(SEED, NETWORKS, "val", PER_TYPE, params.retrieve.report_tokens)
     chunks = report_material.make_chunks(drawn.reports, load_token_counter(tokenizer))
     found = report_material.make_questions(drawn, report_material.rank_reports(chunks, drawn, top_k), SEED, top_k)
+    found.sort(key=lambda question: hash_json(question.id))
     answered = [question for question in found if question.golden][:reports]
     unanswered = [question for question in found if not question.golden][: reports // 2]
     texts = {chunk.id: show_chunk(chunk.headings, chunk.text) for chunk in chunks}
@@ -138,7 +139,7 @@ def tell_apart(
 ) -> dict[str, float]:
     """How well the logit that opens a refusal tells where to refuse. `asked`: prompts with documents, and their scores.
 
-    The balance is chosen as evaluate does: on answered questions in the arm `retrieved`.
+    The balance is chosen as evaluate does: on questions whose document is shown.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -149,8 +150,7 @@ def tell_apart(
     token = int(renderer.tokenizer.encode(REFUSAL, add_special_tokens=False)[0])
     weights = weigh_first_tokens(model, [prompt for prompt, _ in asked], token, "refusals")
     lacks = [is_lacking(score) for _, score in asked]
-    found = [weight for weight, (_, score) in zip(weights, asked, strict=True) if score.arm == "retrieved"]
-    bias = choose_bias(found, most_false)
+    bias = choose_bias([weight for weight, lack in zip(weights, lacks, strict=True) if not lack], most_false)
     refused = {
         lacking: [weight + bias > 0 for weight, lack in zip(weights, lacks, strict=True) if lack == lacking]
         for lacking in (True, False)
