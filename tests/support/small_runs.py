@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "tokenize.max_length": 320,
     "lora.r": 4,
     "train.max_steps": 3,
+    "train.learning_rate": 0.01,
     "train.per_device_train_batch_size": 2,
     "train.eval_steps": 2,
     "train.logging_steps": 1,
