@@ -65,7 +65,8 @@ def test_the_page_has_the_suites_by_arms_the_shares_and_the_marks(page: str) -> 
         assert mark in page
     assert '<a href="#reading">Reading</a>' in page
     said = "<p>The tuned model's refusals: +1.25 on the logit that opens one; on networks of validation it refuses"
-    assert f"{said} 5% of 20 questions with the document that answers (without it 0%), and 80% of 10 without one" in page
+    shares = "5% of 20 questions with the document that answers (without it 0%), and 80% of 10 without one (70%)."
+    assert f"{said} {shares}" in page
 
 
 def test_an_answer_is_shown_with_its_question_and_documents_and_which_one_is_right(page: str) -> None:
