@@ -7,9 +7,9 @@ of the test side are not touched: what is chosen by this table is measured with 
 
 "right refusals" and "false refusals" are the model's own. "told apart" is the area under the ROC curve of the logit
 that opens a refusal: how well it tells documents that hold no answer from those that hold it, however often the model
-refuses. 0.5: not at all. "right, balanced" and "false, balanced" are both refusals with the bias on this logit that
-`evaluate.max_false_refusals` allows (netllama/scoring/bias_choice.py); here it is chosen on the questions that it
-is counted on, which evaluate never does.
+refuses. 0.5: not at all. "by both" is that of this logit and the question's terms together. "right, balanced" and
+"false, balanced" are both refusals with the bias that `evaluate.max_false_refusals` allows
+(netllama/scoring/bias_choice.py); here it is chosen on the questions that it is counted on, which evaluate never does.
 
 Run    python -m bench.settings [--reports N] [--programs N] [SETTING ...]
        SETTING: overrides in one word, as for `dvc exp run -S`, with blanks between them; "": the default itself.
@@ -36,7 +36,6 @@ from netllama.rendering.document_texts import REFUSAL
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
     from netllama.rendering.renderer import Renderer
-    from netllama.scoring.score import Score
 
 SEED, NETWORKS, PER_TYPE = 1977, 3, 2
 STAGES = ("fetch", "generate", "split", "retrieve", "tokenize", "train")
@@ -53,6 +52,7 @@ COLUMNS = {
     "right refusals": "right_refusals",
     "false refusals": "false_refusals",
     "told apart": "told_apart",
+    "by both": "told_apart_by_both",
     "right, balanced": "right_balanced",
     "false, balanced": "false_balanced",
 }
@@ -87,11 +87,12 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
     from netllama.models.loading import load_adapter, load_base
     from netllama.models.model_reference import locate_model
     from netllama.reading import report_material
+    from netllama.reading.term_coverage import measure_missing
     from netllama.rendering.renderer import load_renderer
     from netllama.scoring.kept_answers import NOTHING_KEPT
     from netllama.scoring.measure import choose_sandbox, limit_scripts
     from netllama.scoring.program_scores import ask_programs, judge_programs
-    from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, score_reading
+    from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, render_reports, score_reading
     from netllama.scoring.reading_summary import is_holding, is_lacking, summarize_reading
     from testbed.reports.report_set import make_report_set
     from testbed.tasks.task_set import make_tasks
@@ -115,8 +116,8 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
     scores = score_reading(model, material, renderer, answers[: len(asked[0])])
     read = summarize_reading(scores)
     shown = [
-        (prompt.ids, score)
-        for prompt, score in zip(asked[0], scores, strict=True)
+        (prompt.ids, is_lacking(score), measure_missing(each.row.question, each.shown))
+        for each, prompt, score in zip(render_reports(material, renderer), asked[0], scores, strict=True)
         if is_holding(score) or is_lacking(score)
     ]
     said = [renderer.decode_answer(ids) for ids in answers[len(asked[0]) :]]
@@ -135,28 +136,31 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
 
 
 def tell_apart(
-    model: "LanguageModel", renderer: "Renderer", asked: Sequence[tuple[list[int], "Score"]], most_false: float
+    model: "LanguageModel", renderer: "Renderer", asked: Sequence[tuple[list[int], bool, float]], most_false: float
 ) -> dict[str, float]:
-    """How well the logit that opens a refusal tells where to refuse. `asked`: prompts with documents, and their scores.
+    """How well the logit that opens a refusal tells where to refuse, alone and beside the question's terms.
 
-    The balance is chosen as evaluate does: on questions whose document is shown.
+    `asked`: prompts with documents, whether these lack the answer, and the share of the question's terms that they
+    lack. The balance is chosen as evaluate does: on questions whose document is shown.
     """
     from sklearn.metrics import roc_auc_score
 
-    from netllama.scoring.bias_choice import choose_bias
+    from netllama.scoring.bias_choice import choose_bias, choose_missing_weight
     from netllama.scoring.likelihood import weigh_first_tokens
-    from netllama.scoring.reading_summary import is_lacking
 
     token = int(renderer.tokenizer.encode(REFUSAL, add_special_tokens=False)[0])
-    weights = weigh_first_tokens(model, [prompt for prompt, _ in asked], token, "refusals")
-    lacks = [is_lacking(score) for _, score in asked]
-    bias = choose_bias([weight for weight, lack in zip(weights, lacks, strict=True) if not lack], most_false)
+    weights = weigh_first_tokens(model, [prompt for prompt, *_ in asked], token, "refusals")
+    lacks, missing = [lack for _, lack, _ in asked], [share for *_, share in asked]
+    by_missing = choose_missing_weight(weights, missing, lacks)
+    both = [weight + by_missing * share for weight, share in zip(weights, missing, strict=True)]
+    bias = choose_bias([weight for weight, lack in zip(both, lacks, strict=True) if not lack], most_false)
     refused = {
-        lacking: [weight + bias > 0 for weight, lack in zip(weights, lacks, strict=True) if lack == lacking]
+        lacking: [weight + bias > 0 for weight, lack in zip(both, lacks, strict=True) if lack == lacking]
         for lacking in (True, False)
     }
     return {
         "told_apart": float(roc_auc_score(lacks, weights)),
+        "told_apart_by_both": float(roc_auc_score(lacks, both)),
         "right_balanced": sum(refused[True]) / len(refused[True]),
         "false_balanced": sum(refused[False]) / len(refused[False]),
     }

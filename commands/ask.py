@@ -82,9 +82,8 @@ def load_speakers(needs: Needs, which: str, adapter: Path) -> list[Speaker]:
     model = load_base(located.folder, needs.loading)
     if which == "base":
         return make_speakers(model, renderer, has_adapter=False)
-    balance = find_balance(REFUSALS, adapter)
-    refusal = balance.first if balance else None
-    speakers = make_speakers(load_adapter(model, adapter), renderer, has_adapter=True, refusal=refusal)
+    refusals = find_balance(REFUSALS, adapter)
+    speakers = make_speakers(load_adapter(model, adapter), renderer, has_adapter=True, refusals=refusals)
     return speakers if which == "both" else speakers[1:]
 
 

@@ -143,7 +143,7 @@ def main() -> None:
     weights = [BASE, *(path for path in sorted(ADAPTER.iterdir()) if path.name in ADAPTER_FILES)]
     kept = KeptAnswers(ensure_scratch_folder("answers"), identify_model(weights, needs.loading))
     refusals = balance(model, material.renderer, needs.evaluate)
-    metrics, scores = measure_model(model, material, kept, refusals.first if refusals else None)
+    metrics, scores = measure_model(model, material, kept, refusals)
     pairs = pair_scores(before, scores)
     comparisons = compare_groups(group_pairs(pairs))
     clean = compare_clean(pairs, {overlap.question for overlap in overlaps})

@@ -18,6 +18,7 @@ from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.generation import merge_prompts
 from netllama.scoring.likelihood import can_share
 from netllama.scoring.prompt_reading import PromptReader
+from netllama.scoring.refusal_balance import RefusalBalance
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ class Speaker:
     """The model is loaded with its adapter, and answers as its base."""
     decoder: "StepDecoder | None" = None
     """What evaluate decodes this speaker's answers with; None: the library's way."""
-    refusal: FirstBias | None = None
+    refusals: RefusalBalance | None = None
     """How readily it refuses where documents are shown."""
 
     def switch_adapter(self) -> AbstractContextManager[Any]:
@@ -71,6 +72,10 @@ class Speaker:
                 f"{what} comes to {len(ids):,} tokens and {self.name} reads {self.count_positions():,}; {remedy}"
             )
         return ids
+
+    def weigh_refusal(self, question: str, documents: Sequence[str]) -> FirstBias | None:
+        """On the first token of the answer, where documents are shown."""
+        return self.refusals.weigh(question, documents) if self.refusals and documents else None
 
     def count_positions(self) -> int:
         """Tokens that the model was made for, prompt and answer together."""
@@ -168,11 +173,11 @@ class AnswerStream:
 
 
 def make_speakers(
-    model: "LanguageModel", renderer: Renderer, has_adapter: bool, refusal: FirstBias | None = None
+    model: "LanguageModel", renderer: Renderer, has_adapter: bool, refusals: RefusalBalance | None = None
 ) -> list[Speaker]:
     """The base model; with an adapter in `model`, the tuned one behind it. Both decode from the same weights.
 
-    `refusal`: of the tuned one.
+    `refusals`: of the tuned one.
     """
     import torch
 
@@ -185,7 +190,7 @@ def make_speakers(
     base = decoder.drop_lora() if decoder else None
     return [
         Speaker("base model", model, renderer, without_adapter=True, decoder=base),
-        Speaker("tuned model", model, renderer, decoder=decoder, refusal=refusal),
+        Speaker("tuned model", model, renderer, decoder=decoder, refusals=refusals),
     ]
 
 

@@ -54,7 +54,9 @@ class Conversation:
         if self.search and not chunks:
             print(f"{NOTHING_FOUND}\n", flush=True)
         answers = [
-            AnswerStream(speaker, prompt, self.max_new_tokens, self.temperature, speaker.refusal if documents else None)
+            AnswerStream(
+                speaker, prompt, self.max_new_tokens, self.temperature, speaker.weigh_refusal(question, documents)
+            )
             for speaker, prompt in zip(self.speakers, prompts, strict=True)
         ]
         terminal = shutil.get_terminal_size()

@@ -17,13 +17,13 @@ from netllama.sandbox.sandbox import Sandbox
 from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.choice import measure_baselines, score_choices, select_closed, summarize_choices
 from netllama.scoring.code_questions import find_networks, judge_code_answers, select_code, summarize_code
-from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers, LimitedPrompt
 from netllama.scoring.program_scores import ask_programs, judge_programs, summarize_programs
 from netllama.scoring.program_texts import list_programs
 from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, load_reading, require_room, score_reading
 from netllama.scoring.reading_summary import summarize_reading
+from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.scoring.score import GENERAL, Numbers, Score
 from netllama.scoring.task_answers import ask_rows, sample_rows, score_answers, summarize_answers
 from netllama.scoring.written_questions import ask_written, score_written, select_written, summarize_written
@@ -96,11 +96,11 @@ def measure_model(
     model: "LanguageModel",
     material: Material,
     kept: KeptAnswers = NOTHING_KEPT,
-    refusal: FirstBias | None = None,
+    refusals: RefusalBalance | None = None,
 ) -> tuple[Numbers, list[Score]]:
     """(metrics, scores): numbers by kind of measurement and of `general` questions; a score for every answer.
 
-    `kept`: what this model wrote before. `refusal`: how readily it refuses where documents are shown.
+    `kept`: what this model wrote before. `refusals`: how readily it refuses where documents are shown.
     """
     # First, so that nobody waits minutes for it.
     config: Any = model.config.get_text_config(decoder=True)
@@ -125,7 +125,7 @@ def measure_model(
         ask_written(asked, renderer, params.max_new_tokens),
         ask_rows(sampled, params.max_new_tokens),
         ask_code(coded, renderer, params.max_code_tokens),
-        ask_reports(material.reading, renderer, refusal),
+        ask_reports(material.reading, renderer, refusals),
         ask_programs(programs, renderer, params.max_code_tokens),
     )
     eos = int(renderer.tokenizer.eos_token_id)

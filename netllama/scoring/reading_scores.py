@@ -21,10 +21,10 @@ from netllama.rendering.question_texts import list_options, phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.choice import judge_choice
 from netllama.scoring.comparison import ARM_NAMES
-from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.kept_answers import LimitedPrompt
 from netllama.scoring.likelihood import score_continuations
 from netllama.scoring.reading_summary import HOLDING
+from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.scoring.rendered_answers import render_answers
 from netllama.scoring.score import GENERAL, Score
 from netllama.scoring.shared_prefixes import Continued
@@ -81,15 +81,18 @@ def _sample(rows: Sequence[ReadingQuestion], number: int) -> list[ReadingQuestio
     return sorted(ranked[:number], key=lambda row: row.id)
 
 
-def ask_reports(material: ReadingMaterial, renderer: Renderer, refusal: FirstBias | None = None) -> list[LimitedPrompt]:
+def ask_reports(
+    material: ReadingMaterial, renderer: Renderer, refusals: RefusalBalance | None = None
+) -> list[LimitedPrompt]:
     """What a model is asked by the questions on reports, arm by arm.
 
-    `refusal`: on the first token of the refusal, where documents are shown.
+    `refusals`: how readily it refuses where documents are shown.
     """
-    return [
-        LimitedPrompt(each.prompt, ANSWER_TOKENS, refusal if each.shown else None)
-        for each in render_reports(material, renderer)
-    ]
+    asked = []
+    for each in render_reports(material, renderer):
+        bias = refusals.weigh(each.row.question, each.shown) if refusals and each.shown else None
+        asked.append(LimitedPrompt(each.prompt, ANSWER_TOKENS, bias))
+    return asked
 
 
 def score_reading(

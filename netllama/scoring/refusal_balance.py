@@ -1,5 +1,6 @@
 """How readily the tuned model refuses: what evaluate found and wrote, and `ask` and the report read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -7,13 +8,18 @@ from pydantic import ValidationError
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file, read_json
 from netllama.core.records import Record
+from netllama.reading.term_coverage import measure_missing
 from netllama.scoring.first_bias import FirstBias
 
 WEIGHTS = "adapter_model.safetensors"
 
 
 class RefusalBalance(Record):
-    """results/refusals.json: the bias, and what it does on the networks that it was chosen on."""
+    """results/refusals.json: the bias, and what it does on the networks that it was chosen on.
+
+    Of two things that tell documents with an answer from those without one, the model's own logit and the question's
+    terms, each sees what the other overlooks. The numbers named told_apart are areas under a ROC curve: 0.5 is a guess.
+    """
 
     adapter: str
     """SHA-256 of the weights that it is for."""
@@ -21,6 +27,11 @@ class RefusalBalance(Record):
     """The first of the refusal."""
     bias: float
     """What is added to its logit where it would be the first of an answer."""
+    missing_weight: float
+    """What is added beside it, times the share of the question's terms that each document lacks (`measure_missing`)."""
+    told_apart: float
+    told_apart_by_model: float
+    told_apart_by_terms: float
     answered: int
     """Questions with the document that answers, alone or among those that a search finds: one in both ways is two."""
     false_refusals: float
@@ -31,14 +42,16 @@ class RefusalBalance(Record):
     right_refusals: float
     right_refusals_without: float
 
-    @property
-    def first(self) -> FirstBias:
-        return FirstBias(self.token, self.bias)
+    def weigh(self, question: str, documents: Sequence[str]) -> FirstBias:
+        """For the answer to `question` from the texts of `documents`."""
+        missing = measure_missing(question, documents)
+        return FirstBias(self.token, round(self.bias + self.missing_weight * missing, 4))
 
     def describe(self) -> str:
         """A line for the terminal."""
         return (
-            f"refusals: {self.bias:+.2f} on the logit that opens one; on networks of validation it refuses "
+            f"refusals: {self.bias:+.2f} on the logit that opens one, and {self.missing_weight:.2f} more where no "
+            "document has any word of the question; on networks of validation it refuses "
             f"{self.false_refusals:.0%} of {self.answered} questions with the document that answers "
             f"(without it {self.false_refusals_without:.0%}), and {self.right_refusals:.0%} of {self.unanswered} "
             f"without one ({self.right_refusals_without:.0%})"

@@ -64,7 +64,10 @@ def test_the_page_has_the_suites_by_arms_the_shares_and_the_marks(page: str) -> 
     for mark in ("<td>0.875</td>", "<td>0.125</td>", "first 10 found</th><td>0.750 (0.500 to 0.900)</td>"):
         assert mark in page
     assert '<a href="#reading">Reading</a>' in page
-    said = "<p>The tuned model's refusals: +1.25 on the logit that opens one; on networks of validation it refuses"
+    said = (
+        "<p>The tuned model's refusals: +1.25 on the logit that opens one, and 4.00 more where no document has any word"
+    )
+    said += " of the question; on networks of validation it refuses"
     shares = "5% of 20 questions with the document that answers (without it 0%), and 80% of 10 without one (70%)."
     assert f"{said} {shares}" in page
 

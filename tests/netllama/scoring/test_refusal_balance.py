@@ -1,18 +1,21 @@
 """How readily the tuned model refuses: the largest bias that keeps to the share of false refusals."""
 
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file, write_json, write_text
 from netllama.models.loading import load_base
+from netllama.reading.term_coverage import measure_missing
 from netllama.rendering.document_texts import REFUSAL
 from netllama.rendering.renderer import Renderer
-from netllama.scoring.bias_choice import balance_refusals, choose_bias
+from netllama.scoring.bias_choice import ARMS, balance_refusals, choose_bias, choose_missing_weight
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.reading_scores import ANSWER_TOKENS, ReadingMaterial, ask_reports, render_reports
 from netllama.scoring.refusal_balance import find_balance, read_balance
@@ -31,6 +34,20 @@ def test_as_many_are_refused_as_may_be_and_none_more(weights: list[float], share
 
 def test_equal_weights_are_refused_together() -> None:
     assert sum(weight + choose_bias([1.0] * 10, 0.1) > 0 for weight in [1.0] * 10) == 0
+
+
+def test_what_a_program_sees_counts_as_much_as_it_tells_beside_the_logit() -> None:
+    """Of normal scores whose means are apart by 2 and by 1 deviations, the best sum weighs them 2 to 1."""
+    draw = random.Random(1)
+    lacks = [bool(number % 2) for number in range(4000)]
+    weights = [draw.gauss(4.0 * lack, 2.0) for lack in lacks]
+    missing = [draw.gauss(0.3 + 0.1 * lack, 0.1) for lack in lacks]
+    # Per unit: 2 deviations of 2.0 each, and 1 deviation of 0.1.
+    assert choose_missing_weight(weights, missing, lacks) == pytest.approx((1 / 0.1) / (2 / 2.0), rel=0.1)
+    assert choose_missing_weight(weights, [0.5] * 4000, lacks) == 0, "the same of all says nothing"
+    assert choose_missing_weight(weights, [-share for share in missing], lacks) == 0, "never the wrong way round"
+    assert choose_missing_weight([-weight for weight in weights], missing, lacks) == 0
+    assert choose_missing_weight(weights, missing, [True] * 4000) == choose_missing_weight([], [], []) == 0
 
 
 @pytest.fixture
@@ -54,25 +71,35 @@ def test_the_balance_says_what_greedy_answers_do(
     for most_false, refused in ((0.0, 0), (0.4, 2)):
         found = balance_refusals(model, material, renderer, most_false, tmp_path)
         assert found
-        assert (found.answered, found.unanswered) == (5, 2), "three with their document alone, two among what is found"
+        assert (found.answered, found.unanswered) == (5, 5), "three with their document alone, two among what is found"
         assert found.false_refusals == refused / 5
-        asked = render_reports(material, renderer, ("oracle", "retrieved", "absent"))
+        asked = render_reports(material, renderer, ARMS)
         holds = [bool(set(each.row.golden) & set(each.row.arms[each.arm])) for each in asked]
         eos = int(tiny_tokenizer.eos_token_id)
-        answers = generate_answers(model, [each.prompt for each in asked], eos, 4, 1, [found.first] * len(asked))
+        biases = [found.weigh(each.row.question, each.shown) for each in asked]
+        answers = generate_answers(model, [each.prompt for each in asked], eos, 4, 1, biases)
         opens = [answer[0] == tiny_tokenizer.encode(REFUSAL, add_special_tokens=False)[0] for answer in answers]
         assert sum(said for said, held in zip(opens, holds, strict=True) if held) == refused
         said = sum(said for said, held in zip(opens, holds, strict=True) if not held)
-        assert found.right_refusals == pytest.approx(said / 2)
+        assert found.right_refusals == pytest.approx(said / 5)
+        missing = [measure_missing(each.row.question, each.shown) for each in asked]
+        lacks = [not held for held in holds]
+        assert found.told_apart_by_terms == pytest.approx(roc_auc_score(lacks, missing), abs=1e-4)
+        biased = [bias.value - found.bias for bias in biases]
+        assert biased == pytest.approx([found.missing_weight * share for share in missing], abs=1e-3)
         assert f"it refuses {refused / 5:.0%} of 5 questions" in found.describe()
 
 
 def test_only_questions_with_documents_are_asked_with_it(tiny_tokenizer: Any, material: ReadingMaterial) -> None:
-    renderer, bias = Renderer(tiny_tokenizer, "chat", ""), make_balance("").first
-    asked = ask_reports(material, renderer, bias)
+    renderer, balance = Renderer(tiny_tokenizer, "chat", ""), make_balance("")
+    asked = ask_reports(material, renderer, balance)
     assert [prompt.bias for prompt in asked] == [
-        bias if each.shown else None for each in render_reports(material, renderer)
+        balance.weigh(each.row.question, each.shown) if each.shown else None
+        for each in render_reports(material, renderer)
     ]
+    biases = {prompt.bias.value for prompt in asked if prompt.bias}
+    assert len(biases) > 1
+    assert min(biases) >= balance.bias
     assert {prompt.bias for prompt in ask_reports(material, renderer)} == {None}
     assert {prompt.limit for prompt in asked} == {ANSWER_TOKENS}
 
