@@ -216,7 +216,7 @@ def test_refusals_are_balanced_on_questions_of_validation(
         set_params(**{"evaluate.max_false_refusals": most_false})
         run_both()
         balance = RefusalBalance.model_validate(read_json(evaluate.REFUSALS))
-        assert (balance.answered, balance.unanswered) == (4, 1)
+        assert (balance.answered, balance.unanswered) == (4, 3)
         assert balance.false_refusals == most_false
         assert balance.describe() in capsys.readouterr().out.splitlines()
         opening = load_renderer(evaluate.TOKENIZER, read_params().prompt).decode_answer([balance.token])

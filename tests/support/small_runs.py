@@ -28,6 +28,7 @@ SMALL: dict[str, Any] = {
     "retrieve.corpus": ["bgp"],
     "retrieve.train_networks": 1,
     "retrieve.train_tasks": 4,
+    "retrieve.val_networks": 1,
     "retrieve.test_networks": 1,
     "tokenize.max_length": 320,
     "lora.r": 4,
@@ -40,6 +41,7 @@ SMALL: dict[str, Any] = {
     "evaluate.num_generated": 2,
     "evaluate.num_programs": 0,
     "evaluate.num_reports": 4,  # each is asked in five ways
+    "evaluate.num_val_reports": 4,
     "evaluate.num_with_documents": 4,
     "evaluate.max_code_tokens": 16,
 }
