@@ -23,17 +23,19 @@ import torch
 from commands import ask
 from netllama.asking import conversation
 from netllama.core.errors import StageError
-from netllama.core.files import write_json
+from netllama.core.files import hash_file, write_json
 from netllama.core.params import read_params
 from netllama.documents import indexed_corpus
 from netllama.models.loading import load_base
 from netllama.models.model_reference import locate_model, resolve_model
 from netllama.rendering.document_texts import phrase_with_documents
 from netllama.rendering.renderer import load_renderer
+from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.generation import generate_answers
 from netllama.training.adapter import add_adapter, save_adapter
 from tests.support.clones import ROOT
 from tests.support.decisive_model import load_decisive_model
+from tests.support.reading_sets import make_balance
 from tests.support.tiny_encoder import make_tiny_encoder
 from tests.support.training_runs import loading_params, lora_params, training_record
 
@@ -247,6 +249,30 @@ def test_with_documents_both_models_are_asked_in_the_form_of_the_training(
     assert "documents shown to the models, best first:\n[1] notes/timers.md#hold-timer" in captured.out
     assert "\n    Timers > Hold timer\n    The hold timer expires after 90 s.\nbase model: " in captured.out
     assert "documents: 2, in 3 chunks\n" in captured.err
+
+
+def test_the_tuned_model_refuses_as_evaluate_found_where_documents_are_shown_and_the_adapter_is_the_same(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    class Watched(conversation.AnswerStream):
+        def __init__(self, speaker: Any, prompt: Any, most: int, temperature: float, bias: Any) -> None:
+            given[speaker.name] = bias
+            super().__init__(speaker, prompt, most, temperature, bias)
+
+    monkeypatch.setattr(conversation, "AnswerStream", Watched)
+    balance = make_balance(hash_file(notes / "models" / "adapter" / "adapter_model.safetensors"))
+    write_json(ask.REFUSALS, balance.model_dump())
+    question = "When does the hold timer of the peer expire?"
+    ask_here("--docs", "notes", "--k", "1", question)
+    # Of hold, timer, peer and expire the document lacks one.
+    assert given == {"base model": None, "tuned model": FirstBias(7, 1.25 + 4.0 / 4)}
+    ask_here(question)
+    assert given == {"base model": None, "tuned model": None}
+    write_json(ask.REFUSALS, make_balance("another adapter").model_dump())
+    ask_here("--docs", "notes", "--k", "1", question)
+    assert given == {"base model": None, "tuned model": None}
 
 
 def test_k_says_how_many_documents_are_shown_at_most(
