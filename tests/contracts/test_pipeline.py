@@ -23,6 +23,17 @@ from tests.support.warm_programs import STAGE_LIBRARIES, open_warm_program
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for the whole DAG, on a machine that may be busy
 
+FEW = {
+    "teacher.max_tokens": 64,
+    "tokenize.max_length": 224,
+    "train.max_steps": 2,
+    "evaluate.num_generated": 1,
+    "evaluate.num_reports": 1,
+    "evaluate.num_val_reports": 2,
+    "evaluate.num_with_documents": 1,
+}
+"""Of what takes the bundled model seconds."""
+
 
 @pytest.fixture(scope="module")
 def pipeline(small_run: Path, warm_dvc: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
@@ -148,9 +159,10 @@ def test_a_typo_in_an_override_is_one_line_with_the_key(pipeline: Clone) -> None
 
 @pytest.mark.slow
 def test_the_bundled_model_and_its_embedded_teacher_take_the_whole_way_and_the_teacher_is_stopped(
-    tmp_path: Path,
+    warm_dvc: Path, tmp_path: Path
 ) -> None:
-    bundled = run_small(make_small_clone(tmp_path / "clone"))
+    with open_warm_program("python", STAGE_LIBRARIES) as warm_python:
+        bundled = run_small(make_small_clone(tmp_path / "clone", warm_dvc, warm_python, **FEW))
     assert_the_teacher_was_asked(bundled)
     assert str(bundled.folder) not in subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
     base, tuned = bundled.details("metrics/baseline.json"), bundled.details("metrics/evaluate.json")
