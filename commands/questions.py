@@ -1,6 +1,6 @@
 """Turn question files of other shapes into a suite of this repository.
 
-Reads  FILE...: a JSON array, an object of questions, or JSONL (docs/evaluating.md lists the shapes)
+Reads  FILE...: a JSON array, an object of questions, JSONL, CSV or TSV (docs/evaluating.md lists the shapes)
 Writes data/questions/NAME.jsonl, NAME after the first file or as --out says
 Run    python -m commands.questions mine.json
        python -m commands.questions part1.jsonl part2.json --out data/questions/mine.jsonl --first-index 0

@@ -48,6 +48,21 @@ def read_answer(answer: object, options: NamedOptions, base: IndexBase) -> int:
     return next(iter(readings.values()))
 
 
+def may_name_option(answer: object, options: NamedOptions) -> bool:
+    """Whether an answer, which may be one in words, has the form of one that names an option, be it a wrong one."""
+    text = str(answer).strip()
+    try:
+        return bool(_read_texts(text, options)) or _read_index(text, options) is not None
+    except ValueError:
+        return "\n" not in text  # else it answers the parts of a question
+
+
+def is_letter(answer: str) -> bool:
+    """Whether an answer is what people write for an option: `B`, `(b)`, `option 2`."""
+    text = answer.strip()
+    return bool(re.fullmatch(r"\(?[A-Ja-j][).:]?", text)) or bool(_OPTION.fullmatch(text))
+
+
 def _read_texts(text: str, options: NamedOptions) -> dict[str, int]:
     """Every way in which a text names an option, but as an index."""
     readings = {}

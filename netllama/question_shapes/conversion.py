@@ -1,6 +1,7 @@
 """A row of anybody's question file as a `Question`, or the reason why it is none.
 
     options and an answer                           -> choice (true_false, if the options are True and False)
+    its last lines are options, and one is right    -> the same
     true or false as the answer                     -> true_false
     one run of underscores in the question          -> blank
     task_name, level and instruction                -> code
@@ -17,12 +18,21 @@ from typing import Any
 
 from netllama.core.files import JsonObject, hash_json
 from netllama.core.records import LETTERS, Difficulty, Question, QuestionKind, parse_as
-from netllama.question_shapes.answer_readings import Answered, IndexBase, find_index_base, read_answer
-from netllama.question_shapes.named_options import NamedOptions, read_options
+from netllama.question_shapes.answer_readings import (
+    Answered,
+    IndexBase,
+    find_index_base,
+    is_letter,
+    may_name_option,
+    read_answer,
+)
+from netllama.question_shapes.named_options import NamedOptions, check_options, find_options, read_options
 from netllama.question_shapes.question_files import Entry
 
 QUESTIONS = ("question", "statement", "instruction")
-ANSWERS = ("answer", "answerkey", "correct_answer")
+ANSWERS = ("answer", "answerkey", "answer_key", "correct_answer")
+OTHER_ANSWERS = ("correct", "correct_option", "answer_index", "answer_idx", "correct_index", "label", "gold", "target")
+"""Keys of the answer where there is none of `ANSWERS`; beside one of these they may mean anything."""
 SOLUTIONS = ("solution", "canonical_solution", *ANSWERS)
 ALIASES = ("aliases", "alternatives")
 CATEGORIES = ("category", "subject", "task_name")
@@ -61,6 +71,10 @@ class _Row:
             raise ValueError(f"has {' and '.join(found)}, which mean the same; keep one")
         return self.values[found[0]] if found else None
 
+    def take_answer(self) -> Any:
+        answer = self.take(ANSWERS)
+        return self.take(OTHER_ANSWERS) if answer is None else answer
+
     def take_text(self, names: Sequence[str]) -> str:
         value = self.take(names)
         if value is None:
@@ -94,7 +108,7 @@ def _list_answers(entries: Sequence[Entry]) -> list[Answered]:
             row = _normalise_keys(entry.row)
             options, _ = read_options(row.values)
             if options:
-                answers.append((entry.line, row.take(ANSWERS), options))
+                answers.append((entry.line, row.take_answer(), options))
         except ValueError:
             continue  # said when the entry is converted
     return answers
@@ -170,16 +184,21 @@ def _ask(row: _Row, text: str, options: NamedOptions | None, base: IndexBase, no
         if not solution:
             notes.append("no solution: it can be seen how far its code gets, not whether the result is right")
         return _Asked("code", text, solution)
-    answer = row.take(ANSWERS)
+    answer = row.take_answer()
     if answer is None:
-        raise ValueError(f"has no answer (one of the keys {', '.join(ANSWERS)})")
+        raise ValueError(f"has no answer (one of the keys {', '.join((*ANSWERS, *OTHER_ANSWERS))})")
+    asked, listed = find_options(text)
+    if listed and may_name_option(answer, listed):
+        check_options(listed)
+        notes.append(f"its last {len(listed.texts)} lines are its options")
+        return _ask_choice(row, asked, listed, base)
     blanks = _BLANK.findall(text)
     if not blanks and _LONE.search(text):
         raise ValueError("a single _ may be a blank or a name; write a blank as ____")
     if len(blanks) > 1:
         raise ValueError(f"has {len(blanks)} blanks; a question has one")
     if blanks:
-        first, *others = row.take_texts(ANSWERS) or [""]
+        first, *others = row.take_texts(ANSWERS) or row.take_texts(OTHER_ANSWERS) or [""]
         if others:
             notes.append(f"{len(others) + 1} answers to one blank: each of them counts as right")
         aliases = [each for each in dict.fromkeys([*others, *row.take_texts(ALIASES)]) if each != first]
@@ -193,15 +212,20 @@ def _ask(row: _Row, text: str, options: NamedOptions | None, base: IndexBase, no
         raise ValueError(
             f"answer {answer!r} is not a text, and there are no options, and no blank, that it could be for"
         )
+    if is_letter(answer) and not row.take_texts(("key_facts",)):
+        raise ValueError(
+            f"answer {answer!r} looks like the letter of an option, and there are none: write them under options, or a "
+            "line each behind the question; an answer of one letter needs key_facts"
+        )
     return _Asked("open", text, _require(answer.strip()))
 
 
 def _ask_choice(row: _Row, text: str, options: NamedOptions, base: IndexBase) -> _Asked:
-    answer = row.take(ANSWERS)
+    answer = row.take_answer()
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
     if answer is None:
-        raise ValueError(f"has options and no answer (one of the keys {', '.join(ANSWERS)})")
+        raise ValueError(f"has options and no answer (one of the keys {', '.join((*ANSWERS, *OTHER_ANSWERS))})")
     if isinstance(answer, list):
         raise ValueError(f"has {len(answer)} right answers; a question has one")
     truths = [option.strip().lower() for option in options.texts]

@@ -2,8 +2,10 @@
 
 "options": ["a) one", "b) two"]      "choices": {"A": "one", "B": "two"}      "option 1": "one", "option 2": "two"
 "options": ["one", "two"]            "choices": {"text": ["one", "two"], "label": ["A", "B"]}
+"A": "one", "B": "two"               "options": "A. one\\nB. two", or such lines at the end of the question
 """
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any
 from netllama.core.records import LETTERS
 
 LISTS = ("options", "choices")
-_NUMBERED = re.compile(r"option_?(\d{1,2}|(?<=_)[a-z])")
+_NUMBERED = re.compile(r"(?:option|choice)_?(\d{1,2}|(?<=_)[a-z]|[a-j])")
 _LABELLED = re.compile(r"\s*\(?([A-Za-z]|\d{1,2})[).:]\s+(\S.*)", re.DOTALL)
 
 
@@ -45,9 +47,12 @@ def read_options(row: Mapping[str, Any]) -> tuple[NamedOptions | None, set[str]]
 
     Raises ValueError with the reason why they can't be taken.
     """
-    numbered = {match[1]: key for key in row if (match := _NUMBERED.fullmatch(key)) and row[key] not in (None, "")}
+    labels = {key: match[1] for key in row if (match := _NUMBERED.fullmatch(key))}
+    if {"a", "b"} <= row.keys():
+        labels |= {key: key for key in row if key in [*LETTERS.lower()]}
+    numbered = {label: key for key, label in labels.items() if row[key] not in (None, "")}
     lists = [key for key in LISTS if row.get(key) not in (None, [], {}, "")]
-    used = {*lists, *(key for key in row if _NUMBERED.fullmatch(key)), *(key for key in LISTS if key in row)}
+    used = {*labels, *(key for key in LISTS if key in row)}
     if len(lists) + bool(numbered) > 1:
         raise ValueError(f"options stand in {' and in '.join([*lists, *list(numbered.values())[:1]])}; keep one")
     if numbered:
@@ -56,13 +61,33 @@ def read_options(row: Mapping[str, Any]) -> tuple[NamedOptions | None, set[str]]
         return None, used
     else:
         found = _read_value(lists[0], row[lists[0]])
+    check_options(found)
+    return found, used
+
+
+def find_options(text: str) -> tuple[str, NamedOptions | None]:
+    """A question whose last lines are options (`A. one`, `B. two`): what stands before them, and they.
+
+    None: it has no two such lines in order, or nothing before them. An open question may end so, too.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    first = len(lines)
+    while first and _LABELLED.fullmatch(lines[first - 1]):
+        first -= 1
+    labels = [match[1].lower() for line in lines[first:] if (match := _LABELLED.fullmatch(line))]
+    if first == 0 or len(labels) < 2 or _order_labels(labels) != labels:
+        return text, None
+    return "\n".join(lines[:first]).strip(), _strip_labels(lines[first:])
+
+
+def check_options(found: NamedOptions) -> None:
+    """Raises ValueError if a question can't have these options."""
     if not 2 <= len(found.texts) <= len(LETTERS):
         raise ValueError(
             f"{len(found.texts)} option{'s' * (len(found.texts) != 1)}; a question has 2 to {len(LETTERS)}"
         )
     if len({_collapse_spaces(text) for text in found.texts}) < len(found.texts):
         raise ValueError("two options are equal; change one")
-    return found, used
 
 
 def _read_value(key: str, value: object) -> NamedOptions:
@@ -74,9 +99,26 @@ def _read_value(key: str, value: object) -> NamedOptions:
                 raise ValueError(f"{key}: {len(texts)} texts and {len(labels)} labels")
             return _read_labelled(dict(zip(map(str, labels), texts, strict=True)))
         return _read_labelled(value)
+    if isinstance(value, str):
+        value = _read_text(key, value)
     if isinstance(value, list):
         return _strip_labels([_as_text(option, f"{key}[{place}]") for place, option in enumerate(value)])
     raise ValueError(f"{key} is neither a list nor an object")
+
+
+def _read_text(key: str, text: str) -> list[object]:
+    """The options of a text: a list as JSON and Python write it, or a line each with its label."""
+    if text.lstrip().startswith("["):
+        try:
+            listed = ast.literal_eval(text.strip())  # reads lists of JSON texts, too
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            listed = None
+        if isinstance(listed, list):
+            return listed
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) < 2 or not all(map(_LABELLED.fullmatch, lines)):
+        raise ValueError(f"{key} is a text; write a list, or a line each, its letter before it: A. ..., B. ...")
+    return [*lines]
 
 
 def _read_labelled(options: Mapping[Any, object]) -> NamedOptions:

@@ -1,8 +1,10 @@
-"""The entries of a file of questions, each with its line: a JSON array, an object of questions, or JSONL.
+"""The entries of a file of questions, each with its line: a JSON array, an object of questions, JSONL, CSV or TSV.
 
 An entry that can't be read is one with a problem, not the end of the file, as far as what follows can be found.
 """
 
+import csv
+import io
 import json
 import re
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ from netllama.core.files import JsonObject, iter_lines, parse_json, read_text
 _SPACE = re.compile(r"[\s,]*")
 ONE = ("question", "statement", "instruction")
 """Keys that tell a question from an object of questions."""
+
+TABLES = (".csv", ".tsv")
+DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,10 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_constant=_ref
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """The entries of a file. Raises StageError if it has none, or is neither JSON nor JSONL."""
+    """The entries of a file. Raises StageError if it has none, or is in none of these formats."""
     text = read_text(path)
+    if path.suffix.lower() in TABLES:
+        return _read_table(path, text)
     start = len(text) - len(text.lstrip())
     if text[start : start + 1] == "[":
         entries, end = _walk_array(path, text, start + 1, _LineCount(text))
@@ -69,6 +76,45 @@ def read_entries(path: Path) -> list[Entry]:
     if not entries:
         raise StageError(f"{path}: no questions in it")
     return entries
+
+
+def _read_table(path: Path, text: str) -> list[Entry]:
+    """The rows of a table (RFC 4180) whose first line names the columns; empty cells are keys that a row lacks."""
+    first = text.lstrip().partition("\n")[0]
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=first.count), strict=True)
+    entries: list[Entry] = []
+    names: list[str] = []
+    try:
+        while True:
+            line = rows.line_num + 1
+            cells = [cell.strip() for cell in next(rows)]
+            if not any(cells):
+                continue
+            if not names:
+                names = _check_names(path, line, cells)
+            elif len(cells) != len(names):
+                entries.append(Entry(line, {}, f"cells: {len(cells)}, columns of the table: {len(names)}"))
+            else:
+                row = {name: cell for name, cell in zip(names, cells, strict=True) if name and cell}
+                entries.append(_check_entry(line, row))
+    except StopIteration:
+        pass
+    except csv.Error as error:
+        raise StageError(f"{path}:{rows.line_num}: not a valid table ({error})") from None
+    if not entries:
+        raise StageError(f"{path}: no questions in it")
+    return entries
+
+
+def _check_names(path: Path, line: int, names: list[str]) -> list[str]:
+    if not {name.lower() for name in names} & {*ONE}:
+        raise StageError(
+            f"{path}:{line}: no column is called {', '.join(ONE[:-1])} or {ONE[-1]}; the first line names the columns, "
+            "such as question,A,B,C,D,answer"
+        )
+    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise StageError(f"{path}:{line}: two columns are called {twice[0]}; rename one")
+    return names
 
 
 def _read_whole(path: Path, text: str) -> JsonObject | None:

@@ -56,6 +56,14 @@ OPTIONS: dict[str, Row] = {
     "ARC": {"choices": {"text": TEXTS, "label": list("ABCD")}},
     "TeleQnA": {f"option {number}": text for number, text in enumerate(TEXTS, start=1)},
     "option_a": {f"Option_{letter}": text for letter, text in zip("abcd", TEXTS, strict=True)},
+    "OptionA": {f"Option{letter}": text for letter, text in zip("ABCD", TEXTS, strict=True)},
+    "choice1": {f"choice{number}": text for number, text in enumerate(TEXTS, start=1)},
+    "A": dict(zip("ABCD", TEXTS, strict=True)),
+    "lines": {"options": "".join(f"({letter}) {text}\n" for letter, text in zip("abcd", TEXTS, strict=True))},
+    "a list of Python's": {"options": str(TEXTS)},
+    "lines of the question": {
+        "question": "What carries BGP?\n\n" + "".join(f"{a}. {text}\n" for a, text in zip("ABCD", TEXTS, strict=True))
+    },
     "a hole at the end": {f"option {number}": text for number, text in enumerate([*TEXTS, None], start=1)},
 }
 
@@ -71,9 +79,43 @@ def test_every_shape_of_options_goes_with_every_way_to_name_one(options: Row, an
     assert (question.family, question.question) == ("mine", "What carries BGP?")
 
 
-@pytest.mark.parametrize("key", ["answerKey", "Answer", "correct answer", "correct_answer"])
+@pytest.mark.parametrize(
+    "key", ["answerKey", "Answer", "answer key", "correct answer", "correct_answer", "Correct", "answer_idx", "label"]
+)
 def test_the_answer_has_several_names(key: str) -> None:
     assert read(ASKED | {"options": TEXTS, key: ["A"]}).answer == "A"
+
+
+def test_what_else_may_be_an_answer_is_none_beside_an_answer() -> None:
+    found = convert(ASKED | {"options": TEXTS, "answer": "UDP", "answer_idx": "B", "label": "transport"})[0]
+    assert found.question
+    assert (found.question.answer, found.unused) == ("B", ["answer_idx", "label"])
+
+
+def test_options_behind_the_question_are_told() -> None:
+    found = convert({"question": "Which?\nA. TCP\nB. UDP", "answer": "B"})[0]
+    assert found.notes == ["its last 2 lines are its options"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Compare:\na) TCP\nb) UDP",
+        "1. TCP\n2. UDP",
+        "Which of these?\nb) TCP\nc) UDP",
+        "\n".join(["In which order?", *(f"{number}. step {number}" for number in range(1, 13))]),
+    ],
+)
+def test_a_list_in_an_open_question_stays_there(question: str) -> None:
+    asked = read({"question": question, "answer": "a) is reliable,\nb) is not."})
+    assert (asked.kind, asked.question) == ("open", question)
+
+
+@pytest.mark.parametrize("answer", ["B", "(b)", "b.", "option 2"])
+def test_a_letter_of_an_option_that_is_not_there_is_no_answer_to_an_open_question(answer: str) -> None:
+    row = {"question": "Which one: a) TCP b) UDP", "answer": answer}
+    assert "looks like the letter of an option, and there are none" in refuse(row)
+    assert read(row | {"key_facts": ["UDP"]}).kind == "open"
 
 
 def test_a_question_of_teleqna_is_read_with_its_five_options() -> None:
@@ -152,7 +194,14 @@ def test_an_option_that_is_a_number_is_named_by_it_where_it_can_be_no_index() ->
         ({"answer": "A", "options": ["TCP", ""]}, "options[1] is empty"),
         ({"answer": "A", "options": ["TCP", None]}, "options[1] is empty"),
         ({"answer": "A", "options": ["TCP", ["UDP"]]}, "options[1] is not a text"),
-        ({"answer": "A", "options": "a) TCP b) UDP"}, "options is neither a list nor an object"),
+        ({"answer": "A", "options": "a) TCP b) UDP"}, "options is a text; write a list, or a line each"),
+        ({"answer": "A", "options": 5}, "options is neither a list nor an object"),
+        ({"answer": "A", "options": "['TCP', "}, "options is a text; write a list, or a line each"),
+        ({"answer": "A", "options": None, "A": "TCP", "B": "TCP"}, "two options are equal"),
+        ({"answer": "A", "options": None, "A": "TCP", "B": "UDP", "D": "SCTP"}, "labels of options are a, b, d"),
+        ({"answer": "B", "options": None, "question": "Which?\nA. x\nB. x"}, "two options are equal"),
+        ({"answer": "D", "options": None, "question": "Which?\nA. x\nB. y"}, "looks like the letter of an option"),
+        ({"answer": "b) x", "options": None, "question": "Which?\nA. x\nB. y"}, "a text that is not the option's"),
         ({"answer": "A", "options": ["a) TCP", "UDP"]}, "some options begin with a label and some don't"),
         ({"answer": "A", "options": ["a) TCP", "c) UDP"]}, "or not in order: a, c"),
         ({"answer": "A", "options": {"A": "TCP", "C": "UDP"}}, "labels of options are A, C"),
@@ -293,11 +342,12 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers(-2, 5)
     | st.floats(-2, 2)
-    | st.sampled_from(["", "A", "b) x", "__", "true", "x"]),
+    | st.sampled_from(["", "A", "b) x", "__", "true", "x", "x\nA. x\nB. y", "A. x\nB. y", "['x', 'y']"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "label", "A", "B"]), inner),
     max_leaves=4,
 )
 KEYS = ["question", "Question", "statement", "instruction", "options", "choices", "option 1", "option 2", "answer"]
+KEYS += ["A", "B", "label", "correct"]
 KEYS += ["answerKey", "task_name", "level", "solution", "category", "aliases", "key_facts", "kind", "id", "family"]
 
 

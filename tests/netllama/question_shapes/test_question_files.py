@@ -1,12 +1,17 @@
 """Files as people have them: which entries they hold, on which lines."""
 
+import csv
+import io
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
-from netllama.question_shapes.question_files import read_entries
+from netllama.question_shapes.question_files import Entry, read_entries
 
 
 def read(folder: Path, text: str, name: str = "mine.json") -> list[tuple[int, str]]:
@@ -40,6 +45,59 @@ def test_questions_by_name_as_teleqna_has_them(tmp_path: Path) -> None:
 def test_lists_of_questions_by_name(tmp_path: Path) -> None:
     text = '{"version": 1,\n"choice": [{"question": "a"},\n{"question": "b"}],\n"blank": [{"question": "c"}]}'
     assert read(tmp_path, text) == [(1, "not a JSON object but 1"), (2, "a"), (3, "b"), (4, "c")]
+
+
+@pytest.mark.parametrize(("name", "between"), [("mine.csv", ","), ("mine.CSV", ";"), ("mine.tsv", "\t")])
+def test_a_table(tmp_path: Path, name: str, between: str) -> None:
+    lines = ["Question,A,B,,answer", '"a, ""b""\nc",16,,left out,A', ",,,,", "d,1,2,,A,B", " e ,1, 2,,"]
+    rows = [line.replace(",", between) if "a," not in line else line for line in lines]
+    rows[1] = between.join(['"a, ""b""\nc"', "16", "", "left out", "A"])
+    (tmp_path / name).write_bytes("\r\n".join(rows).encode("utf-8-sig"))
+    assert read_entries(tmp_path / name) == [
+        Entry(2, {"Question": 'a, "b"\nc', "A": "16", "answer": "A"}),
+        Entry(5, {}, "cells: 6, columns of the table: 5"),
+        Entry(6, {"Question": "e", "A": "1", "B": "2"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no questions in it"),
+        ("question,answer\n", "no questions in it"),
+        ("What is BGP?,a,b,A\n", "mine.csv:1: no column is called question, statement or instruction"),
+        ("question,A,A,answer\nq,1,2,A\n", "mine.csv:1: two columns are called A"),
+        ('question,answer\n"a,b\nc,d\n', "mine.csv:3: not a valid table"),
+        ('question,answer\n"a"b,c\n', "mine.csv:2: not a valid table"),
+    ],
+)
+def test_a_table_that_is_none_is_an_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(StageError) as raised:
+        read(tmp_path, text, "mine.csv")
+    assert said in str(raised.value)
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.text(st.characters(exclude_characters="\0\r", codec="utf-8")), min_size=2, max_size=2), min_size=1
+    )
+)
+def test_a_table_is_read_as_pandas_reads_it(rows: list[list[str]]) -> None:
+    import pandas
+
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["question", "answer"], *rows])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.csv"
+        path.write_text(text.getvalue(), encoding="utf-8", newline="")
+        if not any(cell.strip() for row in rows for cell in row):
+            with pytest.raises(StageError, match="no questions in it"):
+                read_entries(path)
+            return
+        found = [each.row for each in read_entries(path)]
+        frame = pandas.read_csv(path, dtype=str, keep_default_na=False)
+    records = [{key: cell.strip() for key, cell in row.items() if cell.strip()} for row in frame.to_dict("records")]
+    assert found == [row for row in records if row]
 
 
 def test_bad_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
