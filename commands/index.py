@@ -1,6 +1,7 @@
 """Read a folder of documents, cut them into chunks, and look something up in them.
 
-Reads  FOLDER...: .md, .txt (RFCs, 3GPP-like specifications, notes), .html, .pdf; models/tokenizer/
+Reads  FOLDER...: .md, .txt (RFCs, 3GPP-like specifications, notes), .html, .pdf, configurations and logs of routers
+       (.cfg, .conf, .log, .yang); models/tokenizer/
 Writes .scratch/index/HASH/   chunks.jsonl, dropped.jsonl, summary.json, index/: kept until the documents change
        data/recorded/notes/chunks.jsonl (--record): what generate's filter `agrees` checks answers against
 Run    python -m commands.index data/corpus

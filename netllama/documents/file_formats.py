@@ -6,6 +6,7 @@ from pathlib import Path
 
 from netllama.documents.dropped import DropError
 from netllama.documents.html_reader import read_html
+from netllama.documents.listing_reader import read_listing
 from netllama.documents.markdown_reader import read_markdown
 from netllama.documents.outline import Outline
 from netllama.documents.pdf_reader import read_pdf
@@ -19,6 +20,10 @@ FORMATS = {
     ".html": "html",
     ".htm": "html",
     ".pdf": "pdf",
+    ".cfg": "listing",
+    ".conf": "listing",
+    ".log": "listing",
+    ".yang": "listing",
 }
 """By the file's ending, in lower case."""
 MAX_BYTES = 64 * 2**20
@@ -27,6 +32,7 @@ READERS: Mapping[str, Callable[[str], Outline]] = {
     "markdown": read_markdown,
     "text": read_plain_text,
     "html": read_html,
+    "listing": read_listing,
 }
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?([\w-]+)", re.IGNORECASE)
 

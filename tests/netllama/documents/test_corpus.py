@@ -40,9 +40,10 @@ def test_all_formats_are_read_in_the_order_of_their_paths(folder: Folder) -> Non
     (folder / "sub.md").write_text("# Sub")
     (folder / "sub.md").write_text("# Sub\n\nBelow.")
     (folder / "c.pdf").write_bytes(make_pdf([["A PDF."]]))
+    (folder / "r1.cfg").write_text("router bgp 64500\n neighbor 192.0.2.1 remote-as 64501\n")
     reading, paths = read(folder)
-    assert paths == ["docs/b.TXT", "docs/c.pdf", "docs/note.md", "docs/sub.md", "docs/sub/a.html"]
-    assert reading.counts == {"markdown": 2, "text": 1, "html": 1, "pdf": 1}
+    assert paths == ["docs/b.TXT", "docs/c.pdf", "docs/note.md", "docs/r1.cfg", "docs/sub.md", "docs/sub/a.html"]
+    assert reading.counts == {"markdown": 2, "text": 1, "html": 1, "pdf": 1, "listing": 1}
     assert reading.dropped == []
     assert measure_dropped_share(reading.dropped, reading.counts.total()) == 0
 
