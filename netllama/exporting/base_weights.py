@@ -5,6 +5,7 @@ another model. So a linear layer is quantized here as `load_base` quantizes it, 
 of the training. Nothing else is quantized, as there.
 """
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from netllama.models.training_record import FILE, TrainingRecord
 
 if TYPE_CHECKING:
     import torch
+
+# As netllama/models/loading.py does: on some CPUs bitsandbytes misses, at import, a kernel that nothing here calls.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 ReadWeight = Callable[[str], "torch.Tensor"]
 """The weight of that name in fp32, on the device that computes."""

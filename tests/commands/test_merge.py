@@ -1,8 +1,11 @@
 """A merge is base and adapter, to the last digits: against PEFT's own merge, and refused where it is not."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +156,16 @@ def test_a_merge_that_is_not_base_and_adapter_is_refused_and_leaves_nothing(
         assert ended.returncode == 1
         assert "models/merged: not written; the merged model is" in ended.stderr.splitlines()[-1]
         assert sorted(path.name for path in Path("models").iterdir()) == ["adapter", "base.json", "tokenizer"]
+
+
+def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path) -> None:
+    make_adapter(quantization="nf4")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, "-m", "commands.merge"], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "merged model -> models/merged"
+    said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
+    assert [line for line in said if not re.fullmatch(r"merge: +\d+%\|.*\]", line)] == []
 
 
 def test_a_refused_merge_leaves_the_one_before(ready: Path) -> None:
