@@ -34,11 +34,16 @@ SHOWN_DROPS = 20
 
 def describe_summary(summary: CorpusSummary) -> list[str]:
     formats = ", ".join(f"{count:,} {name}" for name, count in summary.documents.items())
+    documents, sections = _count(sum(summary.documents.values()), "document"), _count(summary.sections, "section")
     return [
-        f"read: {sum(summary.documents.values()):,} documents ({formats}), {summary.sections:,} sections",
-        f"cut: {summary.chunks:,} chunks, {summary.tokens:,} tokens; smallest {summary.least_tokens}, "
+        f"read: {documents} ({formats}), {sections}",
+        f"cut: {_count(summary.chunks, 'chunk')}, {summary.tokens:,} tokens; smallest {summary.least_tokens}, "
         f"median {summary.median_tokens}, largest {summary.most_tokens}",
     ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def describe_dropped(dropped: Sequence[Dropped], full_list: Path) -> list[str]:

@@ -19,6 +19,7 @@ ONE = ("question", "statement", "instruction")
 """Keys that tell a question from an object of questions."""
 
 TABLES = (".csv", ".tsv")
+SPREADSHEETS = (".xls", ".xlsx", ".ods")
 DELIMITERS = ",;\t"
 
 
@@ -60,6 +61,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_constant=_ref
 
 def read_entries(path: Path) -> list[Entry]:
     """The entries of a file. Raises StageError if it has none, or is in none of these formats."""
+    if path.suffix.lower() in SPREADSHEETS:
+        raise StageError(f"{path}: a spreadsheet; save it as CSV, with the names of the columns in its first line")
     text = read_text(path)
     if path.suffix.lower() in TABLES:
         return _read_table(path, text)

@@ -54,6 +54,12 @@ def test_it_says_what_was_read_and_where_the_index_is(said: Said) -> None:
     assert index.startswith("index: .scratch/index/")
 
 
+def test_a_document_alone_is_one(said: Said, folder: Path) -> None:
+    (folder / "notes" / "timers.md").unlink()
+    (folder / "notes" / "ports.txt").write_text("BGP listens on 179.\n")
+    assert said.by("notes")[0] == "read: 1 document (1 text), 1 section"
+
+
 def test_it_lists_what_was_dropped_and_why_and_what_is_worth_reading_first(said: Said, folder: Path) -> None:
     (folder / "notes" / "a.docx").touch()
     (folder / "notes" / "z.pdf").write_bytes(make_pdf([["Some text."], []]))

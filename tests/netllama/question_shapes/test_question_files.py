@@ -145,6 +145,8 @@ def test_a_file_that_is_no_json_is_an_error_with_its_line(tmp_path: Path, text: 
 def test_a_file_that_is_not_there_or_no_text_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no such file"):
         read_entries(tmp_path / "none.json")
+    with pytest.raises(StageError, match=r"mine\.XLSX: a spreadsheet; save it as CSV"):
+        read_entries(tmp_path / "mine.XLSX")
     (tmp_path / "mine.json").write_bytes(b'[{"question": "\xff"}]')
     with pytest.raises(StageError, match="not UTF-8"):
         read_entries(tmp_path / "mine.json")
