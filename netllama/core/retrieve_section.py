@@ -16,7 +16,7 @@ class RetrieveParams(Section):
     seed: Seed
     """Seed of networks, of which documents are shown, and of their order."""
     corpus: Strings
-    """Folders of data/corpus/, yours too: .md, .txt, .html and .pdf; empty: none."""
+    """Folders of data/corpus/, yours too (docs/documents.md: what is read); empty: none."""
     chunk_tokens: Annotated[int, Field(ge=32)]
     """Tokens of a chunk at most, headings included."""
     max_dropped_share: Share

@@ -101,16 +101,27 @@ def attend_masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     """softmax(Q K^T where the mask allows it) V: query [B, H, Q, D], key, value [B, H / G, T, D] -> like query.
 
     `mask` [B or 1, 1, Q, T] is true, or 0, where a query may look, and false, or a large negative number, elsewhere.
+    The queries are those of the last Q keys, and none looks at a later key than its own.
     """
     batch, heads, length, size = query.shape
     pairs, group = key.shape[1], heads // key.shape[1]
-    grouped = query.reshape(batch, pairs, group * length, size)
-    scores = grouped @ key.transpose(2, 3)
-    if mask is not None:
-        hidden = ~mask if mask.dtype == torch.bool else mask < 0
-        by_head = scores.view(batch, pairs, group, length, -1)
-        scores = by_head.masked_fill(hidden[:, :, None], torch.finfo(scores.dtype).min).view(scores.shape)
-    return (scores.softmax(-1) @ value).view(batch, heads, length, size)
+    grouped = query.reshape(batch, pairs, group, length, size)
+    if mask is None:
+        scores = grouped.reshape(batch, pairs, -1, size) @ key.transpose(2, 3)
+        return (scores.softmax(-1) @ value).view(batch, heads, length, size)
+    hidden = ~mask if mask.dtype == torch.bool else mask < 0
+    attended = torch.empty_like(grouped, memory_format=torch.contiguous_format)
+    for start, end in _blocks(length, query.dtype):
+        keys = key.shape[2] - length + end
+        here = hidden[:, :, start:end, :keys]
+        scores = grouped[:, :, :, start:end].reshape(batch, pairs, -1, size) @ key[:, :, :keys].transpose(2, 3)
+        # What all queries see is most of it.
+        first = int(torch.cat([here.flatten(0, 2).any(0), here.new_ones(1)]).byte().argmax())
+        by_head = scores.view(batch, pairs, group, end - start, keys)[..., first:]
+        by_head.masked_fill_(here[:, :, None, :, first:], torch.finfo(scores.dtype).min)
+        block = scores.softmax(-1) @ value[:, :, :keys]
+        attended[:, :, :, start:end] = block.view(batch, pairs, group, end - start, size)
+    return attended.view(batch, heads, length, size)
 
 
 def use_cpu_attention(model: "PreTrainedModel") -> None:

@@ -151,23 +151,27 @@ def test_a_model_has_the_same_logits_and_gradients(
     group=st.integers(1, 4),
     batch=st.integers(1, 3),
     form=st.sampled_from(["bool", "shared", "float", "none"]),
+    block=st.integers(1, 20),
     seed=st.integers(0, 99),
 )
-def test_masked_attention_is_torchs_for_any_mask_and_layout_of_heads(
-    queries: int, past: int, pairs: int, group: int, batch: int, form: str, seed: int
+def test_masked_attention_is_torchs_for_any_mask_block_and_layout_of_heads(
+    queries: int, past: int, pairs: int, group: int, batch: int, form: str, block: int, seed: int
 ) -> None:
     draw = torch.Generator().manual_seed(seed)
     query = torch.randn(batch, queries, pairs * group, 8, generator=draw).transpose(1, 2)
     key, value = (torch.randn(batch, pairs, past + queries, 8, generator=draw) for _ in range(2))
     rows = 1 if form == "shared" else batch
     mask: Any = torch.rand(rows, 1, queries, past + queries, generator=draw) < 0.6
-    mask |= torch.eye(queries, past + queries, dtype=torch.bool)
+    mask[..., 0] = True
+    mask &= torch.ones(queries, past + queries, dtype=torch.bool).tril(past)
     expected = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=None if form == "none" else mask, scale=SCALE, enable_gqa=True
     )
     if form == "float":
         mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
-    found = attend_masked(query * SCALE, key, value, None if form == "none" else mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "BLOCK", block)
+        found = attend_masked(query * SCALE, key, value, None if form == "none" else mask)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
