@@ -170,8 +170,14 @@ class Question(Record):
                 raise ValueError(f"a choice question has 2 to {len(LETTERS)} options")
             if self.answer not in list(LETTERS[: len(self.options)]):
                 raise ValueError(f"answer {self.answer!r} is not the letter of an option")
+            if len({" ".join(option.split()) for option in self.options}) < len(self.options):
+                raise ValueError("two options are equal; change one")
         if self.kind == "true_false" and self.answer not in ("true", "false"):
             raise ValueError(f"answer {self.answer!r} is neither true nor false")
+        if self.kind in ("blank", "open") and not self.answer.strip():
+            raise ValueError("answer is empty")
+        if self.kind == "blank" and "__" not in self.question:
+            raise ValueError("has no blank; write one as ____")
         return self
 
 
