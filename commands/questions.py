@@ -40,14 +40,16 @@ def _describe_question(question: Question) -> str:
     return f"{question.kind}: {answer[:60]}" if answer else f"{question.kind}: no answer"
 
 
-def refuse_repeated(path: Path, entries: Sequence[ReadEntry], places: dict[str, str]) -> None:
-    """Refuse questions whose id is in `places` (file and line by id) already; add the others to it."""
+def refuse_repeated(path: Path, entries: Sequence[ReadEntry], places: dict[str, tuple[str, str]]) -> None:
+    """Refuse questions whose id is in `places` (file and line, and the answer, by id) already; add the others to it."""
     for entry in entries:
         if entry.question and entry.question.id in places:
-            entry.problem = f"asks the same as {places[entry.question.id]}"
+            where, answer = places[entry.question.id]
+            differs = "" if answer == entry.question.answer else ", which has another answer; one of them is wrong"
+            entry.problem = f"asks the same as {where}{differs}"
             entry.question = None
         elif entry.question:
-            places[entry.question.id] = f"{path}:{entry.line}"
+            places[entry.question.id] = f"{path}:{entry.line}", entry.question.answer
 
 
 def summarise_file(path: Path, entries: Sequence[ReadEntry]) -> str:
@@ -89,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     target = choose_output(given.files, given.out)
     questions: list[Question] = []
-    places: dict[str, str] = {}
+    places: dict[str, tuple[str, str]] = {}
     for path in given.files:
         entries = convert_entries(read_entries(path), target.stem, given.first_index)
         refuse_repeated(path, entries, places)

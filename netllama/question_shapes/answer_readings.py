@@ -25,6 +25,10 @@ class IndexBase:
 
     first: int | None
     reason: str
+    numbered_zero: int = 0
+    """The line of an answer 0 to options that are numbered from 1, so that no number of the file is a label for sure."""
+    is_given: bool = False
+    """Whether the user says so."""
 
 
 def read_answer(answer: object, options: NamedOptions, base: IndexBase) -> int:
@@ -40,6 +44,15 @@ def read_answer(answer: object, options: NamedOptions, base: IndexBase) -> int:
             raise ValueError(f"answer {text} is an index, and {base.reason}")
         if 0 <= (place := index - base.first) < len(options.texts):
             readings["index"] = place
+    elif text.isdigit() and (base.numbered_zero or (base.is_given and base.first == 0)):
+        if not base.is_given:
+            raise ValueError(
+                f"answer {text} may be a label or an index, since line {base.numbered_zero} counts from 0; write letters, "
+                "or say --first-index 0"
+            )
+        readings.pop("label", None)
+        if int(text) < len(options.texts):
+            readings["index"] = int(text)
     if not readings:
         raise ValueError(f"answer {text!r} names none of the {len(options.texts)} options")
     if len(set(readings.values())) > 1:
@@ -100,7 +113,7 @@ def _read_index(text: str, options: NamedOptions) -> int | None:
 
 def find_index_base(answers: Iterable[Answered]) -> IndexBase:
     """From 0 if some answer is 0, from 1 if some answer is the number of options; None if neither, or both."""
-    zero, last = 0, 0
+    zero, last, numbered_zero = 0, 0, 0
     for line, answer, options in answers:
         if isinstance(answer, bool) or not isinstance(answer, str | int):
             continue
@@ -109,9 +122,10 @@ def find_index_base(answers: Iterable[Answered]) -> IndexBase:
         if index is None or options.find_text(text) is not None:
             continue
         zero = zero or line * (index == 0)
+        numbered_zero = numbered_zero or line * (index == 0 and "1" in options.labels)
         last = last or line * (index == len(options.texts))
     if zero and last:
-        return IndexBase(None, f"line {zero} counts from 0, line {last} from 1; write letters")
+        return IndexBase(None, f"line {zero} counts from 0, line {last} from 1; write letters", numbered_zero)
     if zero or last:
-        return IndexBase(0 if zero else 1, f"as the answer at line {zero or last} shows")
+        return IndexBase(0 if zero else 1, f"as the answer at line {zero or last} shows", numbered_zero)
     return IndexBase(None, "nothing in this file shows whether it counts from 0 or 1; say --first-index 0 or 1")

@@ -38,9 +38,16 @@ ALIASES = ("aliases", "alternatives")
 CATEGORIES = ("category", "subject", "task_name")
 DIFFICULTIES = ("difficulty", "level")
 LEVELS: tuple[Difficulty, ...] = ("easy", "medium", "hard")
+TRUTH_LIKE = ("yes", "no", "correct", "incorrect", "right", "wrong")
 TRUTHS = {"true": "true", "t": "true", "false": "false", "f": "false"}
 _BLANK = re.compile(r"_{3,}|(?<!\w)__(?!\w)")
 """Two underscores are a blank where they stand alone, and part of a name (`__init__`) elsewhere."""
+_WRONG = re.compile(r"(?:incorrect|wrong)_answers?(?:_?\d+)?|distractors?(?:_?\d+)?|opt?_?[a-j]")
+"""Keys of options that are not read: of some sets they are the wrong ones alone."""
+_LETTER = (
+    "answer {!r} looks like the letter of an option, and there are none: write them under options, or a line each "
+    "behind the question; an answer of one letter needs {}"
+)
 _LONE = re.compile(r"(?<!\w)_(?!\w)")
 
 
@@ -97,7 +104,10 @@ def convert_entries(entries: Sequence[Entry], suite: str, first_index: int | Non
     The id of a question depends on its suite and its words only, so that it stays the same when a file is sorted or
     grows.
     """
-    base = IndexBase(first_index, "") if first_index is not None else find_index_base(_list_answers(entries))
+    if first_index is None:
+        base = find_index_base(_list_answers(entries))
+    else:
+        base = IndexBase(first_index, "", is_given=True)
     return [_convert_entry(entry, suite, base) for entry in entries]
 
 
@@ -160,7 +170,7 @@ def _convert_row(row: _Row, suite: str, base: IndexBase, found: ReadEntry) -> Qu
         cluster=row.take_text(("cluster",)),
     )
     if asked.kind == "open" and not question.key_facts:
-        found.notes.append("no key_facts: its answers are compared with the reference answer only")
+        found.notes.append("no key_facts: the sentences of its answer are taken for them")
     found.unused = [key for key in row.values if key not in row.used]
     return question
 
@@ -179,7 +189,7 @@ class _Asked:
 def _ask(row: _Row, text: str, options: NamedOptions | None, base: IndexBase, notes: list[str]) -> _Asked:
     if options:
         return _ask_choice(row, text, options, base)
-    if {"task_name", "level"} & row.values.keys() and row.values.get("instruction"):
+    if {"task_name", "level"} <= row.values.keys() and row.values.get("instruction"):
         solution = row.take_text(SOLUTIONS)
         if not solution:
             notes.append("no solution: it can be seen how far its code gets, not whether the result is right")
@@ -202,21 +212,22 @@ def _ask(row: _Row, text: str, options: NamedOptions | None, base: IndexBase, no
         if others:
             notes.append(f"{len(others) + 1} answers to one blank: each of them counts as right")
         aliases = [each for each in dict.fromkeys([*others, *row.take_texts(ALIASES)]) if each != first]
+        if is_letter(first) and not aliases:
+            raise ValueError(_LETTER.format(first, "aliases"))
         return _Asked("blank", _BLANK.sub("____", text), _require(first), aliases=aliases)
     truth = str(answer).strip().rstrip(".").lower() if isinstance(answer, bool | str) else ""
     if truth in TRUTHS:
         return _Asked("true_false", text, TRUTHS[truth])
-    if truth in ("yes", "no"):
+    if truth in TRUTH_LIKE or (truth in ("0", "1") and "?" not in text):
         raise ValueError(f"answer {answer!r} fits a question; write a statement with true or false")
     if not isinstance(answer, str):
         raise ValueError(
             f"answer {answer!r} is not a text, and there are no options, and no blank, that it could be for"
         )
     if is_letter(answer) and not row.take_texts(("key_facts",)):
-        raise ValueError(
-            f"answer {answer!r} looks like the letter of an option, and there are none: write them under options, or a "
-            "line each behind the question; an answer of one letter needs key_facts"
-        )
+        raise ValueError(_LETTER.format(answer, "key_facts"))
+    if others := [key for key in row.values if _WRONG.fullmatch(key)]:
+        raise ValueError(f"has {', '.join(others)}; write all options, the right one too, under options")
     return _Asked("open", text, _require(answer.strip()))
 
 
@@ -230,8 +241,9 @@ def _ask_choice(row: _Row, text: str, options: NamedOptions, base: IndexBase) ->
         raise ValueError(f"has {len(answer)} right answers; a question has one")
     truths = [option.strip().lower() for option in options.texts]
     if sorted(truths) == ["false", "true"]:
-        if isinstance(answer, bool):
-            return _Asked("true_false", text, str(answer).lower())
+        truth = str(answer).strip().rstrip(".").lower()
+        if truth in TRUTHS:
+            return _Asked("true_false", text, TRUTHS[truth])
         return _Asked("true_false", text, truths[read_answer(answer, options, base)])
     return _Asked("choice", text, LETTERS[read_answer(answer, options, base)], options.texts)
 

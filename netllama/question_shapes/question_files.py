@@ -15,6 +15,7 @@ from netllama.core.errors import StageError
 from netllama.core.files import JsonObject, iter_lines, parse_json, read_text
 
 _SPACE = re.compile(r"[\s,]*")
+_BETWEEN = re.compile(r"[\s,:]*")
 ONE = ("question", "statement", "instruction")
 """Keys that tell a question from an object of questions."""
 
@@ -132,10 +133,19 @@ def _read_whole(path: Path, text: str) -> JsonObject | None:
     try:
         value = parse_json(text)
     except json.JSONDecodeError as error:
+        if any(_is_object(line) for line in text.splitlines()):
+            return None
         raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
     except ValueError as error:
         raise StageError(f"{path}: {error}") from None
     return value if isinstance(value, dict) else None
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(parse_json(line), dict)
+    except ValueError:
+        return False
 
 
 def _read_line(number: int, line: str) -> Entry:
@@ -183,14 +193,21 @@ def _walk_object(path: Path, text: str, whole: JsonObject) -> list[Entry]:
     if any(key.strip().lower() in ONE for key in whole):
         return [_read_line(1, text)]
     entries: list[Entry] = []
-    place, lines = 0, _LineCount(text)
-    for key, value in whole.items():
-        name = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:\s*")
-        found = name.search(text, place)
-        place = found.end() if found else place
-        if isinstance(value, list) and text[place : place + 1] == "[":
+    place, lines, decoder = text.index("{") + 1, _LineCount(text), json.JSONDecoder()
+    while text[place := _skip(text, place)] != "}":
+        _, place = decoder.raw_decode(text, place)  # the name
+        place = _skip(text, place)
+        if text[place] == "[":
             own, place = _walk_array(path, text, place + 1, lines)
             entries += own
         else:
-            entries.append(_check_entry(lines.find(place), value))
+            _, end = decoder.raw_decode(text, place)
+            entries.append(_read_line(lines.find(place), text[place:end]))
+            place = end
     return entries
+
+
+def _skip(text: str, place: int) -> int:
+    """The next place that is no white space, comma or colon."""
+    found = _BETWEEN.match(text, place)
+    return found.end() if found else place

@@ -14,6 +14,8 @@ from netllama.rendering.document_texts import REFUSAL
 _CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 """`[2]`, or several: `[1, 3]`."""
 _WORD = re.compile(r"[\w.:/%+-]*[\w%]")
+_AMOUNT = re.compile(r"([+-]?\d+(?:\.\d+)?)(%|[kmgt]?bit/s|[kmgt]?bps|[kmg]?hz|dbm?|[mnuµ]?s|min|h)")
+"""A number with its unit: `40.5%` is two words, as `40.5 %` is."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _MOST_WORDS = 12
 """Words beside the value that an answer may have where the value is a word that nothing tells from others."""
@@ -72,7 +74,11 @@ def find_inventions(text: str, sources: Sequence[str]) -> list[str]:
 
 
 def _list_words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+    words = []
+    for word in _WORD.findall(text.casefold()):
+        amount = _AMOUNT.fullmatch(word)
+        words += amount.groups() if amount else [word]
+    return words
 
 
 def _holds(words: Sequence[str], wanted: Sequence[str]) -> bool:

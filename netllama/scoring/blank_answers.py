@@ -15,19 +15,26 @@ from netllama.core.records import Question
 BLANK = re.compile(r"_{3,}")
 _LEAD = re.compile(r"^(?:(?:the )?(?:correct |right |final )?answer(?: is)?\s*:?\s*|it is )?(?:(?:a|an|the) )?")
 _EDGE = " .,;:!?"
-_NUMBER = re.compile(r"^([-+]?)(0x[0-9a-f]+|\d[\d,]*(?:\.\d+)?)\s*([a-zµ%]*(?:/[a-z]+)?)$")
+_NUMBER = re.compile(r"^([-+]?)(0x[0-9a-f]+|(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)\s*([a-zµ%]*(?:/[a-z]+)?)$")
+_ONLY_LEAD = re.compile(r"\W*(?:the )?(?:correct |right |final )?answer(?: is)?\W*")
 _SCALES = {
     "second": (("ns", "nanosecond"), ("µs", "us", "microsecond"), ("ms", "millisecond"), ("s", "sec", "second"),
                ("min", "minute"), ("h", "hour"), ("day",)),
     "byte": (("byte", "octet"), ("kb", "kilobyte"), ("mb", "megabyte"), ("gb", "gigabyte")),
     "bit": (("bit",), ("kbit", "kilobit"), ("mbit", "megabit"), ("gbit", "gigabit")),
     "bit/s": (("bit/s", "bps"), ("kbit/s", "kbps"), ("mbit/s", "mbps"), ("gbit/s", "gbps")),
+    "metre": (("mm", "millimetre", "millimeter"), ("m", "metre", "meter"), ("km", "kilometre", "kilometer")),
+    "percent": (("%", "percent"),),
+    "decibel": (("db", "decibel"),),
+    "dbm": (("dbm",),),
     "hertz": (("hz", "hertz"), ("khz", "kilohertz"), ("mhz", "megahertz"), ("ghz", "gigahertz")),
 }  # fmt: skip
 _STEPS = {"second": (Decimal("1e-9"), Decimal("1e-6"), Decimal("1e-3"), Decimal(1), Decimal(60), Decimal(3600),
-                     Decimal(86400))}  # fmt: skip
+                     Decimal(86400)),
+          "metre": (Decimal("1e-3"), Decimal(1), Decimal(1000))}  # fmt: skip
 _THOUSANDS = tuple(Decimal(1000) ** power for power in range(4))
-_UNITS = {
+_BINARY = {name: ("byte", Decimal(1024) ** power) for power, name in enumerate(("kib", "mib", "gib"), start=1)}
+_UNITS = _BINARY | {
     name: (quantity, step)
     for quantity, scale in _SCALES.items()
     for names, step in zip(scale, _STEPS.get(quantity, _THOUSANDS), strict=False)
@@ -44,8 +51,9 @@ class Amount(NamedTuple):
 
 
 def judge_blank(question: Question, written: str) -> bool:
-    """Whether the first line of `written` is the answer to the blank or one of its aliases."""
-    line = next((line for line in written.splitlines() if line.strip()), "")
+    """Whether the first line of `written` that says more than `Answer:` is the answer or one of its aliases."""
+    lines = [line for line in written.splitlines() if line.strip() and not _ONLY_LEAD.fullmatch(line.casefold())]
+    line = lines[0] if lines else ""
     accepted = [question.answer, *question.aliases]
     unit = find_unit(question.question)
     return any(match_texts(candidate, text, unit) for candidate in _list_readings(question, line) for text in accepted)
@@ -63,10 +71,17 @@ def match_texts(written: str, expected: str, unit: str = "") -> bool:
 def normalise_answer(text: str) -> str:
     """Lower case, one space between words, without quotation marks, an article before it or a full stop after it."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("\N{GREEK SMALL LETTER MU}", "µ")
+    folded = folded.replace("\N{MINUS SIGN}", "-")
     plain = re.sub(r"(?<=\w)[-_](?=\w)|_", " ", re.sub(r"[`*\"'“”‘’]", "", folded))
     spaced = " ".join(plain.split())
     # An answer may be nothing but punctuation, such as the mark that negates an AS path expression.
-    return _LEAD.sub("", spaced.strip(_EDGE), count=1).strip(_EDGE) or spaced
+    return _strip_edges(_LEAD.sub("", _strip_edges(spaced), count=1)) or spaced
+
+
+def _strip_edges(text: str) -> str:
+    """Without punctuation around it; the point of `.5` is none."""
+    stripped = text.strip(_EDGE)
+    return f".{stripped}" if re.match(rf"[{_EDGE}]*(?<!\.)\.\d", text) else stripped
 
 
 def find_unit(question: str) -> str:
@@ -95,12 +110,12 @@ def _list_readings(question: Question, line: str) -> list[str]:
     after = rest[0] if rest else ""
     plain, head, tail = (" ".join(text.split()) for text in (line, before, after))
     folded = plain.casefold()
-    last = head.casefold().rsplit(". ", 1)[-1]
+    last = "" if head.endswith(".") else head.casefold().rsplit(". ", 1)[-1]
     readings = [line]
     for start in dict.fromkeys([head.casefold(), last]):
         end = tail.casefold().rstrip(" .")
         body = folded.rstrip(" .")
-        if start and body.startswith(start) and body.endswith(end):
+        if (start or end) and body.startswith(start) and body.endswith(end):
             readings.append(plain[len(start) : len(body) - len(end)])
     return readings
 

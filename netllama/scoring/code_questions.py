@@ -175,7 +175,8 @@ class _Judge:
     def _judge_on(self, job: _Job, network: Path) -> CodeVerdict:
         outcome = self._run(job.question, job.code, network, self.limits)
         verdict = judge_run(job.tree, outcome)
-        if outcome.problem or verdict.rung == Rung.TOUCHED_DATA:
+        has_solution = bool(job.question.answer.strip())  # without one nobody knows what is right
+        if outcome.problem or verdict.rung == Rung.TOUCHED_DATA or not has_solution:
             return verdict
         right = self._find_right(job.question, network)
         try:

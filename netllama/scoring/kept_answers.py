@@ -42,6 +42,7 @@ CODE = (
             "graph_decoding",
             "greedy_decoding",
             "likelihood",
+            "memory_batches",
             "prompt_lookup",
             "prompt_reading",
             "shared_prefixes",

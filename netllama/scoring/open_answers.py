@@ -24,6 +24,11 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _ENDINGS = ("ations", "ation", "ingly", "ings", "ing", "edly", "ed", "ies", "es", "ly", "s")
 
 
+def list_facts(reference: str, key_facts: Sequence[str]) -> list[str]:
+    """What an answer should state: the key facts; where nobody wrote them, the sentences of the reference answer."""
+    return list(key_facts) or [each for each in _SENTENCE_END.split(reference) if find_content_words(each)]
+
+
 def measure_key_facts(answer: str, key_facts: Sequence[str]) -> float:
     """The share of key facts that the answer states; 0 where there are none."""
     return sum(states_fact(answer, fact) for fact in key_facts) / len(key_facts) if key_facts else 0.0
@@ -59,7 +64,7 @@ def measure_open_answer(answer: str, reference: str, key_facts: Sequence[str]) -
     """All measures by name: `key_facts`, `rouge_l`, `token_f1`, and `length`, the answer's words by the reference's."""
     words = max(1, len(split_rouge_tokens(reference)))
     return {
-        "key_facts": round(measure_key_facts(answer, key_facts), 4),
+        "key_facts": round(measure_key_facts(answer, list_facts(reference, key_facts)), 4),
         "rouge_l": round(compute_rouge_l(answer, reference), 4),
         "token_f1": round(compute_token_f1(answer, reference), 4),
         "length": round(len(split_rouge_tokens(answer)) / words, 4),

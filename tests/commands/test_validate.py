@@ -104,7 +104,7 @@ def test_every_fault_of_the_content_is_listed_in_one_run(workdir: Path, edit: An
         choices[1]["options"][0] = choices[1]["options"][1].upper() + " "
         choices[2]["question"], choices[2]["options"] = choices[3]["question"], choices[3]["options"]
         blank = next(row for row in rows if row["kind"] == "blank")
-        blank["question"] = "Nothing to fill in."
+        blank["question"] = "____ and ____ to fill in."
         blank["scenario"] = "no_such_place"
 
     def spoil_seeds(rows: list[Row]) -> None:

@@ -158,6 +158,25 @@ def test_numbers_before_the_options_are_labels_and_no_indices() -> None:
     assert read(ASKED | {"question": "other", "options": TEXTS, "answer": 0}, labelled | {"answer": "2"}).answer == "B"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"options": [f"{number}) {text}" for number, text in enumerate(TEXTS, start=1)]},
+        {f"option {number}": text for number, text in enumerate(TEXTS, start=1)},
+    ],
+)
+def test_where_an_answer_0_shows_that_numbers_are_no_labels_they_are_refused_unless_the_user_says(options: Row) -> None:
+    rows = [ASKED | options | {"question": f"q {answer}", "answer": answer} for answer in (0, 3, "B")]
+    found = convert(*rows)
+    assert [each.question.answer if each.question else "" for each in found] == ["A", "", "B"]
+    assert "answer 3 may be a label or an index, since line 1 counts from 0" in found[1].problem
+    given = convert(*rows, first_index=0)
+    assert [each.question.answer for each in given if each.question] == ["A", "D", "B"]
+    assert read(rows[1], first_index=0).answer == "D"
+    assert "names none" in refuse(rows[1] | {"answer": 4}, first_index=0)
+    assert read(rows[1]).answer == read(rows[1], first_index=1).answer == "C"
+
+
 def test_an_option_that_is_a_number_is_named_by_it_where_it_can_be_no_index() -> None:
     ports = {"options": ["16", "19", "23", "179"]}
     assert read(ASKED | ports | {"answer": "19"}).answer == "B"
@@ -238,15 +257,33 @@ def test_false_is_one_that_does_not(answer: object) -> None:
     assert read({"question": "BGP runs over UDP.", "answer": answer}).answer == "false"
 
 
-@pytest.mark.parametrize("answer", ["b", "False", False, "option 2", "b) false"])
+@pytest.mark.parametrize("answer", ["b", "False", False, "F", "f.", "option 2", "b) false"])
 def test_true_and_false_as_options_make_a_statement(answer: object) -> None:
     question = read({"question": "BGP runs over UDP.", "options": ["a) True", "b) False"], "answer": answer})
     assert (question.kind, question.answer, question.options) == ("true_false", "false", [])
 
 
-@pytest.mark.parametrize("answer", ["yes", "No", 0, 1, 3.5])
+@pytest.mark.parametrize("answer", ["yes", "No", "Correct", "wrong.", 0, 1, 3.5])
 def test_what_may_be_a_truth_value_and_may_be_not_is_refused(answer: object) -> None:
     assert refuse({"question": "Does BGP run over TCP?", "answer": answer})
+
+
+@pytest.mark.parametrize("answer", ["0", "1"])
+def test_a_digit_of_a_table_may_be_a_truth_value_of_a_statement(answer: str) -> None:
+    assert "write a statement with true or false" in refuse({"question": "BGP runs over TCP.", "answer": answer})
+    assert read({"question": "How many bits?", "answer": answer}).kind == "open"
+
+
+@pytest.mark.parametrize("key", ["incorrect_answers", "distractor1", "wrong answer 2", "opt_a"])
+def test_options_under_a_key_that_is_not_read_are_refused(key: str) -> None:
+    said = refuse({"question": "What carries BGP?", "answer": "TCP", key: "UDP"})
+    assert "write all options, the right one too, under options" in said
+
+
+def test_a_letter_in_a_blank_without_options_needs_aliases() -> None:
+    row = {"question": "BGP uses port ____. A) 22 B) 179", "answer": "B"}
+    assert "looks like the letter of an option" in refuse(row)
+    assert read({"question": "A ____ record.", "answer": "A", "aliases": ["address"]}).kind == "blank"
 
 
 @pytest.mark.parametrize("run", ["__", "___", "____", "_" * 17])
@@ -296,7 +333,7 @@ def test_a_text_without_options_is_the_answer_to_an_open_question() -> None:
         "It is reliable.",
         "hard",
     )
-    assert found.notes == ["no key_facts: its answers are compared with the reference answer only"]
+    assert found.notes == ["no key_facts: the sentences of its answer are taken for them"]
     assert read({"question": "Why TCP?", "answer": "It is.", "key_facts": ["reliable"]}).key_facts == ["reliable"]
 
 
@@ -311,6 +348,10 @@ def test_task_name_level_and_instruction_make_a_code_task() -> None:
     ]
     solved = read(row | {"level": "EASY", "canonical_solution": "print(1)\n"})
     assert (solved.answer, solved.difficulty) == ("print(1)", "easy")
+
+
+def test_an_instruction_with_a_level_alone_is_no_code_task() -> None:
+    assert read({"instruction": "Which TCP port does BGP use?", "answer": "179", "level": "easy"}).kind == "open"
 
 
 def test_an_instruction_with_a_text_alone_is_a_question_like_others() -> None:

@@ -47,6 +47,23 @@ def test_lists_of_questions_by_name(tmp_path: Path) -> None:
     assert read(tmp_path, text) == [(1, "not a JSON object but 1"), (2, "a"), (3, "b"), (4, "c")]
 
 
+def test_in_an_object_nothing_is_lost_and_nothing_else_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, '{"q": {"question": "a"},\n"q": {"question": "b"}}') == [(1, "a"), (2, "b")]
+    twice = "key 'answer' stands twice in one object; keep the right one"
+    assert read(tmp_path, '{"q": {"question": "a", "answer": 1, "answer": 2}}') == [(1, twice)]
+    text = '{"info": {"data": [{"question": "x"}]},\n"data": [],\n"d\\u00e4": [{"question": "a"}]}'
+    (tmp_path / "mine.json").write_text(text)
+    assert [(each.line, each.row) for each in read_entries(tmp_path / "mine.json")] == [
+        (1, {"data": [{"question": "x"}]}),
+        (3, {"question": "a"}),
+    ]
+
+
+def test_a_broken_first_line_is_one_of_many(tmp_path: Path) -> None:
+    found = read(tmp_path, '{"question": \n{"question": "b"}', "mine.jsonl")
+    assert found == [(1, "not valid JSON (Expecting value); write one object per line"), (2, "b")]
+
+
 @pytest.mark.parametrize(("name", "between"), [("mine.csv", ","), ("mine.CSV", ";"), ("mine.tsv", "\t")])
 def test_a_table(tmp_path: Path, name: str, between: str) -> None:
     lines = ["Question,A,B,,answer", '"a, ""b""\nc",16,,left out,A', ",,,,", "d,1,2,,A,B", " e ,1, 2,,"]

@@ -52,6 +52,9 @@ def test_a_number_with_its_unit_stands_together(words: list[Word], value: int, u
     words = [(kind, text) for kind, text in words if kind != "number"]
     before, after = data.draw(text_of(words)), data.draw(text_of(words))
     assert says(f"{before} {value} {unit} {after}", f"{value} {unit}", "How much?")
+    assert says(f"{before} {value}{unit} {after}", f"{value} {unit}", "How much?")
+    assert find_inventions(f"{value}{unit}", [f"It was {value} {unit}."]) == []
+    assert find_inventions(f"{value + 1}{unit}", [f"It was {value} {unit}."]) == [str(value + 1)]
     assert not says(f"{before} {unit} {value} {after}", f"{value} {unit}", "How much?")
     assert not says(f"{before} {value} {unit} {value + 1} {after}", f"{value} {unit}", "How much?")
 

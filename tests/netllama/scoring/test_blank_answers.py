@@ -46,6 +46,13 @@ PORT = blank("BGP listens on TCP port ____.", "179")
         (DELAY, "300,000 µs"),
         (blank("The penalty has decayed to ____.", "3200"), "3,200"),
         (blank("The offset is ____.", "-5"), "-5"),
+        (blank("The offset is ____.", "-5"), "\N{MINUS SIGN}5"),
+        (blank("The share is ____.", "0.5"), ".5"),
+        (blank("It weighs ____ KiB.", "1"), "1024 bytes"),
+        (blank("It is ____ m away.", "300"), "0.3 km"),
+        (blank("____ is the port of BGP.", "179"), "179 is the port of BGP."),
+        (blank("BGP listens. ____ is its port.", "179"), "179 is its port"),
+        (PORT, "Answer:\n179"),
         (blank("Two networks peer. The first one sends ____ routes.", "12"), "The first one sends 12 routes"),
     ],
 )
@@ -70,6 +77,13 @@ def test_a_right_answer_in_any_dress(question: Question, written: str) -> None:
         (DELAY, "0.3 ms"),
         (DELAY, "300 packets per second"),
         (DELAY, "-300"),
+        (blank("The share is ____.", "5"), ".5"),
+        (blank("The share is ____.", "5"), "0,5"),
+        (blank("There are ____.", "12"), "1,2"),
+        (blank("It is ____ m away.", "5"), "5 km"),
+        (blank("The share is ____ %.", "50"), "50 dB"),
+        (blank("____ is the port of BGP.", "179"), "22 is the port of BGP."),
+        (PORT, "Answer:"),
     ],
 )
 def test_any_other_answer(question: Question, written: str) -> None:
