@@ -26,7 +26,7 @@ class IndexBase:
     first: int | None
     reason: str
     numbered_zero: int = 0
-    """The line of an answer 0 to options that are numbered from 1, so that no number of the file is a label for sure."""
+    """The line of an answer 0 to options that are numbered from 1: then a number of the file may be no label."""
     is_given: bool = False
     """Whether the user says so."""
 
@@ -47,8 +47,8 @@ def read_answer(answer: object, options: NamedOptions, base: IndexBase) -> int:
     elif text.isdigit() and (base.numbered_zero or (base.is_given and base.first == 0)):
         if not base.is_given:
             raise ValueError(
-                f"answer {text} may be a label or an index, since line {base.numbered_zero} counts from 0; write letters, "
-                "or say --first-index 0"
+                f"answer {text} may be a label or an index, since line {base.numbered_zero} counts from 0; write "
+                "letters, or say --first-index 0"
             )
         readings.pop("label", None)
         if int(text) < len(options.texts):

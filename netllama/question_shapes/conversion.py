@@ -104,10 +104,8 @@ def convert_entries(entries: Sequence[Entry], suite: str, first_index: int | Non
     The id of a question depends on its suite and its words only, so that it stays the same when a file is sorted or
     grows.
     """
-    if first_index is None:
-        base = find_index_base(_list_answers(entries))
-    else:
-        base = IndexBase(first_index, "", is_given=True)
+    given = None if first_index is None else IndexBase(first_index, "", is_given=True)
+    base = given or find_index_base(_list_answers(entries))
     return [_convert_entry(entry, suite, base) for entry in entries]
 
 

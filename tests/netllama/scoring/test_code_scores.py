@@ -193,6 +193,14 @@ def test_a_question_whose_solution_fails_is_named(question: Question, sandbox: S
         judge_code_answers([broken], [ANSWERS["wrong"][0]], sandbox, [network], LIMITS)
 
 
+def test_without_a_solution_a_script_gets_as_far_as_can_be_seen(
+    question: Question, sandbox: Sandbox, network: Path
+) -> None:
+    unsolved = question.model_copy(update={"answer": ""})
+    (score,) = judge_code_answers([unsolved], [f"```python\n{SOLUTION}```"], sandbox, [network], LIMITS)
+    assert (read_rung(score), score.value) == (Rung.VALID_RESULT, 0.0)
+
+
 def test_the_summary_counts_what_each_answer_reached(scores: dict[str, Score]) -> None:
     names = ["prose", "syntax", "module", "spinning", "idle", "hollow", "wrong", "solution"]
     items = [scores[name].model_copy(update={"item": name}) for name in names]

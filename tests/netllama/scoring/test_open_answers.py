@@ -37,6 +37,14 @@ def test_our_own_references_state_nearly_all_of_their_key_facts_and_nonsense_non
     assert measure_open_answer(question.answer, question.answer, [])["rouge_l"] == 1
 
 
+def test_without_key_facts_the_sentences_of_the_reference_are_taken_for_them() -> None:
+    reference = "A hold timer of 90 seconds expired. The session closes."
+    assert measure_open_answer(reference, reference, [])["key_facts"] == 1
+    assert measure_open_answer("The session closes.", reference, [])["key_facts"] == 0.5
+    assert measure_open_answer("No idea.", reference, [])["key_facts"] == 0
+    assert measure_open_answer("The session closes.", reference, ["session closes"])["key_facts"] == 1
+
+
 def test_references_state_most_of_their_key_facts_and_those_of_other_questions_hardly_any() -> None:
     own = [measure_key_facts(question.answer, question.key_facts) for question in OPEN]
     others = [
