@@ -74,7 +74,7 @@ def find_inventions(text: str, sources: Sequence[str]) -> list[str]:
 
 
 def _list_words(text: str) -> list[str]:
-    words = []
+    words: list[str] = []
     for word in _WORD.findall(text.casefold()):
         amount = _AMOUNT.fullmatch(word)
         words += amount.groups() if amount else [word]
