@@ -44,7 +44,7 @@ SCALING = {1: 1.0, 8: 0.95, 64: 0.85}
 
 ESTIMATED_KEPT = 10_000
 ESTIMATED_TOKENS = 83_648_880
-ESTIMATED_DOLLARS = {"live": 22.2275, "batch": 12.3161}
+ESTIMATED_DOLLARS = {"live": 22.2277, "batch": 12.3162}
 """Of `python -m stages.generate --estimate` with profiles/llama-3.1-8b-instruct.yaml."""
 
 
