@@ -22,6 +22,9 @@ def make_question(
     options: Sequence[str] = (),
     key_facts: Sequence[str] = (),
 ) -> Question:
+    """Without an answer: one of code, since an open question has one."""
+    if kind == "open" and not answer:
+        kind = "code"
     return Question(
         id=f"q-{number}",
         family="bgp",

@@ -147,7 +147,7 @@ def test_all_questions_that_are_given_away_are_listed_once() -> None:
 
 WORDS = st.sampled_from(["bgp", "Hold", "7", "10.0.0.1", "é", "route", "leak", "peer", "as_path", "路由"])
 TEXT = st.lists(WORDS, min_size=1, max_size=14).map(" ".join)
-LISTED = st.lists(TEXT, min_size=2, max_size=4)
+LISTED = st.lists(TEXT, min_size=2, max_size=4, unique=True)
 ASKED = st.one_of(
     st.builds(lambda text: (text, "true_false", "true", [], []), TEXT),
     st.builds(lambda text: (text, "true_false", "false", [], []), TEXT),

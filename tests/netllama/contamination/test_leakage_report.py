@@ -76,7 +76,7 @@ THRESHOLD = st.sampled_from([0.5, 0.7, 1.0])
 
 @given(
     tasks=st.lists(st.tuples(TASK, st.sampled_from(["train", "train", "val", "test"])), min_size=2, max_size=10),
-    asked=st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=2, max_size=2)), min_size=1, max_size=4),
+    asked=st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=2, max_size=2, unique=True)), min_size=1, max_size=4),
     row_threshold=THRESHOLD,
     question_threshold=THRESHOLD,
     ngram=st.integers(2, 10),

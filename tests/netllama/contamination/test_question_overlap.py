@@ -23,7 +23,7 @@ QUESTION = st.tuples(TEXT, st.sampled_from(["choice", "open", "blank", "true_fal
 
 def ask(number: int, text: str, kind: str, right: str, other: str) -> Question:
     if kind == "choice":
-        return make_question(number, text, kind, "B", [other, right])
+        return make_question(number, text, kind, "B", [other if other != right else f"not {other}", right])
     if kind == "true_false":
         return make_question(number, text, kind, "true")
     return make_question(number, f"{text} ____" if kind == "blank" else text, kind, right)
