@@ -1,33 +1,83 @@
-"""Fenced code blocks of a Markdown text."""
+"""Fenced code blocks of a Markdown text, as CommonMark 0.31 (section 4.5) has them and as models write them.
+
+Models also open a block behind a sentence ("Try: ```python") and close one behind its last line of code ("x = 1```"),
+which CommonMark does not know.
+"""
 
 import re
 import textwrap
 from collections.abc import Iterator
+from typing import NamedTuple
 
 PYTHON = ("python", "py", "python3")
 """What a Python block may be labelled, in lower case."""
-_FENCE = "```"
-_LABEL = re.compile(r"[ \t]*+([\w+-]*)")
+
+# Possessive, so that a long line takes one pass. What stands behind backticks holds none, or they are inline code.
+_OPENING = re.compile(
+    r"(?P<quotes>[ \t]*+(?:>[ \t]*+)*+)(?:(?:[-*+]|\d{1,9}+[.)])[ \t]++)?+"
+    r"(?P<fence>`{3,}+|~{3,}+)[ \t]*+(?P<label>[\w+-]*+)(?P<rest>.*+)"
+)
+_OPENING_BEHIND_TEXT = re.compile(r"(?P<fence>(?<!`)`{3,}+)[ \t]*+(?P<label>[\w+-]*+)[ \t\r]*+$")
+_CLOSING = re.compile(r"(?P<code>[^`]*+)(?P<fence>`{3,}+)[ \t\r]*+$|[ \t]*+(?P<tildes>~{3,}+)[ \t\r]*+$")
+
+
+class _Block(NamedTuple):
+    """One fenced block."""
+
+    label: str
+    """The first word behind the fence; empty: none."""
+    code: str
+    is_closed: bool
+
+
+class _Opening(NamedTuple):
+    fence: str
+    label: str
+    quotes: int
+    """How many > stand before the fence."""
 
 
 def extract_python_blocks(text: str) -> list[str]:
     """The code of the blocks that are labelled Python, in their order; a block inside a list loses its indent."""
-    return [textwrap.dedent(code) for label, code in _find_blocks(text) if label.lower() in PYTHON]
+    return [textwrap.dedent(block.code) for block in _list_closed(text) if block.label.lower() in PYTHON]
 
 
 def extract_unlabelled_blocks(text: str) -> list[str]:
     """The code of the blocks without a label, in their order."""
-    return [textwrap.dedent(code) for label, code in _find_blocks(text) if not label]
+    return [textwrap.dedent(block.code) for block in _list_closed(text) if not block.label]
 
 
-def _find_blocks(text: str) -> Iterator[tuple[str, str]]:
-    """(label, which may be empty, and code) of each closed block. One search after another, so the time is linear."""
-    end = 0
-    while (start := text.find(_FENCE, end)) >= 0:
-        line_end = text.find("\n", start)
-        close = text.find(_FENCE, line_end)
-        if line_end < 0 or close < 0:
-            return
-        label = _LABEL.match(text, start + len(_FENCE))
-        yield label[1] if label else "", text[line_end + 1 : close]
-        end = close + len(_FENCE)
+def has_open_block(text: str) -> bool:
+    """The text ends within a block, as an answer does that the limit of tokens cut off."""
+    return any(not block.is_closed for block in _find_blocks(text))
+
+
+def _list_closed(text: str) -> list[_Block]:
+    return [block for block in _find_blocks(text) if block.is_closed]
+
+
+def _find_blocks(text: str) -> Iterator[_Block]:
+    opening: _Opening | None = None
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if opening is None:
+            opening, lines = _read_opening(line), []
+            continue
+        line = re.sub(rf"\A(?:[ \t]*+>[ \t]?){{,{opening.quotes}}}", "", line)
+        closing = _CLOSING.match(line)
+        if not closing or not (closing["fence"] or closing["tildes"]).startswith(opening.fence):
+            lines.append(line + "\n")
+            continue
+        yield _Block(opening.label, "".join(lines) + (closing["code"] or "").rstrip(" \t"), True)
+        opening = None
+    if opening:
+        yield _Block(opening.label, "".join(lines), False)
+
+
+def _read_opening(line: str) -> _Opening | None:
+    if found := _OPENING.match(line):
+        is_inline = found["fence"][0] == "`" and "`" in found["rest"]
+        return None if is_inline else _Opening(found["fence"], found["label"], found["quotes"].count(">"))
+    if found := _OPENING_BEHIND_TEXT.search(line):
+        return _Opening(found["fence"], found["label"], 0)
+    return None

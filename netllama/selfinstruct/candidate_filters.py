@@ -16,7 +16,7 @@ from netllama.contamination.evaluation_questions import GivenAway
 from netllama.contamination.normalisation import INVISIBLE
 from netllama.core.credentials import KEY_FORM
 from netllama.core.generate_section import FilterName
-from netllama.core.markdown import extract_python_blocks
+from netllama.core.markdown import extract_python_blocks, has_open_block
 from netllama.core.prompt_markup import find_prompt_markup
 from netllama.selfinstruct.block_contract import SEPARATOR
 from netllama.selfinstruct.output_contract import Candidate
@@ -96,7 +96,7 @@ def repetition(candidate: Candidate, context: Context) -> bool:
 
 def broken_code(candidate: Candidate, context: Context) -> bool:
     """A fence is not closed, or a Python block does not parse."""
-    if candidate.output.count("```") % 2:
+    if has_open_block(candidate.output):
         return True
     return any(_parse_code(code) is None for code in extract_python_blocks(candidate.output))
 
