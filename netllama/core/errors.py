@@ -4,6 +4,7 @@ A `StageError` is for problems that the user can fix (a file, a key, a param, a 
 ours and keeps its traceback.
 """
 
+import argparse
 import contextlib
 import errno
 import io
@@ -29,11 +30,16 @@ class StageError(Exception):
     """Its message says what is wrong, where (file:line or key), and what to do about it."""
 
 
-def run_stage(main: Callable[[], None]) -> None:
+def run_stage(main: Callable[[], None], description: str | None = None) -> None:
     """Run `main` and exit with 0, 1 (`StageError`, or an `OSError` such as a full disk) or 130 (Ctrl-C, SIGTERM).
 
-    A reader that goes before the output has ended, such as `head`, ends it without a word.
+    `description` is for a program without arguments: --help prints it, and any other argument is refused (exit code 2)
+    before anything runs. None: `main` reads its arguments. A reader that goes before the output has ended, such as
+    `head`, ends it without a word.
     """
+    if description is not None:
+        parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     watch_launcher()
     _prepare_streams()

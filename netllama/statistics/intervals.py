@@ -100,18 +100,21 @@ def estimate_perplexity(loss: IntervalEstimate) -> IntervalEstimate:
 def estimate_difference(paired: PairedScores, resamples: int = RESAMPLES, seed: int = 0) -> IntervalEstimate:
     """tuned - base, with the bootstrap's interval.
 
-    Resampling items that all agree can't show a difference. Of scores between 0 and 1 the interval then reaches to
-    `bound_unseen`, both ways.
+    Resampling items that all differ alike (mostly: not at all) shows no spread. Of scores between 0 and 1 the interval
+    is then what the mean may be if a share of `bound_unseen` is unlike them, at the most 1 lower or higher.
     """
     sums = paired.sum_differences()
-    if paired.is_bounded and not (paired.base != paired.tuned).any():
-        bound = bound_unseen(len(sums.weights))
-        return IntervalEstimate(0.0, -bound, bound)
+    if paired.is_bounded and paired.differ_alike and len(sums.weights) > 1:
+        value, bound = float(paired.tuned[0] - paired.base[0]), bound_unseen(len(sums.weights))
+        return IntervalEstimate(value, value * (1 - bound) - bound, value * (1 - bound) + bound)
     return _estimate(sums, resamples, seed)
 
 
 def bound_unseen(clusters: int) -> float:
-    """The largest share of all clusters that may differ one way if none of `clusters` does (Clopper and Pearson)."""
+    """The largest share of all clusters that may differ from those seen, one way, if all `clusters` seen are alike.
+
+    Source: Clopper and Pearson, Biometrika 1934.
+    """
     return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / clusters))
 
 

@@ -68,6 +68,12 @@ class PairedScores:
         both = np.concatenate((self.base, self.tuned))
         return bool((both >= 0).all() and (both <= 1).all())
 
+    @property
+    def differ_alike(self) -> bool:
+        """Whether tuned - base is the same number for all items: nothing in them tells of its spread."""
+        differences = self.tuned - self.base
+        return bool((differences == differences[0]).all())
+
     def sum_differences(self) -> ClusterSums:
         """Of tuned - base."""
         return sum_clusters(self.tuned - self.base, self.clusters, self.weights)

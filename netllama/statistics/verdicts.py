@@ -7,6 +7,7 @@ suite would have shown four times in five.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal, TypeAlias
 
 from scipy.stats import norm, t
@@ -45,8 +46,12 @@ class SuiteComparison:
     p_adjusted: float
     """Among all suites of the comparison."""
     detectable: float
-    """The size of a difference that such a suite shows with a probability of 80%; infinite for a single cluster."""
+    """The size of a difference that such a suite shows with a probability of 80%; infinite where it can show none."""
     verdict: Verdict
+
+    @property
+    def can_show_difference(self) -> bool:
+        return isfinite(self.detectable)
 
 
 @dataclass(frozen=True)
@@ -110,14 +115,16 @@ def judge_difference(difference: IntervalEstimate, p_adjusted: float, higher_is_
 def estimate_detectable_difference(paired: PairedScores) -> float:
     """The difference that a test at 5% finds with a probability of 80%, from the spread of these items.
 
-    If no item differs, there is no spread to go by, and it is the bound of what may have been overlooked.
+    If all items differ alike (mostly: not at all), there is no spread to go by, and it is the bound of what may have
+    been overlooked. Infinite for a single cluster, and for so few that scores between 0 and 1 can't differ enough.
     """
     sums = paired.sum_differences()
-    if paired.is_bounded and not (paired.base != paired.tuned).any():
-        return bound_unseen(len(sums.weights))
+    if paired.is_bounded and paired.differ_alike:
+        return bound_unseen(len(sums.weights)) if len(sums.weights) > 1 else float("inf")
     effective = float(sums.weights.sum() ** 2 / (sums.weights**2).sum())
     quantile = float(t.ppf(1 - ALPHA / 2, effective - 1)) if effective > 1 else float("inf")
-    return (quantile + float(norm.ppf(POWER))) * compute_standard_error(sums)
+    detectable = (quantile + float(norm.ppf(POWER))) * compute_standard_error(sums)
+    return float("inf") if paired.is_bounded and detectable > 1 else detectable
 
 
 def write_sentences(comparisons: Sequence[SuiteComparison]) -> VerdictSentences:
@@ -145,7 +152,8 @@ def _phrase_difference(each: SuiteComparison) -> str:
 
 def _phrase_doubt(each: SuiteComparison) -> str:
     count = f"{each.items} item{'s' * (each.items != 1)}"
-    return f"{each.suite} {each.base.value:.3f} -> {each.tuned.value:.3f} ({count}, which show {each.detectable:.3f})"
+    shown = f"which show {each.detectable:.3f}" if each.can_show_difference else "too few to show a difference"
+    return f"{each.suite} {each.base.value:.3f} -> {each.tuned.value:.3f} ({count}, {shown})"
 
 
 def _list_phrases(phrases: Sequence[str]) -> str:

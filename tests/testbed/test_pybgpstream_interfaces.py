@@ -290,9 +290,18 @@ def test_a_csv_file_names_dumps_as_the_broker_does(logged: Path, monkeypatch: py
 
 def test_rows_of_a_csv_file_that_lie_in_the_future_are_left_out(logged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(logged / "archive")
-    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(write_config(logged / "archive", None, now=START + 301)))
+    rows = [line.split(",") for line in Path("index.csv").read_text().splitlines()]
+    late = [[*row[:-1], "4102444800"] if int(row[-1]) > START + 300 else row for row in rows]
+    Path("index.csv").write_text("".join(",".join(row) + "\n" for row in late))
     kinds = [elem.type for elem in open_interface("csvfile", {"csv-file": "index.csv"})]
     assert kinds == ["R", "R", "A", "A", "W", "A", "S"]
+
+
+def test_a_csv_file_is_read_whole_where_live_streams_begin_early(logged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(logged / "archive")
+    whole = [str(elem) for elem in pybgpstream.BGPStream(START, START + 3600)]
+    monkeypatch.setenv("PYBGPSTREAM_REPLAY", str(write_config(logged / "archive", None, now=START)))
+    assert [str(elem) for elem in open_interface("csvfile", {"csv-file": "index.csv"})] == whole
 
 
 @pytest.mark.parametrize("content", [None, "a,b,c\n", "u,ris,rib,rrc00,1,2,3\n", "u,ris,ribs,rrc00,now,2,3\n"])

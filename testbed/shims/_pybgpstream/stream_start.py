@@ -3,6 +3,7 @@
 import atexit
 import heapq
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +83,9 @@ def _find_resources(request: StreamRequest) -> broker.BrokerAnswer:
     if name == "singlefile":
         return broker.BrokerAnswer(interfaces.find_single_file_dumps(options, now), [], {}, 0)
     if name == "csvfile":
-        return broker.BrokerAnswer(interfaces.find_csv_file_dumps(options, request.filters, now), [], {}, 0)
+        # The clock's time, not the replay's: rows are stamped when they are written, wherever live streams begin.
+        dumps = interfaces.find_csv_file_dumps(options, request.filters, int(time.time()))
+        return broker.BrokerAnswer(dumps, [], {}, 0)
     settings = log.load_settings()
     if settings.archive is None:
         log.print_complaint(f"Could not open {options.get('url', interfaces.BROKER_URL)}/data for reading")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from netllama.core.errors import INTERRUPTED, NOBODY_READS
+from netllama.core.errors import INTERRUPTED, NOBODY_READS, run_stage
 from netllama.models.model_reference import find_cache_folder
 from tests.support.clones import ROOT
 
@@ -113,7 +113,21 @@ def test_every_stage_and_command_runs_inside_run_stage() -> None:
     for folder, names in (("stages", STAGES), ("commands", COMMANDS)):
         for name in names:
             text = (ROOT / folder / f"{name}.py").read_text(encoding="utf-8")
-            assert re.search(r'if __name__ == "__main__":\n    run_stage\(main\)\n$', text), name
+            end = re.search(r'if __name__ == "__main__":\n    run_stage\(main(, __doc__)?\)\n$', text)
+            assert end, name
+            assert bool(end[1]) != ("parse_args" in text), f"{name}: who reads its arguments?"
+
+
+@pytest.mark.parametrize(("argument", "code", "said"), [("--help", 0, "Splits rows."), ("lora.r=3", 2, "lora.r=3")])
+def test_a_program_without_arguments_runs_nothing_where_it_gets_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argument: str, code: int, said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["split.py", argument])
+    ran: list[str] = []
+    with pytest.raises(SystemExit) as ended:
+        run_stage(lambda: ran.append("main"), "Splits rows.")
+    assert (ended.value.code, ran) == (code, [])
+    assert said in "".join(capsys.readouterr())
 
 
 SLOW_IMPORT = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"

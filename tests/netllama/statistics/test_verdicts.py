@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from netllama.statistics.intervals import IntervalEstimate
-from netllama.statistics.paired_scores import PairedScores
+from netllama.statistics.paired_scores import FloatArray, IntArray, PairedScores
 from netllama.statistics.verdicts import (
     compare_suites,
     estimate_detectable_difference,
@@ -89,6 +89,28 @@ def test_a_single_question_or_cluster_can_tell_nothing() -> None:
     same = PairedScores("same cluster", np.zeros(9), np.ones(9), np.zeros(9, dtype=int))
     for found in compare_suites([one, same]):
         assert (found.verdict, found.clusters, found.detectable) == ("inconclusive", 1, np.inf)
+
+
+def test_items_that_all_differ_alike_leave_room_for_others() -> None:
+    few, some, graded = compare_suites(
+        [make_hits("few", 3, 0, 0), make_hits("some", 12, 0, 0), PairedScores("g", *make_alike(40, 0.25))]
+    )
+    assert (few.verdict, few.difference.high) == ("inconclusive", 1)
+    assert few.difference.low < 0
+    assert (some.verdict, some.difference.value, some.difference.high) == ("better", 1, 1)
+    assert 0.4 < some.difference.low < 0.6
+    assert graded.difference.low < 0.25 < graded.difference.high
+    assert few.detectable > some.detectable > 0
+
+
+def make_alike(items: int, difference: float) -> tuple[FloatArray, FloatArray, IntArray]:
+    return np.zeros(items), np.full(items, difference), np.arange(items)
+
+
+def test_too_few_items_promise_no_difference_above_one() -> None:
+    found = compare_suites([make_hits("two", 1, 0, 1)])
+    assert found[0].detectable == np.inf
+    assert write_sentences(found).inconclusive.endswith("(2 items, too few to show a difference).")
 
 
 def test_more_items_show_smaller_differences() -> None:
