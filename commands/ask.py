@@ -37,7 +37,7 @@ from netllama.documents.indexed_corpus import index_corpus
 from netllama.models.loading import load_adapter, load_base
 from netllama.models.model_reference import locate_model
 from netllama.models.precision import describe_precision
-from netllama.models.training_record import read_training_record
+from netllama.models.training_record import read_training_record, require_base
 from netllama.rendering.renderer import load_renderer, require_same_template
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox_choice import find_sandbox
@@ -73,11 +73,7 @@ def load_speakers(needs: Needs, which: str, adapter: Path) -> list[Speaker]:
             raise StageError(f"{adapter} is missing: {remedy}")
         record = read_training_record(adapter)
         require_same_template(record.template_hash, renderer, str(adapter))
-        if record.base.files != located.reference.files:
-            raise StageError(
-                f"{adapter}: trained on {record.base.id} {record.base.revision}".rstrip()
-                + f", not on the model of {BASE} ({located.reference.id}); set model.id and run `dvc repro fetch`"
-            )
+        require_base(adapter, record, located.reference, BASE)
     print(describe_precision(needs.loading.precision), file=sys.stderr, flush=True)
     model = load_base(located.folder, needs.loading)
     if which == "base":

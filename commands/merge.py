@@ -40,7 +40,7 @@ from netllama.exporting.probe_check import ProbeComparison, compare_on_probes
 from netllama.exporting.served_template import build_served_template
 from netllama.exporting.streamed_model import StreamedModel, build_empty_model, list_stored_weights, load_config
 from netllama.models.model_reference import locate_model
-from netllama.models.training_record import read_training_record
+from netllama.models.training_record import read_training_record, require_base
 from netllama.rendering.renderer import load_renderer, require_same_template
 from netllama.scoring.task_answers import sample_rows
 from netllama.training.adapter import list_linear_layers
@@ -81,8 +81,7 @@ def merge_adapter(
     require_same_template(record.template_hash, renderer, str(ADAPTER))
     require_same_template(read_template_hash(TOKENIZED), renderer, str(TOKENIZED))
     base = locate_model(BASE)
-    if base.reference != record.base:
-        raise StageError(f"{ADAPTER}: trained on another base than {BASE} names; run `dvc repro train`")
+    require_base(ADAPTER, record, base.reference, BASE)
     if weights == "published" and record.lora.get("init_lora_weights") == "loftq":
         raise StageError(f"{ADAPTER}: loftq starts from what quantization took; merge with --weights trained")
     adapter, form = AdapterUpdate(ADAPTER), TrainedForm.of(record, ADAPTER)

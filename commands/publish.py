@@ -1,7 +1,8 @@
 """Publish the adapter, or a merged model, with card, metrics and hashes in a repository of the Hugging Face Hub.
 
 Reads  models/adapter/ (or --model-folder), models/tokenizer/, metrics/, results/comparison.json,
-       dvc.lock, params `families`, `teacher`, `prompt`; HF_TOKEN or hf_token, which may write (.env is read)
+       results/refusals.json, dvc.lock, params `families`, `teacher`, `prompt`; HF_TOKEN or hf_token, which may
+       write (.env is read)
 Writes a repository on the Hub, private unless --public; nothing here
 Run    python -m commands.publish --repo-id you/net-llama --dry-run     # the files and the card; asks for no token
        python -m commands.publish --repo-id you/net-llama
@@ -61,10 +62,12 @@ from netllama.publishing.recorded_run import list_data_hashes, require_one_run, 
 from netllama.rendering.renderer import DATE, load_renderer, require_same_template
 from netllama.report.comparison_inputs import read_comparisons
 from netllama.scoring.comparison import NAMES
+from netllama.scoring.refusal_balance import find_balance
 
 ADAPTER = Path("models/adapter")
 TOKENIZER = Path("models/tokenizer")
 COMPARISON = Path("results/comparison.json")
+REFUSALS = Path("results/refusals.json")
 SPLIT = Path("metrics/split.json")
 RETRIEVE = Path("metrics/retrieve.json")
 TOKENIZE = Path("metrics/tokenize.json")
@@ -79,6 +82,7 @@ METRICS = (
     TOKENIZE,
     TRAIN,
     COMPARISON,
+    REFUSALS,
 )
 DATA = Path("data")
 LOCK = Path("dvc.lock")
@@ -145,6 +149,7 @@ def gather_facts(repo_id: str, kind: Kind, base: HubBase, terms: LicenceTerms, f
         train=read_numbers(TRAIN, TrainNumbers, "dvc repro train"),
         comparisons=read_comparisons(COMPARISON),
         chances={suite: found.chance for suite, found in chances.items() if found},
+        refusals=find_balance(REFUSALS, ADAPTER),
         gguf_files=sorted(path.name for path in folder.glob("*.gguf")) if folder else [],
     )
 

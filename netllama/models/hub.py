@@ -8,6 +8,7 @@ from pathlib import Path
 from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file, read_json
+from netllama.models.hub_waits import SECONDS, is_broken, limit_waits
 
 FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
 _SHA1, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
@@ -25,7 +26,7 @@ def pin(model_id: str, revision: str) -> str:
     from huggingface_hub import HfApi
 
     with clear_hub_errors(_name_model(model_id, revision)):
-        return str(HfApi(token=token()).model_info(model_id, revision=revision or None).sha)
+        return str(HfApi(token=token()).model_info(model_id, revision=revision or None, timeout=SECONDS).sha)
 
 
 def download(model_id: str, commit: str) -> Path:
@@ -105,13 +106,15 @@ class clear_hub_errors:
         """What is downloaded: the line begins with it."""
 
     def __enter__(self) -> None:
-        return None
+        limit_waits()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         from huggingface_hub import errors, get_token
 
         if error is None or isinstance(error, (StageError, KeyboardInterrupt)):
             return
+        if isinstance(error, errors.LocalEntryNotFoundError):  # "not in the cache", said for all that a server answers
+            error = error.__cause__ or error
         sent = token() or get_token()
         access = "the token that was sent gives no access" if sent else "no token was sent: set HF_TOKEN (or hf_token)"
         if isinstance(error, errors.GatedRepoError):
@@ -122,9 +125,12 @@ class clear_hub_errors:
             reason = f"not on the Hub, or private ({access})"
         elif isinstance(error, errors.HfHubHTTPError):
             status = error.response.status_code if error.response is not None else "no answer"
-            reason = f"the Hub answered {status}" + (f" ({access})" if status in (401, 403) else "")
+            hint = access if status in (401, 403) else "too many requests: try again later" if status == 429 else ""
+            reason = f"the Hub answered {status}" + (f" ({hint})" if hint else "")
         elif isinstance(error, errors.HFValidationError):
             reason = "not a Hub id (org/name: letters, digits, - _ .)"
+        elif isinstance(error, errors.HTTPError) and is_broken(error):
+            reason = f"the connection to the Hub broke ({type(error).__name__}); run it again, it goes on"
         elif isinstance(error, (OSError, errors.HTTPError)):  # httpx's errors of the connection are no OSError
             reason = "the Hub can't be reached and the model is not in the local cache"
         else:

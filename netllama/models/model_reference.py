@@ -27,6 +27,13 @@ class ModelReference(BaseModel):
     files: dict[str, str]
     """SHA-256 of each weight and config file."""
 
+    def has_weights_of(self, other: "ModelReference") -> bool:
+        """Whether the weights are the same, under whatever names and with whatever configuration beside them."""
+        return self._list_weights() == other._list_weights()
+
+    def _list_weights(self) -> dict[str, str]:
+        return {name: digest for name, digest in self.files.items() if name.endswith(".safetensors")}
+
 
 @dataclass(frozen=True)
 class LocalModel:

@@ -55,3 +55,13 @@ def require_recorded_files(adapter: Path, record: TrainingRecord, remedy: str) -
             raise StageError(f"{adapter / name}: no such file; {remedy}")
         if hash_file(adapter / name) != record.files.get(name):
             raise StageError(f"{adapter / name}: not the file that {FILE} beside it records; {remedy}")
+
+
+def require_base(adapter: Path, record: TrainingRecord, base: ModelReference, base_json: Path) -> None:
+    """StageError where the adapter was trained on other weights than `base`, under whatever name it had them."""
+    if not record.base.has_weights_of(base):
+        raise StageError(
+            f"{adapter}: trained on {record.base.id} {record.base.revision}".rstrip()
+            + f", not on the model of {base_json} ({base.id}); set model.id and run `dvc repro fetch`, or train an "
+            "adapter for it: `dvc repro train`"
+        )

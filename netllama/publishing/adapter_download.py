@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from netllama.core.errors import StageError
 from netllama.core.files import read_json
 from netllama.models.hub import clear_hub_errors, token
+from netllama.models.hub_waits import SECONDS
 from netllama.models.model_reference import ModelReference
 from netllama.models.training_record import FILE, TrainingRecord, require_recorded_files
 from netllama.publishing.published_files import ADAPTER_FILES
@@ -26,7 +27,7 @@ def download_adapter(repo_id: str, revision: str) -> DownloadedAdapter:
     from huggingface_hub import HfApi, snapshot_download
 
     with clear_hub_errors(repo_id + (f" at revision {revision}" if revision else "")):
-        info = HfApi(token=token()).model_info(repo_id, revision=revision or None)
+        info = HfApi(token=token()).model_info(repo_id, revision=revision or None, timeout=SECONDS)
         names = {file.rfilename for file in info.siblings or []}
         if missing := [name for name in ADAPTER_FILES if name not in names]:
             what = "it is not known what it was trained on" if missing == [FILE] else "it is no adapter"
@@ -50,14 +51,10 @@ def _read_record(repo_id: str, folder: Path) -> TrainingRecord:
 
 def require_same_base(repo_id: str, record: TrainingRecord, here: ModelReference) -> None:
     """StageError unless the weights here are those that the adapter was trained on, wherever each is from."""
-    if _list_weights(record.base) == _list_weights(here):
+    if record.base.has_weights_of(here):
         return
     base = record.base
     raise StageError(
         f"{repo_id}: trained on {base.id}, and the base model here is {here.id} with other weights; set model.id: "
         f"{base.id} and model.revision: '{base.revision}' in params.yaml and run `dvc repro baseline`"
     )
-
-
-def _list_weights(reference: ModelReference) -> dict[str, str]:
-    return {name: digest for name, digest in reference.files.items() if name.endswith(".safetensors")}

@@ -12,6 +12,7 @@ from netllama.core.sections import PromptParams
 from netllama.models.training_record import TrainingRecord
 from netllama.publishing.base_identity import HubBase
 from netllama.publishing.licence_terms import LicenceTerms
+from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.statistics.verdicts import SuiteComparison
 
 Kind = Literal["adapter", "merged", "gguf"]
@@ -100,6 +101,8 @@ class CardFacts:
     comparisons: list[SuiteComparison]
     chances: dict[str, float]
     """What guessing scores, by suite."""
+    refusals: RefusalBalance | None
+    """None: evaluate asked nothing with documents, or set no bias."""
     gguf_files: list[str]
 
     @property

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from netllama.core.credentials import find_secret
 from netllama.core.errors import StageError
 from netllama.core.files import read_json
+from netllama.models.hub_waits import SECONDS
 from netllama.publishing.published_files import PROVENANCE, PublishedFile
 from netllama.publishing.upload_errors import TOKENS, clear_upload_errors
 
@@ -91,7 +92,7 @@ def _find_repository(api: "HfApi", repo_id: str, is_new: bool) -> HubRepository 
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        info = api.model_info(repo_id)
+        info = api.model_info(repo_id, timeout=SECONDS)
     except RepositoryNotFoundError:
         return None
     names = frozenset(file.rfilename for file in info.siblings or [])

@@ -56,6 +56,7 @@ def build_card(facts: CardFacts) -> str:
         with_documents=facts.retrieve.training_tasks,
         trained=facts.tokenize.train,
         record=facts.made_by,
+        refusals=facts.refusals,
         headline=write_headline(facts.comparisons),
         sentences=write_sentences(facts.comparisons),
         at_chance=[each for each in facts.comparisons if is_at_chance(each, facts.chances)],

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from netllama.core.credentials import list_secrets
 from netllama.core.errors import StageError
+from netllama.models.hub_waits import limit_waits
 
 TOKENS = "https://huggingface.co/settings/tokens"
 _LONGEST = 240
@@ -19,7 +20,7 @@ class clear_upload_errors:
         self.token = token
 
     def __enter__(self) -> None:
-        return None
+        limit_waits()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, StageError):

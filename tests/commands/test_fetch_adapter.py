@@ -14,7 +14,7 @@ from netllama.models.model_reference import resolve_model
 from netllama.rendering.renderer import load_renderer
 from stages import baseline, evaluate
 from tests.support.finished_runs import ADAPTER, BASE, TOKENIZER, write_adapter, write_lock
-from tests.support.hub_server import READ, HubRefusal, HubServer
+from tests.support.hub_server import BROKEN, READ, HubRefusal, HubServer
 from tests.support.stage_runs import Ended, run_here
 from tests.support.tokenized_tables import write_tokenized_rows
 
@@ -152,6 +152,16 @@ def test_what_the_hub_refuses_is_one_line(published: HubServer) -> None:
     assert "not owner/name" in fetch("none").stderr
     published.fault = lambda asked: HubRefusal(403, code="GatedRepo")
     assert fetch().stderr.count("\n") == 1
+
+
+def test_a_hub_that_is_busy_or_hangs_up_is_not_one_that_can_not_be_reached(
+    published: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its tries
+    published.fault = lambda asked: HubRefusal(429) if "/resolve/" in asked.path else None
+    assert f"{REPO}: the Hub answered 429 (too many requests: try again later)" in fetch(REPO).stderr
+    published.fault = lambda asked: BROKEN if "/api/models/" in asked.path else None
+    assert f"{REPO}: the connection to the Hub broke (RemoteProtocolError)" in fetch(REPO).stderr
 
 
 def test_without_a_base_the_first_step_is_named(published: HubServer) -> None:

@@ -268,10 +268,19 @@ def test_a_damaged_adapter_is_never_merged(ready: Path) -> None:
 def test_another_base_than_the_adapter_was_trained_on_is_refused(ready: Path) -> None:
     make_adapter()
     record = read_json(ADAPTER / "training.json")
-    record["base"]["id"] = "org/other"
+    record["base"] |= {"id": "org/other", "files": record["base"]["files"] | {"model.safetensors": "0" * 64}}
     write_json(ADAPTER / "training.json", record)
-    with pytest.raises(StageError, match="trained on another base than"):
+    with pytest.raises(StageError, match=r"models/adapter: trained on org/other, not on the model of models/base"):
         merge.main([])
+
+
+def test_an_adapter_that_was_trained_on_the_same_weights_under_another_name_is_merged(ready: Path) -> None:
+    make_adapter()
+    record = read_json(ADAPTER / "training.json")
+    record["base"] |= {"id": "org/other", "revision": "1" * 40}
+    write_json(ADAPTER / "training.json", record)
+    merge.main([])
+    assert (MERGED / "model.safetensors").is_file()
 
 
 def test_another_template_than_the_adapter_was_trained_on_is_refused(

@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub.utils import close_session
 
 from commands import publish
 from netllama.core.files import hash_file, read_json, write_json
@@ -76,6 +78,7 @@ def test_adapter_tokenizer_card_and_metrics_arrive_in_one_commit(hub: HubServer)
         "metrics/train.json",
         "provenance.json",
         "results/comparison.json",
+        "results/refusals.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "training.json",
@@ -306,10 +309,18 @@ def test_no_network_is_one_line(hub: HubServer, monkeypatch: pytest.MonkeyPatch)
     assert "the Hub can't be reached" in refused()
 
 
+def test_a_hub_that_falls_silent_is_given_up(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr("netllama.models.hub_waits.SECONDS", 0.2)
+    close_session()
+    hub.fault = lambda asked: str(answered.wait(20)) if "whoami" in asked.path else None
+    assert "the connection broke (ReadTimeout)" in refused()
+    answered.set()
+    close_session()
+
+
 def test_the_offline_switch_is_named(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    from huggingface_hub.utils import close_session
-
     close_session()
     said = refused()
     close_session()

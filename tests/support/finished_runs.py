@@ -19,7 +19,7 @@ from netllama.statistics.verdicts import SuiteComparison, Verdict
 from tests.support.kept_adapters import write_kept_adapter
 
 ADAPTER, BASE, TOKENIZER = Path("models/adapter"), Path("models/base.json"), Path("models/tokenizer")
-COMPARISON, LOCK = Path("results/comparison.json"), Path("dvc.lock")
+COMPARISON, REFUSALS, LOCK = Path("results/comparison.json"), Path("results/refusals.json"), Path("dvc.lock")
 METRICS = [
     Path(f"metrics/{name}.json")
     for name in ["baseline", "evaluate", "generate", "retrieve", "split", "tokenize", "train"]
@@ -101,13 +101,14 @@ def draw_adapter(scale: float) -> None:
 
 
 def write_numbers(comparisons: list[SuiteComparison] | None = None) -> None:
-    """metrics/ and results/comparison.json."""
+    """metrics/, results/comparison.json and results/refusals.json."""
     numbers: dict[str, Any] = {path.stem: {} for path in METRICS}
     numbers |= {"split": SPLIT, "retrieve": RETRIEVE, "tokenize": TOKENIZE, "train": TRAIN}
     numbers |= {"evaluate": {"choice": {"chance": 0.25, "accuracy": 0.2244}}}
     for path in METRICS:
         write_metrics(path, {}, numbers[path.stem])
     write_json(COMPARISON, as_rows(COMPARISONS if comparisons is None else comparisons))
+    write_json(REFUSALS, {"none": "the test asked nothing with documents"})
 
 
 def write_lock() -> None:
@@ -124,7 +125,7 @@ def write_lock() -> None:
         "evaluate": {
             "cmd": "python -m stages.evaluate",
             "deps": [entry(path) for path in (ADAPTER, BASE, TOKENIZER)],
-            "outs": [entry(path) for path in (*METRICS, COMPARISON)],
+            "outs": [entry(path) for path in (*METRICS, COMPARISON, REFUSALS)],
         },
     }
     LOCK.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")

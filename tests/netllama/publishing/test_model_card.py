@@ -23,6 +23,7 @@ from netllama.publishing.card_facts import (
 from netllama.publishing.licence_terms import require_terms
 from netllama.publishing.model_card import build_card
 from netllama.scoring.comparison import LADDER, NAMES
+from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.statistics.intervals import IntervalEstimate
 from netllama.statistics.verdicts import write_sentences
 from tests.support.clones import ROOT
@@ -58,6 +59,7 @@ def make_facts(**changes: Any) -> CardFacts:
         train=TrainNumbers.model_validate(TRAIN),
         comparisons=COMPARISONS,
         chances={NAMES["choice"]: 0.25},
+        refusals=None,
         gguf_files=[],
     )
     return replace(facts, **changes)
@@ -112,6 +114,28 @@ def test_verdicts_are_said_in_the_words_of_the_statistics_with_intervals() -> No
 def test_a_suite_at_chance_is_a_limit(tuned: float, is_guessing: bool) -> None:
     card = build_card(make_facts(comparisons=[compared(NAMES["choice"], 0.2, tuned, "inconclusive")]))
     assert ("not told apart from guessing" in card) == is_guessing
+
+
+def test_the_bias_that_the_scores_with_documents_are_with_is_told() -> None:
+    assert "bias" not in build_card(make_facts())
+    balance = RefusalBalance(
+        adapter="0" * 64,
+        token=57,
+        bias=1.25,
+        missing_weight=-0.5,
+        told_apart=0.9,
+        told_apart_by_model=0.8,
+        told_apart_by_terms=0.7,
+        answered=40,
+        false_refusals=0.1,
+        false_refusals_without=0.3,
+        unanswered=30,
+        right_refusals=0.9,
+        right_refusals_without=0.6,
+    )
+    card = build_card(make_facts(refusals=balance))
+    assert "a bias on the first token of a refusal (id 57): +1.25 on its\nlogit, and up to -0.50 more" in card
+    assert "refuses 90% of the questions that no document answers, 60% without it; and 10% of those" in card
 
 
 def test_an_interval_without_ends_is_written() -> None:
