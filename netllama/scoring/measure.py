@@ -21,6 +21,7 @@ from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers, LimitedPrompt
 from netllama.scoring.program_scores import ask_programs, judge_programs, summarize_programs
 from netllama.scoring.program_texts import list_programs
+from netllama.scoring.question_sizes import require_short_questions
 from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, load_reading, require_room, score_reading
 from netllama.scoring.reading_summary import summarize_reading
 from netllama.scoring.refusal_balance import RefusalBalance
@@ -102,29 +103,36 @@ def measure_model(
 
     `kept`: what this model wrote before. `refusals`: how readily it refuses where documents are shown.
     """
+    params, renderer, rows = material.params, material.renderer, material.rows
+    closed, asked = select_closed(material.questions), select_written(material.questions, params.num_open)
+    coded = select_code(material.questions, params.num_code) if material.sandbox else []
+    writing, coding = (
+        ask_written(asked, renderer, params.max_new_tokens),
+        ask_code(coded, renderer, params.max_code_tokens),
+    )
     # First, so that nobody waits minutes for it.
     config: Any = model.config.get_text_config(decoder=True)
-    require_room(material.reading, material.renderer, getattr(config, "max_position_embeddings", None))
-    params, renderer, rows = material.params, material.renderer, material.rows
+    context = getattr(config, "max_position_embeddings", None)
+    require_room(material.reading, renderer, context)
+    prompted = [*zip(asked, writing, strict=True), *zip(coded, coding, strict=True)]
+    require_short_questions(closed, prompted, renderer, context)
     metrics: dict[str, float | Numbers] = {}
     heldout = score_heldout(model, rows) if rows else []
     if heldout:
         metrics["heldout"] = summarize_heldout(heldout, rows)
-    chosen = score_choices(model, select_closed(material.questions), renderer, params.listed_permutations)
+    chosen = score_choices(model, closed, renderer, params.listed_permutations)
     metrics |= summarize_choices([score for score in chosen if score.family != GENERAL])
     if general := [score for score in chosen if score.family == GENERAL]:
         right = sum(score.value for score in general)
         accuracy = {"accuracy": round(right / len(general), 4)}
         metrics[GENERAL] = {**accuracy, **measure_baselines(general), "questions": len(general)}
-    asked = select_written(material.questions, params.num_open)
     sampled = sample_rows(rows, params.num_generated)
-    coded = select_code(material.questions, params.num_code) if material.sandbox else []
     programs = material.programs if material.sandbox else []
     # One queue for all kinds: short answers are written beside the long ones.
     prompts = (
-        ask_written(asked, renderer, params.max_new_tokens),
+        writing,
         ask_rows(sampled, params.max_new_tokens),
-        ask_code(coded, renderer, params.max_code_tokens),
+        coding,
         ask_reports(material.reading, renderer, refusals),
         ask_programs(programs, renderer, params.max_code_tokens),
     )

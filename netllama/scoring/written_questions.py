@@ -60,8 +60,8 @@ def score_written(
     return scores
 
 
-def rank_blanks(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> list[bool]:
-    """Whether the model finds the right answer likelier, per character, than its rivals; True where there are none."""
+def rank_blanks(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> list[bool | None]:
+    """Whether the model finds the right answer likelier, per character, than its rivals; None where there are none."""
     choices = [[question.answer, *list_rivals(question, questions)] for question in questions]
     texts = [
         render_answers(question.id, phrase_question(question), options, renderer)
@@ -72,7 +72,7 @@ def rank_blanks(model: "LanguageModel", questions: Sequence[Question], renderer:
         [score / len(option) for score, option in zip(scores, options, strict=True)]
         for scores, options in zip(found, choices, strict=True)
     ]
-    return [scores[0] >= max(scores) for scores in per_character]
+    return [scores[0] >= max(scores) if scores[1:] else None for scores in per_character]
 
 
 def list_rivals(question: Question, questions: Sequence[Question]) -> list[str]:
@@ -88,9 +88,10 @@ def list_rivals(question: Question, questions: Sequence[Question]) -> list[str]:
     return list(dict.fromkeys(others))[:RIVALS]
 
 
-def judge_filled(question: Question, written: str, first: bool) -> Score:
+def judge_filled(question: Question, written: str, first: bool | None) -> Score:
     """What the text is worth that a model wrote into a blank; `first`: it ranks the right answer first."""
-    return _make_score(question, float(judge_blank(question, written)), {"ranked_first": float(first)}, written)
+    measures = {} if first is None else {"ranked_first": float(first)}
+    return _make_score(question, float(judge_blank(question, written)), measures, written)
 
 
 def judge_open(question: Question, written: str, truncated: bool) -> Score:
@@ -104,9 +105,10 @@ def summarize_written(scores: Sequence[Score]) -> Numbers:
     """`blank` and `open`, each where there are such scores."""
     metrics: dict[str, Numbers] = {}
     if blanks := [score for score in scores if score.kind == "blank"]:
+        ranked = [score.measures["ranked_first"] for score in blanks if "ranked_first" in score.measures]
         metrics["blank"] = {
             "accuracy": round(mean(score.value for score in blanks), 4),
-            "ranked_first": round(mean(score.measures["ranked_first"] for score in blanks), 4),
+            **({"ranked_first": round(mean(ranked), 4)} if ranked else {}),
             "questions": len(blanks),
         }
     if others := [score for score in scores if score.kind == "open"]:

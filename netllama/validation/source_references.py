@@ -26,6 +26,8 @@ _OTHER = re.compile(r"[^,:]+(?:, |: ).+|arithmetic on .+|run with \w+ \d+(?:\.\d
 
 def list_reference_problems(reference: str) -> list[str]:
     """What is wrong with the sources of a reference and how to fix it; empty if all are well formed."""
+    if not reference.strip():
+        return ["is empty; name the source and the place in it, as in `RFC 4271 section 4.3`"]
     found = []
     for source in reference.split("; "):
         if not source.strip() or source != source.strip() or source.endswith((".", ";", ",")):

@@ -289,6 +289,12 @@ def test_a_reference_without_a_place_is_a_problem(reference: str) -> None:
     assert list_reference_problems(reference)
 
 
+def test_a_reference_that_is_not_there_is_said_to_be_empty() -> None:
+    assert list_reference_problems(" ") == [
+        "is empty; name the source and the place in it, as in `RFC 4271 section 4.3`"
+    ]
+
+
 @given(answers=st.lists(st.sampled_from("ABCD"), min_size=4, max_size=60))
 def test_rules_on_choices_are_what_a_plain_count_says(answers: list[str]) -> None:
     rows = [question(number, answer=answer) for number, answer in enumerate(answers)]

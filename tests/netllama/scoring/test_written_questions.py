@@ -74,8 +74,13 @@ def test_ranks_are_those_of_a_loop_that_scores_each_answer_alone(model: Any, ren
             whole = renderer.render(phrase_question(question), option)
             start = whole.answer_start
             scores.append(score_alone(model, whole.input_ids[:-1], start) / len(option))
-        assert first == (scores[0] == max(scores))
-    assert found[4], "without a rival there is nothing to be ranked among"
+        assert first == (scores[0] == max(scores) if scores[1:] else None)
+    assert found[4] is None, "without a rival there is nothing to be ranked among"
+
+
+def test_blanks_without_rivals_have_no_rank() -> None:
+    alone = judge_filled(blank(1, "179"), "179", None)
+    assert summarize_written([alone]) == {"blank": {"accuracy": 1.0, "questions": 1}}
 
 
 def test_a_blank_and_an_open_answer_are_judged_and_summed_up() -> None:
