@@ -41,15 +41,32 @@ def _describe_question(question: Question) -> str:
 
 
 def refuse_repeated(path: Path, entries: Sequence[ReadEntry], places: dict[str, tuple[str, str]]) -> None:
-    """Refuse questions whose id is in `places` (file and line, and the answer, by id) already; add the others to it."""
+    """Refuse questions that ask what is in `places` (file and line, and the answer) already; add the others to it.
+
+    Capitals, white space and the order of options make no other question.
+    """
     for entry in entries:
-        if entry.question and entry.question.id in places:
-            where, answer = places[entry.question.id]
-            differs = "" if answer == entry.question.answer else ", which has another answer; one of them is wrong"
+        if not entry.question:
+            continue
+        asked, answer = _normalise(entry.question)
+        if asked in places:
+            where, other = places[asked]
+            differs = "" if other == answer else ", which has another answer; one of them is wrong"
             entry.problem = f"asks the same as {where}{differs}"
             entry.question = None
-        elif entry.question:
-            places[entry.question.id] = f"{path}:{entry.line}", entry.question.answer
+        else:
+            places[asked] = f"{path}:{entry.line}", answer
+
+
+def _normalise(question: Question) -> tuple[str, str]:
+    """What is asked, and what is right, however it is written."""
+    answer = question.options[LETTERS.index(question.answer)] if question.kind == "choice" else question.answer
+    asked = [question.kind, question.question, *sorted(map(_fold, question.options))]
+    return "\n".join(map(_fold, asked)), _fold(answer)
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.split()).casefold()
 
 
 def summarise_file(path: Path, entries: Sequence[ReadEntry]) -> str:

@@ -34,6 +34,8 @@ ANSWERS = ("answer", "answerkey", "answer_key", "correct_answer")
 OTHER_ANSWERS = ("correct", "correct_option", "answer_index", "answer_idx", "correct_index", "label", "gold", "target")
 """Keys of the answer where there is none of `ANSWERS`; beside one of these they may mean anything."""
 SOLUTIONS = ("solution", "canonical_solution", *ANSWERS)
+INDICES = ("answer_index", "answer_idx", "correct_index")
+"""Those that say by their name that a number is no label."""
 ALIASES = ("aliases", "alternatives")
 CATEGORIES = ("category", "subject", "task_name")
 DIFFICULTIES = ("difficulty", "level")
@@ -237,6 +239,9 @@ def _ask_choice(row: _Row, text: str, options: NamedOptions, base: IndexBase) ->
         raise ValueError(f"has options and no answer (one of the keys {', '.join((*ANSWERS, *OTHER_ANSWERS))})")
     if isinstance(answer, list):
         raise ValueError(f"has {len(answer)} right answers; a question has one")
+    index = next((name for name in INDICES if row.values.get(name) == answer), "")
+    if index and str(answer) in options.labels and not base.is_given:
+        raise ValueError(f"{index} {answer} may be an index or the number of an option; say --first-index 0 or 1")
     truths = [option.strip().lower() for option in options.texts]
     if sorted(truths) == ["false", "true"]:
         truth = str(answer).strip().rstrip(".").lower()

@@ -54,6 +54,17 @@ def test_several_files_become_one_suite_and_say_what_they_have_in_common(capsys:
     assert "b.json:2: refused: asks the same as a.jsonl:1" in said
 
 
+def test_capitals_white_space_and_the_order_of_options_make_no_other_question(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    same = {"question": " what  carries bgp?", "options": ["tcp", "Udp"], "answer": "A"}
+    wrong = same | {"answer": "B"}
+    main([write("a.jsonl", CHOICE, same, wrong)])
+    said = capsys.readouterr().out
+    assert "a.jsonl:2: refused: asks the same as a.jsonl:1\n" in said
+    assert "a.jsonl:3: refused: asks the same as a.jsonl:1, which has another answer; one of them is wrong" in said
+
+
 def test_of_two_at_once_with_one_name_one_writes_and_the_other_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     convert = questions.convert_entries
     theirs = Path("data/questions/mine.jsonl")

@@ -145,6 +145,15 @@ def test_an_index_that_may_count_from_0_or_1_is_refused_unless_the_user_says() -
     assert "names none of the 4 options" in refuse(ASKED | {"options": TEXTS, "answer": 4}, first_index=0)
 
 
+@pytest.mark.parametrize("key", ["answer_index", "Answer_Idx", "correct index"])
+def test_an_index_beside_numbered_options_is_not_taken_for_a_label(key: str) -> None:
+    row = ASKED | OPTIONS["1."] | {key: 2}
+    assert "2 may be an index or the number of an option; say --first-index 0 or 1" in refuse(row)
+    assert read(row, first_index=0).answer == "C"
+    assert read(row, first_index=1).answer == "B"
+    assert read(ASKED | OPTIONS["1."] | {"answer": 2}).answer == "B"
+
+
 def test_a_file_that_counts_from_both_is_refused_wherever_it_uses_an_index() -> None:
     rows = [ASKED | {"question": f"q {answer}", "options": TEXTS, "answer": answer} for answer in (0, 4, 1, "B")]
     found = convert(*rows)
