@@ -26,6 +26,7 @@ from netllama.documents.chunk_file import iter_chunks, write_chunks
 from netllama.documents.cutting import LEAST_TOKENS
 from netllama.documents.dropped import Dropped
 from netllama.documents.indexed_corpus import CorpusSummary, FoundChunk, index_corpus
+from netllama.retrieval.terms import split_terms
 
 TOKENIZER = Path("models/tokenizer")
 RECORDED = Path("data/recorded/notes/chunks.jsonl")
@@ -61,7 +62,8 @@ def describe_dropped(dropped: Sequence[Dropped], full_list: Path) -> list[str]:
 
 def describe_found(query: str, found: Sequence[FoundChunk], decimals: int) -> list[str]:
     """`decimals`: of the scores."""
-    lines = [f'"{query}"' if found else f'"{query}": no chunk holds a word of it']
+    nothing = "no chunk holds a word of it" if split_terms(query) else "too common words; they are not looked up"
+    lines = [f'"{query}"' if found else f'"{query}": {nothing}']
     for number, hit in enumerate(found, start=1):
         lines.append(f"{number}. {hit.score:.{decimals}f}  {clean_text(hit.chunk.id)}")
         lines += [f"   {line}" for line in preview_chunk(hit.chunk)]
