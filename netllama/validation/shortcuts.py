@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from netllama.core.records import LETTERS, Question
 from netllama.novelty.rouge import split_rouge_tokens
 
@@ -149,13 +151,13 @@ def measure_learned_guesses(questions: Sequence[Question], folds: int = 10, repe
         groups = [question.cluster or question.id for question in own]
         if len(set(groups)) < folds:
             continue
+        counted = _CountedTexts(own)
         hits = 0
         for seed in range(repeats):
             for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(own, groups=groups):
-                asked = [own[position] for position in test]
-                guesses = _guess_answers([own[position] for position in train], asked)
+                guesses = counted.guess_answers(train, test)
                 hits += sum(
-                    guess == _find_right_position(question) for guess, question in zip(guesses, asked, strict=True)
+                    guess == _find_right_position(own[place]) for guess, place in zip(guesses, test, strict=True)
                 )
         accuracies[kind] = hits / (len(own) * repeats)
     return accuracies
@@ -165,27 +167,43 @@ def _find_right_position(question: Question) -> int:
     return LETTERS.index(question.answer) if question.kind == "choice" else int(question.answer == "true")
 
 
-def _guess_answers(learned_from: Sequence[Question], asked: Sequence[Question]) -> list[int]:
-    """Learn from questions of one kind and guess those `asked`: the position of an option, or 1 for true."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+class _CountedTexts:
+    """Questions of one kind, and the words of each option or statement, counted once for all folds."""
 
-    texts: list[str] = []
-    labels: list[bool] = []
-    for question in learned_from:
-        if question.kind == "choice":
-            texts += question.options
-            labels += [place == _find_right_position(question) for place in range(len(question.options))]
-        else:
-            texts.append(question.question)
-            labels.append(question.answer == "true")
-    if len(set(labels)) < 2:
-        return [int(labels[0])] * len(asked)
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+"), LogisticRegression())
-    model.fit(texts, labels)
-    if asked[0].kind == "true_false":
-        return [int(truth) for truth in model.predict([question.question for question in asked])]
-    likings = iter(model.predict_proba([option for question in asked for option in question.options])[:, 1].tolist())
-    own = [[next(likings) for _ in question.options] for question in asked]
-    return [liking.index(max(liking)) for liking in own]
+    def __init__(self, questions: Sequence[Question]) -> None:
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        self.questions = questions
+        texts: list[str] = []
+        labels: list[bool] = []
+        self.rows: list[range] = []
+        """Of each question, where its texts stand."""
+        for question in questions:
+            right = _find_right_position(question)
+            own = question.options if question.kind == "choice" else [question.question]
+            self.rows.append(range(len(texts), len(texts) + len(own)))
+            texts += own
+            labels += [place == right for place in range(len(own))] if question.kind == "choice" else [bool(right)]
+        self.labels = np.array(labels)
+        self.counts = CountVectorizer(ngram_range=(1, 2), token_pattern=r"\S+").fit_transform(texts)
+
+    def guess_answers(self, learned_from: Sequence[int], asked: Sequence[int]) -> list[int]:
+        """Learn from some of the questions and guess others: the position of an option, or 1 for true.
+
+        A word that only others have counts for nothing: nothing is learned of it.
+        """
+        from sklearn.feature_extraction.text import TfidfTransformer
+        from sklearn.linear_model import LogisticRegression
+
+        train = [row for place in learned_from for row in self.rows[place]]
+        if len(set(self.labels[train])) < 2:
+            return [int(self.labels[train[0]])] * len(asked)
+        known = self.counts[:, np.flatnonzero(self.counts[train].sum(axis=0))]
+        weighing = TfidfTransformer().fit(known[train])
+        model = LogisticRegression().fit(weighing.transform(known[train]), self.labels[train])
+        test = [row for place in asked for row in self.rows[place]]
+        likings = model.predict_proba(weighing.transform(known[test]))[:, 1]
+        if self.questions[asked[0]].kind == "true_false":
+            return [int(liking > 0.5) for liking in likings]
+        cut = np.cumsum([len(self.rows[place]) for place in asked])[:-1]
+        return [int(own.argmax()) for own in np.split(likings, cut)]
