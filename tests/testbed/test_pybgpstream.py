@@ -415,6 +415,21 @@ def test_assigning_to_a_method_is_noted_and_works_as_in_python(replay: Path) -> 
     assert list_misuses(replay) == ["assigned-attribute", "assigned-attribute", "unknown-attribute"]
 
 
+def test_what_a_stream_gives_can_be_read_only(replay: Path) -> None:
+    low = next(iter(open_whole().records())).rec
+    elem = low.get_next_elem()
+    for thing, kind in ((low, "BGPRecord"), (elem, "BGPElem")):
+        with pytest.raises(AttributeError, match=f"attribute 'type' of '_pybgpstream.{kind}' objects is not writable"):
+            thing.type = "A"
+        with pytest.raises(AttributeError, match=f"'_pybgpstream.{kind}' object has no attribute 'note'"):
+            thing.note = "kept"
+        with pytest.raises(AttributeError, match="not writable"):
+            del thing.type
+    elem.fields["as-path"] = "1 2 3"
+    assert elem.fields["as-path"] == "1 2 3"
+    assert list_misuses(replay) == ["assigned-attribute"] * 4
+
+
 def test_a_filter_after_the_start_has_no_effect_and_is_noted(replay: Path, capfd: Any) -> None:
     stream = open_whole(project="ris")
     first = next(iter(stream))

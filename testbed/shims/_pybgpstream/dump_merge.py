@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from .dump_reader import LookaheadReader, Resource
-from .elements import BGPRecord
+from .elements import OpenRecord
 
 
 def merge_dumps(
-    resources: Sequence[Resource], read_dump: Callable[[Resource], Iterator[BGPRecord]]
-) -> Iterator[BGPRecord]:
+    resources: Sequence[Resource], read_dump: Callable[[Resource], Iterator[OpenRecord]]
+) -> Iterator[OpenRecord]:
     """The records of all resources. Exceptions of `read_dump` are passed on."""
     waiting = sorted(resources, key=lambda resource: resource.initial_time)
     heap: list[tuple[int, int, int, LookaheadReader]] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import mrt_reader
 from .attribute_decoder import MalformedMessage
 from .element_decoder import PEER_INDEX_TABLE, ElementDecoder, Peer, decode_peer_table
-from .elements import PEER_STATES, BGPElem, BGPRecord, make_record
+from .elements import PEER_STATES, BGPElem, OpenRecord, make_record, make_state_elem
 from .log import print_complaint
 
 
@@ -41,13 +41,13 @@ class DumpOpenError(Exception):
 class LookaheadReader:
     """Reads one record ahead, so that a dump's last record is known to be the last when it is returned."""
 
-    def __init__(self, records: Iterator[BGPRecord]) -> None:
+    def __init__(self, records: Iterator[OpenRecord]) -> None:
         self._records = records
         self.next_time = 0
-        self._ahead: BGPRecord | None = None
+        self._ahead: OpenRecord | None = None
         self.take()
 
-    def take(self) -> BGPRecord | None:
+    def take(self) -> OpenRecord | None:
         """The next record; None at the end."""
         record = self._ahead
         ahead = self._ahead = next(self._records, None)
@@ -56,7 +56,9 @@ class LookaheadReader:
         return record
 
 
-def read_resource(resource: Resource, decoder: ElementDecoder, interval: tuple[int, int] | None) -> Iterator[BGPRecord]:
+def read_resource(
+    resource: Resource, decoder: ElementDecoder, interval: tuple[int, int] | None
+) -> Iterator[OpenRecord]:
     """The records of a resource. If the file cannot be opened, DumpOpenError at once."""
     try:
         file = mrt_reader.open_dump(resource.path)
@@ -69,11 +71,11 @@ def read_resource(resource: Resource, decoder: ElementDecoder, interval: tuple[i
 
 def _read_records(
     file: mrt_reader.DumpFile, resource: Resource, decoder: ElementDecoder, interval: tuple[int, int] | None
-) -> Iterator[BGPRecord]:
+) -> Iterator[OpenRecord]:
     begin, end = interval or (0, 0)
     shift, live = resource.shift, resource.live
     read = valid = skipped = 0
-    last: BGPRecord | None = None
+    last: OpenRecord | None = None
     elems_of = _FileDecoder(decoder, shift)
     with file:
         try:
@@ -137,7 +139,7 @@ class _FileDecoder:
         return elems
 
 
-def _make_record(resource: Resource, status: str, position: str, seconds: int = 0, microseconds: int = 0) -> BGPRecord:
+def _make_record(resource: Resource, status: str, position: str, seconds: int = 0, microseconds: int = 0) -> OpenRecord:
     record = make_record()
     record.project, record.collector, record.type = resource.project, resource.collector, resource.kind
     record.router = resource.router
@@ -149,7 +151,7 @@ def _make_record(resource: Resource, status: str, position: str, seconds: int = 
     return record
 
 
-def read_feed(resources: list[Resource], read_dump: Callable[[Resource], Iterator[BGPRecord]]) -> Iterator[BGPRecord]:
+def read_feed(resources: list[Resource], read_dump: Callable[[Resource], Iterator[OpenRecord]]) -> Iterator[OpenRecord]:
     """The files of one collector one after the other, as its live feed: only messages."""
     for resource in resources:
         for record in read_dump(resource):
@@ -165,5 +167,5 @@ def _simplify_state(elem: BGPElem) -> BGPElem:
     if elem._states is not None:
         new = elem._states[1]
         known = new if new in ("IDLE", "ESTABLISHED") else PEER_STATES[2]
-        elem._states = ("", known)
+        return make_state_elem((elem.peer_asn, elem.peer_address), "", known)
     return elem

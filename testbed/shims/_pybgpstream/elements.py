@@ -51,10 +51,18 @@ class Fields(dict[str, Any]):
         raise KeyError(key)
 
 
-class BGPElem:
-    """One element: R (RIB entry), A (announcement), W (withdrawal) or S (peer state)."""
+def refuse_assignment(owner: str, name: str, thing: object) -> NoReturn:
+    """Raise AttributeError: what a stream gives can be read only. Note it, where it is an attribute at all."""
+    kind = f"_pybgpstream.{type(thing).__name__}"
+    if name.startswith("_") or not hasattr(type(thing), name):
+        raise AttributeError(f"'{kind}' object has no attribute '{name}'", name=name, obj=thing)
+    note_misuse("assigned-attribute", f"{owner}.{name} can only be read; keep a changed value in a variable")
+    raise AttributeError(f"attribute '{name}' of '{kind}' objects is not writable", name=name, obj=thing)
 
-    __module__ = "_pybgpstream"
+
+class _OpenElem:
+    """An element that is being made."""
+
     __slots__ = (
         "_fields",
         "_next_hop",
@@ -76,6 +84,13 @@ class BGPElem:
     _route: DecodedRoute | None
     _states: tuple[str, str] | None
     _fields: Fields | None
+
+
+class BGPElem(_OpenElem):
+    """One element: R (RIB entry), A (announcement), W (withdrawal) or S (peer state)."""
+
+    __module__ = "_pybgpstream"
+    __slots__ = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPElem":
         note_misuse("removed-api", "BGPElem() is from version 1; record.get_next_elem() now returns the element")
@@ -100,8 +115,14 @@ class BGPElem:
                 found = Fields({"old-state": self._states[0], "new-state": self._states[1]})
             else:
                 found = Fields({"prefix": self._prefix})
-            self._fields = found
+            _keep_fields(self, found)
         return found
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        refuse_assignment("elem", name, self)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        refuse_assignment("elem", name, self)
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         refuse_pickling(self)
@@ -110,32 +131,38 @@ class BGPElem:
         report_missing_attribute("elem", name, "_pybgpstream.BGPElem", self)
 
 
-_blank_elem = object.__new__
+_new = object.__new__
+_keep_fields = _OpenElem._fields.__set__  # type: ignore[attr-defined]  # a slot
 
 
 def make_route_elem(
-    kind: str, peer: tuple[int, str], orig_time: float, prefix: str, next_hop: str, route: DecodedRoute | None
+    kind: str,
+    peer: tuple[int, str],
+    orig_time: float,
+    prefix: str,
+    next_hop: str,
+    route: DecodedRoute | None,
+    states: tuple[str, str] | None = None,
 ) -> BGPElem:
     """An R or A element with its route, or a W element without one."""
-    elem = _blank_elem(BGPElem)
+    elem: Any = _new(_OpenElem)
     elem.type = kind
     elem.peer_asn, elem.peer_address = peer
     elem.orig_time = orig_time
     elem._prefix, elem._next_hop, elem._route = prefix, next_hop, route
-    elem._states = elem._fields = None
-    return elem
+    elem._states, elem._fields = states, None
+    elem.__class__ = BGPElem  # sealed: cheaper than attributes that can't be set
+    made: BGPElem = elem
+    return made
 
 
 def make_state_elem(peer: tuple[int, str], old: str, new: str) -> BGPElem:
-    elem = make_route_elem("S", peer, 0.0, "", "", None)
-    elem._states = (old, new)
-    return elem
+    return make_route_elem("S", peer, 0.0, "", "", None, (old, new))
 
 
-class BGPRecord:
-    """One MRT record, or a report (status) on a dump without records."""
+class OpenRecord:
+    """A record that is being made, until `seal_record` hands it out."""
 
-    __module__ = "_pybgpstream"
     __slots__ = (
         "_consumption",
         "_elems",
@@ -164,6 +191,13 @@ class BGPRecord:
     _seconds: int
     _consumption: "Consumption | None"
 
+
+class BGPRecord(OpenRecord):
+    """One MRT record, or a report (status) on a dump without records."""
+
+    __module__ = "_pybgpstream"
+    __slots__ = ()
+
     def __new__(cls, *args: Any, **kwargs: Any) -> "BGPRecord":
         note_misuse("removed-api", "BGPRecord() is from version 1; stream.get_next_record() now returns the record")
         raise TypeError("cannot create '_pybgpstream.BGPRecord' instances")
@@ -176,6 +210,12 @@ class BGPRecord:
             return elem
         return None
 
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        refuse_assignment("record", name, self)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        refuse_assignment("record", name, self)
+
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         refuse_pickling(self)
 
@@ -183,8 +223,17 @@ class BGPRecord:
         report_missing_attribute("record", name, "_pybgpstream.BGPRecord", self)
 
 
-def make_record() -> BGPRecord:
+def make_record() -> OpenRecord:
     """A blank record, whose attributes the caller sets."""
-    record = _blank_elem(BGPRecord)
+    record = OpenRecord()
     record.router = record.router_ip = record._consumption = None
     return record
+
+
+def seal_record(record: OpenRecord, consumption: "Consumption") -> BGPRecord:
+    """The same record, which a script can only read; what it takes from it is counted in `consumption`."""
+    record._consumption = consumption
+    sealed: Any = record
+    sealed.__class__ = BGPRecord
+    found: BGPRecord = sealed
+    return found

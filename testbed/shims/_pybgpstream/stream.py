@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from . import filter_language, interfaces, log, stream_start
 from .arguments import parse_arguments, refuse_arguments, refuse_keywords
 from .dump_reader import DumpOpenError
-from .elements import BGPRecord, refuse_pickling, report_missing_attribute
+from .elements import BGPRecord, refuse_pickling, report_missing_attribute, seal_record
 from .filters import ADD_FILTER_TYPES
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -157,10 +157,10 @@ class BGPStream:
             raise RuntimeError(_NO_RECORD) from None
         if record is not None:
             state.consumed.records += 1
-            record._consumption = state.consumed
-        elif not state.consumed.written:
+            return seal_record(record, state.consumed)
+        if not state.consumed.written:
             stream_start.end_stream(state, state.consumed)
-        return record
+        return None
 
     def _find_interface(self, name: str) -> interfaces.DataInterface:
         if name not in interfaces.BY_NAME:

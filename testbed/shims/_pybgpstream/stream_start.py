@@ -12,7 +12,7 @@ from .attribute_decoder import AttributeDecoder
 from .dump_merge import merge_dumps
 from .dump_reader import Resource, read_feed, read_resource
 from .element_decoder import ElementCounts, ElementDecoder
-from .elements import BGPRecord
+from .elements import OpenRecord
 from .filters import ElementFilter, StreamFilters
 
 
@@ -43,11 +43,11 @@ class StreamRequest:
         self.interface = interfaces.BY_NAME["broker"]
         self.options: dict[str, dict[str, str]] = {}
         self.live = False
-        self.records: Iterator[BGPRecord] | None = None
+        self.records: Iterator[OpenRecord] | None = None
         self.consumed: Consumption | None = None
 
 
-def start_stream(request: StreamRequest, counts: ElementCounts) -> Iterator[BGPRecord]:
+def start_stream(request: StreamRequest, counts: ElementCounts) -> Iterator[OpenRecord]:
     """Start a stream and return its records. If the dumps cannot be found, the first record raises InterfaceError."""
     filters = request.filters
     begin, until = filters.interval or (0, 0)
@@ -61,7 +61,7 @@ def start_stream(request: StreamRequest, counts: ElementCounts) -> Iterator[BGPR
     log.write_event(event | {"shift": answer.shift, "collectors": answer.collectors})
     decoder = ElementDecoder(AttributeDecoder(ElementFilter(filters)), counts)
 
-    def read_dump(resource: Resource) -> Iterator[BGPRecord]:
+    def read_dump(resource: Resource) -> Iterator[OpenRecord]:
         return read_resource(resource, decoder, filters.interval)
 
     seen: dict[tuple[str, str], int] = {}
@@ -72,7 +72,7 @@ def start_stream(request: StreamRequest, counts: ElementCounts) -> Iterator[BGPR
     return heapq.merge(records, *(read_feed(feed, read_dump) for feed in answer.feeds), key=lambda record: record.time)
 
 
-def _fail_when_read(error: interfaces.InterfaceError) -> Iterator[BGPRecord]:
+def _fail_when_read(error: interfaces.InterfaceError) -> Iterator[OpenRecord]:
     raise error
     yield  # makes this a generator, which raises when the first record is asked for
 
