@@ -115,7 +115,7 @@ class BGPElem(_OpenElem):
                 found = Fields({"old-state": self._states[0], "new-state": self._states[1]})
             else:
                 found = Fields({"prefix": self._prefix})
-            _keep_fields(self, found)
+            object.__setattr__(self, "_fields", found)
         return found
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
@@ -132,7 +132,6 @@ class BGPElem(_OpenElem):
 
 
 _new = object.__new__
-_keep_fields = _OpenElem._fields.__set__  # type: ignore[attr-defined]  # a slot
 
 
 def make_route_elem(
