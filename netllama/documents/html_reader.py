@@ -1,6 +1,7 @@
 """HTML into headings and blocks, with lists, tables and code as Markdown writes them.
 
-Of a page with one <main> or one <article> only that is read. Scripts, styles, forms and navigation are left out.
+Of a page with one <main> or one <article> only that is read. Scripts, styles, forms and navigation are left out. What
+stands behind </body> or </html> is read as well, as browsers do, and so are all pages of a file that holds several.
 """
 
 import re
@@ -24,6 +25,10 @@ _INLINE = re.compile(
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _LISTS = ("ul", "ol", "menu", "dl")
 _ITEMS = ("li", "dt", "dd")
+# The parser stops at </html>, and takes what stands behind </body> out of it.
+_END_OF_PAGE = re.compile(r"</(?:body|html)\b[^<>]*>", re.IGNORECASE)
+_SECOND_PAGE = "misplaced <html> tag"
+"""What the parser says of a page behind another one."""
 _LANGUAGE = re.compile(r"(?:language|lang|highlight)-(\w+)")
 
 
@@ -33,22 +38,22 @@ def read_html(text: str) -> Outline:
 
     parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
     try:
-        root = html.document_fromstring(text.encode(), parser)
+        root = html.document_fromstring(_END_OF_PAGE.sub("", text).encode(), parser)
     except etree.ParserError:
         raise DropError("empty", "there is no text in the page") from None
     if limit := next((error for error in parser.error_log if error.type_name == "ERR_RESOURCE_LIMIT"), None):
         raise DropError("broken", f"more than the HTML parser reads: {limit.message.partition(',')[0].lower()}")
     title = root.findtext(".//title") or ""
     walk = _Walk()
-    walk.read(_find_body(root))
+    walk.read(root if any(_SECOND_PAGE in error.message for error in parser.error_log) else _find_main_part(root))
     walk.end_paragraph()
     return Outline(walk.items, title)
 
 
-def _find_body(root: "HtmlElement") -> "HtmlElement":
-    for name in ("main", "article", "body"):
+def _find_main_part(root: "HtmlElement") -> "HtmlElement":
+    for name in ("main", "article"):
         found = list(root.iter(name))
-        if len(found) == 1:
+        if len(found) == 1 and flatten(found[0]):  # a script may be what fills an empty one
             return found[0]
     return root
 

@@ -75,6 +75,35 @@ def test_of_a_page_with_one_main_part_that_is_read() -> None:
     assert read("<article>a</article><article>b</article>") == [("prose", "a"), ("prose", "b")]
 
 
+def read_words(page: str) -> str:
+    return " ".join(item.text if isinstance(item, Heading) else item.whole for item in read_html(page).items)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<html><body><p>a</p></body></html><html><body><p>b</p></body></html>",
+        "<!DOCTYPE html><html><body><p>a</body></html>\n<!DOCTYPE html><html><head><style>p{}</style></head><body>b",
+        "<html><body><p>a</p><html><body><p>b",
+        "<body>a</body></html>b",
+        "<body><p>a</body ><p>b</HTML>",
+        "a</div></body></p></html>b",
+        "<html><head></head></html>a<p>b",
+        "<html><main>a</main></body></html><html><body>b</body></html>",
+        "<html><body>a</body></html><html><article>b</article></html>",
+        "<html><body>a<main></main>b</body></html>",
+        "<script>w('</body></html><html>')</script>a<!-- </html> --><p>b",
+    ],
+)
+def test_what_stands_behind_the_end_of_a_page_is_read(page: str) -> None:
+    assert "".join(read_words(page).split()) == "ab"
+
+
+def test_the_end_of_a_page_in_a_script_makes_no_second_page() -> None:
+    page = "<script>w('</body></html><html>')</script><nav>menu</nav><main>a</main><footer>b</footer></body></html>"
+    assert read_words(page) == "a"
+
+
 def test_the_title_is_the_first_top_heading_or_that_of_the_head() -> None:
     page = "<title>Head  title</title><h{0}>Body title</h{0}><p>text"
     assert build_document("c/x.html", read_html(page.format(1))).title == "Body title"
@@ -94,7 +123,10 @@ def test_a_page_that_the_parser_does_not_read_to_its_end_is_dropped() -> None:
         read("<div>" * 400 + "in" + "</div>" * 400)
 
 
-TAGS = ("p", "div", "b", "h2", "ul", "li", "span", "blockquote", "td", "section", "ol", "dl", "dd")
+TAGS = (
+    *("p", "div", "b", "h2", "ul", "li", "span", "blockquote", "td", "section", "ol", "dl", "dd"),
+    *("html", "body"),
+)
 
 
 @given(st.lists(st.tuples(st.sampled_from(TAGS), st.booleans()), max_size=25))
