@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING
 
 from netllama.documents.document import TextBlock
 from netllama.documents.dropped import DropError
+from netllama.documents.html_tables import make_table
+from netllama.documents.html_text import INLINE, LEFT_OUT, drop_permalinks, flatten, mark_scripts
 from netllama.documents.outline import Heading, Outline
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-_LEFT_OUT = re.compile(
-    "audio|button|canvas|head|iframe|input|nav|noscript|object|script|select|style|svg|template|textarea|video"
-)
-_INLINE = re.compile(
-    "a|abbr|b|bdi|bdo|big|br|cite|code|data|del|dfn|em|font|i|img|ins|kbd|label|mark|math|q|s|samp|small|span|strike"
-    "|strong|sub|sup|time|tt|u|var|wbr"
-)
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _LISTS = ("ul", "ol", "menu", "dl")
 _ITEMS = ("li", "dt", "dd")
@@ -29,6 +24,7 @@ _ITEMS = ("li", "dt", "dd")
 _END_OF_PAGE = re.compile(r"</(?:body|html)\b[^<>]*>", re.IGNORECASE)
 _SECOND_PAGE = "misplaced <html> tag"
 """What the parser says of a page behind another one."""
+_INTEGER = re.compile(r"\s*-?\d{1,9}\s*")
 _LANGUAGE = re.compile(r"(?:language|lang|highlight)-(\w+)")
 
 
@@ -44,6 +40,7 @@ def read_html(text: str) -> Outline:
     if limit := next((error for error in parser.error_log if error.type_name == "ERR_RESOURCE_LIMIT"), None):
         raise DropError("broken", f"more than the HTML parser reads: {limit.message.partition(',')[0].lower()}")
     title = root.findtext(".//title") or ""
+    mark_scripts(root)
     walk = _Walk()
     walk.read(root if any(_SECOND_PAGE in error.message for error in parser.error_log) else _find_main_part(root))
     walk.end_paragraph()
@@ -73,19 +70,20 @@ class _Walk:
     def read(self, element: "HtmlElement") -> None:
         """The element and all in it, but not what stands behind it."""
         name = element.tag
-        if not isinstance(name, str) or _LEFT_OUT.fullmatch(name):
+        if not isinstance(name, str) or LEFT_OUT.fullmatch(name):
             return
-        if _INLINE.fullmatch(name):
+        if INLINE.fullmatch(name):
             self.read_inside(element)
             return
         self.end_paragraph()
         if name in _HEADINGS:
-            if text := flatten(element).rstrip("¶# "):
+            drop_permalinks(element)
+            if text := flatten(element).rstrip("¶ "):
                 self.items.append(Heading(int(name[1]), text))
         elif name == "pre":
             self.items += _make_code(element)
-        elif name == "table" and (rows := _read_rows(element)):
-            self.items += _make_table(element, rows)
+        elif name == "table" and (table := make_table(element)):
+            self.items += table
         elif name in _LISTS:
             self.items += _make_list(element)
         else:
@@ -101,22 +99,6 @@ class _Walk:
             self.text += child.tail or ""
 
 
-def flatten(element: "HtmlElement") -> str:
-    """The text of an element in one line."""
-    return " ".join("".join(_iter_texts(element)).split())
-
-
-def _iter_texts(element: "HtmlElement") -> Iterator[str]:
-    if not isinstance(element.tag, str) or _LEFT_OUT.fullmatch(element.tag):
-        return
-    border = "" if _INLINE.fullmatch(element.tag) and element.tag != "br" else " "
-    yield border + (element.text or "")
-    for child in element:
-        yield from _iter_texts(child)
-        yield child.tail or ""
-    yield border
-
-
 def _make_code(element: "HtmlElement") -> Iterator[TextBlock]:
     for line_break in element.iter("br"):
         line_break.tail = "\n" + (line_break.tail or "")
@@ -128,29 +110,9 @@ def _make_code(element: "HtmlElement") -> Iterator[TextBlock]:
         yield TextBlock("code", text, fence + (language[1] if language else ""), fence)
 
 
-def _read_rows(table: "HtmlElement") -> list[list["HtmlElement"]]:
-    """The cells of a table with several columns; none if it is there for the layout and holds tables itself."""
-    if next(table.iterdescendants("table"), None) is not None or table.get("role") == "presentation":
-        return []
-    rows = [[cell for cell in row if cell.tag in ("td", "th")] for row in table.iter("tr")]
-    return rows if max(map(len, rows), default=0) > 1 else []
-
-
-def _make_table(table: "HtmlElement", rows: list[list["HtmlElement"]]) -> Iterator[TextBlock]:
-    for caption in table.iter("caption"):
-        if text := flatten(caption):
-            yield TextBlock("prose", text)
-    lines = [f"| {' | '.join(flatten(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows if row]
-    has_head = all(cell.tag == "th" for cell in rows[0]) or next(table.iter("thead"), None) is not None
-    if has_head and len(lines) > 1:
-        yield TextBlock("table", "\n".join(lines[1:]), f"{lines[0]}\n|{'---|' * len(rows[0])}")
-    elif lines:
-        yield TextBlock("table", "\n".join(lines))
-
-
 def _make_list(element: "HtmlElement") -> Iterator[TextBlock]:
     lines = [text] if (text := " ".join((element.text or "").split())) else []
-    number = 0
+    number = _read_number(element, "start", 1) - 1
     for child in element:
         walk = _Walk()
         walk.read_inside(child) if child.tag in _ITEMS else walk.read(child)
@@ -159,8 +121,13 @@ def _make_list(element: "HtmlElement") -> Iterator[TextBlock]:
         inner = "\n".join(item.text if isinstance(item, Heading) else item.whole for item in walk.items)
         if not inner:
             continue
-        number += child.tag == "li"
+        number = _read_number(child, "value", number + 1) if child.tag == "li" else number
         marker = "  " if child.tag not in ("li", "dt") else f"{number}. " if element.tag == "ol" else "- "
         lines.append(marker + inner.replace("\n", "\n" + " " * len(marker)))
     if lines:
         yield TextBlock("list", "\n".join(lines))
+
+
+def _read_number(element: "HtmlElement", name: str, default: int) -> int:
+    match = _INTEGER.fullmatch(element.get(name) or "")
+    return int(match[0]) if match else default

@@ -35,6 +35,47 @@ def test_lists_in_lists() -> None:
     ]
 
 
+def test_a_list_counts_from_where_it_says() -> None:
+    assert read("<ol start=5><li>a<li>b</ol>") == [("list", "5. a\n6. b")]
+    assert read("<ol start=' 3 '><li>a<li value=7>b<li value=x>c</ol>") == [("list", "3. a\n7. b\n8. c")]
+    assert read(f"<ol start=many><li>a</ol><ol start={'9' * 5000}><li>b</ol>") == [("list", "1. a"), ("list", "1. b")]
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("2<sup>32</sup> of H<sub>2</sub>O", "2^32 of H_2O"),
+        ("10<sup>-3</sup>, x<sub> i+1 </sub>, 2<sup>2<sup>n</sup></sup>", "10^-3, x_(i+1), 2^(2^n)"),
+        ("<i>T</i><sub>min</sub><sup><b>2</b></sup>", "T_min^2"),
+        ("x<sup>(1)</sup> in the 4<sup>th</sup> year<sup>[3]</sup><sup>*</sup>", "x^(1) in the 4th year[3]*"),
+        ("see <sup>2</sup> and x<sup></sup>", "see 2 and x"),
+    ],
+)
+def test_superscripts_and_subscripts_are_told_from_the_text_before_them(html: str, text: str) -> None:
+    assert read(f"<p>{html}</p>") == [("prose", text)]
+    assert read(f"<h2>{html}</h2>") == [("heading", text)]
+    assert read(f"<table><tr><td>{html}<td>b</table>") == [("table", f"| {text} | b |")]
+    assert " ".join(read(f"<pre>{html}</pre>")[0][1].split()) == f"``` {text} ```"
+
+
+def test_a_superscript_without_its_end_keeps_its_paragraphs() -> None:
+    assert read("2<sup>32<p>a</p><p>b</p>") == [("prose", "232"), ("prose", "a"), ("prose", "b")]
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("C#", "C#"),
+        ("F# <a href='#f'>#</a>", "F#"),
+        ("<a class=anchor href='#c'># </a>C# ¶", "C#"),
+        ("C<a href='#c'>\u200b</a>", "C"),
+        ("The <code>#</code> of <a href='/c'>C#</a>", "The # of C#"),
+    ],
+)
+def test_a_heading_loses_links_to_itself_alone(html: str, text: str) -> None:
+    assert read(f"<h2>{html}</h2>") == [("heading", text)]
+
+
 def test_code_keeps_its_lines_and_its_language() -> None:
     page = '<pre><code class="language-python">\ndef f():\n    return "```"\n</code></pre><pre>a<br>b</pre>'
     assert read(page) == [
@@ -53,6 +94,66 @@ def test_tables_have_their_head_apart() -> None:
         TextBlock("table", "| BGP | 1 79 |", "| Name | a\\|b |\n|---|---|"),
         TextBlock("table", "| x | y |"),
     ]
+
+
+def read_table(rows: str) -> list[str]:
+    (table,) = read_html(f"<table>{rows}</table>").items
+    assert isinstance(table, TextBlock)
+    return table.whole.split("\n")
+
+
+def test_a_cell_over_several_rows_or_columns_is_repeated() -> None:
+    rows = "<tr><th>Type<th>Name<th>Octets<tr><td rowspan=2>1<td>Open<td>29<tr><td>Any<td>4<tr><td>2<td colspan=2>none"
+    assert read_table(rows) == [
+        "| Type | Name | Octets |",
+        "|---|---|---|",
+        "| 1 | Open | 29 |",
+        "| 1 | Any | 4 |",
+        "| 2 | none | none |",
+    ]
+    assert read_table("<tr><td>a<td rowspan=0>b<td>c<tr><td>d<td>e<tr><td>f") == [
+        "| a | b | c |",
+        "| d | b | e |",
+        "| f | b |",
+    ]
+
+
+def test_a_head_of_two_rows_is_one_row() -> None:
+    rows = "<tr><th rowspan=2>Timer<th colspan=2>Seconds<tr><th>min<th>max<tr><td>hold<td>3<td>180"
+    expected = ["| Timer | Seconds min | Seconds max |", "|---|---|---|", "| hold | 3 | 180 |"]
+    assert read_table(rows) == expected
+    in_head = rows.replace("<th", "<td").replace("<tr><td>hold", "</thead><tbody><tr><td>hold")
+    assert read_table(f"<thead>{in_head}</tbody>") == expected
+
+
+def test_a_title_within_a_table_stands_once_and_no_cell_leaves_the_head() -> None:
+    assert read_table("<tr><td>a<td>b<tr><td colspan=1000>All of it<tr><td>c<td>d") == [
+        "| a | b |",
+        "| All of it |",
+        "| c | d |",
+    ]
+    rows = "<thead><tr><th rowspan=9>a<th>b</tr></thead><tbody><tr><td>c<td>d</tbody>"
+    assert read_table(rows) == ["| a | b |", "|---|---|", "| c | d |"]
+
+
+@pytest.mark.parametrize("span", ["x", "-1", "1.5", "", "²", "9" * 5000])
+def test_a_span_that_is_no_number_is_one(span: str) -> None:
+    assert read_table(f"<tr><td colspan='{span}' rowspan='{span}'>a<td>b<tr><td>c<td>d") == ["| a | b |", "| c | d |"]
+
+
+def test_a_cell_over_a_thousand_columns_takes_fifty() -> None:
+    assert read_table("<tr><td>a<td colspan=1000>b") == [f"| a |{' b |' * 50}"]
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=4), min_size=1, max_size=5))
+def test_no_cell_is_lost_and_their_order_stays(rows: list[list[tuple[int, int]]]) -> None:
+    cells = [
+        [f"<td rowspan={down} colspan={across}>w{at}x{place}" for place, (down, across) in enumerate(row)]
+        for at, row in enumerate(rows)
+    ]
+    page = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
+    found = [word for _, text in read(f"<table>{page}</table>") for word in text.replace("|", " ").split()]
+    assert sorted(set(found), key=found.index) == [cell.partition(">")[2] for row in cells for cell in row]
 
 
 def test_a_table_for_the_layout_is_read_as_paragraphs() -> None:
