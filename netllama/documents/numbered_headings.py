@@ -34,6 +34,16 @@ class NumberedLine:
     bare: bool
     """`5 Procedures`, which a number and its unit, `5 MHz`, look like."""
 
+    @property
+    def tabbed(self) -> bool:
+        """A tab alone parts the number from the title, as 3GPP writes its headings."""
+        return self.text.count("\t") == 1 and self.text[self.title_column - 1] == "\t"
+
+    @property
+    def simple(self) -> int | None:
+        """A number of one part; None: it has several, or it is an annex."""
+        return self.key[0][0] if len(self.key) == 1 and self.key[0][0] < _AFTER_NUMBERS else None
+
 
 def match_numbered_line(line: int, text: str, sure: bool = False) -> NumberedLine | None:
     """None: the line can't be a numbered heading, for instance since it reads like a sentence or a row.

@@ -11,6 +11,8 @@ _PLAIN = re.compile(r"[A-Z][\w'’/&(),.-]*(?: [\w'’/&(),.-]+)*")
 _UNDERLINE = re.compile(r"([=~^*#+-])\1{2,}")
 _LONGEST_PLAIN = 70
 """Characters of a heading without a number, or with a full stop at its end."""
+_LEAST_ROWS = 3
+"""Fewer may be chapters without a text; but a chapter 1 has one."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class FoundHeading:
 
 def find_headings(lines: Sequence[str], layout: TextLayout) -> list[FoundHeading]:
     """In the order of the text."""
-    candidates = list(_iter_candidates(lines, layout))
+    candidates = _drop_rows(list(_iter_candidates(lines, layout)), lines)
     numbered = [_read_candidate(candidate, lines) for candidate in choose_rising(candidates)]
     taken = {heading.line for heading in numbered}
     others = [*_iter_plain(lines, layout), *_iter_underlined(lines)]
@@ -44,14 +46,36 @@ def _line(lines: Sequence[str], at: int) -> str:
 
 def _iter_candidates(lines: Sequence[str], layout: TextLayout) -> Iterator[NumberedLine]:
     for at, line in enumerate(lines):
-        if not line or line[0].isspace() or not (layout.dense or _begins_group(lines, at)):
+        if not line or line[0].isspace():
             continue
         candidate = match_numbered_line(at, line, sure=layout.indented)
-        if candidate and (layout.dense or _stands_alone(candidate, lines, layout)):
+        if candidate and (layout.dense or candidate.tabbed or _stands_alone(candidate, lines, layout)):
             yield candidate
 
 
+def _drop_rows(candidates: Sequence[NumberedLine], lines: Sequence[str]) -> list[NumberedLine]:
+    """Without what counts line by line, with no text between: rows of a table, entries of a list."""
+    runs: list[list[NumberedLine]] = []
+    for candidate in candidates:
+        if runs and _follows(runs[-1][-1], candidate, lines):
+            runs[-1].append(candidate)
+        else:
+            runs.append([candidate])
+    return [each for run in runs if len(run) < _LEAST_ROWS and not _counts_from_one(run) for each in run]
+
+
+def _follows(row: NumberedLine, candidate: NumberedLine, lines: Sequence[str]) -> bool:
+    rises = row.simple is not None and candidate.simple is not None and row.simple < candidate.simple
+    return rises and not any(lines[row.line + 1 : candidate.line])
+
+
+def _counts_from_one(run: Sequence[NumberedLine]) -> bool:
+    return [each.simple for each in run] == [1, 2]
+
+
 def _stands_alone(candidate: NumberedLine, lines: Sequence[str], layout: TextLayout) -> bool:
+    if not _begins_group(lines, candidate.line):
+        return False
     below = _line(lines, candidate.line + 1)
     text = _read_candidate(candidate, lines).text
     if text[-1] in ".:;" and len(text) > _LONGEST_PLAIN:  # an item of a list that is set as a sentence

@@ -21,7 +21,7 @@ class TextLayout:
     indented: bool
     """All text but the headings begins right of the margin, as in an RFC."""
     dense: bool
-    """No empty lines separate paragraphs: each is a line, or the text is that of a PDF."""
+    """A paragraph need not have empty lines around it: each is a line, or the text is that of a PDF."""
     width: int
     """Columns up to which lines are filled; 0: they are not, a paragraph is a line."""
 
@@ -34,7 +34,7 @@ def find_layout(lines: Sequence[str]) -> TextLayout:
     width = lengths[int(0.95 * len(lengths))]
     return TextLayout(
         indented=sum(find_indent(line) > 1 for line in filled) >= _INDENTED * len(filled),
-        dense=len(lines) - len(filled) < 0.1 * len(filled),
+        dense=width > _WIDEST or len(lines) - len(filled) < 0.1 * len(filled),
         width=width if _NARROWEST <= width <= _WIDEST else 0,
     )
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise, takewhile
 
 from netllama.documents.document import TextBlock
+from netllama.documents.numbered_headings import match_numbered_line
 from netllama.documents.outline import Heading, Outline
 from netllama.documents.page_layout import join_pages, split_pages
 from netllama.documents.text_headings import FoundHeading, find_headings
@@ -108,7 +109,9 @@ def _find_first_line(items: Sequence[Heading | TextBlock]) -> str:
     if isinstance(first, Heading) or first is None or len(items) == 1:
         return ""
     is_title = "\n" not in first.text and len(first.text) <= _LONGEST_TITLE and first.text[-1] not in ".:;,"
-    return first.text if is_title and not ITEM.match(first.text) else ""
+    numbered = match_numbered_line(0, first.text)
+    counts = ITEM.match(first.text) or (numbered and numbered.simple == 1)
+    return first.text if is_title and not counts else ""
 
 
 def _iter_groups(lines: Sequence[str]) -> Iterator[list[str]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from netllama.documents.document import Document
 from netllama.documents.numbered_headings import NumberedLine, choose_rising, match_numbered_line
 from netllama.documents.outline import build_document
-from netllama.documents.text_reader import read_plain_text
+from netllama.documents.text_reader import read_plain_text, read_printed_pages
 
 ART = """\
        0                   1
@@ -291,6 +291,23 @@ def test_a_3gpp_specification_gives_its_clauses_and_annexes() -> None:
         assert "16 QAM" in str(document)
 
 
+@pytest.mark.parametrize("words", [3, 12, 60])
+@pytest.mark.parametrize("gap", ["", "\n"])
+def test_clauses_are_found_however_many_empty_lines_there_are(words: int, gap: str) -> None:
+    body = f"The lamp {'glows ' * words}then.\n" * 3
+    titles = ["4\tGeneral", "4.1\tPoles", "4.1.1\tWires", "Annex A (informative):\tLamps"]
+    text = "3GPP TS 99.331\n\n" + "".join(f"{title}\n{body}{gap}" for title in titles)
+    assert [section.headings[-1] for section in read(text).sections[1:]] == [" ".join(t.split()) for t in titles]
+    wide = "".join(f"{title}\n{body}{gap}" for title in ["4 General", "4.1 Poles", "4.1.1  Wires"])
+    if words == 60:  # a line is a paragraph
+        assert headings_of(read(wide))[-1] == "4 General > 4.1 Poles > 4.1.1 Wires"
+
+
+def test_rows_with_tabs_are_no_clauses() -> None:
+    text = f"4\tKinds\n\n{'Kinds of lamps.' * 9}\n\n1\tLit\t5\n2\tDark\t6\n\n4.1\tPoles\n\nTall.\n5\tWires\n\nLong.\n"
+    assert headings_of(read(text)) == ["4 Kinds", "4 Kinds > 4.1 Poles", "5 Wires"]
+
+
 def test_a_note_with_underlined_headings() -> None:
     document = read("Lamps\n=====\n\nText.\n\nPoles\n-----\n\nMore.\n\nWires\n-----\n\na -- b\n", "c/x.txt")
     assert document.title == "Lamps"
@@ -386,6 +403,28 @@ def test_numbers_compare_part_by_part() -> None:
 def test_rows_of_a_table_and_a_table_of_contents_fall_out() -> None:
     texts = ["1 Scope", "2 Terms", "2.1 General", "1 Scope", "2 Terms", "7 Lamps", "3 Poles", "2.1 General", "3 End"]
     assert [found.line for found in choose_rising(number(texts))] == [3, 4, 7, 8]
+
+
+ROWS = ["1 Lit", "2 Dark", "3 Dim", "4 Blinking", "5 Off", "6 Broken"]
+
+
+@pytest.mark.parametrize("rows", [ROWS[:2], ROWS[:3], ROWS, ROWS[3:], ROWS[1::2]])
+@pytest.mark.parametrize("chapter", [1, 2, 3])
+def test_rows_that_count_are_no_chapters(rows: Sequence[str], chapter: int) -> None:
+    chapters = ["1 Introduction", "2 Messages", "3 Timers"]
+    parts = [[title, "Some text of it is here."] for title in chapters]
+    parts[chapter - 1] += ["Kind and meaning:", *rows, "More text of it."]
+    printed = read_printed_pages(["\n".join(line for part in parts for line in part)])
+    assert headings_of(build_document("c/x.pdf", printed)) == chapters
+    spaced = "\n\n".join(line for part in parts for line in part)
+    assert headings_of(read(f"Lamps\n\n{spaced}\n")) == chapters
+
+
+def test_a_chapter_without_a_text_stays_and_a_row_is_no_title() -> None:
+    printed = read_printed_pages(["1 Scope\nText.\n2 Void\n3 Lamps\nText.\n3.1 Void\n3.2 Void\n3.3 Void"])
+    found = [section.headings[-1] for section in build_document("c/x.pdf", printed).sections[1:]]
+    assert found == ["1 Scope", "2 Void", "3 Lamps", "3.1 Void", "3.2 Void", "3.3 Void"]
+    assert read("1 Lit\n\n2 Dark\n\nThese are the kinds.\n", "c/kinds.txt").title == "kinds"
 
 
 def brute_force(keys: Sequence[int]) -> int:
