@@ -6,33 +6,25 @@ lines, without the indent that they share. Page breaks, footers, running heads a
 
 import re
 import textwrap
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise, takewhile
+from itertools import pairwise
 
 from netllama.documents.document import TextBlock
 from netllama.documents.numbered_headings import match_numbered_line
 from netllama.documents.outline import Heading, Outline
 from netllama.documents.page_layout import join_pages, split_pages
+from netllama.documents.table_of_contents import drop_contents
 from netllama.documents.text_headings import FoundHeading, find_headings
 from netllama.documents.text_layout import ITEM, TextLayout, find_indent, find_layout, is_filled
 
 _RFC_NUMBER = re.compile(r"Request for Comments: *(\d+)", re.IGNORECASE)
-_CONTENTS = re.compile(r"(?:table of )?contents:?", re.IGNORECASE)
-_ENTRY = re.compile(
-    r".*\S[ \t]*(?:\.{3,}|(?:[ \t]\.){3,})[ \t]*\w+"  # dot leaders and a page
-    r"|.*\S(?:\t| {2,})(?:\d+|[ivxlc]+)"  # a page
-)
-# An indented number and a title: an item of a list looks the same.
-_UNPAGED_ENTRY = re.compile(r"[ \t]+(?:\d[\d.]*|[A-Z]\.[\d.]*|Appendix [A-Z].*?)[ \t]+\S.*")
 _ART = re.compile(r"\S {3,}\S|\t|[|+][-=+|]|[-=+|][|+]|::=|^ *[\w-]+ +=/? ")
 _HYPHEN_BREAK = re.compile(r"(?<=[A-Za-z])-\n[ \t]*(?=[A-Za-z])")
 _FRONT = 60
 """Lines of a document in which its title may stand."""
 _CENTRED = 8
 _LONGEST_TITLE = 100
-_LONGEST_ENTRY = 200
 
 
 def read_plain_text(text: str) -> Outline:
@@ -47,49 +39,13 @@ def read_printed_pages(pages: Sequence[str]) -> Outline:
 
 
 def _read_lines(lines: Sequence[str], layout: TextLayout) -> Outline:
-    lines = _drop_contents(lines, layout)
+    lines = drop_contents(lines, layout)
     headings = find_headings(lines, layout)
     title = _find_centred_title(lines, layout, headings)
     items = list(_iter_items(lines, layout, headings))
     if not title and (first := _find_first_line(items)):
         items[0] = Heading(1, first)
     return Outline(items, title)
-
-
-def _drop_contents(lines: Sequence[str], layout: TextLayout) -> list[str]:
-    """Without the table of contents, which ends in front of a paragraph without entries."""
-    start = next((at for at, line in enumerate(lines) if _CONTENTS.fullmatch(line.strip())), None)
-    if start is None:
-        return list(lines)
-    headings = sorted(_squeeze(line) for line in lines[start + 1 :] if line and not line[0].isspace())
-    end, entries, others = start + 1, 0, 0
-    for at in range(start + 1, len(lines)):
-        line = lines[at]
-        if line and not lines[at - 1] and not any(_is_entry(one, headings) for one in takewhile(bool, lines[at:])):
-            break
-        is_entry = _is_entry(line, headings)
-        if line and not is_entry and not (layout.indented and line[0].isspace()):
-            following = next((after for after in lines[at + 1 : at + 3] if after), "")
-            if not _is_entry(following, headings) or at + 1 == len(lines):  # else it is the first line of a long entry
-                break
-        end, entries, others = at + 1, entries + is_entry, others + (bool(line) and not is_entry)
-    return [*lines[:start], "", *lines[end:]] if entries > others else list(lines)
-
-
-def _is_entry(line: str, headings: Sequence[str]) -> bool:
-    """`headings`: the sorted lines at the margin; one of them begins with what an entry without a page says."""
-    if len(line) > _LONGEST_ENTRY:
-        return False
-    if _ENTRY.fullmatch(line):
-        return True
-    words = _squeeze(line)
-    first = bisect_left(headings, words)
-    return bool(_UNPAGED_ENTRY.fullmatch(line)) and first < len(headings) and headings[first].startswith(words)
-
-
-def _squeeze(line: str) -> str:
-    """Each word with one space behind it."""
-    return " ".join([*line.casefold().split(), ""])
 
 
 def _find_centred_title(lines: Sequence[str], layout: TextLayout, headings: Sequence[FoundHeading]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -357,6 +358,39 @@ def test_a_list_below_the_word_contents_stays() -> None:
     ]
 
 
+PAGED = ["  Type      1", "Length      2", "1\tMast\t9", "Bulbs ...... 7", "  3. Wire     12"]
+
+
+@pytest.mark.parametrize("word", ["Contents", "Contents:", "TABLE OF CONTENTS"])
+@pytest.mark.parametrize("rows", [PAGED, PAGED[:2], PAGED[3:], PAGED[3:4]])
+def test_a_list_whose_lines_end_in_numbers_stays_unless_its_words_recur(word: str, rows: Sequence[str]) -> None:
+    below = "\n\n".join(f"{line.split()[0]} and {line.split()[1]} are needed." for line in rows)
+    text = "\n".join(["What is in the box", "", word, "", *rows, "", below, ""])
+    document = read(text)
+    found = [*document.title.split(), *(word for section in document.sections for word in section.headings[-1].split())]
+    found += [word for section in document.sections for block in section.blocks for word in block.whole.split()]
+    assert Counter(text.split()) - Counter(found) == Counter()
+
+
+def test_fields_with_a_description_each_stay_if_their_numbers_do_not_rise() -> None:
+    fields = "  Type      9\n  Length    4\n  Value     8\n  End       1"
+    below = "\n\n".join(f"{name}\nIt is said here." for name in ("Type", "Length", "Value", "End"))
+    assert "Length    4" in str(read(f"A message\n\nContents\n\n{fields}\n\n{below}\n"))
+
+
+@pytest.mark.parametrize("number", ["", "{}. ", "{}  "])
+@pytest.mark.parametrize("leader", [" ........ ", "\t", "     ", " . . . . . "])
+def test_a_table_of_contents_goes_even_if_it_is_the_second_of_that_name(number: str, leader: str) -> None:
+    names = ["Poles and masts", "Wires", "Lamps", "Streets"]
+    entries = [f"{number.format(at)}{name}{leader}{at * 2}" for at, name in enumerate(names, 1)]
+    sections = "\n".join(f"{at} {name}\n\nText {at}.\n" for at, name in enumerate(names, 1))
+    entries += ["Figure 1 A pole" + leader + "1", "Figure 2 A wire" + leader + "2"]
+    text = "\n".join(["Lamps at night", "", "Contents:", "", "  red     5", "", "Contents", "", *entries, "", sections])
+    document = read(text)
+    assert headings_of(document) == [f"{at} {name}" for at, name in enumerate(names, 1)]
+    assert [block.text for block in document.sections[0].blocks] == ["Contents:", "red     5"]
+
+
 @pytest.mark.parametrize("page", ["", " ....... 7"])
 def test_what_stands_below_the_table_of_contents_of_an_indented_text_stays(page: str) -> None:
     contents = f"Contents\n\n   1. Poles{page}\n   2. Wires{page}\n"
@@ -378,7 +412,7 @@ def test_an_entry_without_a_page_is_one_if_a_heading_begins_with_its_words() -> 
     assert [block.text for block in kept] == ["Contents", textwrap.dedent(entries).rstrip()]
 
 
-@given(st.lists(st.sampled_from(["  1. lit", "  2. dark", "   more", "", "plain", "A. Lamp"]), max_size=12))
+@given(st.lists(st.sampled_from(["  1. lit", "  2. dark", "   more", "", "plain", "A. Lamp", *PAGED]), max_size=12))
 def test_no_line_below_the_word_contents_is_lost_if_none_is_a_heading(lines: list[str]) -> None:
     text = "\n".join(["A note", "", "Contents:", "", *lines, "", "End."])
     document = read(text)
