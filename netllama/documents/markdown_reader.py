@@ -43,10 +43,26 @@ def read_markdown(text: str) -> Outline:
     """Of front matter only the title is read; comments and rules are left out, every other line is in a block."""
     title = ""
     if front := _FRONT_MATTER.match(text):
-        field = _TITLE_FIELD.search(front["fields"])
-        title = field["title"].strip("\"'") if field else ""
+        title = _read_title(front["fields"])
         text = text[front.end() :]
-    return Outline(list(_iter_items(text)), title)
+    items = list(_iter_items(text))
+    first = next((item for item in items if isinstance(item, Heading)), None)
+    if title and first and first.level == 1 and first.text.casefold() != title.casefold():
+        items.insert(0, Heading(1, title))  # else the heading would be the title
+    return Outline(items, title)
+
+
+def _read_title(fields: str) -> str:
+    """Empty: there is none, or it is no text. What is no YAML, such as `title: BGP: an overview`, is read as it is."""
+    import yaml
+
+    try:
+        read = yaml.load(fields, yaml.BaseLoader)  # without types: the title `1.10` is no number
+    except (yaml.YAMLError, RecursionError):
+        field = _TITLE_FIELD.search(fields)
+        return field["title"].strip("\"'") if field else ""
+    title = read.get("title") if isinstance(read, dict) else None
+    return " ".join(title.split()) if isinstance(title, str) else ""
 
 
 def _iter_items(text: str) -> Iterator[Heading | TextBlock]:

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,8 +62,51 @@ def test_tables_and_code_know_their_head() -> None:
 def test_front_matter_gives_the_title_alone() -> None:
     front = '---\ntitle: "Route leaks"\ntags:\n  - bgp\n---\n'
     assert build_document("c/x.md", read_markdown(front + "Text.\n")).title == "Route leaks"
-    assert build_document("c/x.md", read_markdown(front + "# Leaks\n\nText.\n")).title == "Leaks"
     assert read_kinds(front + "Text.") == [("prose", "Text.")]
+
+
+@pytest.mark.parametrize(
+    ("field", "title"),
+    [
+        ("title: Route leaks # a draft", "Route leaks"),
+        ("title: 'The peer''s \"leaks\"'", 'The peer\'s "leaks"'),
+        ('title: "Leaks \\u2013 \\"why\\""', 'Leaks – "why"'),
+        ("title: >\n  Route leaks\n  and hijacks", "Route leaks and hijacks"),
+        ("title: |-\n  Route leaks", "Route leaks"),
+        ("title:\n  Route leaks", "Route leaks"),
+        ("title: 1.10", "1.10"),
+        ("title: 2024-13-45", "2024-13-45"),
+        ("title: BGP: an overview", "BGP: an overview"),
+        ("title: [a, b]", ""),
+        ("other: Route leaks", ""),
+        ("title:", ""),
+        (f"title: Leaks\ndeep: {'[' * 5000}", "Leaks"),
+    ],
+)
+def test_the_title_of_front_matter_is_read_as_yaml(field: str, title: str) -> None:
+    text = f"---\nlayout: page\n{field}\ntags: [bgp]\n---\nText.\n"
+    assert read_markdown(text).title == title
+    assert read_kinds(text) == [("prose", "Text.")]
+
+
+def test_the_title_of_front_matter_stays_above_a_heading() -> None:
+    document = build_document(
+        "c/x.md", read_markdown("---\ntitle: Route leaks\n---\nA.\n\n# Why\n\nB.\n\n## So\n\nC.\n")
+    )
+    assert [section.headings for section in document.sections] == [
+        ("Route leaks",),
+        ("Route leaks", "Why"),
+        ("Route leaks", "Why", "So"),
+    ]
+    for body in ("# route LEAKS\n\n## So\n\nC.\n", "## So\n\nC.\n"):
+        document = build_document("c/x.md", read_markdown(f"---\ntitle: Route leaks\n---\n{body}"))
+        assert [section.headings[1:] for section in document.sections] == [(), ("So",)]
+        assert document.title.casefold() == "route leaks"
+
+
+def test_a_heading_may_end_in_a_hash() -> None:
+    text = "# C#\n\n## F# ##\n\n## A #\n\n## B \\#\n"
+    assert [item.text for item in read_markdown(text).items] == ["C#", "F#", "A", "B #"]
 
 
 def test_front_matter_may_hold_empty_lines() -> None:
