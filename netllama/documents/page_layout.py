@@ -16,18 +16,27 @@ _COUNT = r"\b(?!(?:19|20)\d\d\b)\d{1,5}\b"
 _COUNT_AT_END = re.compile(rf"{_COUNT}(?=\W*\Z)")
 _COUNT_AT_BEGIN = re.compile(rf"{_COUNT}(?= )")
 _WORD = re.compile(r"\w\S*")
+_MARKED = re.compile(r"page|\bof\b|[-–—|/]")
+"""What tells a page number, `- 1 -` or `1/2`, from the number of an exercise."""
 _LEAST_PAGES = 3
-"""A line at the edge of fewer pages is text of theirs."""
+"""A line at the edge of fewer pages is text of theirs, unless these are all there are."""
 _LEAST_COUNTED, _LEAST_WORDS = 5, 3
 """What tells a running head with a page number, `The Lamp Book 17`, from a heading, `Exercise 3`: pages and words."""
 
 
 def split_pages(text: str) -> list[str]:
-    """At form feeds; without any, below each footer `[Page n]`, if at least three of them count the pages."""
+    """At form feeds; without any, below each footer `[Page n]`, if at least three of them count the pages.
+
+    Two are enough if the running head of an RFC stands below the first one.
+    """
     if "\f" in text:
         return text.split("\f")
     lines = text.split("\n")
-    borders = [0, *(at + 1 for at in _find_footers(lines, _LEAST_PAGES)), len(lines)]
+    footers = _find_footers(lines, _LEAST_PAGES)
+    if not footers and (two := _find_footers(lines, 2)):
+        below = next((line for line in lines[two[0] + 1 :] if line.strip()), "")
+        footers = two if _RUNNING_HEAD.fullmatch(below) else []
+    borders = [0, *(at + 1 for at in footers), len(lines)]
     return ["\n".join(lines[begin:end]) for begin, end in pairwise(borders)]
 
 
@@ -78,14 +87,24 @@ def _drop_running_lines(pages: Sequence[list[str]], edge: int, counted: set[int]
     - three words and more with a page number before or behind them, on five pages and on a third of all;
     - another line that is the same on three pages and on a third of all.
 
+    Where there are only two pages, it is a page number with its mark, `Page 1` or `- 1 -`, or three words and more
+    that are the same on both; the first page keeps these.
+
     So `Exercise 3` and `Results of 2020` stay, which are headings. A page keeps its only line, and no page loses a
     second line with a page number: `counted` are those that have lost one, and it is added to.
     """
     shapes = [_find_shape(page[edge], place) if page else None for place, page in enumerate(pages)]
-    running = {shape for shape, count in Counter(filter(None, shapes)).items() if _is_running(shape, count, len(pages))}
+    two = sum(map(bool, pages)) == 2
+    running = {
+        shape
+        for shape, count in Counter(filter(None, shapes)).items()
+        if (_is_running_on_both(shape, count) if two else _is_running(shape, count, len(pages)))
+    }
     before = sum(map(len, pages))
     for place, (page, shape) in enumerate(zip(pages, shapes, strict=True)):
         if not shape or shape not in running or len(page) == 1 or (shape.offset is not None and place in counted):
+            continue
+        if two and shape.offset is None and not any(pages[:place]):
             continue
         page[:] = _strip_edges(page[1:] if edge == 0 else page[:-1])
         if shape.offset is not None:
@@ -100,12 +119,14 @@ class _Shape(NamedTuple):
     """Without its page number."""
     offset: int | None
     """Of a page number, what it is ahead of the page's place; None: the line has none."""
+    marked: bool = False
+    """The page number stands alone and is marked as one."""
 
 
 def _find_shape(line: str, place: int) -> _Shape:
     words = " ".join(line.split()).casefold()
     if alone := _PAGE_NUMBER.fullmatch(words):
-        return _Shape("", int(alone["number"]) - place)
+        return _Shape("", int(alone["number"]) - place, bool(_MARKED.search(words)))
     number = _COUNT_AT_END.search(words) or _COUNT_AT_BEGIN.match(words)
     if not number:
         return _Shape(words, None)
@@ -118,6 +139,13 @@ def _is_running(shape: _Shape, count: int, pages: int) -> bool:
     if not shape.text:
         return count >= _LEAST_PAGES
     return count >= max(_LEAST_COUNTED, pages / 3) and len(_WORD.findall(shape.text)) >= _LEAST_WORDS
+
+
+def _is_running_on_both(shape: _Shape, count: int) -> bool:
+    """Of two pages."""
+    if shape.offset is None:
+        return count == 2 and len(_WORD.findall(shape.text)) >= _LEAST_WORDS
+    return count == 2 and shape.marked and shape.offset == 1
 
 
 def _continues(line: str, following: str) -> bool:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 _INDENTED = 0.6
 """An RFC has a larger share of indented lines than that; its art and its tables are indented, too."""
+_INDENTED_MEMO = 0.3
+"""That of an RFC of a page, which is half front matter."""
+_MEMO = re.compile(r"request for comments:|internet-draft\b", re.IGNORECASE)
+_FRONT = 20
+"""Lines in which a text says that it is an RFC or an Internet-Draft."""
 _NARROWEST, _WIDEST = 40, 120
 """Columns of a text that was filled by a program or by hand."""
 _SLACK = 0.85
@@ -22,6 +27,8 @@ class TextLayout:
     """All text but the headings begins right of the margin, as in an RFC."""
     dense: bool
     """A paragraph need not have empty lines around it: each is a line, or the text is that of a PDF."""
+    memo: bool
+    """It says that it is an RFC or an Internet-Draft."""
     width: int
     """Columns up to which lines are filled; 0: they are not, a paragraph is a line."""
 
@@ -29,12 +36,14 @@ class TextLayout:
 def find_layout(lines: Sequence[str]) -> TextLayout:
     filled = [line for line in lines if line]
     if not filled:
-        return TextLayout(indented=False, dense=False, width=0)
+        return TextLayout(indented=False, dense=False, memo=False, width=0)
     lengths = sorted(map(len, filled))
     width = lengths[int(0.95 * len(lengths))]
+    memo = any(map(_MEMO.match, filled[:_FRONT]))
     return TextLayout(
-        indented=sum(find_indent(line) > 1 for line in filled) >= _INDENTED * len(filled),
+        indented=sum(find_indent(line) > 1 for line in filled) >= (_INDENTED_MEMO if memo else _INDENTED) * len(filled),
         dense=width > _WIDEST or len(lines) - len(filled) < 0.1 * len(filled),
+        memo=memo,
         width=width if _NARROWEST <= width <= _WIDEST else 0,
     )
 

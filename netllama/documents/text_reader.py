@@ -24,6 +24,9 @@ _HYPHEN_BREAK = re.compile(r"(?<=[A-Za-z])-\n[ \t]*(?=[A-Za-z])")
 _FRONT = 60
 """Lines of a document in which its title may stand."""
 _CENTRED = 8
+_RFC_WIDTH = 72
+_OFF_CENTRE = 3
+"""Columns: the width is that of most lines, and some writers count in tabs."""
 _LONGEST_TITLE = 100
 
 
@@ -54,9 +57,18 @@ def _find_centred_title(lines: Sequence[str], layout: TextLayout, headings: Sequ
         return ""
     front = lines[: min(headings[0].line if headings else _FRONT, _FRONT)]
     number = _RFC_NUMBER.search("\n".join(front))
-    centred = next((group for group in _iter_groups(front) if min(map(find_indent, group)) >= _CENTRED), [])
+    centred = next((group for group in _iter_groups(front) if _is_centred(group, layout)), [])
     title = " ".join(" ".join(centred).split())
     return ": ".join(filter(None, (f"RFC {number[1]}" if number else "", title)))
+
+
+def _is_centred(group: Sequence[str], layout: TextLayout) -> bool:
+    """Whether its lines begin far to the right, or have equal margins, as a title has that fills its line."""
+    indent = min(map(find_indent, group))
+    if indent >= _CENTRED or indent == 0:
+        return indent > 0
+    middle = (layout.width or _RFC_WIDTH) / 2
+    return layout.memo and all(abs((find_indent(line) + len(line)) / 2 - middle) <= _OFF_CENTRE for line in group)
 
 
 def _find_first_line(items: Sequence[Heading | TextBlock]) -> str:

@@ -59,6 +59,14 @@ def test_with_form_feeds_two_footers_are_enough() -> None:
     ]
 
 
+def test_without_form_feeds_two_footers_are_enough_if_a_running_head_stands_below() -> None:
+    head = "RFC 99999              Lamps              April 2031"
+    text = f"Text a.\n\nWriter [Page 1]\n\n{head}\n\nText b.\n\nWriter [Page 2]\n"
+    assert read(text) == ["Text a.", "Text b."]
+    for other in (text.replace(head, "More."), text.replace("[Page 2]", "[Page 3]")):
+        assert len(read(other)) == 5
+
+
 # --- running lines
 
 
@@ -80,7 +88,9 @@ def test_a_numbered_heading_on_each_page_stays(head: str, count: int) -> None:
 )
 def test_a_page_number_on_three_pages_is_dropped(head: str) -> None:
     assert join(make_pages(head, 3)) == list_texts(3)
-    assert len(join(make_pages(head, 2))) == 4
+    marked = head not in ("{}", "[{}]")
+    assert len(join(make_pages(head, 2))) == (2 if marked else 4)
+    assert len(join(make_pages(head, 3)[1:])) == 4  # the first of two pages is page 1
 
 
 @pytest.mark.parametrize(
@@ -89,6 +99,17 @@ def test_a_page_number_on_three_pages_is_dropped(head: str) -> None:
 def test_a_running_head_with_a_page_number_is_dropped_from_five_pages_on(head: str) -> None:
     assert join(make_pages(head, 5)) == list_texts(5)
     assert len(join(make_pages(head, 4))) == 8
+
+
+def test_of_two_pages_the_second_loses_the_head_of_the_first() -> None:
+    pages = [
+        "The Lamp Book\n\nText 1.\n\nAll rights are reserved.",
+        "THE  LAMP BOOK\nText 2.\nAll rights are reserved.",
+    ]
+    for more in ([], [""]):  # a form feed may end the last page
+        assert join([*pages, *more]) == ["The Lamp Book", "Text 1.", "All rights are reserved.", "Text 2."]
+    for line in ("Lamps", "Lamp Book", "}", "The Lamp Book {}"):
+        assert len(join(make_pages(line, 2))) == 4
 
 
 def test_the_heads_of_left_and_right_pages_are_dropped() -> None:
