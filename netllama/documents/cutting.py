@@ -21,6 +21,8 @@ LEAST_TOKENS = 32
 """A smaller chunk has no room for headings, the head of a table and a character of text."""
 _WINDOW = 1 << 18
 """Characters of documents that are cut together."""
+_SAMPLE = 32
+"""Characters for each token of a chunk: of a text that is longer, its begin nearly always shows that it is too long."""
 BETWEEN_BLOCKS = "\n\n"
 _UNCOUNTED = -1
 
@@ -34,7 +36,7 @@ class _Wrap:
     tokens: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Atom:
     """Text that is cut only if it alone is too long for a chunk."""
 
@@ -134,7 +136,7 @@ class _Cutter:
         """Until each one fits into a chunk of its section."""
         while cuts:
             uncounted = [atom for cut in cuts for atom in cut.atoms if atom.tokens == _UNCOUNTED]
-            for atom, count in zip(uncounted, self.count_tokens([a.joint + a.text for a in uncounted]), strict=True):
+            for atom, count in zip(uncounted, self._estimate([a.joint + a.text for a in uncounted]), strict=True):
                 atom.tokens = count
             cuts = [cut for cut in cuts if any(_is_long(atom, cut.room) for atom in cut.atoms)]
             for cut in cuts:
@@ -144,11 +146,20 @@ class _Cutter:
                     for part in (self._split(atom, cut.room) if _is_long(atom, cut.room) else [atom])
                 ]
 
+    def _estimate(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each text; of one that is far too long, that of its begin."""
+        length = self.max_tokens * _SAMPLE
+        counts = self.count_tokens([text[:length] for text in texts])
+        for at, (text, count) in enumerate(zip(texts, counts, strict=True)):
+            if len(text) > length and count < 2 * self.max_tokens:
+                counts[at] = self.count_tokens([text])[0]
+        return counts
+
     def _split(self, atom: _Atom, room: int) -> list[_Atom]:
         """The parts of an atom, uncounted; or the atom with less space in front, if that alone is too much."""
         text, wrap, splitters = atom.text, atom.wrap, atom.splitters
         if len(atom.joint) > len(BETWEEN_BLOCKS):
-            close = replace(atom, joint="\n" if "\n" in atom.joint else " ", tokens=self.count_tokens([text])[0])
+            close = replace(atom, joint="\n" if "\n" in atom.joint else " ", tokens=self._estimate([text])[0])
             if not _is_long(close, room):
                 return [replace(close, tokens=_UNCOUNTED)]
         if atom.block:

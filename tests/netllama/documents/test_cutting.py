@@ -154,6 +154,30 @@ def test_what_is_cut_together_does_not_matter(several: list[Document], window: i
         assert list(cut_documents(several, 60, count_words)) == alone
 
 
+@settings(max_examples=30)
+@given(documents(), st.sampled_from(COUNTS[2:]))
+def test_the_begin_of_a_text_that_is_far_too_long_is_enough_to_cut_it(document: Document, count: Count) -> None:
+    whole = cut(document, 40, count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cutting, "_SAMPLE", 6)
+        assert cut(document, 40, count) == whole
+
+
+@pytest.mark.parametrize("kind", ["prose", "code", "list"])
+def test_of_a_block_of_any_size_no_long_text_is_counted(kind: Any) -> None:
+    text = "\n".join(f"- line {n} of a long log." for n in range(5000))
+    document = Document("c/x.log", "T", (DocumentSection(("T",), (TextBlock(kind, text),)),))
+    longest = []
+    count = count_by(_TOKENIZERS[0])
+
+    def spy(texts: Sequence[str]) -> list[int]:
+        longest.append(max(map(len, texts), default=0))
+        return count(texts)
+
+    cut(document, 64, spy)
+    assert max(longest) <= 64 * cutting._SAMPLE < len(text) / 50
+
+
 @settings(max_examples=60)
 @given(documents())
 def test_each_piece_of_a_table_begins_with_its_head_and_each_piece_of_code_is_fenced(document: Document) -> None:
