@@ -15,6 +15,7 @@ from itertools import groupby
 from netllama.documents.block_splitting import SPLITTERS, Splitter
 from netllama.documents.chunk_ids import iter_section_ids, number_pieces
 from netllama.documents.document import Chunk, Document, TextBlock, show_chunk
+from netllama.documents.open_statements import list_surroundings
 from netllama.documents.shown_headings import CountTokens, show_sections
 
 LEAST_TOKENS = 32
@@ -29,11 +30,14 @@ _UNCOUNTED = -1
 
 @dataclass(frozen=True, eq=False)
 class _Wrap:
-    """What stands around each piece of a table or of code."""
+    """What stands around a piece of a table or of code, or around one line of a listing."""
 
     opening: str
     closing: str
     tokens: int
+    closing_tokens: int
+    run: object
+    """The same for all that is cut from one block: neighbours in a chunk stand between one opening and one closing."""
 
 
 @dataclass(eq=False, slots=True)
@@ -171,17 +175,31 @@ class _Cutter:
         if len(parts) == 1 and not rest:
             raise ValueError(f"max_tokens is {self.max_tokens}: too few for the character {text!r}")
         joints = [atom.joint, *(joint for joint, _ in parts[1:])]
+        nested = atom.block is not None and atom.block.kind == "listing"
+        wraps = self._wrap_lines(atom.block, wrap, room) if nested and wrap else [wrap] * len(parts)
         return [
             _Atom(joint, part, wrap=wrap, splitters=rest or splitters)
-            for joint, (_, part) in zip(joints, parts, strict=True)
+            for joint, (_, part), wrap in zip(joints, parts, wraps, strict=True)
         ]
 
     def _make_wrap(self, block: TextBlock, room: int) -> _Wrap | None:
         """None: there is nothing to repeat, or it would leave too little room for what is between."""
         if not block.opening:
             return None
-        count = self.count_tokens([f"{block.opening}\n\n{block.closing}"])[0]
-        return _Wrap(block.opening, block.closing, count) if count <= room // 2 else None
+        whole, closing = self.count_tokens([f"{block.opening}\n\n{block.closing}", f"\n{block.closing}"])
+        return _Wrap(block.opening, block.closing, whole, closing, object()) if whole <= room // 2 else None
+
+    def _wrap_lines(self, block: TextBlock, outermost: _Wrap, room: int) -> list[_Wrap]:
+        """For each line of a listing what is open there; the outermost statement alone where that takes too much."""
+        surroundings = list_surroundings(block, room * _SAMPLE)
+        distinct = list(dict.fromkeys(surroundings))
+        wholes = self.count_tokens([f"{opening}\n\n{closing}" for opening, closing in distinct])
+        closings = self.count_tokens([f"\n{closing}" for _, closing in distinct])
+        wraps = {
+            pair: _Wrap(*pair, whole, closing, outermost.run) if whole <= room // 2 else outermost
+            for pair, whole, closing in zip(distinct, wholes, closings, strict=True)
+        }
+        return [wraps[pair] for pair in surroundings]
 
     def _halve_long_pieces(self, pieces: list[_Piece]) -> list[_Piece]:
         """The sum over atoms only estimates what their joined text takes: what is too long after all is cut again."""
@@ -210,23 +228,30 @@ def _pack(cut: _Cut) -> Iterator[list[_Atom]]:
     """The atoms of each chunk: as many neighbours as fit."""
     group, size = list[_Atom](), 0
     for atom in cut.atoms:
-        wrap = atom.wrap.tokens if atom.wrap else 0
-        added = atom.tokens + (wrap if not group or atom.wrap is not group[-1].wrap else 0)
+        added = atom.tokens + _count_wrap(atom.wrap, group[-1].wrap if group else None)
         if group and size + added > cut.room:
             yield group
-            group, size, added = [], 0, atom.tokens + wrap
+            group, size, added = [], 0, atom.tokens + _count_wrap(atom.wrap, None)
         group.append(atom)
         size += added
     if group:
         yield group
 
 
+def _count_wrap(wrap: _Wrap | None, before: _Wrap | None) -> int:
+    """The tokens that it adds behind an atom with the wrap `before`."""
+    if not wrap:
+        return 0
+    return wrap.closing_tokens - before.closing_tokens if before and before.run is wrap.run else wrap.tokens
+
+
 def _join(atoms: Sequence[_Atom]) -> str:
-    """The text of a chunk; around neighbours of one wrap stand its opening and its closing."""
+    """The text of a chunk; around parts of one block stand the opening of the first and the closing of the last."""
     text = ""
-    for wrap, run in groupby(atoms, key=lambda atom: atom.wrap):
-        first, *others = run
-        inner = first.text + "".join(atom.joint + atom.text for atom in others)
-        whole = "\n".join(filter(None, (wrap.opening, inner, wrap.closing))) if wrap else inner
-        text += (first.joint if text else "") + whole
+    for _, group in groupby(atoms, key=lambda atom: atom.wrap and id(atom.wrap.run)):
+        run = list(group)
+        inner = run[0].text + "".join(atom.joint + atom.text for atom in run[1:])
+        wraps = run[0].wrap, run[-1].wrap
+        whole = "\n".join(filter(None, (wraps[0].opening, inner, wraps[1].closing))) if all(wraps) else inner
+        text += (run[0].joint if text else "") + whole
     return text

@@ -1,19 +1,19 @@
 """Router configurations, logs, YANG modules: text in which a line is a statement, and lines below it are indented.
 
-A statement with its indented lines is a block that begins with the statement wherever it is cut: `neighbor ...` stands
-below `router bgp 64500` in each chunk. Neighbouring statements of one line each, as in a log, share a block.
+A statement with its indented lines is a block. Wherever it is cut, the statements that are open there are repeated:
+`neighbor ...` stands below `router bgp 64500` in each chunk. Neighbouring statements of one line each, as in a log,
+share a block.
 """
 
 import re
 from collections.abc import Iterator
 
 from netllama.documents.document import TextBlock
+from netllama.documents.open_statements import CLOSING_LINE
 from netllama.documents.outline import Outline
 
 # IOS, EOS and NX-OS; Junos; VRP.
 _NAME = re.compile(r"^[ \t]*(?:hostname|switchname|host-name|sysname)[ \t]+\"?([\w.-]+)", re.MULTILINE)
-_SEPARATOR = re.compile(r"\s*[!#]*\s*")
-_CLOSING = re.compile(r"[\])}].*")
 
 
 def read_listing(text: str) -> Outline:
@@ -25,14 +25,14 @@ def read_listing(text: str) -> Outline:
 def _iter_blocks(text: str) -> Iterator[TextBlock]:
     single: list[str] = []
     for statement, *below in _iter_statements(text):
-        if below == [] or all(map(_CLOSING.fullmatch, below)):
+        if all(map(CLOSING_LINE.fullmatch, below)):
             single += [statement, *below]
             continue
         if single:
             yield TextBlock("code", "\n".join(single))
             single = []
-        closing = below.pop() if _CLOSING.fullmatch(below[-1]) else ""
-        yield TextBlock("code", "\n".join(below), statement, closing)
+        closing = below.pop() if CLOSING_LINE.fullmatch(below[-1]) else ""
+        yield TextBlock("listing", "\n".join(below), statement, closing)
     if single:
         yield TextBlock("code", "\n".join(single))
 
@@ -41,9 +41,9 @@ def _iter_statements(text: str) -> Iterator[list[str]]:
     """Each line at the margin, with the indented lines below it and the bracket that closes them."""
     statement: list[str] = []
     for line in text.split("\n"):
-        if _SEPARATOR.fullmatch(line):
+        if not line.strip().strip("!#"):  # it only separates
             continue
-        if statement and not line[0].isspace() and not _CLOSING.fullmatch(line):
+        if statement and not line[0].isspace() and not CLOSING_LINE.fullmatch(line):
             yield statement
             statement = []
         statement.append(line.rstrip())

@@ -2,13 +2,14 @@
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netllama.documents.cutting import cut_documents
 from netllama.documents.document import TextBlock
 from netllama.documents.listing_reader import read_listing
 from netllama.documents.outline import build_document
+from netllama.documents.text_layout import find_indent
 
 IOS = """\
 !
@@ -56,9 +57,9 @@ def test_a_configuration_with_indents() -> None:
     assert outline.title == "edge-fra-01"
     assert outline.items == [
         TextBlock("code", "hostname edge-fra-01\nservice timestamps log"),
-        TextBlock("code", " ip address 192.0.2.1 255.255.255.0", "interface GigabitEthernet0/1"),
+        TextBlock("listing", " ip address 192.0.2.1 255.255.255.0", "interface GigabitEthernet0/1"),
         TextBlock(
-            "code",
+            "listing",
             " neighbor 198.51.100.1 remote-as 64501\n"
             " address-family ipv4\n"
             "  neighbor 198.51.100.1 maximum-prefix 120\n"
@@ -75,7 +76,7 @@ def test_a_configuration_with_brackets() -> None:
     assert outline.items == [
         TextBlock("code", "router id 192.0.2.1;\nprotocol device {\n}"),
         TextBlock(
-            "code",
+            "listing",
             "    local as 64500;\n    ipv4 {\n        import all;\n    };",
             "protocol bgp upstream {",
             "}",
@@ -87,7 +88,7 @@ def test_a_configuration_with_brackets() -> None:
 def test_a_log() -> None:
     assert read_listing(LOG).items == [
         TextBlock("code", "00:00:01 r1 bgpd: 198.51.100.1 Up\n00:05:01 r1 bgpd: 198.51.100.1 Down"),
-        TextBlock("code", '  File "hook.py", line 3', "Traceback:"),
+        TextBlock("listing", '  File "hook.py", line 3', "Traceback:"),
         TextBlock("code", "00:06:01 r1 bgpd: 198.51.100.1 Up"),
     ]
 
@@ -103,6 +104,80 @@ def test_each_chunk_of_a_long_statement_begins_with_it() -> None:
     for text in holding:
         assert text.split(" neighbor")[0].endswith("router bgp 64500\n")
     assert [line for text in holding for line in text.splitlines() if "neighbor" in line] == neighbours
+
+
+# --- statements in statements
+
+
+def make_nested(shape: st.DataObject, brackets: bool) -> tuple[str, dict[str, list[str]]]:
+    """A configuration, and for each statement without any in it the lines above it that it stands in."""
+    lines: list[str] = []
+    paths: dict[str, list[str]] = {}
+
+    def add(above: list[str], depth: int) -> None:
+        for _ in range(shape.draw(st.integers(1, 4))):
+            line = f"{'  ' * depth}s{len(lines)} of lamps"
+            lines.append(line)
+            if depth < 5 and shape.draw(st.booleans()):
+                lines[-1] += " {" if brackets else ""
+                add([*above, lines[-1]], depth + 1)
+                lines.extend(["  " * depth + "}"] if brackets else [])
+            else:
+                paths[line] = above
+
+    add([], 0)
+    return "\n".join(lines), paths
+
+
+@settings(max_examples=60)
+@given(st.data(), st.booleans(), st.integers(34, 90))
+def test_each_chunk_says_where_its_statements_stand(shape: st.DataObject, brackets: bool, max_tokens: int) -> None:
+    text, paths = make_nested(shape, brackets)
+    document = build_document("mine/r1.conf", read_listing(text))
+    chunks = list(cut_documents([document], max_tokens, lambda texts: [len(text.split()) for text in texts]))
+    found = []
+    for chunk in chunks:
+        assert chunk.tokens <= max_tokens
+        assert chunk.text.count("{") == chunk.text.count("}")
+        rows = chunk.text.split("\n")
+        for at, row in enumerate(rows):
+            if row in paths:
+                found.append(row)
+                above = [line for line in rows[:at] if find_indent(line) < find_indent(row) and "}" not in line]
+                whole = len(" ".join(paths[row]).split()) <= max_tokens // 4
+                assert not whole or list_ancestors([*above, row]) == paths[row]
+    assert found == list(paths)
+
+
+def list_ancestors(lines: list[str]) -> list[str]:
+    """Of the last line those that it stands in."""
+    ancestors: list[str] = []
+    for line in lines:
+        ancestors = [one for one in ancestors if find_indent(one) < find_indent(line)] + [line]
+    return ancestors[:-1]
+
+
+def test_a_chunk_that_begins_in_deep_statements_repeats_them_all() -> None:
+    neighbours = "\n".join(f"      neighbor n{n} {{\n        peer-as {n};\n      }}" for n in range(12))
+    text = f"protocols {{\n  bgp {{\n    group peers {{\n{neighbours}\n    }}\n  }}\n  ospf {{\n    area 0;\n  }}\n}}"
+    document = build_document("mine/r1.conf", read_listing(text))
+    chunks = list(cut_documents([document], 40, lambda texts: [len(text.split()) for text in texts]))
+    assert len(chunks) > 2
+    for chunk in chunks:
+        rows = chunk.text.split("\n")
+        assert rows[:2] == ["protocols {", "  bgp {"]
+        assert rows[-1] == "}"
+    assert chunks[1].text.startswith("protocols {\n  bgp {\n    group peers {\n      neighbor n")
+    assert chunks[1].text.endswith("\n      }\n    }\n  }\n}")
+
+
+def test_statements_that_stand_too_deep_are_cut_below_the_outermost() -> None:
+    steps = "\n".join(" " * depth + f"s{depth}" for depth in range(1, 2000))
+    document = build_document("mine/r1.conf", read_listing(f"top\n{steps}"))
+    chunks = list(cut_documents([document], 40, lambda texts: [len(text.split()) for text in texts]))
+    assert all(chunk.tokens <= 40 and chunk.text.startswith("top\n") for chunk in chunks)
+    words = [word for chunk in chunks for word in chunk.text.split()]
+    assert list(dict.fromkeys(words)) == f"top {steps}".split()
 
 
 @given(st.lists(st.sampled_from(["a b", " c", "\td {", "}", "};", "} else {", "!", " #", "", "! why", "]"])))
