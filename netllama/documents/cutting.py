@@ -175,8 +175,9 @@ class _Cutter:
         if len(parts) == 1 and not rest:
             raise ValueError(f"max_tokens is {self.max_tokens}: too few for the character {text!r}")
         joints = [atom.joint, *(joint for joint, _ in parts[1:])]
-        nested = atom.block is not None and atom.block.kind == "listing"
-        wraps = self._wrap_lines(atom.block, wrap, room) if nested and wrap else [wrap] * len(parts)
+        wraps = [wrap] * len(parts)
+        if wrap and atom.block and atom.block.kind == "listing":
+            wraps = [*self._wrap_lines(atom.block, wrap, room)]
         return [
             _Atom(joint, part, wrap=wrap, splitters=rest or splitters)
             for joint, (_, part), wrap in zip(joints, parts, wraps, strict=True)
@@ -251,7 +252,7 @@ def _join(atoms: Sequence[_Atom]) -> str:
     for _, group in groupby(atoms, key=lambda atom: atom.wrap and id(atom.wrap.run)):
         run = list(group)
         inner = run[0].text + "".join(atom.joint + atom.text for atom in run[1:])
-        wraps = run[0].wrap, run[-1].wrap
-        whole = "\n".join(filter(None, (wraps[0].opening, inner, wraps[1].closing))) if all(wraps) else inner
+        first, last = run[0].wrap, run[-1].wrap
+        whole = "\n".join(filter(None, (first.opening, inner, last.closing))) if first and last else inner
         text += (run[0].joint if text else "") + whole
     return text
