@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 _MOST_COLUMNS = 50
-"""Of one cell: `colspan=1000` is written for `all there are`."""
+"""Of one cell: `colspan=1000` is written for `all there are`. Further to the right no cell is repeated below itself."""
 _ALL_ROWS = 1 << 16
 
 
@@ -78,7 +78,7 @@ def _fill_row(row: "HtmlElement", begun: dict[int, tuple[str, int]]) -> tuple[di
     while own or any(column >= len(columns) for column in begun):
         above = begun.get(len(columns))
         columns.append(above or (own.pop() if own else ("", 1)))
-    following = {at: (text, rows - 1) for at, (text, rows) in enumerate(columns) if rows > 1}
+    following = {at: (text, rows - 1) for at, (text, rows) in enumerate(columns[:_MOST_COLUMNS]) if rows > 1}
     return following, [text for text, _ in columns]
 
 

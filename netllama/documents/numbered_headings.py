@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ _PART = re.compile(r"(\d+|[A-Z]\b)([A-Za-z]*)")
 _LONGEST = 120
 _AFTER_NUMBERS = 1000
 """What `Annex A` counts as, less the place of its letter: it stands behind every number."""
+_LEAST_CHAPTERS = 3
+"""Fewer that count on may be lines that happen to begin with 1 and 2."""
 
 Key = tuple[tuple[int, str], ...]
 
@@ -71,6 +74,42 @@ def _read_key(number: str) -> Key:
     return tuple(
         (int(part[1]), part[2]) if part[1].isdigit() else (_AFTER_NUMBERS + ord(part[1]), "") for part in parts if part
     )
+
+
+def choose_headings(candidates: Sequence[NumberedLine]) -> list[NumberedLine]:
+    """Those that rise; of the chapters and a list with more numbers in one of them, the chapters."""
+    longest = choose_rising(candidates)
+    outer = choose_rising(_drop_enclosed(candidates))
+    tops = list(dict.fromkeys(candidate.key[0][0] for candidate in outer if candidate.key[0][0] < _AFTER_NUMBERS))
+    counts = len(tops) >= _LEAST_CHAPTERS and tops == list(range(tops[0], tops[0] + len(tops)))
+    return outer if counts and outer[-1].line >= longest[-1].line else longest
+
+
+def _drop_enclosed(candidates: Sequence[NumberedLine]) -> list[NumberedLine]:
+    """Without what counts from 1 between a chapter and the next one."""
+    runs: list[list[NumberedLine]] = []
+    """Those that may go on; a later one stands within those before it."""
+    ending_in: defaultdict[int, list[int]] = defaultdict(list)
+    """By number, the places of the runs that it ends, in their order."""
+    dropped: set[int] = set()
+    for candidate in candidates:
+        number = candidate.simple
+        if number is None:
+            continue
+        if ending_in[number - 1]:
+            place = ending_in[number - 1].pop()
+            while len(runs) > place + 1:
+                run = runs.pop()
+                ending_in[run[-1].key[0][0]].pop()
+                dropped |= {each.line for each in run}
+            runs[place].append(candidate)
+        elif number == 1:
+            place = len(runs)
+            runs.append([candidate])
+        else:
+            continue
+        ending_in[number].append(place)
+    return [candidate for candidate in candidates if candidate.line not in dropped]
 
 
 def choose_rising(candidates: Sequence[NumberedLine]) -> list[NumberedLine]:

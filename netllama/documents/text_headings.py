@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from netllama.documents.numbered_headings import NumberedLine, choose_rising, match_numbered_line
+from netllama.documents.numbered_headings import NumberedLine, choose_headings, match_numbered_line
 from netllama.documents.text_layout import TextLayout, find_indent
 
 _PLAIN = re.compile(r"[A-Z][\w'’/&(),.-]*(?: [\w'’/&(),.-]+)*")
@@ -29,7 +29,7 @@ class FoundHeading:
 def find_headings(lines: Sequence[str], layout: TextLayout) -> list[FoundHeading]:
     """In the order of the text."""
     candidates = _drop_rows(list(_iter_candidates(lines, layout)), lines)
-    numbered = [_read_candidate(candidate, lines) for candidate in choose_rising(candidates)]
+    numbered = [_read_candidate(candidate, lines) for candidate in choose_headings(candidates)]
     taken = {heading.line for heading in numbered}
     others = [*_iter_plain(lines, layout), *_iter_underlined(lines)]
     found = numbered + [heading for heading in others if heading.line not in taken]

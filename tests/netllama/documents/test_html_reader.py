@@ -143,6 +143,8 @@ def test_a_span_that_is_no_number_is_one(span: str) -> None:
 
 def test_a_cell_over_a_thousand_columns_takes_fifty() -> None:
     assert read_table("<tr><td>a<td colspan=1000>b") == [f"| a |{' b |' * 50}"]
+    rows = "<tr><td colspan=1000 rowspan=60000>a<td rowspan=60000>b" * 30
+    assert len("\n".join(read_table(rows))) < 30 * 120 * len("| a ")
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=4), min_size=1, max_size=5))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from netllama.documents.document import Document
 from netllama.documents.numbered_headings import NumberedLine, choose_rising, match_numbered_line
-from netllama.documents.outline import build_document
+from netllama.documents.outline import Outline, build_document
 from netllama.documents.text_reader import read_plain_text, read_printed_pages
 
 ART = """\
@@ -486,16 +486,38 @@ def test_rows_of_a_table_and_a_table_of_contents_fall_out() -> None:
 ROWS = ["1 Lit", "2 Dark", "3 Dim", "4 Blinking", "5 Off", "6 Broken"]
 
 
+def print_parts(parts: Sequence[Sequence[str]]) -> Outline:
+    return read_printed_pages(["\n".join(line for part in parts for line in part)])
+
+
 @pytest.mark.parametrize("rows", [ROWS[:2], ROWS[:3], ROWS, ROWS[3:], ROWS[1::2]])
 @pytest.mark.parametrize("chapter", [1, 2, 3])
 def test_rows_that_count_are_no_chapters(rows: Sequence[str], chapter: int) -> None:
     chapters = ["1 Introduction", "2 Messages", "3 Timers"]
     parts = [[title, "Some text of it is here."] for title in chapters]
     parts[chapter - 1] += ["Kind and meaning:", *rows, "More text of it."]
-    printed = read_printed_pages(["\n".join(line for part in parts for line in part)])
-    assert headings_of(build_document("c/x.pdf", printed)) == chapters
+    assert headings_of(build_document("c/x.pdf", print_parts(parts))) == chapters
     spaced = "\n\n".join(line for part in parts for line in part)
     assert headings_of(read(f"Lamps\n\n{spaced}\n")) == chapters
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+@pytest.mark.parametrize("count", [3, 8])
+def test_steps_with_a_text_each_are_no_chapters_if_a_chapter_follows(number: int, count: int) -> None:
+    chapters = [f"{at} Chapter" for at in range(1, count + 1)]
+    steps = [line for at in range(1, 7) for line in (f"{at}. Light the lamp", "It is on the pole.")]
+    parts = [[title, "Some text of it is here."] for title in chapters]
+    for part in parts[:-1][: number - 1]:
+        part += steps
+    assert headings_of(build_document("c/x.pdf", print_parts(parts))) == chapters
+
+
+def test_lines_that_happen_to_begin_with_1_and_2_enclose_no_chapters() -> None:
+    chapters = ["1 Introduction", "2 Messages", "3 Timers", "4 Poles"]
+    parts = [["1 Main Street", "Lamp City"], *([title, "Some text of it."] for title in chapters)]
+    for last in ([], ["2 GHz is the band", "of it."]):
+        found = headings_of(build_document("c/x.pdf", print_parts([*parts, last])))
+        assert found == chapters
 
 
 def test_a_chapter_without_a_text_stays_and_a_row_is_no_title() -> None:
