@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from netllama.documents.document import TextBlock
-from netllama.documents.open_statements import CLOSING_LINE
+from netllama.documents.open_statements import CLOSING_LINE, find_levels
 from netllama.documents.outline import Outline
 
 # IOS, EOS and NX-OS; Junos; VRP.
@@ -38,14 +38,13 @@ def _iter_blocks(text: str) -> Iterator[TextBlock]:
 
 
 def _iter_statements(text: str) -> Iterator[list[str]]:
-    """Each line at the margin, with the indented lines below it and the bracket that closes them."""
+    """Each line at the margin, with the lines below it that are indented or in its brackets, and what closes these."""
+    lines = [line.rstrip() for line in text.split("\n") if line.strip().strip("!#")]  # else it only separates
     statement: list[str] = []
-    for line in text.split("\n"):
-        if not line.strip().strip("!#"):  # it only separates
-            continue
-        if statement and not line[0].isspace() and not CLOSING_LINE.fullmatch(line):
+    for line, level in zip(lines, find_levels(lines), strict=True):
+        if statement and level == 0 and not CLOSING_LINE.fullmatch(line):
             yield statement
             statement = []
-        statement.append(line.rstrip())
+        statement.append(line)
     if statement:
         yield statement

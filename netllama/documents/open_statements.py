@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 from netllama.documents.document import TextBlock
 from netllama.documents.text_layout import find_indent
@@ -16,7 +17,7 @@ Surroundings = tuple[str, str]
 @dataclass(eq=False, slots=True)
 class _Statement:
     line: str
-    indent: int
+    level: int
     above: "_Statement | None"
     length: int
     """Characters of it and of those above."""
@@ -44,20 +45,34 @@ def _iter_outwards(statement: _Statement | None) -> Iterator[_Statement]:
         statement = statement.above
 
 
+def find_levels(lines: Sequence[str]) -> list[int]:
+    """How far to the right each line stands: its indent, and the brackets that are open around it."""
+    inside = [0] * (len(lines) + 1)
+    opened: list[int] = []
+    for at, line in enumerate(lines):
+        text = line.strip()
+        if opened and CLOSING_LINE.fullmatch(text):
+            inside[opened.pop() + 1] += 1
+            inside[at] -= 1
+        if text.endswith(("{", "[", "(")):
+            opened.append(at)
+    return [find_indent(line) + depth for line, depth in zip(lines, accumulate(inside), strict=False)]
+
+
 def _find_open(lines: Sequence[str]) -> list[tuple[_Statement | None, _Statement | None]]:
     """The innermost statement that is open in front of each line, and the one that is open behind it."""
-    indents = [*map(find_indent, lines), 0]
+    levels = [*find_levels(lines), 0]
     found = []
     inner: _Statement | None = None
-    for line, indent, following in zip(lines, indents, indents[1:], strict=False):
+    for line, level, following in zip(lines, levels, levels[1:], strict=False):
         closes = CLOSING_LINE.fullmatch(line.strip()) is not None
-        while inner and (inner.indent > indent or (inner.indent == indent and not closes)):
+        while inner and (inner.level > level or (inner.level == level and not closes)):
             inner = inner.above
         before = inner
-        if inner and inner.indent == indent:
+        if inner and inner.level == level:
             inner.closing = line
             inner = inner.above
-        if following > indent:
-            inner = _Statement(line, indent, inner, len(line) + (inner.length if inner else 0))
+        if following > level:
+            inner = _Statement(line, level, inner, len(line) + (inner.length if inner else 0))
         found.append((before, inner))
     return found

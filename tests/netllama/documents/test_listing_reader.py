@@ -1,6 +1,7 @@
 """Configurations of routers and logs: statements keep their lines together, and nothing but separators is left out."""
 
 import re
+from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,19 +110,19 @@ def test_each_chunk_of_a_long_statement_begins_with_it() -> None:
 # --- statements in statements
 
 
-def make_nested(shape: st.DataObject, brackets: bool) -> tuple[str, dict[str, list[str]]]:
+def make_nested(shape: st.DataObject, indent: int, brackets: bool) -> tuple[str, dict[str, list[str]]]:
     """A configuration, and for each statement without any in it the lines above it that it stands in."""
     lines: list[str] = []
     paths: dict[str, list[str]] = {}
 
     def add(above: list[str], depth: int) -> None:
         for _ in range(shape.draw(st.integers(1, 4))):
-            line = f"{'  ' * depth}s{len(lines)} of lamps"
+            line = f"{' ' * (indent * depth)}s{len(lines)} of lamps"
             lines.append(line)
             if depth < 5 and shape.draw(st.booleans()):
                 lines[-1] += " {" if brackets else ""
                 add([*above, lines[-1]], depth + 1)
-                lines.extend(["  " * depth + "}"] if brackets else [])
+                lines.extend([" " * (indent * depth) + "}"] if brackets else [])
             else:
                 paths[line] = above
 
@@ -129,10 +130,25 @@ def make_nested(shape: st.DataObject, brackets: bool) -> tuple[str, dict[str, li
     return "\n".join(lines), paths
 
 
+def iter_nested(rows: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each line but closing ones, with the lines that it stands in."""
+    above: list[str] = []
+    for row in rows:
+        if row.strip() == "}":
+            while not above.pop().endswith("{"):
+                pass
+            continue
+        above = [line for line in above if line.endswith("{") or find_indent(line) < find_indent(row)]
+        yield row, list(above)
+        above.append(row)
+
+
 @settings(max_examples=60)
-@given(st.data(), st.booleans(), st.integers(34, 120))
-def test_each_chunk_says_where_its_statements_stand(shape: st.DataObject, brackets: bool, max_tokens: int) -> None:
-    text, paths = make_nested(shape, brackets)
+@given(st.data(), st.sampled_from([(2, True), (1, False), (0, True)]), st.integers(34, 120))
+def test_each_chunk_says_where_its_statements_stand(
+    shape: st.DataObject, form: tuple[int, bool], max_tokens: int
+) -> None:
+    text, paths = make_nested(shape, *form)
     document = build_document("mine/r1.conf", read_listing(text))
     chunks = list(cut_documents([document], max_tokens, lambda texts: [len(text.split()) for text in texts]))
     fits = all(len(" ".join(path).split()) + len(path) < max_tokens // 2 for path in paths.values())
@@ -141,20 +157,9 @@ def test_each_chunk_says_where_its_statements_stand(shape: st.DataObject, bracke
         assert chunk.tokens <= max_tokens
         assert not fits or chunk.text.count("{") == chunk.text.count("}")
         rows = chunk.text.split("\n")
-        for at, row in enumerate(rows):
-            if row in paths:
-                found.append(row)
-                above = [line for line in rows[:at] if find_indent(line) < find_indent(row) and "}" not in line]
-                assert not fits or list_ancestors([*above, row]) == paths[row]
+        found += [row for row in rows if row in paths]
+        assert not fits or all(above == paths[row] for row, above in iter_nested(rows) if row in paths)
     assert found == list(paths)
-
-
-def list_ancestors(lines: list[str]) -> list[str]:
-    """Of the last line those that it stands in."""
-    ancestors: list[str] = []
-    for line in lines:
-        ancestors = [one for one in ancestors if find_indent(one) < find_indent(line)] + [line]
-    return ancestors[:-1]
 
 
 def test_a_chunk_that_begins_in_deep_statements_repeats_them_all() -> None:
@@ -171,6 +176,19 @@ def test_a_chunk_that_begins_in_deep_statements_repeats_them_all() -> None:
     assert chunks[1].text.endswith("\n      }\n    }\n  }\n}")
 
 
+def test_brackets_nest_without_indents_and_one_that_is_never_closed_does_not() -> None:
+    assert read_listing("http {\nserver {\nlisten 80;\n}\n}\nend\n").items == [
+        TextBlock("listing", "server {\nlisten 80;\n}", "http {", "}"),
+        TextBlock("code", "end"),
+    ]
+    text = "banner motd {\nhostname r1\ninterface e0\n shutdown\nend"
+    assert read_listing(text).items == [
+        TextBlock("code", "banner motd {\nhostname r1"),
+        TextBlock("listing", " shutdown", "interface e0"),
+        TextBlock("code", "end"),
+    ]
+
+
 def test_statements_that_stand_too_deep_are_cut_below_the_outermost() -> None:
     steps = "\n".join(" " * depth + f"s{depth}" for depth in range(1, 2000))
     document = build_document("mine/r1.conf", read_listing(f"top\n{steps}"))
@@ -180,7 +198,7 @@ def test_statements_that_stand_too_deep_are_cut_below_the_outermost() -> None:
     assert list(dict.fromkeys(words)) == f"top {steps}".split()
 
 
-@given(st.lists(st.sampled_from(["a b", " c", "\td {", "}", "};", "} else {", "!", " #", "", "! why", "]"])))
+@given(st.lists(st.sampled_from(["a b", " c", "\td {", "e {", "}", "};", "} else {", "!", " #", "", "! why", "]"])))
 def test_no_line_but_separators_is_lost_or_moved(lines: list[str]) -> None:
     outline = read_listing("\n".join(lines))
     blocks = [item for item in outline.items if isinstance(item, TextBlock)]
