@@ -50,7 +50,6 @@ SPLITTERS: Mapping[BlockKind, Sequence[Splitter]] = {
     "lines": (split_lines, *_FINER),
     "list": (split_items, *_FINER),
     "code": (split_lines, *_FINER[1:]),
-    "listing": (split_lines, *_FINER[1:]),
     "table": (split_lines, *_FINER[1:]),
 }
 """By the kind of a block, the ways to cut it, the coarsest first. The last one may be taken again and again."""

@@ -15,7 +15,7 @@ from itertools import groupby
 from netllama.documents.block_splitting import SPLITTERS, Splitter
 from netllama.documents.chunk_ids import iter_section_ids, number_pieces
 from netllama.documents.document import Chunk, Document, TextBlock, show_chunk
-from netllama.documents.open_statements import list_surroundings
+from netllama.documents.open_statements import ListingBlock, list_surroundings
 from netllama.documents.shown_headings import CountTokens, show_sections
 
 LEAST_TOKENS = 32
@@ -176,7 +176,7 @@ class _Cutter:
             raise ValueError(f"max_tokens is {self.max_tokens}: too few for the character {text!r}")
         joints = [atom.joint, *(joint for joint, _ in parts[1:])]
         wraps = [wrap] * len(parts)
-        if wrap and atom.block and atom.block.kind == "listing":
+        if wrap and isinstance(atom.block, ListingBlock):
             wraps = [*self._wrap_lines(atom.block, wrap, room)]
         return [
             _Atom(joint, part, wrap=wrap, splitters=rest or splitters)
@@ -190,7 +190,7 @@ class _Cutter:
         whole, closing = self.count_tokens([f"{block.opening}\n\n{block.closing}", f"\n{block.closing}"])
         return _Wrap(block.opening, block.closing, whole, closing, object()) if whole <= room // 2 else None
 
-    def _wrap_lines(self, block: TextBlock, outermost: _Wrap, room: int) -> list[_Wrap]:
+    def _wrap_lines(self, block: ListingBlock, outermost: _Wrap, room: int) -> list[_Wrap]:
         """For each line of a listing what is open there; the outermost statement alone where that takes too much."""
         surroundings = list_surroundings(block, room * _SAMPLE)
         distinct = list(dict.fromkeys(surroundings))

@@ -6,8 +6,8 @@ from typing import Literal
 
 from netllama.core.records import Record
 
-BlockKind = Literal["prose", "lines", "list", "code", "listing", "table"]
-"""`lines`: paragraphs or entries of a line each; `code`: art and grammars, too; `listing`: statements in statements."""
+BlockKind = Literal["prose", "lines", "list", "code", "table"]
+"""`lines`: paragraphs or entries of a line each; `code`: art and grammars, too."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,9 @@ class TextBlock:
     text: str
     """Verbatim, without empty lines around it; of a table, the rows below its head."""
     opening: str = ""
-    """The line that opens a code block, the head of a table, the outermost statement of a listing: each piece begins
-    with it where the block is cut."""
+    """The line that opens a code block, the head of a table: each piece begins with it where the block is cut."""
     closing: str = ""
-    """The line that closes a code block or a statement."""
+    """The line that closes a code block."""
 
     @property
     def whole(self) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from netllama.documents.document import TextBlock
-from netllama.documents.open_statements import CLOSING_LINE, find_levels
+from netllama.documents.open_statements import CLOSING_LINE, ListingBlock, find_levels
 from netllama.documents.outline import Outline
 
 # IOS, EOS and NX-OS; Junos; VRP.
@@ -32,7 +32,7 @@ def _iter_blocks(text: str) -> Iterator[TextBlock]:
             yield TextBlock("code", "\n".join(single))
             single = []
         closing = below.pop() if CLOSING_LINE.fullmatch(below[-1]) else ""
-        yield TextBlock("listing", "\n".join(below), statement, closing)
+        yield ListingBlock("code", "\n".join(below), statement, closing)
     if single:
         yield TextBlock("code", "\n".join(single))
 

@@ -14,6 +14,11 @@ Surroundings = tuple[str, str]
 """The lines that open what is open in front of a line, and those that close what is open behind it."""
 
 
+@dataclass(frozen=True)
+class ListingBlock(TextBlock):
+    """Code whose lines are statements that stand in others: `opening` is the outermost one."""
+
+
 @dataclass(eq=False, slots=True)
 class _Statement:
     line: str
@@ -24,7 +29,7 @@ class _Statement:
     closing: str = ""
 
 
-def list_surroundings(block: TextBlock, longest: int) -> list[Surroundings]:
+def list_surroundings(block: ListingBlock, longest: int) -> list[Surroundings]:
     """For each line of the block; those of the block itself where they would take more than `longest` characters."""
 
     @cache

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from netllama.documents.cutting import cut_documents
 from netllama.documents.document import TextBlock
 from netllama.documents.listing_reader import read_listing
+from netllama.documents.open_statements import ListingBlock
 from netllama.documents.outline import build_document
 from netllama.documents.text_layout import find_indent
 
@@ -58,9 +59,9 @@ def test_a_configuration_with_indents() -> None:
     assert outline.title == "edge-fra-01"
     assert outline.items == [
         TextBlock("code", "hostname edge-fra-01\nservice timestamps log"),
-        TextBlock("listing", " ip address 192.0.2.1 255.255.255.0", "interface GigabitEthernet0/1"),
-        TextBlock(
-            "listing",
+        ListingBlock("code", " ip address 192.0.2.1 255.255.255.0", "interface GigabitEthernet0/1"),
+        ListingBlock(
+            "code",
             " neighbor 198.51.100.1 remote-as 64501\n"
             " address-family ipv4\n"
             "  neighbor 198.51.100.1 maximum-prefix 120\n"
@@ -76,8 +77,8 @@ def test_a_configuration_with_brackets() -> None:
     assert outline.title == ""
     assert outline.items == [
         TextBlock("code", "router id 192.0.2.1;\nprotocol device {\n}"),
-        TextBlock(
-            "listing",
+        ListingBlock(
+            "code",
             "    local as 64500;\n    ipv4 {\n        import all;\n    };",
             "protocol bgp upstream {",
             "}",
@@ -89,7 +90,7 @@ def test_a_configuration_with_brackets() -> None:
 def test_a_log() -> None:
     assert read_listing(LOG).items == [
         TextBlock("code", "00:00:01 r1 bgpd: 198.51.100.1 Up\n00:05:01 r1 bgpd: 198.51.100.1 Down"),
-        TextBlock("listing", '  File "hook.py", line 3', "Traceback:"),
+        ListingBlock("code", '  File "hook.py", line 3', "Traceback:"),
         TextBlock("code", "00:06:01 r1 bgpd: 198.51.100.1 Up"),
     ]
 
@@ -178,13 +179,13 @@ def test_a_chunk_that_begins_in_deep_statements_repeats_them_all() -> None:
 
 def test_brackets_nest_without_indents_and_one_that_is_never_closed_does_not() -> None:
     assert read_listing("http {\nserver {\nlisten 80;\n}\n}\nend\n").items == [
-        TextBlock("listing", "server {\nlisten 80;\n}", "http {", "}"),
+        ListingBlock("code", "server {\nlisten 80;\n}", "http {", "}"),
         TextBlock("code", "end"),
     ]
     text = "banner motd {\nhostname r1\ninterface e0\n shutdown\nend"
     assert read_listing(text).items == [
         TextBlock("code", "banner motd {\nhostname r1"),
-        TextBlock("listing", " shutdown", "interface e0"),
+        ListingBlock("code", " shutdown", "interface e0"),
         TextBlock("code", "end"),
     ]
 
