@@ -1,10 +1,7 @@
 """How long the Hub may be silent: huggingface_hub's own client waits for ever for an answer to what it sends."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from httpx2 import Client
+from typing import Any
 
 SECONDS = 120.0
 """Without a byte, of any request; the Hub takes a minute for the commit of a large model. Files have their own 10."""
@@ -19,7 +16,8 @@ def limit_waits() -> None:
     set_client_factory(_make_client)
 
 
-def _make_client() -> "Client":
+def _make_client() -> Any:
+    """A client of httpx2, which huggingface_hub brings along."""
     from huggingface_hub.utils._http import default_client_factory
 
     client = default_client_factory()
