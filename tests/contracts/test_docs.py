@@ -111,7 +111,7 @@ def test_a_command_names_what_exists(command: str, page: str) -> None:
             scripts = [word for word in words if word.endswith(".sh")]
             assert all(is_there(script) for script in scripts)
             assert scripts or words[-2] == "--wrap"
-        elif (name, words[0]) == ("git", "checkout"):
+        elif [name, *words[:1]] == ["git", "checkout"]:
             assert all(is_there(word) for word in words[1:])
         elif name in ("git", "pre-commit"):
             assert words[0] in ("pull", "install")
