@@ -8,6 +8,8 @@ from netllama.sandbox.syscalls import call
 
 LEAST_ABI = 3
 """The first that covers truncation: before it, a script could empty files that it may not write."""
+SIGNALS_ABI = 6
+"""The first that keeps signals to the processes that are restricted together."""
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _TRUNCATE, _IOCTL_DEVICE = 1 << 14, 1 << 15

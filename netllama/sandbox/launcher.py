@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from netllama.sandbox import landlock, seccomp, syscalls, view
 from netllama.sandbox.exchange import LaunchPlan, LaunchReport, Limits
-from netllama.sandbox.supervisor import ScriptWatch, count_threads, count_unroutable
+from netllama.sandbox.processes import count_threads, end_processes
+from netllama.sandbox.supervisor import ScriptWatch, count_unroutable
 
 INSIDE_USER = 1000
 NOBODY, NOBODIES = 65534, 1_900_000_000
@@ -54,8 +55,10 @@ def _launch(plan: LaunchPlan, start: Start) -> LaunchReport | None:
     """The report; None where a child writes it."""
     level = plan.level
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-    if level != "namespaces":
+    if level == "bubblewrap":
         return _start_and_watch(plan, start)
+    if level != "namespaces":
+        return _launch_beside_others(plan, start)
     flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC
     flags |= syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
     if os.geteuid():
@@ -73,6 +76,27 @@ def _launch(plan: LaunchPlan, start: Start) -> LaunchReport | None:
         _choose_user(plan)
     view.build_root(plan.entries, plan.base)
     return _start_and_watch(plan, start)
+
+
+def _launch_beside_others(plan: LaunchPlan, start: Start) -> LaunchReport | None:
+    """As process 1 does in namespaces: whichever of the two processes is killed, the other one ends the script."""
+    _adopt_orphans(plan.parent)
+    own = os.getpid()
+    watch = os.fork()
+    if watch:
+        _wait(watch)
+        end_processes(apart=False)
+        return None
+    _adopt_orphans(own)
+    return _start_and_watch(plan, start)
+
+
+def _adopt_orphans(parent: int) -> None:
+    try:
+        _end_with_parent(parent)
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    except (AttributeError, OSError):
+        pass  # not Linux
 
 
 def _enter_user_namespace(flags: int = 0) -> None:
@@ -106,14 +130,8 @@ def _wait(first: int) -> None:
 def _start_and_watch(plan: LaunchPlan, start: Start) -> LaunchReport:
     level = plan.level
     apart = level in ("namespaces", "bubblewrap")
-    if not apart:
-        try:
-            _end_with_parent(plan.parent)
-            syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        except (AttributeError, OSError):
-            pass  # not Linux
-        if level == "landlock" and not os.geteuid():
-            _choose_user(plan)
+    if level == "landlock" and not os.geteuid():
+        _choose_user(plan)
     before = count_unroutable() if apart else None
     told, tell = os.pipe()
     child = os.fork()
@@ -130,7 +148,7 @@ def _start_and_watch(plan: LaunchPlan, start: Start) -> LaunchReport:
     if problem:
         os.waitpid(child, 0)
         return LaunchReport(problem=problem)
-    report = ScriptWatch(child, plan.limits, plan.folder, apart).run()
+    report = ScriptWatch(child, plan.limits, plan.folder, level).run()
     after = count_unroutable() if apart else None
     report.unroutable = None if after is None or before is None else after - before
     return report
@@ -171,10 +189,12 @@ def _isolate(plan: LaunchPlan) -> None:
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if level == "namespaces":
         syscalls.drop_capabilities()  # as execve does, which a warm start does without
+    scoped = False
     if level == "landlock":
         readable = [entry.host for entry in plan.entries if entry.kind == "read"]
         landlock.restrict_files(readable, [entry.host for entry in plan.entries if entry.kind in ("write", "device")])
-    seccomp.install_filter(level != "landlock", os.getpid())
+        scoped = landlock.find_abi() >= landlock.SIGNALS_ABI
+    seccomp.install_filter(level != "landlock", os.getpid(), os.getppid(), scoped)
 
 
 def _choose_user(plan: LaunchPlan) -> None:

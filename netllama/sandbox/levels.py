@@ -71,7 +71,8 @@ def wrap_command(level: Level, entries: Sequence[ViewEntry]) -> list[str]:
     if level.name != BUBBLEWRAP:
         return [sys.executable]
     options = ["--unshare-all", "--die-with-parent", "--uid", "1000", "--gid", "1000", "--cap-drop", "ALL"]
-    options += ["--size", str(TEMPORARY_BYTES), "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]
+    size = ["--size", str(TEMPORARY_BYTES), "--tmpfs"]
+    options += [*size, "/tmp", "--proc", "/proc", "--dev", "/dev", *size, "/dev/shm", "--remount-ro", "/dev"]
     kinds = {"read": "--ro-bind", "write": "--bind", "link": "--symlink"}
     for entry in entries:
         if entry.kind in kinds:

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Sequence
 
 from netllama.sandbox.syscalls import PR_SET_SECCOMP, prctl
 
@@ -19,6 +20,23 @@ REFUSED: dict[str, tuple[int | None, int]] = {
     "kcmp": (312, 272),
     "pidfd_getfd": (438, 438),
     "process_madvise": (440, 440),
+    "pidfd_send_signal": (424, 424),
+    # memory that no process's size shows, and that outlives the script where its user's is the machine's
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semctl": (66, 191),
+    "semtimedop": (220, 192),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
     # another view of the machine
     "unshare": (272, 97),
     "setns": (308, 268),
@@ -73,7 +91,6 @@ SIGNALS: dict[str, tuple[int | None, int]] = {
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
 }
-PIDFD_SEND_SIGNAL: tuple[int | None, int] = (424, 424)
 ON_A_PROCESS: dict[str, tuple[int | None, int]] = {
     "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119),
@@ -85,7 +102,10 @@ ON_A_PROCESS: dict[str, tuple[int | None, int]] = {
 }
 """What changes the process that the first argument names; 0 is the caller."""
 ON_A_CLASS: dict[str, tuple[int | None, int]] = {"setpriority": (141, 140), "ioprio_set": (251, 30)}
-"""The same for the second argument."""
+"""The same for the second argument; the first says whether it names a process, a group or a user."""
+_USER = {"setpriority": 2, "ioprio_set": 3}
+FALLOCATE = (285, 47)
+"""Takes disk beyond a file's end, where no limit of its size binds; the C library then writes zeros instead."""
 ATTRIBUTES: dict[str, tuple[int | None, int]] = {
     "chmod": (90, -1),
     "fchmod": (91, 52),
@@ -110,12 +130,16 @@ ATTRIBUTES: dict[str, tuple[int | None, int]] = {
     "file_setattr": (469, 469),
 }
 """What changes a file without opening it, and so passes Landlock by."""
-_SOCKET, _CLONE, _CLONE3, _IOCTL = (41, 198), (56, 220), (435, 435), (16, 29)
+_SOCKET, _CLONE, _CLONE3, _IOCTL, _FCNTL = (41, 198), (56, 220), (435, 435), (16, 29), (72, 25)
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET = 1, 2, 10, 16, 17
+_NETLINK_ROUTE = 0
 _NAMESPACES = 0x7E020000 | 0x80  # CLONE_NEW* of clone
-_IOCTLS = (0x5412, 0x541C, 0x40086602, 0x401C5820)
-"""TIOCSTI and TIOCLINUX type into the terminal; FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR change files."""
+_IOCTLS = (0x5412, 0x541C, 0x40086602, 0x401C5820, 0x40305828, 0x4030582A, 0x40305839, 0x8901, 0x8902)
+"""TIOCSTI and TIOCLINUX type into the terminal; FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR change files; FS_IOC_RESVSP,
+FS_IOC_RESVSP64 and FS_IOC_ZERO_RANGE are fallocate; FIOSETOWN and SIOCSPGRP are F_SETOWN."""
+_FCNTLS = (8, 15)
+"""F_SETOWN and F_SETOWN_EX, with F_SETSIG, have the kernel send any signal to any process of the user."""
 _NEWEST = 470
 """Calls from this number on are younger than this table."""
 
@@ -124,14 +148,17 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NR, _ARCH, _ARGUMENTS = 0, 4, 16
 Instruction = tuple[int, int, int, int]
 """(code, jump if true, jump if false, operand) of classic BPF."""
+Demand = tuple[int, int, Sequence[int], bool]
+"""(offset of the argument, code of the test, operands, whether the argument must pass one of the tests or none)."""
 
 
-def build_filter(machine: str, apart: bool, pid: int) -> list[Instruction]:
+def build_filter(machine: str, apart: bool, pid: int, watch: int, scoped: bool) -> list[Instruction]:
     """The program for `machine`.
 
-    `apart`: the script is in namespaces of its own. If it is not, its only sockets are those of socketpair and
-    AF_NETLINK, it acts on process `pid` (itself) and its own group only, and what would change a file's mode, owner,
-    times or attributes does nothing.
+    `apart`: the script is in namespaces of its own, where it acts on every process but `watch`, which watches it. If it
+    is not, its only sockets are those of socketpair and NETLINK_ROUTE, it acts on process `pid` (itself) and its own
+    group only, and what would change a file's mode, owner, times or attributes does nothing. `scoped`: Landlock sees to
+    it that it sends signals to its own processes only.
     """
     column = 0 if machine == "x86_64" else 1
 
@@ -144,13 +171,16 @@ def build_filter(machine: str, apart: bool, pid: int) -> list[Instruction]:
             for each in ((_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | error))
         ]
 
-    def examine(number: int, offset: int, tests: list[tuple[int, int]], listed: int, other: int) -> list[Instruction]:
-        """Return `listed` if the call's 32-bit argument at `offset` passes one of `tests` (code, operand)."""
-        body: list[Instruction] = [(_LOAD, 0, 0, _ARGUMENTS + offset)]
-        for at, (code, operand) in enumerate(tests):
-            body.append((code, len(tests) - at, 0, operand))
-        body += [(_RETURN, 0, 0, other), (_RETURN, 0, 0, listed)]
-        return [(_EQUAL, 0, len(body), number), *body]
+    def examine(number: int | None, *demands: Demand, error: int = errno.EPERM) -> list[Instruction]:
+        """Refuse the call unless its 32-bit arguments meet all demands."""
+        body: list[Instruction] = []
+        for offset, code, operands, listed in demands:
+            body.append((_LOAD, 0, 0, _ARGUMENTS + offset))
+            for left, operand in zip(reversed(range(len(operands))), operands, strict=True):
+                body.append((code, left + listed, 0 if left or listed else 1, operand))
+            body.append((_RETURN, 0, 0, _ERROR | error))
+        body.append((_RETURN, 0, 0, _ALLOW))
+        return [(_EQUAL, 0, len(body), number or 0), *body]
 
     program: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH),
@@ -163,27 +193,29 @@ def build_filter(machine: str, apart: bool, pid: int) -> list[Instruction]:
     program += [(_AT_LEAST, 0, 1, _NEWEST), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
     program += refuse(REFUSED, errno.EPERM)
     program += [(_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]  # glibc falls back to clone
-    program += examine(_CLONE[column], 0, [(_ANY_BIT, _NAMESPACES)], _ERROR | errno.EPERM, _ALLOW)
-    program += examine(_IOCTL[column], 8, [(_EQUAL, request) for request in _IOCTLS], _ERROR | errno.EPERM, _ALLOW)
-    # Without namespaces only what names the machine's interfaces: Scapy asks at import, and fails without an answer.
-    families = (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET) if apart else (_AF_NETLINK,)
-    program += examine(
-        _SOCKET[column], 0, [(_EQUAL, family) for family in families], _ALLOW, _ERROR | errno.EACCES
-    )  # fmt: skip
-    if not apart:
-        own = [(_EQUAL, 0), (_EQUAL, pid), (_EQUAL, -pid & 0xFFFFFFFF)]
-        for pair in (SIGNALS | ON_A_PROCESS).values():
-            program += examine(pair[column] or 0, 0, own, _ALLOW, _ERROR | errno.EPERM)
-        for pair in ON_A_CLASS.values():
-            program += examine(pair[column] or 0, 8, own, _ALLOW, _ERROR | errno.EPERM)
-        program += refuse({"pidfd_send_signal": PIDFD_SEND_SIGNAL}, errno.EPERM)
+    program += refuse({"fallocate": FALLOCATE}, errno.EOPNOTSUPP)
+    program += examine(_CLONE[column], (0, _ANY_BIT, [_NAMESPACES], False))
+    program += examine(_IOCTL[column], (8, _EQUAL, _IOCTLS, False))
+    program += examine(_FCNTL[column], (8, _EQUAL, _FCNTLS, False))
+    if apart:
+        sockets: list[Demand] = [(0, _EQUAL, [_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET], True)]
+        targets, listed = [watch, -1 & 0xFFFFFFFF], False
+    else:
+        # Only what names the machine's interfaces: Scapy asks at import, and fails without an answer.
+        sockets = [(0, _EQUAL, [_AF_NETLINK], True), (16, _EQUAL, [_NETLINK_ROUTE], True)]
+        targets, listed = [0, pid, -pid & 0xFFFFFFFF], True
         program += refuse(ATTRIBUTES, 0)
+    program += examine(_SOCKET[column], *sockets, error=errno.EACCES)
+    for pair in (ON_A_PROCESS if scoped else SIGNALS | ON_A_PROCESS).values():
+        program += examine(pair[column], (0, _EQUAL, targets, listed))
+    for name, pair in ON_A_CLASS.items():
+        program += examine(pair[column], (0, _EQUAL, [_USER[name]], False), (8, _EQUAL, targets, listed))
     return [*program, (_RETURN, 0, 0, _ALLOW)]
 
 
-def install_filter(apart: bool, pid: int) -> None:
+def install_filter(apart: bool, pid: int, watch: int, scoped: bool) -> None:
     """Restrict this process and its children from now on. It must have set PR_SET_NO_NEW_PRIVS."""
-    program = build_filter(os.uname().machine, apart, pid)
+    program = build_filter(os.uname().machine, apart, pid, watch, scoped)
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in program))
 
     class Program(ctypes.Structure):

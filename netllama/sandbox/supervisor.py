@@ -9,6 +9,14 @@ import signal
 import time
 
 from netllama.sandbox.exchange import LaunchReport, Limits
+from netllama.sandbox.processes import (
+    end_processes,
+    list_all_processes,
+    list_descendants,
+    measure_share,
+    measure_unlinked,
+    read_stat,
+)
 from netllama.sandbox.view import measure_folder
 
 POLL = 0.05
@@ -17,18 +25,24 @@ GRACE = 2.0
 """Seconds between the interrupt at the end of a script's time and its end."""
 _ASLEEP = {"S", "T", "t", "Z"}
 """States of processes that wait for something else than the processor or the disk (proc_pid_stat(5))."""
+_SENT_BY_KILL = 0
+"""SI_USER: a process can send other codes with whatever sender it names (rt_sigqueueinfo(2)), but not this one."""
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
 class ScriptWatch:
     """One run of a script, seen from the process that started it."""
 
-    def __init__(self, child: int, limits: Limits, folder: str, apart: bool) -> None:
-        self.child, self.limits, self.folder, self.apart = child, limits, folder, apart
+    def __init__(self, child: int, limits: Limits, folder: str, level: str) -> None:
+        self.child, self.limits, self.folder = child, limits, folder
+        self.apart = level in ("namespaces", "bubblewrap")
         self.report = LaunchReport()
         self.began = self.looked = time.monotonic()
         self.idle = 0.0
+        self.spent: dict[tuple[int, str], int] = {}
+        """Processor time of each process that was seen, in ticks, by its number and its start."""
         self.size = measure_folder(folder, 10**7)
+        self.sees_files = level != "none" and _look_for_unlinked([child]) is not None
         self.outputs = [number for number in (1, 2) if not os.isatty(number)]
 
     def run(self) -> LaunchReport:
@@ -36,20 +50,26 @@ class ScriptWatch:
         report = self.report
         while report.status is None and report.ended == "exit":
             woken = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, POLL)
-            if woken is not None and woken.si_signo == signal.SIGTERM:
+            if woken is not None and woken.si_signo == signal.SIGTERM and self._comes_from_outside(woken):
                 report.ended = "stopped"
             elif not self._reap():
                 report.ended = self._find_excess()
         if report.ended in ("wall time", "CPU time", "idle time"):
             self._interrupt()
-        self._kill_all()
+        report.status = end_processes(self.apart).get(self.child, report.status)
         # It may have ended by itself between two looks: of the largest file that it may write, for instance.
         if report.ended == "exit" and self._has_printed_too_much():
             report.ended = "output"
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        report.cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
+        report.cpu_seconds = round(max(usage.ru_utime + usage.ru_stime, self._sum_spent()), 3)
         report.peak_bytes = max(report.peak_bytes, usage.ru_maxrss * 1024)
         return report
+
+    def _comes_from_outside(self, woken: signal.struct_siginfo) -> bool:
+        """Whether no process of the script sent this signal: a sender outside of the namespace is told as 0."""
+        if woken.si_code != _SENT_BY_KILL:
+            return False
+        return not woken.si_pid if self.apart else woken.si_pid not in self._list_processes()
 
     def _reap(self) -> bool:
         """Collect processes that have ended; whether the script is one of them."""
@@ -71,16 +91,21 @@ class ScriptWatch:
             return "wall time"
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds, resident, states = used.ru_utime + used.ru_stime, 0, set()
-        for pid in self._list_processes():
+        pids = self._list_processes()
+        for pid in pids:
             try:
-                fields = _read_stat(pid)
-                seconds += sum(map(int, fields[11:15])) / _TICKS
+                fields = read_stat(pid)
+                own, waited = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
+                self.spent[pid, fields[19]] = own
+                seconds += (own + waited) / _TICKS
                 resident += int(fields[21]) * _PAGE
                 states.add(fields[0])
             except (OSError, ValueError, IndexError):
                 pass
+        if resident > limits.memory_bytes:
+            resident = _measure_memory(pids, resident)
         self.report.peak_bytes = max(self.report.peak_bytes, resident)
-        if seconds > limits.cpu_seconds:
+        if max(seconds, self._sum_spent()) > limits.cpu_seconds:
             return "CPU time"
         if states <= _ASLEEP:
             self.idle += passed
@@ -90,10 +115,20 @@ class ScriptWatch:
             return "memory"
         if self._has_printed_too_much():
             return "output"
+        return "disk" if self._fills_the_disk(pids) else "exit"
+
+    def _sum_spent(self) -> float:
+        """Seconds of the processes that were seen: one whose parent ignores its end leaves its time to nobody."""
+        return sum(self.spent.values()) / _TICKS
+
+    def _fills_the_disk(self, pids: list[int]) -> bool:
+        limits = self.limits
         octets, entries = measure_folder(self.folder, self.size[1] + limits.folder_entries)
-        if octets > self.size[0] + limits.folder_bytes or entries > self.size[1] + limits.folder_entries:
-            return "disk"
-        return "exit"
+        unlinked = _look_for_unlinked(pids)
+        if unlinked is None and self.sees_files:
+            return True  # a process has hidden its files since it started, which none does but on purpose
+        octets += unlinked or 0
+        return octets > self.size[0] + limits.folder_bytes or entries > self.size[1] + limits.folder_entries
 
     def _has_printed_too_much(self) -> bool:
         return any(os.fstat(number).st_size > self.limits.output_bytes for number in self.outputs)
@@ -108,59 +143,26 @@ class ScriptWatch:
         while not self._reap() and (left := ends - time.monotonic()) > 0:
             signal.sigtimedwait({signal.SIGCHLD}, left)
 
-    def _kill_all(self) -> None:
-        """Kill what the script has left, until there is nothing: what is killed starts nothing more."""
-        while True:
-            for pid in [-1] if self.apart else self._list_processes():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
-            try:
-                pid, status = os.waitpid(-1, 0 if self.apart else os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == self.child:
-                self.report.status = status
-            if pid == 0:
-                time.sleep(0.002)
-
     def _list_processes(self) -> list[int]:
         """The script's processes; none where there is no /proc."""
-        found = list_all_processes()
         own = os.getpid()
-        if self.apart:
-            return [pid for pid in found if pid != own]
-        parents = {}
-        for pid in found:
-            try:
-                parents[pid] = int(_read_stat(pid)[1])
-            except (OSError, ValueError, IndexError):
-                pass
-        descendants, before = {own}, 0
-        while len(descendants) > before:
-            before = len(descendants)
-            descendants |= {pid for pid, parent in parents.items() if parent in descendants}
-        return sorted(descendants - {own})
+        return [pid for pid in list_all_processes() if pid != own] if self.apart else list_descendants()
 
 
-def list_all_processes() -> list[int]:
+def _look_for_unlinked(pids: list[int]) -> int | None:
+    """None where a process does not let itself be looked at."""
     try:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        return measure_unlinked(pids)
     except OSError:
-        return []
+        return None
 
 
-def count_threads(user: int) -> int:
-    """Threads of all processes of a user, which RLIMIT_NPROC counts."""
-    count = 0
-    for pid in list_all_processes():
-        try:
-            if os.stat(f"/proc/{pid}").st_uid == user:
-                count += int(_read_stat(pid)[17])
-        except (OSError, ValueError, IndexError):
-            pass
-    return count
+def _measure_memory(pids: list[int], resident: int) -> int:
+    """Octets, where each page that processes share counts once; `resident` counts it once for each of them."""
+    try:
+        return min(resident, sum(map(measure_share, pids)))
+    except OSError:
+        return resident
 
 
 def count_unroutable() -> int | None:
@@ -175,9 +177,3 @@ def count_unroutable() -> int | None:
     except (OSError, ValueError, KeyError):
         return total or None
     return total
-
-
-def _read_stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third on: after the name, which may hold anything."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()

@@ -103,8 +103,8 @@ def hand_over(entries: list[ViewEntry], user: int) -> None:
 
 
 def measure_folder(folder: str, most: int) -> tuple[int, int]:
-    """(octets on the disk, entries) below `folder`; stops after `most` entries, and tells more than `most` where
-    folders in folders in folders are DEEPEST: paths would soon be too long to look any deeper.
+    """(octets on the disk, entries) below `folder`; stops after `most` entries, and tells more than `most` where it
+    cannot look: where a folder is locked, or folders in folders in folders are DEEPEST, soon too long for a path.
     """
     octets = entries = 0
     waiting = [(folder, 0)]
@@ -119,6 +119,8 @@ def measure_folder(folder: str, most: int) -> tuple[int, int]:
                     octets += each.stat(follow_symlinks=False).st_blocks * 512
                     if each.is_dir(follow_symlinks=False):
                         waiting.append((each.path, depth + 1))
+        except PermissionError:
+            return octets, most + 1
         except OSError:
-            continue  # the script removes and locks folders while we look
+            continue  # the script removes folders while we look
     return octets, entries

@@ -6,6 +6,7 @@ Only the standard library and the sandbox: so it also runs as another user, with
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -44,6 +45,7 @@ LESS = {
     "fork_bomb": {"cpu_seconds": 1.0, "wall_seconds": 15.0},
     "endless_loop": {"cpu_seconds": 1.0},
     "endless_loops": {"cpu_seconds": 1.0},
+    "unwaited_loops": {"cpu_seconds": 1.0},
 }
 
 
@@ -115,6 +117,22 @@ def open_targets(folder: Path, goal: dict[str, object], touched: list[str]) -> I
                 thread.join()
 
 
+@contextlib.contextmanager
+def leave_messages(goal: dict[str, object]) -> Iterator[None]:
+    """A segment of shared memory and a queue that hold the secret, of this user."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.shmat.restype = ctypes.c_void_p
+    segment, queue = libc.shmget(0, 4096, 0o1600), libc.msgget(0, 0o1600)
+    try:
+        ctypes.memmove(libc.shmat(segment, None, 0), SECRET.encode(), len(SECRET))
+        libc.msgsnd(queue, ctypes.create_string_buffer(b"\1" + bytes(7) + SECRET.encode()), len(SECRET), 0)
+        goal |= {"segment": segment, "queue": queue}
+        yield
+    finally:
+        libc.shmctl(segment, 0, None)
+        libc.msgctl(queue, 0, None)
+
+
 def describe_file(path: Path) -> tuple[object, ...]:
     stat = path.lstat()
     attributes = os.listxattr(path) if hasattr(os, "listxattr") else []
@@ -164,7 +182,7 @@ def attack(level: Level, folder: Path, names: Sequence[str]) -> AttackOutcome:
         ended = Ended(done.ended, done.exit_code, done.seconds, text, is_running(f"{place}"), entries)
         return place, ended, done.network
 
-    with open_targets(folder, goal, touched):
+    with open_targets(folder, goal, touched), leave_messages(goal):
         place, ended, network = run("probes", json.dumps(goal), Limits(file_bytes=2**24))
         found = place / "cwd" / "found.json"
         probes = json.loads(found.read_text()) if found.is_file() else {"all": f"no result: {ended}"}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from netllama.sandbox.seccomp import (
     ATTRIBUTES,
+    FALLOCATE,
     ON_A_CLASS,
     ON_A_PROCESS,
     REFUSED,
@@ -17,10 +18,10 @@ from netllama.sandbox.seccomp import (
     build_filter,
 )
 
-PID = 4711
+PID, WATCH = 4711, 17
 ALLOWED = "allowed"
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-programs = {(name, apart): build_filter(name, apart, PID) for name in MACHINES for apart in (True, False)}
+programs = {(name, apart): build_filter(name, apart, PID, WATCH, False) for name in MACHINES for apart in (True, False)}
 
 
 def interpret(program: list[Instruction], architecture: int, number: int, *arguments: int) -> str:
@@ -52,7 +53,8 @@ def ask(machine: str, apart: bool, number: int, *arguments: int) -> str:
     return interpret(programs[machine, apart], MACHINES[machine][0], number, *arguments)
 
 
-OTHERS = {"socket": (41, 198), "clone": (56, 220), "clone3": (435, 435), "ioctl": (16, 29), "pidfd": (424, 424)}
+OTHERS = {"socket": (41, 198), "clone": (56, 220), "clone3": (435, 435), "ioctl": (16, 29), "fcntl": (72, 25)}
+OTHERS |= {"fallocate": FALLOCATE}
 
 
 def list_known(machine: str) -> set[int]:
@@ -84,16 +86,50 @@ def test_what_is_refused_is_refused_with_every_argument(machine: str, apart: boo
 
 @pytest.mark.parametrize("machine", MACHINES)
 @settings(max_examples=200, derandomize=True)
-@given(pid=st.integers(-(2**31), 2**31 - 1) | st.sampled_from([0, PID, -PID, -1, 1]), high=st.integers(0, 2**32 - 1))
-def test_without_namespaces_a_script_acts_on_itself_and_its_group_only(machine: str, pid: int, high: int) -> None:
+@given(
+    pid=st.integers(-(2**31), 2**31 - 1) | st.sampled_from([0, PID, -PID, -1, WATCH]), high=st.integers(0, 2**32 - 1)
+)
+def test_a_script_acts_on_itself_and_in_namespaces_on_all_but_its_watch(machine: str, pid: int, high: int) -> None:
     column = MACHINES[machine][1]
     argument = high << 32 | pid & 0xFFFFFFFF  # the kernel looks at the low half only
-    wanted = ALLOWED if pid in (0, PID, -PID) else "error 1"
-    for pair in (SIGNALS | ON_A_PROCESS).values():
-        assert ask(machine, False, pair[column] or 0, argument, 9) == wanted
-        assert ask(machine, True, pair[column] or 0, argument, 9) == ALLOWED
-    for pair in ON_A_CLASS.values():
-        assert ask(machine, False, pair[column] or 0, 0, argument) == wanted
+    wanted = {
+        False: ALLOWED if pid in (0, PID, -PID) else "error 1",
+        True: "error 1" if pid in (-1, WATCH) else ALLOWED,
+    }
+    for apart, answer in wanted.items():
+        for pair in (SIGNALS | ON_A_PROCESS).values():
+            assert ask(machine, apart, pair[column] or 0, argument, 9) == answer
+        for pair in ON_A_CLASS.values():
+            assert ask(machine, apart, pair[column] or 0, 1, argument) == answer
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_where_landlock_keeps_signals_in_the_filter_lets_them_pass(machine: str) -> None:
+    column, program = MACHINES[machine][1], build_filter(machine, False, PID, WATCH, True)
+    for pair in SIGNALS.values():
+        assert interpret(program, MACHINES[machine][0], pair[column] or 0, PID + 1, 15) == ALLOWED
+    for pair in ON_A_PROCESS.values():
+        assert interpret(program, MACHINES[machine][0], pair[column] or 0, PID + 1) == "error 1"
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("apart", [True, False])
+def test_no_script_changes_the_priority_of_all_processes_of_a_user(machine: str, apart: bool) -> None:
+    for name, user in (("setpriority", 2), ("ioprio_set", 3)):
+        number = ON_A_CLASS[name][MACHINES[machine][1]] or 0
+        assert [ask(machine, apart, number, which, 0) for which in (user - 1, user)] == [ALLOWED, "error 1"]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("apart", [True, False])
+def test_no_script_takes_disk_beyond_the_end_of_a_file_or_has_the_kernel_send_signals(
+    machine: str, apart: bool
+) -> None:
+    column = MACHINES[machine][1]
+    assert ask(machine, apart, FALLOCATE[column], 1, 1, 0, 2**40) == f"error {errno.EOPNOTSUPP}"
+    for name, command in (("ioctl", 0x40305828), ("ioctl", 0x4030582A), ("ioctl", 0x8901), ("fcntl", 8), ("fcntl", 15)):
+        assert ask(machine, apart, OTHERS[name][column], 1, command) == "error 1"
+    assert ask(machine, apart, OTHERS["fcntl"][column], 1, 1, 2) == ALLOWED
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -104,6 +140,7 @@ def test_sockets_are_those_of_the_network_that_the_script_has(machine: str, fami
     argument = high << 32 | family
     assert (ask(machine, True, number, argument) == ALLOWED) == (family in (1, 2, 10, 16, 17))
     assert (ask(machine, False, number, argument) == ALLOWED) == (family == 16)
+    assert ask(machine, False, number, 16, 3, 4) == f"error {errno.EACCES}"  # NETLINK_SOCK_DIAG
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -8,6 +8,7 @@ import pathlib
 import resource
 import signal
 import socket
+import struct
 import sys
 
 goal = json.loads(sys.argv[1])
@@ -154,6 +155,77 @@ def slow_the_parent():
 @probe
 def limit_the_parent():
     return resource.prlimit(goal["pid"], resource.RLIMIT_CPU, (100000, 100000))
+
+
+@probe
+def slow_all_of_the_user():
+    return os.setpriority(os.PRIO_USER, 0, 1)
+
+
+@probe
+def limit_the_launcher():
+    return resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (100, 100))
+
+
+@probe
+def signal_the_launcher():
+    return os.kill(os.getppid(), signal.SIGCONT)
+
+
+@probe
+def signal_the_launcher_by_descriptor():
+    return signal.pidfd_send_signal(os.pidfd_open(os.getppid()), signal.SIGCONT)
+
+
+@probe
+def have_the_kernel_signal_the_parent():
+    reader, _ = os.pipe()
+    return fcntl.fcntl(reader, 8, goal["pid"])  # F_SETOWN
+
+
+@probe
+def make_a_memory_file():
+    return os.memfd_create("file")
+
+
+@probe
+def make_a_shared_segment():
+    return call(libc.shmget(0, 2**20, 0o1600))
+
+
+@probe
+def read_a_shared_segment():
+    libc.shmat.restype = ctypes.c_long
+    return ctypes.string_at(call(libc.shmat(goal["segment"], None, 0o10000)))
+
+
+@probe
+def make_a_message_queue():
+    return call(libc.msgget(0, 0o1600))
+
+
+@probe
+def read_a_message_queue():
+    return call(libc.msgrcv(goal["queue"], ctypes.create_string_buffer(100), 90, 0, 0o4000))
+
+
+@probe
+def make_a_semaphore():
+    return call(libc.semget(0, 1, 0o1600))
+
+
+@probe
+def open_a_message_queue():
+    return call(ctypes.CDLL("librt.so.1", use_errno=True).mq_open(b"/queue", 0o102, 0o600, None))
+
+
+@probe
+def list_the_sockets_of_the_machine():
+    connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)  # NETLINK_SOCK_DIAG
+    connection.send(struct.pack("=IHHIIBBBBI48x", 72, 20, 0x301, 1, 0, socket.AF_INET, 6, 0, 0, 0xFFFFFFFF))
+    if struct.pack("!H", goal["tcp"]) not in connection.recv(2**16):
+        raise OSError("none but its own")
+    return goal["tcp"]
 
 
 @probe
@@ -396,6 +468,18 @@ def write_more_than_a_file_may_hold():
     with open("large", "wb") as file:
         for _ in range(100):
             file.write(bytes(2**20))
+
+
+@probe
+def take_disk_beyond_the_end_of_a_file():
+    with open("sparse", "wb") as file:
+        return call(libc.fallocate(file.fileno(), 1, ctypes.c_long(0), ctypes.c_long(2**30)))
+
+
+@probe
+def take_disk_by_another_name():
+    with open("sparse", "wb") as file:
+        return fcntl.ioctl(file, 0x4030582A, struct.pack("=hh4xqqiI16x", 0, 0, 0, 2**30, 0, 0))
 
 
 @probe
