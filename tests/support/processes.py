@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -22,4 +23,13 @@ def list_processes(marker: str) -> list[int]:
             with contextlib.suppress(OSError):
                 if marker.encode() in (place / "cmdline").read_bytes():
                     found.append(int(place.name))
+    return found
+
+
+def list_children(parents: Sequence[int]) -> list[int]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(place.read_text(errors="replace").rpartition(")")[2].split()[1]) in parents:
+                found.append(int(place.parent.name))
     return found

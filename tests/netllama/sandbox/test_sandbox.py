@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.sandbox import sandbox_choice
+from netllama.sandbox import landlock, sandbox_choice
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.levels import LANDLOCK, NAMESPACES, NONE, Level, list_levels
 from netllama.sandbox.sandbox import Mount, Sandbox, SandboxRun, ScriptJob
@@ -19,12 +20,25 @@ from netllama.sandbox.sandbox_choice import find_problem, find_sandbox
 from netllama.sandbox.tidying import tidy_folder
 from netllama.sandbox.view import DEEPEST, measure_folder
 from tests.support.clones import ROOT
-from tests.support.processes import is_running
+from tests.support.processes import is_running, list_children, list_processes
 
 LEVELS = [level for level in list_levels() if not find_problem(level)]
 every_level = pytest.mark.parametrize("level", [*LEVELS, Level(NONE)], ids=lambda level: level.name)
 every_sandbox = pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
 RunCode = Callable[..., SandboxRun]
+
+
+def keeps_signals_in(level: Level) -> bool:
+    return level.name != LANDLOCK or landlock.find_abi() >= landlock.SIGNALS_ABI
+
+
+def find_descendant(text: str, generation: int) -> int:
+    """A child (1) or grandchild (2) of this process, the first of which has `text` in its command line."""
+    children = [pid for pid in list_processes(text) if pid in list_children([os.getpid()])]
+    for _ in range(generation - 1):
+        children = list_children(children)
+    (found,) = children
+    return found
 
 
 @pytest.fixture
@@ -181,8 +195,6 @@ def test_a_script_that_names_hosts_is_known_by_them_and_their_names_do_not_steer
 
 @every_level
 def test_many_runs_at_once_do_not_disturb_one_another(level: Level, tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     def run(number: int) -> tuple[int | None, str, str]:
         place = tmp_path / str(number)
         (place / "cwd").mkdir(parents=True)
@@ -220,6 +232,67 @@ def test_a_killed_parent_leaves_no_process(level: Level, number: int, tmp_path: 
     parent.wait(30)
     assert (tmp_path / "cwd" / "started").exists()
     assert not is_running(f"marked {tmp_path}")
+
+
+@every_level
+@pytest.mark.parametrize("generation", [1, 2])
+def test_a_killed_launcher_leaves_no_process(level: Level, generation: int, run_code: RunCode, tmp_path: Path) -> None:
+    """There are two: one of them waits for the other, which watches the script."""
+    code = (
+        "import os, time\nif os.fork() == 0: os.setsid()\nif os.fork() == 0: os.setsid()\n"
+        "open('started', 'w').close()\ntime.sleep(600)\n"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(run_code, level, code, f"marked {tmp_path}")
+        ends = time.monotonic() + 30
+        while not (tmp_path / "cwd" / "started").exists() and time.monotonic() < ends:
+            time.sleep(0.02)
+        launcher = find_descendant("sandbox.launcher", generation)
+        os.kill(launcher, signal.SIGKILL)
+        assert run.result().ended == "stopped"
+    assert not is_running(f"marked {tmp_path}")
+
+
+@every_level
+def test_a_script_that_ends_its_watch_is_no_script_that_was_stopped(level: Level, run_code: RunCode) -> None:
+    code = (
+        "import os, time\n"
+        "try:\n    os.kill(os.getppid(), 15)\nexcept PermissionError: pass\n"
+        "time.sleep(0.2)\nprint('done')\n"
+    )
+    run = run_code(level, code)
+    assert (run.ended, run.exit_code, run.stdout) == ("exit", 0, "done\n")
+
+
+@pytest.mark.parametrize("level", [level for level in LEVELS if keeps_signals_in(level)], ids=lambda level: level.name)
+def test_a_script_ends_its_own_processes(level: Level, run_code: RunCode) -> None:
+    code = (
+        "import multiprocessing, subprocess, time\n"
+        "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,))\n"
+        "child.start()\nchild.terminate()\nchild.join()\n"
+        "other = subprocess.Popen(['sleep', '600'])\nother.kill()\n"
+        "print(child.exitcode, other.wait())\n"
+    )
+    run = run_code(level, code, limits=Limits(wall_seconds=20))
+    assert run.stdout == "-15 -9\n", run.stderr
+
+
+@every_level
+def test_pages_that_processes_share_count_once(level: Level, run_code: RunCode) -> None:
+    code = (
+        "import os, time\n"
+        "table = bytearray(b'x') * (150 * 2**20)\n"
+        "for _ in range(4):\n"
+        "    if os.fork() == 0:\n        time.sleep(0.5)\n        os._exit(0)\n"
+        "for _ in range(4): os.wait()\n"
+        "{}print('done')\n"
+    )
+    limits = Limits(wall_seconds=60, memory_bytes=400 * 2**20)
+    run = run_code(level, code.format(""), limits=limits)
+    assert (run.ended, run.stdout) == ("exit", "done\n"), run.stderr
+    assert 150 * 2**20 < run.peak_bytes < 400 * 2**20
+    each_its_own = "for _ in range(3):\n    os.fork()\ntable = bytearray(b'y') * (150 * 2**20)\ntime.sleep(60)\n"
+    assert run_code(level, code.format(each_its_own), limits=limits).ended == "memory"
 
 
 @every_sandbox
