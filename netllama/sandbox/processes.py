@@ -69,12 +69,19 @@ def read_stat(pid: int) -> list[str]:
 
 
 def measure_share(pid: int) -> int:
-    """Octets of memory, of which a page that n processes share counts as 1/n. OSError where the kernel refuses."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    raise OSError("no Pss")
+    """Octets of memory, of which a page that n processes share counts as 1/n; none of a process that has ended.
+
+    OSError where the kernel does not tell.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii", errors="replace") as file:
+            return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+    except ProcessLookupError:
+        return 0
+    except FileNotFoundError:
+        if os.path.exists(f"/proc/{pid}"):
+            raise  # a kernel without this file
+        return 0
 
 
 def measure_unlinked(pids: list[int]) -> int:
