@@ -10,8 +10,10 @@ Run    python -m commands.replay script.py
 The script can import `pybgpstream` (data interfaces broker, singlefile and csvfile over the chosen scenario) and finds
 mrt/, index.csv, capture.pcap, a .pcap per capture and a .csv per set of measurements in its working directory.
 
-The code runs in a sandbox (netllama/sandbox), which the command describes. --unsafe runs a script that you have read
-without one: with your rights, and beside the modules that lie in its own folder.
+The code runs in a sandbox (netllama/sandbox), which the command describes; it has no hold of your terminal. --unsafe
+runs a script that you have read without one: with your rights, and beside the modules that lie in its own folder.
+
+The exit code is the script's; 124 if its time was up, 137 if memory, output or disk ended it, 128 + N for signal N.
 """
 
 import argparse
@@ -35,6 +37,8 @@ from testbed.run_summary import summarise_run
 from testbed.script_runner import CAPTURE, SCENARIO, furnish_folder, run_script
 
 TIMED_OUT = 124  # the exit status of coreutils' timeout
+LIMITED = 137  # 128 + SIGKILL, as of what the kernel kills for its memory
+STOPPED = 143  # 128 + SIGTERM
 INTERRUPTED = 130
 LONGEST_NAME = 60
 
@@ -60,10 +64,10 @@ def extract_code(answer: Path) -> str:
     raise StageError(f"{answer}: {problem}; to run the file itself, rename it to end in .py")
 
 
-def convert_exit_code(exit_code: int | None) -> int:
-    """The exit status by which a shell reports how the script ended; `exit_code` None: it timed out."""
+def convert_exit_code(exit_code: int | None, ended: str) -> int:
+    """The exit status by which a shell reports how the script ended (ScriptRun's `exit_code` and `ended`)."""
     if exit_code is None:
-        return TIMED_OUT
+        return TIMED_OUT if ended.endswith("time") else STOPPED if ended == "stopped" else LIMITED
     return 128 - exit_code if exit_code < 0 else exit_code
 
 
@@ -125,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"ground truth: {network / 'routing' / given.scenario / 'truth.json'}")
     print(f"  captures, measurements: {network}/{{captures,measurements}}/NAME.json")
     print(f"working folder: {work} (the last {KEPT} runs are kept)")
-    sys.exit(convert_exit_code(run.exit_code))
+    sys.exit(convert_exit_code(run.exit_code, run.ended))
 
 
 if __name__ == "__main__":

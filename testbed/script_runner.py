@@ -131,8 +131,8 @@ def run_script(
     """Run `script` in the furnished `folder`, within `limits`.
 
     `state` is a folder outside of it, for the replay's configuration and log. `now` is the time that live streams
-    begin at, None the real one. `show` leaves stdout and stderr on the terminal; the ScriptRun's are empty then.
-    `arguments` become the script's `sys.argv[1:]`.
+    begin at, None the real one. `show` prints stdout and stderr as they come. `arguments` become the script's
+    `sys.argv[1:]`.
     """
     state.mkdir(parents=True, exist_ok=True)
     config, log = Mount("replay.json", state / "replay.json"), Mount("log.jsonl", state / "log.jsonl")

@@ -21,9 +21,10 @@ from typing import BinaryIO
 
 from netllama.core.errors import StageError
 from netllama.core.temporary_folders import hold_folder
+from netllama.sandbox.echo import echo_files
 from netllama.sandbox.exchange import LaunchPlan, LaunchReport, Limits, pack_plan
 from netllama.sandbox.launcher import BOOT
-from netllama.sandbox.levels import BUBBLEWRAP, NAMESPACES, Level, describe_level, wrap_command
+from netllama.sandbox.levels import BUBBLEWRAP, NAMESPACES, NONE, Level, describe_level, wrap_command
 from netllama.sandbox.tidying import tidy_folder
 from netllama.sandbox.view import ROOM, ViewEntry, list_system_entries
 
@@ -92,7 +93,7 @@ class SandboxRun:
     cpu_seconds: float
     peak_bytes: int
     stdout: str
-    """The last SHOWN octets; empty where it went to the terminal."""
+    """The last SHOWN octets; empty where the script printed to the terminal itself."""
     stderr: str
     network: tuple[str, ...]
     """What the script tried to reach, in its order; one line for what it tried without Python."""
@@ -121,7 +122,8 @@ class Sandbox:
         return f"{ROOM}/{mount.name}" if self.moves_files else str(mount.path.resolve())
 
     def run(self, job: ScriptJob, show: bool = False) -> SandboxRun:
-        """Run a script to its end. `show` leaves its stdout and stderr on the terminal.
+        """Run a script to its end. `show` prints its stdout and stderr as they come; without a sandbox, which it would
+        get the better of anyway, the script prints them itself, and the run has none.
 
         StageError if it cannot be started.
         """
@@ -136,8 +138,11 @@ class Sandbox:
             notes = place / "notes"
             notes.touch()
             plan = self._plan(job, place, notes)
+            trusted = show and self.level.name == NONE
+            echoed = [(stdout, 1), (stderr, 2)] if show and not trusted else []
             try:
-                self._launch(plan, exchange, None if show else (stdout, stderr))
+                with echo_files(echoed):
+                    self._launch(plan, exchange, None if trusted else (stdout, stderr))
             finally:
                 tidy_folder(job.folder)
             exchange.seek(0)

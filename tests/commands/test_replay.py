@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -266,8 +267,7 @@ def test_a_killed_script_ends_as_a_shell_says_it_and_what_it_had_read_is_not_cou
         "import os, pybgpstream\nfor elem in pybgpstream.BGPStream(project='ris-live'):\n    os.kill(os.getpid(), 9)\n"
     )
     result = run(network, tmp_path, code)
-    assert (result.describe_end(), convert_exit_code(result.exit_code)) == ("killed by SIGKILL", 137)
-    assert (convert_exit_code(None), convert_exit_code(3)) == (124, 3)
+    assert (result.describe_end(), convert_exit_code(result.exit_code, result.ended)) == ("killed by SIGKILL", 137)
     assert "still open when the script was stopped: 1" in summarise_run(
         result, tmp_path / "script.py", tmp_path / "work"
     )
@@ -441,6 +441,54 @@ def test_the_list_names_everything_there_is(tmp_path: Path) -> None:
     assert listed.returncode == 0
     names = {line.split()[0] for line in listed.stdout.splitlines() if line.startswith("  ")}
     assert names == set(ROUTING) | set(CAPTURES) | set(MEASUREMENTS)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "ended", "status"),
+    [
+        (3, "exit", 3),
+        (-15, "exit", 143),
+        *((None, f"{kind} time", 124) for kind in ("wall", "CPU", "idle")),
+        *((None, kind, 137) for kind in ("memory", "output", "disk")),
+        (None, "stopped", 143),
+    ],
+)
+def test_only_time_ends_with_the_exit_code_of_timeout(exit_code: int | None, ended: str, status: int) -> None:
+    assert convert_exit_code(exit_code, ended) == status
+
+
+def test_a_script_has_no_hold_of_the_terminal_or_of_the_file_that_the_command_prints_into(
+    network: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".scratch").mkdir()
+    (tmp_path / ".scratch" / "network").symlink_to(network.parent)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\nprint([os.isatty(n) for n in range(3)], 'ä\\x1b[2J', flush=True)\n"
+        "print('\\x1b[6n', file=sys.stderr)\nprint(os.read(0, 9))\n"
+    )
+    environment = os.environ | {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "commands.replay", str(script)]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal that nobody holds
+        while octets := os.read(ours, 1000):
+            shown += octets
+    os.close(ours)
+    assert process.wait() == 0
+    assert "[False, False, False] ä\\x1b[2J\r\n" in shown.decode()
+    assert "\\x1b[6n\r\n" in shown.decode()
+    assert b"\x1b" not in shown
+    script.write_text("import os\nos.ftruncate(1, 0)\nos.ftruncate(2, 0)\nprint('after')\n")
+    with (tmp_path / "log").open("w") as log:
+        log.write("before\n")
+        log.flush()
+        assert subprocess.run(command, cwd=tmp_path, env=environment, stdout=log, stderr=log).returncode == 0
+    text = (tmp_path / "log").read_text()
+    assert text.startswith("before\n")
+    assert "\nafter\n--\nexit 0 after" in text
 
 
 def test_ctrl_c_ends_the_script_with_the_command(network: Path, tmp_path: Path) -> None:
