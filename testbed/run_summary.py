@@ -11,6 +11,8 @@ def summarise_run(run: ScriptRun, script: Path, work: Path) -> str:
     lines = [f"{run.describe_end()} after {run.seconds:.1f} s"]
     if run.network:
         lines += ["it tried to reach what is outside:", *(f"  {attempt}" for attempt in run.network)]
+    if run.unreadable:
+        lines.append(f"the script wrote into the replay's log: lines that are no events: {run.unreadable:,}")
     if run.select_events("stream"):
         lines += _describe_streams(run)
     for title, events in (

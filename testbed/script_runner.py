@@ -20,6 +20,7 @@ from netllama.sandbox.sandbox import Mount, Sandbox, ScriptJob
 from testbed.captures.capture_files import CAPTURES
 from testbed.internet.scenarios import ROUTING
 from testbed.measurements.measurement_files import MEASUREMENTS
+from testbed.replay_log import read_log
 
 SHIMS = Path(__file__).parent / "shims"
 CONFIG = "PYBGPSTREAM_REPLAY"
@@ -27,16 +28,6 @@ SCENARIO, CAPTURE = "mixed", "mixed"
 FIXED = {"MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
 HANDLED = ("missing-field", "unknown-attribute")
 """Kinds of misuse that correct code may provoke on purpose: it asks, and handles the exception."""
-LOG_LIMIT = 2**24
-"""Octets of the replay's log that are read."""
-_PLACE = {"what": str, "detail": str, "file": str, "line": int}
-_SHAPES: dict[str, dict[str, type]] = {
-    "stream": {"shift": int, "collectors": dict},
-    "misuse": _PLACE,
-    "note": _PLACE,
-    "consumed": {"records": int, "elems": int},
-}
-"""What the readers of a log's events rely on."""
 _ENDINGS = {
     "wall time": "time is up",
     "CPU time": "time is up: it used too much processor time",
@@ -63,7 +54,9 @@ class ScriptRun:
     """Written or changed."""
     removed: list[Path]
     log: list[dict[str, Any]]
-    """The events of the pybgpstream replay; shims/_pybgpstream/__init__.py documents them."""
+    """The events of the pybgpstream replay; shims/_pybgpstream/__init__.py documents them. Their texts are escaped."""
+    unreadable: int = 0
+    """Lines of the log that are no such events: the script has written into it."""
     network: tuple[str, ...] = ()
     """What it tried to reach outside."""
     opened: tuple[str, ...] = ()
@@ -157,6 +150,7 @@ def run_script(
         show,
     )
     after = _stamp_files(folder)
+    events, unreadable = read_log(log.path)
     return ScriptRun(
         exit_code=run.exit_code,
         ended=run.ended,
@@ -166,7 +160,8 @@ def run_script(
         stderr=run.stderr,
         files=sorted(path for path, stamp in after.items() if before.get(path) != stamp),
         removed=sorted(before.keys() - after.keys()),
-        log=_read_events(log.path),
+        log=events,
+        unreadable=unreadable,
         network=run.network,
         opened=run.opened,
     )
@@ -185,22 +180,3 @@ def _stamp_files(folder: Path) -> dict[Path, tuple[int, int]]:
             stat = path.lstat()
             stamps[path] = (stat.st_mtime_ns, stat.st_size)
     return stamps
-
-
-def _read_events(log: Path) -> list[dict[str, Any]]:
-    """The log's events; a line that a killed script left half-written is dropped."""
-    if log.is_symlink() or not log.is_file():
-        return []
-    events: list[dict[str, Any]] = []
-    with log.open("rb") as file:
-        text = file.read(LOG_LIMIT).decode("utf-8", errors="replace")
-    for line in text.splitlines():
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        # The script can write into its log, too
-        shape = _SHAPES.get(event["event"]) if isinstance(event, dict) and isinstance(event.get("event"), str) else None
-        if shape and all(isinstance(event.get(key), kind) for key, kind in shape.items()):
-            events.append(event)
-    return events

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from netllama.core.errors import StageError
 from netllama.core.temporary_folders import hold_folder
-from netllama.sandbox.echo import echo_files
+from netllama.sandbox.echo import echo_files, escape_controls
 from netllama.sandbox.exchange import LaunchPlan, LaunchReport, Limits, pack_plan
 from netllama.sandbox.launcher import BOOT
 from netllama.sandbox.levels import BUBBLEWRAP, NAMESPACES, NONE, Level, describe_level, wrap_command
@@ -149,6 +149,7 @@ class Sandbox:
             report = _read_report(exchange)
             with notes.open("rb") as file:
                 noted = file.read(SHOWN).decode("utf-8", errors="replace").splitlines()
+            noted = list(map(escape_controls, noted))  # the script can write there, too
             printed, complained = (_read_end(file) for file in (stdout, stderr))
         if report.problem:
             raise StageError(f"{job.script.name} was not started: sandbox level {self.level.name}: {report.problem}")

@@ -76,6 +76,7 @@ def test_events_that_a_script_forges_are_dropped_where_they_have_another_form(ne
     assert (run.exit_code, run.stderr) == (0, "")
     assert [event["event"] for event in run.log] == ["consumed"]
     assert run.find_misuses() == []
+    assert run.unreadable == len(FORGED) - 1 + 2  # with the brackets and the octet
 
 
 def test_a_script_reads_neither_this_project_nor_what_its_parent_knows(
