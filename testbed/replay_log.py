@@ -28,8 +28,9 @@ def _holds_texts(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_text, value.values()))
 
 
-_PLACE = {"what": _is_text, "detail": _is_text, "file": _is_text, "line": _is_number}
-_SHAPES: dict[str, dict[str, Callable[[object], bool]]] = {
+Shape = dict[str, Callable[[object], bool]]
+_PLACE: Shape = {"what": _is_text, "detail": _is_text, "file": _is_text, "line": _is_number}
+_SHAPES: dict[str, Shape] = {
     "stream": {"shift": _is_number, "collectors": _holds_texts},
     "misuse": _PLACE,
     "note": _PLACE,

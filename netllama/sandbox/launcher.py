@@ -158,6 +158,8 @@ def _become_script(plan: LaunchPlan, tell: int, start: Start) -> None:
     try:
         os.setsid()
         _isolate(plan)
+        if plan.level == "landlock":  # should both launchers be killed at once
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.chdir(plan.folder)
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)

@@ -131,6 +131,7 @@ ATTRIBUTES: dict[str, tuple[int | None, int]] = {
 }
 """What changes a file without opening it, and so passes Landlock by."""
 _SOCKET, _CLONE, _CLONE3, _IOCTL, _FCNTL = (41, 198), (56, 220), (435, 435), (16, 29), (72, 25)
+_MMAP, _MAP_SHARED, _MAP_ANONYMOUS = (9, 222), 1, 0x20
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET = 1, 2, 10, 16, 17
 _NETLINK_ROUTE = 0
@@ -197,6 +198,15 @@ def build_filter(machine: str, apart: bool, pid: int, watch: int, scoped: bool) 
     program += examine(_CLONE[column], (0, _ANY_BIT, [_NAMESPACES], False))
     program += examine(_IOCTL[column], (8, _EQUAL, _IOCTLS, False))
     program += examine(_FCNTL[column], (8, _EQUAL, _FCNTLS, False))
+    # Memory that processes share without a file stays when all but a page of it is unmapped, out of every count.
+    program += [
+        (_EQUAL, 0, 5, _MMAP[column]),
+        (_LOAD, 0, 0, _ARGUMENTS + 24),
+        (_ANY_BIT, 0, 2, _MAP_ANONYMOUS),
+        (_ANY_BIT, 0, 1, _MAP_SHARED),
+        (_RETURN, 0, 0, _ERROR | errno.EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
     if apart:
         sockets: list[Demand] = [(0, _EQUAL, [_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET], True)]
         targets, listed = [watch, -1 & 0xFFFFFFFF], False

@@ -234,21 +234,25 @@ def test_a_killed_parent_leaves_no_process(level: Level, number: int, tmp_path: 
     assert not is_running(f"marked {tmp_path}")
 
 
+STARTS = "open('started', 'w').close()\nimport time\ntime.sleep(600)\n"
+FORKS = "import os\nif os.fork() == 0: os.setsid()\nif os.fork() == 0: os.setsid()\n"
+
+
 @every_level
-@pytest.mark.parametrize("generation", [1, 2])
-def test_a_killed_launcher_leaves_no_process(level: Level, generation: int, run_code: RunCode, tmp_path: Path) -> None:
-    """There are two: one of them waits for the other, which watches the script."""
-    code = (
-        "import os, time\nif os.fork() == 0: os.setsid()\nif os.fork() == 0: os.setsid()\n"
-        "open('started', 'w').close()\ntime.sleep(600)\n"
-    )
+@pytest.mark.parametrize(("generation", "code"), [(1, FORKS + STARTS), (2, FORKS + STARTS), (0, STARTS)])
+def test_a_killed_launcher_leaves_no_process(
+    level: Level, generation: int, code: str, run_code: RunCode, tmp_path: Path
+) -> None:
+    """There are two: one of them waits for the other, which watches the script. 0: both are killed."""
+    if level.name == NONE and not generation:
+        return
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(run_code, level, code, f"marked {tmp_path}")
         ends = time.monotonic() + 30
         while not (tmp_path / "cwd" / "started").exists() and time.monotonic() < ends:
             time.sleep(0.02)
-        launcher = find_descendant("sandbox.launcher", generation)
-        os.kill(launcher, signal.SIGKILL)
+        launcher = find_descendant("sandbox.launcher", generation or 1)
+        (os.kill if generation else os.killpg)(launcher, signal.SIGKILL)
         assert run.result().ended == "stopped"
     assert not is_running(f"marked {tmp_path}")
 

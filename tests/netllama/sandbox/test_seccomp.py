@@ -54,7 +54,7 @@ def ask(machine: str, apart: bool, number: int, *arguments: int) -> str:
 
 
 OTHERS = {"socket": (41, 198), "clone": (56, 220), "clone3": (435, 435), "ioctl": (16, 29), "fcntl": (72, 25)}
-OTHERS |= {"fallocate": FALLOCATE}
+OTHERS |= {"fallocate": FALLOCATE, "mmap": (9, 222)}
 
 
 def list_known(machine: str) -> set[int]:
@@ -141,6 +141,17 @@ def test_sockets_are_those_of_the_network_that_the_script_has(machine: str, fami
     assert (ask(machine, True, number, argument) == ALLOWED) == (family in (1, 2, 10, 16, 17))
     assert (ask(machine, False, number, argument) == ALLOWED) == (family == 16)
     assert ask(machine, False, number, 16, 3, 4) == f"error {errno.EACCES}"  # NETLINK_SOCK_DIAG
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("apart", [True, False])
+def test_only_memory_that_is_shared_without_a_file_is_refused(machine: str, apart: bool) -> None:
+    number = OTHERS["mmap"][MACHINES[machine][1]]
+    shared, checked, private, anonymous, stack = 1, 3, 2, 0x20, 0x20000
+    for flags in (shared, checked, private, private | anonymous, private | anonymous | stack):
+        assert ask(machine, apart, number, 0, 4096, 3, flags) == ALLOWED
+    for flags in (shared | anonymous, checked | anonymous, shared | anonymous | stack):
+        assert ask(machine, apart, number, 0, 4096, 3, flags) == "error 1"
 
 
 @pytest.mark.parametrize("machine", MACHINES)
