@@ -76,11 +76,9 @@ def measure_share(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii", errors="replace") as file:
             return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
-    except ProcessLookupError:
-        return 0
-    except FileNotFoundError:
-        if os.path.exists(f"/proc/{pid}"):
-            raise  # a kernel without this file
+    except OSError:
+        if _has_memory(pid):
+            raise
         return 0
 
 
@@ -91,11 +89,28 @@ def measure_unlinked(pids: list[int]) -> int:
     """
     found = {}
     for pid in pids:
-        try:
-            for name in os.listdir(f"/proc/{pid}/fd"):
+        for name in _list_descriptors(pid):
+            try:
                 seen = os.stat(f"/proc/{pid}/fd/{name}")
-                if seen.st_nlink == 0 and stat.S_ISREG(seen.st_mode):
-                    found[seen.st_dev, seen.st_ino] = seen.st_blocks * 512
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended, or closed the file
+            except OSError:
+                continue  # it has closed the file
+            if seen.st_nlink == 0 and stat.S_ISREG(seen.st_mode):
+                found[seen.st_dev, seen.st_ino] = seen.st_blocks * 512
     return sum(found.values())
+
+
+def _list_descriptors(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        if _has_memory(pid):
+            raise
+        return []
+
+
+def _has_memory(pid: int) -> bool:
+    """Whether a process has not ended: one that is ending has none any more, and the kernel tells only root of it."""
+    try:
+        return read_stat(pid)[20] != "0"
+    except (OSError, IndexError):
+        return False

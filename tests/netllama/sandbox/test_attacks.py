@@ -31,8 +31,8 @@ KILLED_BY_LIMITS = {
     "unlistable_folders": ("disk",),
     "sleep": ("wall time",),
 }
-SHORT = ["fork_bomb", "memory_of_many", "daemon", "kills_all_it_can", "kills_its_watch", "hidden_memory"]
-SHORT += ["unwaited_loops", "unlinked_files", "hidden_files", "unlistable_folders"]
+SHORT = ["fork_bomb", "memory_of_many", "daemon", "kills_all_it_can", "kills_its_watch", "ended_children"]
+SHORT += ["unwaited_loops", "unlinked_files", "hidden_files", "unlistable_folders", "hidden_memory"]
 """What the other user repeats."""
 
 
@@ -151,6 +151,7 @@ def test_what_exceeds_a_limit_is_ended_by_it(level: str, user: int) -> None:
 def test_what_keeps_to_its_limits_or_stumbles_over_them_ends_by_itself(level: str, user: int) -> None:
     heavy = run_attacks(level, user).heavy
     assert (heavy["kills_its_watch"].ended, heavy["kills_its_watch"].stdout) == ("exit", "done\n")
+    assert (heavy["ended_children"].ended, heavy["ended_children"].stdout) == ("exit", "done\n")
     if level != BUBBLEWRAP:  # which brings a /dev/zero of its own
         assert (heavy["hidden_memory"].ended, heavy["hidden_memory"].stdout) == ("exit", "done\n")
     if "zombies" not in heavy:
