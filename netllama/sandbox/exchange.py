@@ -34,9 +34,9 @@ class Limits:
         self.file_bytes = file_bytes
         """Of the largest file that it may write."""
         self.folder_bytes = folder_bytes
-        """By which its working folder may grow."""
+        """By which its working folder may grow, with the other files that it can write."""
         self.folder_entries = folder_entries
-        """Files and folders that it may add to its working folder."""
+        """Files and folders that it may add to them."""
         self.output_bytes = output_bytes
         """Of stdout and of stderr."""
 

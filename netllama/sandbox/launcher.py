@@ -148,7 +148,8 @@ def _start_and_watch(plan: LaunchPlan, start: Start) -> LaunchReport:
     if problem:
         os.waitpid(child, 0)
         return LaunchReport(problem=problem)
-    report = ScriptWatch(child, plan.limits, plan.folder, level).run()
+    writable = [entry.inside if apart else entry.host for entry in plan.entries if entry.kind == "write"]
+    report = ScriptWatch(child, plan.limits, writable, level).run()
     after = count_unroutable() if apart else None
     report.unroutable = None if after is None or before is None else after - before
     return report

@@ -33,15 +33,16 @@ _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 class ScriptWatch:
     """One run of a script, seen from the process that started it."""
 
-    def __init__(self, child: int, limits: Limits, folder: str, level: str) -> None:
-        self.child, self.limits, self.folder = child, limits, folder
+    def __init__(self, child: int, limits: Limits, writable: list[str], level: str) -> None:
+        """`writable`: the folders and files that the script can write, and that outlast it."""
+        self.child, self.limits, self.writable = child, limits, writable
         self.apart = level in ("namespaces", "bubblewrap")
         self.report = LaunchReport()
         self.began = self.looked = time.monotonic()
         self.idle = 0.0
         self.spent: dict[tuple[int, str], int] = {}
         """Processor time of each process that was seen, in ticks, by its number and its start."""
-        self.size = measure_folder(folder, 10**7)
+        self.size = self._measure_disk(10**7)
         self.sees_files = level != "none" and _look_for_unlinked([child]) is not None
         self.outputs = [number for number in (1, 2) if not os.isatty(number)]
 
@@ -123,12 +124,16 @@ class ScriptWatch:
 
     def _fills_the_disk(self, pids: list[int]) -> bool:
         limits = self.limits
-        octets, entries = measure_folder(self.folder, self.size[1] + limits.folder_entries)
+        octets, entries = self._measure_disk(self.size[1] + limits.folder_entries)
         unlinked = _look_for_unlinked(pids)
         if unlinked is None and self.sees_files:
             return True  # a process has hidden its files since it started, which none does but on purpose
         octets += unlinked or 0
         return octets > self.size[0] + limits.folder_bytes or entries > self.size[1] + limits.folder_entries
+
+    def _measure_disk(self, most: int) -> tuple[int, int]:
+        found = [measure_folder(path, most) for path in self.writable]
+        return sum(octets for octets, _ in found), sum(entries for _, entries in found)
 
     def _has_printed_too_much(self) -> bool:
         return any(os.fstat(number).st_size > self.limits.output_bytes for number in self.outputs)

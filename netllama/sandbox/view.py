@@ -104,10 +104,16 @@ def hand_over(entries: list[ViewEntry], user: int) -> None:
 
 
 def measure_folder(folder: str, most: int) -> tuple[int, int]:
-    """(octets on the disk, entries) below `folder`; stops after `most` entries, and tells more than `most` where it
-    cannot look: where a folder is locked, or folders in folders in folders are DEEPEST, soon too long for a path.
+    """(octets on the disk, entries) of `folder`, or of a file, with all that is below it; stops after `most` entries.
+
+    It tells more than `most` where it cannot look: where a folder is locked, or folders in folders in folders are
+    DEEPEST, soon too long for a path.
     """
     octets = entries = 0
+    try:
+        octets = os.lstat(folder).st_blocks * 512
+    except OSError:
+        pass  # without a sandbox a script can remove it
     waiting = [(folder, 0)]
     while waiting and entries <= most:
         path, depth = waiting.pop()

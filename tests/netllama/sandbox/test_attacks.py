@@ -33,6 +33,7 @@ KILLED_BY_LIMITS = {
 }
 SHORT = ["fork_bomb", "memory_of_many", "daemon", "kills_all_it_can", "kills_its_watch", "ended_children"]
 SHORT += ["unwaited_loops", "unlinked_files", "hidden_files", "unlistable_folders", "hidden_memory"]
+SHORT += ["much_temporary"]
 """What the other user repeats."""
 
 
@@ -144,6 +145,7 @@ def test_what_exceeds_a_limit_is_ended_by_it(level: str, user: int) -> None:
         if name in KILLED_BY_LIMITS and (ended.ended not in KILLED_BY_LIMITS[name] or ended.exit_code is not None)
     }
     assert wrong == {}
+    assert heavy["much_temporary"].ended == "disk" or heavy["much_temporary"].stdout == "full\n"
     assert max(ended.entries for ended in heavy.values()) < 50_000
 
 
