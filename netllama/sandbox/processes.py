@@ -36,18 +36,19 @@ def end_processes(apart: bool) -> dict[int, int]:
     """
     statuses: dict[int, int] = {}
     while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return statuses
+        if pid:
+            statuses[pid] = status
+            continue
         for pid in [-1] if apart else list_descendants():
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
-        try:
-            pid, status = os.waitpid(-1, 0 if apart else os.WNOHANG)
-        except ChildProcessError:
-            return statuses
-        statuses[pid] = status
-        if pid == 0:
-            time.sleep(0.002)
+        time.sleep(0.002)
 
 
 def count_threads(user: int) -> int:
