@@ -109,8 +109,7 @@ async def generate(families: list[Family], needs: Needs, store: ResponseStore) -
             teacher.on_answer = report
             paid_for = await grow_families(families, teacher, report)
     log = f"{teacher.asked} answers from the teacher, {teacher.replayed} replayed"
-    if budget.prices:
-        log += f", {budget.spent:.4f} US$ in total"
+    log += budget.describe_spent(response for family in families for response in family.all_responses)
     if not paid_for:
         log += f"; {budget.describe_end('teacher')}"
     return log

@@ -69,8 +69,7 @@ async def ask_judge(requests: Sequence[Request], params: JudgeParams, store: Res
             except BudgetReached:
                 reached = True
     line = f"judge {params.model_name}: {judge.asked} answers, {judge.replayed} were stored before"
-    if budget.prices:
-        line += f", {budget.spent:.4f} US$ in total"
+    line += budget.describe_spent(filter(None, map(store.find, requests)))
     return f"{line}; {budget.describe_end('judge')}" if reached else line
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from statistics import mean
 
-from netllama.selfinstruct.estimate import Estimate
+from netllama.selfinstruct.estimate import Estimate, list_reported
 from netllama.selfinstruct.exemplars import Example, estimate_length
 from netllama.selfinstruct.rounds import Family
 from netllama.selfinstruct.second_answers import AGREES, ORDERS, REQUESTS_A_TASK, VERDICT_TOKENS, SecondAnswers
@@ -30,9 +30,9 @@ def estimate_checks(family: Family, tasks: Estimate, store: ResponseStore) -> Es
     teacher = family.teacher
     longest_answer = (teacher.max_answer_tokens + len(ORDERS) * check.verdict_tokens) / REQUESTS_A_TASK
     answers = check.answers.values()
-    if answers:
-        prompt = mean(answer.prompt_tokens for answer in answers)
-        completion = mean(answer.completion_tokens for answer in answers)
+    if reported := list_reported(answers):
+        prompt = mean(answer.prompt_tokens for answer in reported)
+        completion = mean(answer.completion_tokens for answer in reported)
     else:
         prompt = _estimate_prompt(check, family.seeds)
         completion = (teacher.max_tokens + len(ORDERS) * VERDICT_TOKENS) / REQUESTS_A_TASK

@@ -7,14 +7,14 @@ max_reasoning_tokens give the upper bounds.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from netllama.selfinstruct.rounds import Family
 from netllama.teacher.budget import BATCH, Budget, Prices, Usage
 from netllama.teacher.rate_limiter import estimate_tokens
-from netllama.teacher.store import Request, ResponseStore
+from netllama.teacher.store import Request, Response, ResponseStore
 
 SHORTEST_CACHED = 1024
 """Tokens of the shortest beginning in the prompt cache of OpenAI (platform.openai.com/docs/guides/prompt-caching)."""
@@ -90,7 +90,8 @@ def estimate_family(family: Family, store: ResponseStore) -> Estimate:
     missing = params.num_instructions_to_generate - kept
     rate = kept / asked if kept else 1.0
     rounds = math.ceil(missing / rate / params.requests_per_round) if requests else 0
-    lengths = [response.completion_tokens for response in family.responses]
+    reported = list_reported(family.responses)
+    lengths = [response.completion_tokens for response in reported]
     prompts = [estimate_tokens(request) - request.max_tokens for request in requests]
     return Estimate(
         family.name,
@@ -102,14 +103,19 @@ def estimate_family(family: Family, store: ResponseStore) -> Estimate:
         math.ceil(max(prompts)) + params.max_exemplar_tokens if prompts else 0,
         round(sum(lengths) / len(lengths)) if lengths else teacher.max_tokens,
         teacher.max_answer_tokens,
-        _estimate_cached_tokens(family) if prompts else 0,
+        _estimate_cached_tokens(family, reported) if prompts else 0,
     )
 
 
-def _estimate_cached_tokens(family: Family) -> int:
+def list_reported(responses: Iterable[Response]) -> list[Response]:
+    """Those whose tokens the server reported: from the others nothing can be learned of the next answers' price."""
+    return [response for response in responses if not response.prompt_bound]
+
+
+def _estimate_cached_tokens(family: Family, reported: Sequence[Response]) -> int:
     """Prompt tokens per request that the provider will have in its cache: the mean so far, or else the opening."""
-    if family.responses:
-        return round(sum(response.cached_tokens for response in family.responses) / len(family.responses))
+    if reported:
+        return round(sum(response.cached_tokens for response in reported) / len(reported))
     opening = len(family.opening) // 4
     return opening if family.teacher.prompt_cache and opening >= SHORTEST_CACHED else 0
 

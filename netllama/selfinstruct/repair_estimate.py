@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from statistics import mean
 
-from netllama.selfinstruct.estimate import Estimate
+from netllama.selfinstruct.estimate import Estimate, list_reported
 from netllama.selfinstruct.exemplars import Example, estimate_length
 from netllama.selfinstruct.rounds import Family
 from netllama.selfinstruct.run_checks import ASKED_TO_REPAIR, RUNS
@@ -34,9 +34,9 @@ def estimate_repairs(family: Family, tasks: Estimate, store: ResponseStore) -> E
     share = len(answers) / max(len(family.responses), 1) if check.first else FAILING
     likely = min(math.ceil(tasks.likely_requests * share), most_tasks * attempts)
     teacher = family.teacher
-    if answers:
-        prompt = mean(answer.prompt_tokens for answer in answers)
-        completion = mean(answer.completion_tokens for answer in answers)
+    if reported := list_reported(answers):
+        prompt = mean(answer.prompt_tokens for answer in reported)
+        completion = mean(answer.completion_tokens for answer in reported)
     else:
         prompt, completion = _estimate_prompt(family.seeds), teacher.max_tokens / family.params.tasks_per_request
     most = waiting + most_tasks * attempts

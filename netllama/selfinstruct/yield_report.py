@@ -94,6 +94,11 @@ def _count_yield(
     if prices:
         usd = sum(map(prices.price_answer, responses), start=Decimal(0))
         numbers |= {"usd": float(round(usd, 6)), "usd_per_kept_row": _divide(float(usd), len(kept))}
+    if unreported := sum(bool(response.prompt_bound) for response in responses):
+        # Their tokens count as none in the sums of tokens, and as the most that they can be in all sums of dollars.
+        numbers["answers"]["without_usage"] = unreported
+        if prices:
+            numbers["usd_estimated"] = float(round(prices.estimate_unreported(responses)[1], 6))
     return numbers
 
 

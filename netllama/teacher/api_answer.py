@@ -58,7 +58,7 @@ def parse_answer(request: Request, body: Any, batch: bool = False) -> Response:
             service_tier=tier if request.service_tier and tier not in ("default", "auto", "standard") else "",
             batch=batch,
             **tokens,
-        )
+        ).bound_usage(request)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise error if isinstance(error, ErrorInAnswer) else NotAnAnswer(body) from None
 

@@ -210,10 +210,7 @@ class BatchTeacher:
                 for request, outcome in zip(wanted.values(), outcomes, strict=True)
             ]
         answers = [outcome for outcome in outcomes if isinstance(outcome, Response)]
-        costs = [
-            self.budget.price_answer(row, batch.reserved.get(row.key, self._bound_price(wanted[row.key])))
-            for row in answers
-        ]
+        costs = [self.budget.price_answer(row) for row in answers]
         if answers:
             self.budget.note_payments(zip(answers, costs, strict=True))
             self.store.add(*answers)

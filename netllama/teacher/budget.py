@@ -11,7 +11,6 @@ admits is the same at every concurrency.
 import asyncio
 import contextlib
 import itertools
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,7 +23,6 @@ BATCH = "batch"
 TIER_FACTORS = {BATCH: Decimal("0.5"), "flex": Decimal("0.5"), "priority": Decimal(2), "fast": Decimal(2)}
 """OpenAI's prices in terms of the standard tier (developers.openai.com/api/docs/models/gpt-6-luna, 2026-11-28). "batch"
 is the Batch API, the others are values of service_tier."""
-_TOKENS_AROUND_A_MESSAGE = 16
 OTHERS_POLL = 0.2
 """Seconds between two looks at what other runs have freed."""
 
@@ -66,6 +64,9 @@ class Prices:
         return usd / MILLION * TIER_FACTORS.get(tier, Decimal(1))
 
     def price_answer(self, response: Response) -> Decimal:
+        """What an answer cost; the most that it can have cost, if the server did not report its tokens."""
+        if response.prompt_bound:
+            return self._price_at_most(response.prompt_bound, response.max_tokens, response.batch)
         usage = Usage(
             response.prompt_tokens, response.completion_tokens, response.cached_tokens, response.cache_write_tokens
         )
@@ -73,16 +74,16 @@ class Prices:
 
     def bound_price(self, request: Request, batch: bool = False) -> Decimal:
         """The most that an answer to `request` can cost: at the standard tier, where the cheaper one has no room."""
-        tokens = bound_prompt_tokens(request)
-        usage = Usage(tokens, request.max_tokens, written=tokens if (self.cache_write or 0) > self.prompt else 0)
+        return self._price_at_most(request.prompt_bound, request.max_tokens, batch)
+
+    def _price_at_most(self, prompt: int, completion: int, batch: bool) -> Decimal:
+        usage = Usage(prompt, completion, written=prompt if (self.cache_write or 0) > self.prompt else 0)
         return self.price_tokens(usage, BATCH if batch else "")
 
-
-def bound_prompt_tokens(request: Request) -> int:
-    """An upper bound: one token per byte, plus some for the markup around each message."""
-    messages = request.messages or [{"content": request.prompt or ""}]
-    size = sum(len(text.encode()) + _TOKENS_AROUND_A_MESSAGE for message in messages for text in message.values())
-    return size + (len(json.dumps(request.json_schema)) if request.json_schema else 0)
+    def estimate_unreported(self, responses: Iterable[Response]) -> tuple[int, Decimal]:
+        """How many answers the server reported no tokens of, and US dollars: what is counted for them."""
+        costs = [self.price_answer(response) for response in responses if response.prompt_bound]
+        return len(costs), sum(costs, Decimal(0))
 
 
 class Budget:
@@ -177,12 +178,8 @@ class Budget:
                 self._batches[batch] = self._batches.get(batch, Decimal(0)) + usd
                 self._note_reserved()
 
-    def price_answer(self, response: Response, reserved: Decimal) -> Decimal:
-        """What an answer cost. If the server does not report its tokens, it counts as all of what was reserved."""
-        if not self.prices:
-            return Decimal(0)
-        unknown = not response.prompt_tokens and response.finish_reason != "content_filter"
-        return reserved if unknown else self.prices.price_answer(response)
+    def price_answer(self, response: Response) -> Decimal:
+        return self.prices.price_answer(response) if self.prices else Decimal(0)
 
     def has_room_for(self, usd: Decimal) -> bool:
         return self.max_usd is None or self.spent + self.spent_elsewhere + self.reserved + usd <= self.max_usd
@@ -219,6 +216,14 @@ class Budget:
                 with self._spending.alone():
                     self._note_reserved()
             self._changed.notify_all()
+
+    def describe_spent(self, responses: Iterable[Response]) -> str:
+        """What the answers of this run cost, and what of it is an estimate; empty without prices."""
+        if not self.prices:
+            return ""
+        number, usd = self.prices.estimate_unreported(responses)
+        unreported = f" ({usd:.4f} of it at most: the server reported no tokens of {number} answers)" if number else ""
+        return f", {self.spent:.4f} US$ in total{unreported}"
 
     def describe_end(self, section: str) -> str:
         """Why the run ended before it was done, and what to do."""

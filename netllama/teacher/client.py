@@ -184,7 +184,7 @@ class Teacher:
                 await self.limiter.acquire(estimate_tokens(request))
             if isinstance(outcome, PromptWithheld):
                 return self._withhold(request, outcome)
-            spent = self.budget.price_answer(outcome, reserved)
+            spent = self.budget.price_answer(outcome)
             self.budget.note_payments([(outcome, spent)])
             self.store.add(outcome)
             self._open.set()

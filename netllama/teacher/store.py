@@ -6,6 +6,7 @@ Several processes may use the file at once: each takes a lock to read or append.
 line, a killed process has left it. The line is cut off, and everything before it is kept.
 """
 
+import json
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -22,6 +23,7 @@ from netllama.core.locks import hold_lock
 from netllama.teacher.claims import Claims
 
 _HASH = "sha256"
+_TOKENS_AROUND_A_MESSAGE = 16
 EMBEDDED = "embedded"
 """The `teacher` of a request to the embedded one, whose loopback port changes from run to run."""
 
@@ -79,6 +81,13 @@ class Request(BaseModel):
         return hash_json(self.model_dump(exclude={"max_tokens", "service_tier", "cache_key"}))
 
     @property
+    def prompt_bound(self) -> int:
+        """The most tokens that the prompt can have: one per byte, plus some for the markup around each message."""
+        messages = self.messages or [{"content": self.prompt or ""}]
+        size = sum(len(text.encode()) + _TOKENS_AROUND_A_MESSAGE for message in messages for text in message.values())
+        return size + (len(json.dumps(self.json_schema)) if self.json_schema else 0)
+
+    @property
     def claim(self) -> str:
         """Name of the claim that a process holds while it asks for the answer."""
         return f"{self.key} {self.max_tokens}"
@@ -108,6 +117,18 @@ class Response(BaseModel):
     """The tier that served it, if the server says so and it is not the default."""
     batch: bool = False
     """Answered through the Batch API, at its price."""
+    prompt_bound: int = Field(default=0, exclude_if=_is_unset)
+    """The request's, where the server did not report the tokens: what the answer cost is estimated from it."""
+
+    def bound_usage(self, request: Request) -> "Response":
+        """With `prompt_bound`, if this is an answer to `request` that came without its tokens.
+
+        A prompt that the provider withheld from the model costs nothing, and is reported without tokens, too.
+        """
+        reported = self.prompt_tokens and (self.completion_tokens or not self.text)
+        if reported or self.prompt_bound or self.finish_reason == "content_filter":
+            return self
+        return self.model_copy(update={"prompt_bound": request.prompt_bound})
 
     def is_answer_to(self, request: Request) -> bool:
         """Whether this answers `request`, which has its key: it has the same limit, or fits and was not cut off."""
@@ -138,7 +159,8 @@ class ResponseStore:
 
     def list_bought(self, asked: Request | Response) -> list[Response]:
         """Every answer ever received to this request, including those that a higher limit made obsolete."""
-        return list(self._responses.get(asked.key, []))
+        rows = self._responses.get(asked.key, [])
+        return list(self._bound_usages(rows, asked) if isinstance(asked, Request) else rows)
 
     def is_recorded(self, response: Response) -> bool:
         """Whether the response is from data/recorded/, not from a teacher that this checkout asked."""
@@ -165,7 +187,17 @@ class ResponseStore:
             os.close(folder)
 
     def _find_loaded(self, request: Request) -> Response | None:
-        return next((row for row in self._responses.get(request.key, []) if row.is_answer_to(request)), None)
+        rows = self._bound_usages(self._responses.get(request.key, []), request)
+        return next((row for row in rows if row.is_answer_to(request)), None)
+
+    def _bound_usages(self, rows: list[Response], request: Request) -> list[Response]:
+        """The answers to `request`, in place. Those that earlier versions stored lack the bound of their tokens."""
+        for place, row in enumerate(rows):
+            if (bounded := row.bound_usage(request)) is not row:
+                rows[place] = bounded
+                if id(row) in self._recorded:
+                    self._recorded = self._recorded - {id(row)} | {id(bounded)}
+        return rows
 
     def _remember(self, response: Response) -> None:
         self._responses.setdefault(response.key, []).append(response)

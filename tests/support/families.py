@@ -85,7 +85,7 @@ class Scripted:
             max_tokens=request.max_tokens,
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
-        )
+        ).bound_usage(request)
         if self.store.live != Path("no such file"):
             self.store.add(response)
         return response

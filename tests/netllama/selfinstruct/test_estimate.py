@@ -1,5 +1,7 @@
 """The estimate: what is stored, what is likely, and a bound that no run passes; nothing is sent."""
 
+import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,15 @@ def test_the_likely_figures_come_from_the_yield_so_far(tmp_path: Path) -> None:
     made = estimate_family(family(**changes), stored(tmp_path, 8, **changes))
     assert (made.kept, made.answers, made.likely_requests, made.most_requests) == (16, 8, 12, 24)
     assert (made.likely_completion_tokens, made.most_completion_tokens) == (7, 320)
+
+
+def test_answers_whose_tokens_were_not_reported_say_nothing_of_the_next_ones(tmp_path: Path) -> None:
+    changes = {"num_instructions_to_generate": 40, "requests_per_round": 4}
+    store = ResponseStore(tmp_path / "live.jsonl")
+    unreported = Scripted(lambda asked: replace(tasks_for(asked), prompt_tokens=0, completion_tokens=0), store)
+    asyncio.run(unreported.ask_all(family(**changes).build_round()))
+    made = estimate_family(family(**changes), store)
+    assert (made.kept, made.answers, made.likely_completion_tokens) == (8, 4, 320)
 
 
 @pytest.mark.parametrize("lines", [0, 1, 4, 6, 11, 19])

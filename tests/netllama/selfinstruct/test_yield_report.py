@@ -12,7 +12,7 @@ from netllama.core.files import write_jsonl
 from netllama.selfinstruct.candidate_filters import FILTERS
 from netllama.selfinstruct.rounds import Family
 from netllama.selfinstruct.yield_report import PARSER_PROBLEMS, build_funnel, build_yield_report, describe_barren
-from netllama.teacher.budget import Prices
+from netllama.teacher.budget import Prices, Usage
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.families import PRICED, Scripted, family, grown
 from tests.support.openai_server import WORDS, Answer, Asked
@@ -82,6 +82,20 @@ def test_the_report_counts_what_was_kept_rejected_and_paid() -> None:
     assert by_family == {"bgp_knowledge": report | {"similarity_of_kept": similarity}}
 
 
+def test_the_report_says_what_is_estimated_where_the_server_reports_no_tokens() -> None:
+    one = family(max_requests=6, requests_per_round=6)
+    one_reported = Answer("Sorry.", "stop", 100, 20)
+    unreported = Answer("Sorry.", "stop", 0, 0)
+    grown(one, teacher=Scripted(lambda asked: unreported if asked.number else one_reported))
+    report = build_yield_report([one], PRICES, never)
+    paid = PRICES.price_tokens(Usage(100, 20))
+    most = sum(PRICES.price_tokens(Usage(answer.prompt_bound, answer.max_tokens)) for answer in one.responses[1:])
+    assert report["answers"] == {"replayed": 0, "asked": 6, "without_usage": 5}
+    assert report["usd"] == pytest.approx(float(paid + most), abs=1e-6)
+    assert report["usd_estimated"] == pytest.approx(float(most), abs=1e-6)
+    assert most > paid > 0
+
+
 def test_totals_are_the_sums_of_the_families() -> None:
     families = [family(name) for name in ("bgp_knowledge", "packet_analysis")]
     grown(*families)
@@ -99,7 +113,7 @@ def test_without_a_price_there_is_no_price_in_the_report() -> None:
 
 
 def test_a_thousand_small_prices_add_up_to_a_figure_as_people_write_it() -> None:
-    cheap = Answer("I can't.", "stop", 1, 0)
+    cheap = Answer("I can't.", "stop", 1, 1)
     one = family(max_requests=1000, requests_per_round=1000, num_instructions_to_generate=5)
     grown(one, teacher=Scripted(lambda asked: cheap))
     report = build_yield_report([one], Prices(Decimal("150"), Decimal(0)), never)

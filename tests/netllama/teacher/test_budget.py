@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.teacher import retries
-from netllama.teacher.budget import Budget, BudgetReached, Prices, Usage, bound_prompt_tokens
+from netllama.teacher.api_answer import make_withheld_answer
+from netllama.teacher.budget import Budget, BudgetReached, Prices, Usage
 from netllama.teacher.client import Teacher
 from netllama.teacher.store import Response, ResponseStore
 from tests.support.openai_server import (
@@ -60,13 +61,13 @@ def test_no_prompt_has_more_tokens_than_it_has_bytes(first: str, second: str, ch
     asked = request("").model_copy(
         update={"messages": messages, "prompt": None} if chat else {"prompt": first + second}
     )
-    assert bound_prompt_tokens(asked) >= len((first + second).encode())
+    assert asked.prompt_bound >= len((first + second).encode())
 
 
 def test_without_prices_everything_is_free_and_there_is_no_cap() -> None:
     async def run() -> Budget:
         budget = Budget(max_usd=Decimal(0))
-        await budget.settle(await budget.reserve(request("")), budget.price_answer(answered((9, 9)), Decimal(0)))
+        await budget.settle(await budget.reserve(request("")), budget.price_answer(answered((9, 9))))
         return budget
 
     assert asyncio.run(run()).spent == 0
@@ -121,10 +122,41 @@ def test_the_cap_is_reached_only_when_nothing_is_under_way() -> None:
     asyncio.run(run())
 
 
-def test_an_answer_without_usage_counts_as_all_that_was_reserved() -> None:
-    budget = Budget(DEAR)
-    assert budget.price_answer(answered((0, 0)), Decimal(80)) == 80
-    assert budget.price_answer(answered((3, 4)), Decimal(80)) == 7
+@pytest.mark.parametrize("batch", [False, True])
+def test_an_answer_without_usage_counts_as_all_that_was_reserved(batch: bool) -> None:
+    asked, dear_to_cache = request("", api="chat"), Prices(Decimal(3), Decimal(5), cache_write=Decimal(4))
+    for prices in (DEAR, PRICES, dear_to_cache):
+        unreported = answered((0, 0), batch).bound_usage(asked)
+        assert Budget(prices).price_answer(unreported) == prices.bound_price(asked, batch)
+    for reported in (answered((3, 4)), make_withheld_answer(asked)):
+        assert reported.bound_usage(asked) is reported
+
+
+@pytest.mark.parametrize("kept", ["by this version", "by an earlier version", "in data/recorded/"])
+def test_the_cap_holds_over_runs_where_the_server_reports_no_usage(kept: str) -> None:
+    """Each run began at 0 US$ again, and bought as much as the first."""
+    cap = 3 * BOUND
+    with OpenAIServer(always(Answer("text", prompt_tokens=0, completion_tokens=0))) as server:
+        requests = [request(server.url, slot) for slot in range(10)]
+        store = ResponseStore(LIVE)
+        for _ in range(3):
+            budget = Budget(DEAR, cap)
+            with pytest.raises(BudgetReached):
+                ask(server.url, requests, store, budget=budget)
+            assert budget.spent == cap
+            bought = [found for asked in requests if (found := store.find(asked))]
+            assert budget.describe_spent(bought) == (
+                f", {cap:.4f} US$ in total ({cap:.4f} of it at most: the server reported no tokens of 3 answers)"
+            )
+            if kept != "by this version":
+                without = [found.model_copy(update={"prompt_bound": 0}) for found in bought]
+                LIVE.unlink()
+                ResponseStore(LIVE).add(*without)
+            store = ResponseStore(LIVE)
+            if kept == "in data/recorded/":
+                store = ResponseStore(LIVE.with_name("new.jsonl"), [LIVE])
+                assert [found and store.is_recorded(found) for found in map(store.find, requests[:3])] == [True] * 3
+        assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -134,7 +166,7 @@ def test_the_cap_is_never_passed_and_buys_the_same_at_every_concurrency(seed: in
 
         def priced(asked: Asked) -> Reply:
             draw = random.Random(f"{seed}{asked.prompt}")
-            return Answer("text", "stop", draw.randrange(1, 6), draw.randrange(65), delay=0.002 * draw.randrange(10))
+            return Answer("text", "stop", draw.randrange(1, 6), draw.randrange(1, 65), delay=0.002 * draw.randrange(10))
 
         cap, store = BOUND + 500, ResponseStore(LIVE.with_name(f"{concurrency}.jsonl"))
         budget = Budget(DEAR, cap)

@@ -40,7 +40,7 @@ def shared(cap: Decimal | None) -> Budget:
 
 def answer(asked: Asked) -> Reply:
     draw = random.Random(asked.prompt)
-    return Answer("text", "stop", draw.randrange(1, 6), draw.randrange(65), delay=0.005)
+    return Answer("text", "stop", draw.randrange(1, 6), draw.randrange(1, 65), delay=0.005)
 
 
 def billed(server: OpenAIServer) -> int:
