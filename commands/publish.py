@@ -128,9 +128,9 @@ def gather_facts(repo_id: str, kind: Kind, base: HubBase, terms: LicenceTerms, f
     teacher = needs.teacher.model_name if has_generated else ""
     said = {"families": list(needs.families)} | ({"teacher.model_name": teacher} if teacher else {})
     require_recorded_params(LOCK, said)
-    alpaca, template = "", TOKENIZER / "chat_template.jinja"
-    if kind == "adapter" and needs.prompt.template == "alpaca":
-        alpaca = renderer.render_prompt("REQUEST")
+    written, template = "", TOKENIZER / "chat_template.jinja"
+    if kind == "adapter" and not renderer.is_plain_chat:
+        written = renderer.render_prompt("REQUEST")
     asks_date = kind == "adapter" and template.is_file() and "date_string" in read_text(template)
     return CardFacts(
         repo_id=repo_id,
@@ -141,7 +141,7 @@ def gather_facts(repo_id: str, kind: Kind, base: HubBase, terms: LicenceTerms, f
         teacher=teacher,
         prompt=needs.prompt,
         fixed_date=DATE if asks_date else "",
-        alpaca_prompt=alpaca,
+        written_prompt=written,
         made_by=made_by,
         split=split,
         retrieve=read_numbers(RETRIEVE, RetrieveNumbers, "dvc repro retrieve"),

@@ -1,14 +1,15 @@
 """The chat template of a merged model: a server that knows nothing of params.yaml renders what was trained.
 
 The tokenizer's own template misses what params add to it: `prompt.system_prompt`, the Alpaca format, and the fixed date
-that Llama 3 templates would write as today's.
+that Llama 3 templates would write as today's. Templates that let a model
+think would ask for thoughts.
 """
 
 import json
 from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError
-from netllama.rendering.renderer import DATE, Renderer
+from netllama.rendering.renderer import DATE, NO_THINKING, Renderer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,11 +41,14 @@ def _extend_own(renderer: Renderer) -> str:
     start = ""
     if "date_string" in own:
         start += f"{{%- set date_string = {json.dumps(DATE)} %}}"
+    start += "".join(f"{{%- set {name} = false %}}" for name in NO_THINKING if name in own)
     if renderer.system_prompt:
         system = f'{{"role": "system", "content": {_quote(renderer.system_prompt)}}}'
         start += (
             f"{{%- if messages[0]['role'] != 'system' %}}{{%- set messages = [{system}] + messages %}}{{%- endif %}}"
         )
+    if renderer.opening:
+        return f"{start}{own}{{%- if add_generation_prompt %}}{{{{- {_quote(renderer.opening)} }}}}{{%- endif %}}"
     return start + own
 
 

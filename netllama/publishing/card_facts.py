@@ -91,8 +91,8 @@ class CardFacts:
     prompt: PromptParams
     fixed_date: str
     """What the chat template is given as today's date; empty: it asks for none."""
-    alpaca_prompt: str
-    """The prompt of a request that is called REQUEST, if it is no chat template that writes it; else empty."""
+    written_prompt: str
+    """The prompt of a request that is called REQUEST, if the chat template by itself would not write it; else empty."""
     made_by: TrainingRecord
     split: SplitNumbers
     retrieve: RetrieveNumbers

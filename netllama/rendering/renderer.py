@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # A fixed date: Llama 3 templates write "today" into the system prompt, and bytes must not change overnight.
 DATE = "26 Jul 2024"
+# Templates of models that may think (Qwen3, SmolLM3) know this variable. What is trained on has no thoughts.
+NO_THINKING = {"enable_thinking": False}
 _ALPACA_TASK = "Below is an instruction that describes a task"
 _ALPACA_PAIRED = ", paired with an input that provides further context"
 _ALPACA_REQUEST = ". Write a response that appropriately completes the request."
@@ -33,6 +35,8 @@ Turn = tuple[str, str]
 # What a fingerprint is made of, in its order; `ids` differs alone where only the library that encodes does.
 _PARTS = ("prompt.template", "prompt.system_prompt", "special tokens", "vocabulary", "ids")
 _PROBE = "Which AS announced 192.0.2.0/24 at 07:15?\n\n```python\n    x = ['é', \"中👩\"]\n```\tDone."
+
+_PROBE_ANSWER = "192.0.2.7"
 
 
 class RenderingError(ValueError):
@@ -140,7 +144,7 @@ class Renderer:
             system = f"{self.system_prompt}\n\n" if self.system_prompt else ""
             before = "".join(f"{system}{_alpaca(asked, '')}{answer}{eos}" for asked, answer in hidden)
             return f"{bos}{before}{system}{_alpaca(request, context)}"
-        return self._chat(request, context, answer=None, earlier=hidden)
+        return self._chat(request, context, answer=None, earlier=hidden) + self.opening
 
     def _texts(self, row: int, request: str, answer: str, context: str) -> tuple[str, str]:
         """Prompt, and prompt + answer + end-of-sequence; what a template writes below that is never generated."""
@@ -155,6 +159,8 @@ class Renderer:
         whole = self._chat(hide(request), hide(context), answer)
         if not whole.startswith(prompt):
             raise RenderingError("the chat template writes the prompt in another way where an answer follows", row)
+        if not whole[len(prompt) :].lstrip().startswith(answer):
+            raise RenderingError("the chat template does not write the answer as it is", row)
         end = whole.find(eos, len(prompt))
         return prompt, whole[: end + len(eos)] if end >= 0 else whole + eos
 
@@ -193,7 +199,7 @@ class Renderer:
         try:
             ids = self.special_tokens.encode(self._texts(0, "probe", "answer", "")[1])
         except RenderingError as error:
-            raise StageError(f"prompt.template: {error}") from None
+            raise StageError(f"prompt.template: {error}; use alpaca") from None
         if bos is None:
             return 0
         if prompt[:2] == [bos, bos] or (self._adds_bos and ids.count(bos) > 1):
@@ -204,6 +210,25 @@ class Renderer:
                 "does not; use alpaca, or a tokenizer whose template begins with bos_token"
             )
         return ids.count(bos)
+
+    @property
+    def is_plain_chat(self) -> bool:
+        """Whether the chat template writes these prompts for everybody, given the system text and the date."""
+        may_think = any(variable in str(self.tokenizer.chat_template) for variable in NO_THINKING)
+        return self.template == "chat" and not (self.opening or may_think)
+
+    @cached_property
+    def opening(self) -> str:
+        """What the chat template writes in front of an answer alone, such as an empty think block or a channel's name.
+
+        It is a part of the prompt: the model is neither trained on it nor has to generate it. Blanks stay with the
+        answer, as tokenizers join them with its first word.
+        """
+        if self.template == "alpaca":
+            return ""
+        prompt, whole = self._chat("probe", "", None), self._chat("probe", "", _PROBE_ANSWER)
+        before, _, after = whole.removeprefix(prompt).partition(_PROBE_ANSWER)
+        return before if after and before.strip() and whole.startswith(prompt) else ""
 
     def _chat(self, request: str, context: str, answer: str | None, earlier: Sequence[Turn] = ()) -> str:
         from jinja2 import TemplateError
@@ -217,7 +242,7 @@ class Renderer:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=answer is None, date_string=DATE
+                    messages, tokenize=False, add_generation_prompt=answer is None, date_string=DATE, **NO_THINKING
                 )
             )
         except TemplateError as error:

@@ -51,7 +51,7 @@ def make_facts(**changes: Any) -> CardFacts:
         teacher="smollm2-135m-instruct",
         prompt=prompt_params(),
         fixed_date="",
-        alpaca_prompt="",
+        written_prompt="",
         made_by=record,
         split=SplitNumbers.model_validate(SPLIT),
         retrieve=RetrieveNumbers.model_validate(RETRIEVE),
@@ -230,7 +230,7 @@ def test_a_pinned_base_is_loaded_at_its_commit() -> None:
     [
         {},
         {"prompt": prompt_params(system_prompt='Say "BGP"\n\\ and it\'s {fine}.'), "fixed_date": "26 Jul 2024"},
-        {"alpaca_prompt": '### Instruction:\nREQUEST\n\n### "It\'s" Response:\n'},
+        {"written_prompt": '### Instruction:\nREQUEST\n\n### "It\'s" Response:\n'},
         {"kind": "merged"},
         {"kind": "gguf", "gguf_files": ["model-f16.gguf", "model-q8_0.gguf"]},
     ],
@@ -253,7 +253,7 @@ def test_the_prompt_of_the_code_is_the_one_that_was_trained() -> None:
     texts = {node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)}
     assert {system, "system", "26 Jul 2024"} <= texts
     alpaca = '### Instruction:\nREQUEST\n\n### "It\'s" Response:\n'
-    code = make_code(build_card(make_facts(alpaca_prompt=alpaca)))[0]
+    code = make_code(build_card(make_facts(written_prompt=alpaca)))[0]
     assert alpaca in {node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)}
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.core.records import Instruction, Question
+from netllama.exporting.served_template import build_served_template, render_message
 from netllama.rendering.question_texts import list_options, phrase_question
 from netllama.rendering.renderer import (
     Rendered,
@@ -42,6 +43,30 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+# As templates of models that may think write it: thoughts that are switched off are an empty block of them.
+NO_THOUGHTS = "\n<think>\n\n</think>\n\n"
+MAY_THINK = (
+    "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' }}"
+    "{%- if loop.last and message.role == 'assistant' %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{{- message.content + '<|im_end|>\n' }}{% endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    "{%- if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+)
+OPENINGS = {
+    "thoughts can be switched off": (MAY_THINK, NO_THOUGHTS),
+    "they can't": (MAY_THINK.replace("enable_thinking", "nobody_says_so"), NO_THOUGHTS),
+    "the prompt opens the thoughts": (
+        MAY_THINK.replace("assistant\n' }}", "assistant\n<think>\n' }}").replace("enable_thinking", "nobody_says_so"),
+        NO_THOUGHTS,
+    ),
+    "a channel's name": (
+        CHATML.replace("'\n' + message", "('to all' if message.role == 'assistant' else '') + '\n' + message").replace(
+            "assistant\n' }}", "assistant' }}"
+        ),
+        "to all\n",
+    ),
+    "nothing": (CHATML, "\n"),
+}
 SILENT = "{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}\n{% endif %}{% endfor %}"
 
 TEXTS = st.one_of(
@@ -192,6 +217,36 @@ def test_ids_and_mask_of_known_formats_are_as_written_down(name: str) -> None:
     tokenizer, prompt, answer = GOLDEN[name]
     rendered = Renderer(tokenizer, "chat", "").render("MED?", " A metric.\n")
     assert rendered == Rendered(prompt + answer, len(prompt))
+
+
+@pytest.mark.parametrize("is_token", [False, True])
+@pytest.mark.parametrize(("template", "opening"), OPENINGS.values(), ids=OPENINGS)
+def test_what_a_template_writes_in_front_of_each_answer_is_a_part_of_the_prompt(
+    template: str, opening: str, is_token: bool
+) -> None:
+    """It was trained on as the answer's beginning, and the prompt of an evaluation lacked it."""
+    specials = ["<|im_start|>", "<|im_end|>", *(["<think>", "</think>"] if is_token else [])]
+    tokenizer = byte_tokenizer(template, "<|im_end|>", specials)
+    renderer = Renderer(tokenizer, "chat", "You know BGP.")
+    assert renderer.render_prompt("MED?").endswith(f"user\nMED?<|im_end|>\n<|im_start|>assistant{opening}")
+    for answer in ("A metric.", "I don't know.", "<think>\n\n</think>\n\nOf thoughts.", "</think>"):
+        rendered = renderer.render("MED?", answer)
+        assert rendered.input_ids[: rendered.answer_start] == renderer.encode_prompt("MED?")
+        assert tokenizer.decode(rendered.input_ids[rendered.answer_start :]) == f"{answer}<|im_end|>"
+        assert renderer.decode_answer(rendered.input_ids[rendered.answer_start :]) == answer
+    said = renderer.encode_prompt("Why?", earlier=[("MED?", "A metric.")])
+    assert tokenizer.decode(said).endswith(tokenizer.decode(renderer.encode_prompt("Why?"))[-40:])
+    served = build_served_template(renderer)
+    assert render_message(tokenizer, served, "MED?") == renderer.render_prompt("MED?")
+    assert renderer.is_plain_chat == (not opening.strip())
+
+
+def test_a_template_that_takes_thoughts_out_of_an_answer_is_an_error_of_that_row() -> None:
+    template = CHATML.replace("message['content']", "message['content'].split('</think>')[-1]")
+    renderer = Renderer(byte_tokenizer(template, "<|im_end|>", ["<|im_start|>", "<|im_end|>"]), "chat", "")
+    with pytest.raises(RenderingError, match="the chat template does not write the answer as it is") as error:
+        renderer.render_all([("MED?", "A metric.", ""), ("MED?", "<think>Hm.</think>A metric.", "")])
+    assert error.value.row == 1
 
 
 def naive(renderer: Renderer, request: str, answer: str, context: str) -> Rendered:
