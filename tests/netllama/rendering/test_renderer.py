@@ -412,7 +412,7 @@ def test_a_template_that_writes_the_date_gives_the_same_bytes_every_day(tiny_tok
     dated = copy.deepcopy(tiny_tokenizer)
     dated.chat_template = (
         "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
-        "Today: {{ date_string }}. {{ messages[0]['content'] }}"
+        "Today: {{ date_string }}. {{ messages | map(attribute='content') | join(' ') }}"
     )
     assert Renderer(dated, "chat", "").render_prompt("Why?") == "Today: 26 Jul 2024. Why?"
 
