@@ -166,14 +166,18 @@ def _find_misshapen(model: "PreTrainedModel", folder: Path) -> set[str]:
     """The weights of linear layers whose shape in the files is another: of layers that it quantizes, transformers does
     not look at it."""
     from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
 
     shapes = read_shapes(folder)
     linear = {f"{name}.weight": module for name, module in model.named_modules() if isinstance(module, Linear)}
-    return {
-        name
-        for name, module in linear.items()
-        if name in shapes and shapes[name] != (module.out_features, module.in_features)
-    }
+    found = set()
+    for name, module in linear.items():
+        shape = (module.out_features, module.in_features)
+        # The weight of GPT-2's Conv1D, which transformers quantizes into a linear layer, is transposed in the file.
+        is_transposed = getattr(module, "source_cls", Linear) is Conv1D
+        if name in shapes and shapes[name] != (shape[::-1] if is_transposed else shape):
+            found.add(name)
+    return found
 
 
 def describe_faults(missing: Collection[str], unexpected: Collection[str], mismatched: Collection[str]) -> str:

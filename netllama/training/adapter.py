@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch.nn import Linear
     from transformers import PreTrainedModel
+    from transformers.pytorch_utils import Conv1D
 
 
 def add_adapter(base: "PreTrainedModel", lora: LoraParams, seed: int, weights: Path) -> tuple["PeftModel", Start]:
@@ -25,8 +26,11 @@ def add_adapter(base: "PreTrainedModel", lora: LoraParams, seed: int, weights: P
     """
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
+    from transformers.pytorch_utils import Conv1D
 
     known = list_linear_layers(base)
+    if lora.target_modules == "all-linear":
+        _refuse_fused_layers(base, known)
     # PEFT only refuses a list of which nothing matches: one mistyped name would silently go untrained.
     targets = lora.target_modules if lora.target_modules == "all-linear" else list(lora.target_modules)
     if isinstance(targets, list):
@@ -34,9 +38,10 @@ def add_adapter(base: "PreTrainedModel", lora: LoraParams, seed: int, weights: P
         if unknown:
             raise StageError(
                 f"lora.target_modules: no module is called {', '.join(unknown)}; this model has "
-                f"{', '.join(sorted({name.split('.')[-1] for name in known}))} (or all-linear)"
+                f"{_list_names(known)} (or all-linear)"
             )
-    require_start([layer for name, layer in known.items() if _is_target(name, targets)], lora)
+    wanted = [layer for name, layer in known.items() if _is_target(name, targets)]
+    require_start(wanted, lora)
     start: Any = True if lora.init_lora_weights in ("default", "loftq") else lora.init_lora_weights
     set_seed(seed)
     config = LoraConfig(
@@ -49,24 +54,49 @@ def add_adapter(base: "PreTrainedModel", lora: LoraParams, seed: int, weights: P
         use_rslora=lora.use_rslora,
         use_dora=lora.use_dora,
         init_lora_weights=start,
+        fan_in_fan_out=all(isinstance(layer, Conv1D) for layer in wanted),
     )
-    model = get_peft_model(base, config, autocast_adapter_dtype=True)
+    try:
+        model = get_peft_model(base, config, autocast_adapter_dtype=True)
+    except ValueError as error:
+        raise StageError(f"lora.target_modules: PEFT can't put LoRA on them ({str(error).splitlines()[0]})") from None
     _require_all_targets(model, targets, known)
     if lora.init_lora_weights == "loftq":
         set_to_quantization_error(model, weights)
     return model, Start.record(model) if lora.init_lora_weights.startswith("pissa") else Start()
 
 
-def list_linear_layers(base: "PreTrainedModel") -> "dict[str, Linear]":
-    """All linear layers but the output head, by name: what `all-linear` means (QLoRA, section 4)."""
-    from torch.nn import Linear
+def list_linear_layers(base: "PreTrainedModel") -> "dict[str, Linear | Conv1D]":
+    """All linear layers but the output head, by name: what `all-linear` means (QLoRA, section 4).
 
-    head = base.get_output_embeddings()
-    return {name: module for name, module in base.named_modules() if isinstance(module, Linear) and module is not head}
+    GPT-2's are called Conv1D: linear layers with a transposed weight.
+    """
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    head, kinds = base.get_output_embeddings(), (Linear, Conv1D)
+    return {name: module for name, module in base.named_modules() if isinstance(module, kinds) and module is not head}
+
+
+def _refuse_fused_layers(base: "PreTrainedModel", known: Iterable[str]) -> None:
+    """StageError where the weights of several layers are one parameter, as those of a mixture's experts are: most of
+    such a model would go untrained, silently."""
+    for name, module in base.named_modules():
+        stacked = [weight for weight in module.parameters(recurse=False) if weight.dim() == 3 and weight.shape[0] > 1]
+        kind = type(module).__name__
+        if stacked and "Conv" not in kind:
+            raise StageError(
+                f"lora.target_modules: all-linear is not possible: {name} ({kind}) holds several layers in one weight; "
+                f"name the modules to train, of {_list_names(known)}"
+            )
+
+
+def _list_names(known: Iterable[str]) -> str:
+    return ", ".join(sorted({name.split(".")[-1] for name in known}))
 
 
 def _require_all_targets(model: "PeftModel", targets: str | list[str], known: Iterable[str]) -> None:
-    """Each wanted layer has its adapter, in fp32, and nothing else is trained: an assertion about PEFT."""
+    """Each wanted layer has its adapter, in fp32, and nothing else is trained: PEFT reads some names in its own way."""
     import torch
 
     wanted = {name for name in known if _is_target(name, targets)}
@@ -76,7 +106,12 @@ def _require_all_targets(model: "PeftModel", targets: str | list[str], known: It
         if weight.requires_grad and ".lora_" in name
     }
     if trained != wanted:
-        raise AssertionError(f"LoRA is on {len(trained)} of {len(wanted)} layers: {sorted(wanted ^ trained)[:5]}")
+        odd = sorted(wanted ^ trained)
+        kinds = {type(module).__name__ for name, module in model.named_modules() if name.endswith(tuple(odd))}
+        raise StageError(
+            f"lora.target_modules: PEFT puts LoRA on {len(trained)} layers, {len(wanted)} are meant; they differ in "
+            f"{', '.join(odd[:3])} ({', '.join(sorted(kinds))}); name other modules, of {_list_names(known)}"
+        )
     half = [name for name, weight in model.named_parameters() if ".lora_" in name and weight.dtype != torch.float32]
     if half:
         raise AssertionError(f"adapter weights in half precision: {half[:5]}")

@@ -55,12 +55,15 @@ class Start:
         return result, config | plain
 
 
-def require_start(layers: Iterable[torch.nn.Linear], lora: LoraParams) -> None:
+def require_start(layers: Iterable[torch.nn.Module], lora: LoraParams) -> None:
     """StageError where the adapters of these layers can't start as `lora.init_lora_weights` says."""
     method = lora.init_lora_weights
     if method in ("default", "gaussian"):
         return
     for layer in layers:
+        if not isinstance(layer, torch.nn.Linear):
+            kind = type(layer).__name__
+            raise StageError(f"lora.init_lora_weights: {method} is not possible with {kind} layers; use default")
         if method.startswith("pissa") and type(layer) is not torch.nn.Linear:
             raise StageError(
                 "lora.init_lora_weights: pissa moves a part of the weights, which packed ones can't hold; set "
@@ -80,6 +83,10 @@ def set_to_quantization_error(model: "PeftModel", folder: Path) -> None:
     for name, layer in _list_lora_layers(model):
         weight = _dequantize(layer.base_layer)
         original = published[f"{name.removeprefix('base_model.model.')}.weight"]
+        if original.shape != weight.shape:
+            raise StageError(
+                "lora.init_lora_weights: loftq is not possible with transposed layers (GPT-2); use default"
+            )
         lost = original.to(weight.device, torch.float32) - weight.float()
         if not lost.any():
             raise StageError("lora.init_lora_weights: loftq needs a quantized base, loading.quantization is none")
