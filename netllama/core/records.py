@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from netllama.core.errors import StageError
 from netllama.core.files import JsonObject, load_all, read_jsonl
+from netllama.core.noncharacters import find_noncharacter
 
 LETTERS = "ABCDEFGHIJ"
 Form = Literal[
@@ -40,6 +41,12 @@ class Record(BaseModel):
 R = TypeVar("R", bound=Record)
 
 
+def _refuse_noncharacters(**texts: str) -> None:
+    for name, text in texts.items():
+        if found := find_noncharacter(text):
+            raise ValueError(f"{name} contains {found}; delete it")
+
+
 class Task(Record):
     """What a user asks and what an expert answers. `input` is concrete data, empty when not needed."""
 
@@ -59,6 +66,11 @@ class SeedTask(Task):
     difficulty: Difficulty = ""
     scenario: str = ""
     """What code in the output is run against in the tests (testbed); empty: `mixed`."""
+
+    @model_validator(mode="after")
+    def _has_characters_alone(self) -> "SeedTask":
+        _refuse_noncharacters(instruction=self.instruction, input=self.input, output=self.output)
+        return self
 
 
 class Instruction(Task):
@@ -178,6 +190,11 @@ class Question(Record):
             raise ValueError("answer is empty")
         if self.kind == "blank" and "__" not in self.question:
             raise ValueError("has no blank; write one as ____")
+        return self
+
+    @model_validator(mode="after")
+    def _has_characters_alone(self) -> "Question":
+        _refuse_noncharacters(question=self.question, options="".join(self.options), answer=self.answer)
         return self
 
 

@@ -15,6 +15,7 @@ Reason = Literal[
     "no_output",
     "half_surrogate",
     "nul",
+    "noncharacter",
     "too_long",
     "prompt_leakage",
     "exact_duplicate",

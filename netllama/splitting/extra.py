@@ -16,6 +16,7 @@ from pathlib import Path
 from netllama.contamination.normalisation import squeeze_text
 from netllama.core.errors import StageError
 from netllama.core.files import JsonObject, dump_canonical_json, load_all
+from netllama.core.noncharacters import find_noncharacter
 from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup, strip_sequence_marks
 from netllama.core.records import Instruction
 from netllama.splitting.drops import BadRow, Drop, Reason, shorten_value
@@ -182,3 +183,5 @@ def _refuse_characters(name: str, text: str) -> None:
         raise BadRow("half_surrogate", f"{name}: half a surrogate pair (\\ud800 to \\udfff) is not a character")
     if "\0" in text:
         raise BadRow("nul", f"{name}: contains a NUL character")
+    if found := find_noncharacter(text):
+        raise BadRow("noncharacter", f"{name}: contains {found}")

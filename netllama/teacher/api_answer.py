@@ -7,6 +7,7 @@ is never a part of the text, whether it comes as parts of a message, as items or
 from typing import Any
 
 from netllama.core.credentials import mask_api_key
+from netllama.core.noncharacters import replace_noncharacters
 from netllama.teacher.error_bodies import ServerError, read_server_error
 from netllama.teacher.store import Request, Response
 
@@ -89,9 +90,9 @@ def normalise_finish_reason(reason: object) -> str:
 
 
 def _make_storable(text: str) -> str:
-    """Without the API key, which a server may echo. A lone surrogate, such as half an emoji, cannot be stored as UTF-8:
-    it becomes a question mark."""
-    return mask_api_key(text.encode("utf-8", "replace").decode())
+    """Without the API key, which a server may echo. A lone surrogate, such as half an emoji, cannot be stored as UTF-8,
+    and a noncharacter could not be trained on: they become question marks."""
+    return mask_api_key(replace_noncharacters(text.encode("utf-8", "replace").decode()))
 
 
 def _raise_error_of(body: dict[str, Any], answers: str) -> None:

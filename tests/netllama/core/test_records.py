@@ -95,6 +95,28 @@ def test_half_a_surrogate_pair_is_refused_before_it_breaks_a_writer(tmp_path: Pa
     assert one_line(raised).startswith(f"{tmp_path}/bgp.jsonl:1: half a surrogate pair")
 
 
+@pytest.mark.parametrize("key", ["instruction", "input", "output"])
+def test_a_code_point_that_is_no_character_is_refused_where_the_task_is_read(tmp_path: Path, key: str) -> None:
+    """Tokenize hides special tokens behind it, so it would end there, two stages later."""
+    for code in (0xFDD0, 0xFDEF, 0xFFFE, 0x3FFFF, 0x10FFFF):
+        write_jsonl(tmp_path / "bgp.jsonl", [SEED | {"id": "first"}, SEED | {key: f"{chr(code)}special-token-1"}])
+        with pytest.raises(StageError) as raised:
+            load_seeds(tmp_path, "bgp")
+        where = (
+            f"{tmp_path}/bgp.jsonl:2: {key} contains U+{code:04X}, which Unicode reserves and no text has; delete it"
+        )
+        assert one_line(raised) == where
+    write_jsonl(tmp_path / "bgp.jsonl", [SEED | {key: "\ufdcf\ufdf0\ufffd\U0010fffd\x01\x1f\x7f\x85"}])
+    assert len(load_seeds(tmp_path, "bgp")) == 1
+
+
+@pytest.mark.parametrize("key", ["question", "options"])
+def test_so_it_is_in_a_question(key: str) -> None:
+    bad = "Which \ufdd0?" if key == "question" else ["this", "that \ufdd0"]
+    with pytest.raises(ValueError, match=rf"^{key} contains U\+FDD0, which"):
+        parse_as(Question, QUESTION | {key: bad})
+
+
 def test_a_seed_id_used_twice_is_named(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "bgp.jsonl", [SEED, SEED | {"instruction": "Another."}])
     with pytest.raises(StageError, match=rf"^{tmp_path}/bgp\.jsonl: id bgp-1 is used twice$"):

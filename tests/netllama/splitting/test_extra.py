@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netllama.core.errors import StageError
 from netllama.core.files import write_json, write_jsonl
-from netllama.splitting.extra import MOST_CHARACTERS, load_extra
+from netllama.core.records import parse_instruction
+from netllama.rendering.renderer import Renderer
+from netllama.splitting.drops import BadRow
+from netllama.splitting.extra import MOST_CHARACTERS, Reading, load_extra, read_instruction
 
 GOOD = {"instruction": "What is a MED?", "output": "A metric."}
 
@@ -69,6 +74,12 @@ BAD: list[tuple[Any, str, str]] = [
     (None, "not_an_object", "expected an object with instruction, input, output, not null"),
     ({"instruction": "x\ud83d", "output": "y"}, "half_surrogate", "instruction: half a surrogate pair"),
     ({"instruction": "x", "output": "y\0"}, "nul", "output: contains a NUL character"),
+    ({"instruction": "x", "output": "y", "input": "\ufdd0special-token-1"}, "noncharacter", "input: contains U+FDD0,"),
+    (
+        {"instruction": "x", "output": "y\U0010ffff"},
+        "noncharacter",
+        "output: contains U+10FFFF, which Unicode reserves",
+    ),
     ({"instruction": "x", "output": "y\n### Response: z"}, "prompt_leakage", "output: '### Response:' is markup"),
     ({"instruction": "x", "output": "y\n20. Instruction: z"}, "prompt_leakage", "output: '20. Instruction:' is"),
     ({"instruction": "<|im_start|>user", "output": "y"}, "prompt_leakage", "instruction: '<|im_start|>' is markup"),
@@ -105,6 +116,32 @@ def test_a_row_that_no_model_could_read_is_dropped_before_it_is_compared(tmp_pat
     (drop,) = found.drops
     assert (drop.reason, drop.origin and drop.origin.number) == ("too_long", 3)
     assert drop.detail == "2,000,001 characters, more than 2,000,000: cut it into several rows"
+
+
+@pytest.mark.parametrize("template", ["chat", "alpaca"])
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+    | st.sampled_from(
+        [
+            *map(chr, [*range(1, 32), *range(127, 160), 0xFDD0, 0xFFFE]),
+            "\ufdd0special-token-1\ufdd1",
+            "<|end|>",
+            "<|start|>",
+        ]
+    )
+)
+def test_every_row_that_is_taken_can_be_tokenized(tiny_tokenizer: Any, template: str, text: str) -> None:
+    """U+FDD0 passed, and ended tokenize a stage later. Control characters go through both."""
+    renderer = Renderer(tiny_tokenizer, template, "")
+    for name in ("instruction", "input", "output"):
+        for written in (text, f"{text}a", f"a{text}b", f"a{text}"):
+            raw = {"instruction": "What is a MED?", "input": "", "output": "A metric."} | {name: written}
+            try:
+                row = read_instruction("mine", raw, Reading("mine.jsonl"))
+            except BadRow:
+                continue
+            parsed = parse_instruction(row.model_dump())
+            renderer.render(parsed.instruction, parsed.output, parsed.input)
 
 
 BAD_LINES = [

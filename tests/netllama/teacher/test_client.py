@@ -456,11 +456,11 @@ def test_a_server_that_is_no_openai_api_is_one_line(page: Page) -> None:
         ask(server.url, [request(server.url)])
 
 
-def test_half_an_emoji_is_stored_as_a_question_mark() -> None:
+def test_half_an_emoji_and_a_noncharacter_are_stored_as_question_marks() -> None:
     """json.loads gives a lone surrogate for an escape that a token limit cut in two; UTF-8 has no bytes for it."""
-    with OpenAIServer(always(Answer("cut \ud83d", "length"))) as server:
+    with OpenAIServer(always(Answer("\ufdd0cut \ud83d", "length"))) as server:
         [response] = ask(server.url, [request(server.url)])
-        assert response.text == "cut ?"
+        assert response.text == "?cut ?"
         assert ask(server.url, [request(server.url)]) == [response]
     assert len(server.requests) == 1
 
