@@ -9,17 +9,22 @@ import itertools
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
 from netllama.core.errors import StageError
 from netllama.core.file_errors import open_regular
+from netllama.core.files import JsonObject
 from netllama.splitting.drops import BadRow, Origin
+from netllama.splitting.foreign_formats import names_format
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _PEEK = 16
+_LOOKED_AT = 20
+"""How many of the first lines tell whether a file has a row a line."""
+_BETWEEN = re.compile(r"[\s,]*")
 MOST_UNPACKED = 4 * 2**30
 """Bytes."""
 _UTF_16 = "UTF-16: save it as UTF-8, or run iconv -f UTF-16 -t UTF-8"
@@ -59,16 +64,28 @@ def read_rows(path: Path) -> Iterator[tuple[Origin, object]]:
     if b"\0" in head:
         raise StageError(f"{path}: is {_UTF_16}")
     lines = _number_lines(path)
-    number, first = next(lines, (0, b""))
-    if not number:
+    first = list(itertools.islice(lines, _LOOKED_AT))
+    if not first:
         raise StageError(f"{path}: is empty; put rows into it, or take it out of split.extra")
-    if first.lstrip().startswith(b"[") or not _is_json(first):
-        yielded = _read_whole(path, first)
+    if not _has_row_a_line([line for _, line in first]):
+        yielded = _read_whole(path, first[0][1])
         if yielded is not None:
             yield from ((Origin(path.as_posix(), "item", place), item) for place, item in enumerate(yielded, start=1))
             return
-    for place, line in itertools.chain([(number, first)], lines):
+    for place, line in itertools.chain(first, lines):
         yield Origin(path.as_posix(), "line", place), line
+
+
+def _has_row_a_line(lines: Sequence[bytes]) -> bool:
+    """Whether the first lines of a file are objects by themselves, but for some bad ones.
+
+    Of an array that is written an object a line less than half of the lines are: brackets and commas stand there, too.
+    """
+    values = [_parse_or_none(line) for line in lines]
+    objects = [value for value in values if isinstance(value, dict)]
+    if len(lines) == 1:
+        return bool(objects) and not _find_wrapped(objects[0])
+    return 2 * len(objects) >= len(lines)
 
 
 def parse_line(line: bytes) -> object:
@@ -112,53 +129,76 @@ def _number_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, text
 
 
-def _is_json(line: bytes) -> bool:
+def _parse_or_none(line: bytes) -> object:
     try:
-        parse_line(line)
+        return parse_line(line)
     except BadRow:
-        return False
-    return True
+        return None
+
+
+def _find_wrapped(value: JsonObject) -> str:
+    """The key of an object that holds rows; empty where there is none, or the object is a row itself."""
+    if not names_format(value):
+        for key, rows in value.items():
+            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+                return key
+    return ""
 
 
 def _read_whole(path: Path, first: bytes) -> list[object] | None:
     """The items of a file that is one JSON array, or one object over several lines; None where it has a row a line.
 
-    `first`: its first line, which begins an array or is not JSON by itself.
+    `first`: its first line.
     """
+    is_array = first.lstrip().startswith(b"[")
     with _opened(path) as file:
         content = file.read()
     try:
         text = content.decode("utf-8-sig")
         value = json.loads(text)
     except UnicodeDecodeError as error:
-        if _is_json(first) or not first.lstrip().startswith(b"["):
+        if not is_array or _parse_or_none(first) is not None:
             return None
         raise StageError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
     except json.JSONDecodeError as error:
-        if _is_json(first):
+        if _parse_or_none(first) is not None:
             return None
-        if first.lstrip().startswith(b"["):
-            raise StageError(f"{path}:{error.lineno}: not valid JSON ({error.msg}), in an array") from None
+        if is_array:
+            item = _count_items(text[: error.pos])
+            raise StageError(
+                f"{path}:{error.lineno}: not valid JSON ({error.msg}), at item {item} of the array"
+            ) from None
         _refuse_other_layouts(path, text)
         return None
     except (ValueError, RecursionError) as error:
         raise StageError(f"{path}: not valid JSON ({error})") from None
     if isinstance(value, list):
         return value
-    if isinstance(value, dict) and not {"conversations", "messages", "prompt"} & value.keys():
-        for key, rows in value.items():
-            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-                raise StageError(f"{path}: is one JSON object; keep only the array under its key {key}")
+    if isinstance(value, dict) and (key := _find_wrapped(value)):
+        raise StageError(f"{path}: is one JSON object; keep only the array under its key {key}")
     return [value]
+
+
+def _count_items(array: str) -> int:
+    """The number of the item in which the beginning of an array ends, or which would follow."""
+    decoder, number, place = json.JSONDecoder(), 1, array.index("[") + 1
+    while True:
+        between = _BETWEEN.match(array, place)
+        try:
+            _, place = decoder.raw_decode(array, between.end() if between else place)
+        except ValueError:
+            return number
+        number += 1
 
 
 def _refuse_other_layouts(path: Path, text: str) -> None:
     """StageError for objects over several lines each and for columns of text."""
+    text = text.lstrip()
     try:
-        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+        _, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         end = 0
-    if end:
+    if "\n" in text[:end]:
         raise StageError(f"{path}: its objects are spread over several lines; write one a line, as jq -c . does")
     if _COLUMNS.match(text[:1000]):
         raise StageError(f"{path}: is a table of columns (CSV): {_WRITE_JSON}")

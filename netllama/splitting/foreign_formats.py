@@ -73,6 +73,12 @@ def read_turn(raw: JsonObject) -> Turn:
     raise BadRow("unknown_keys", _describe_keys(raw))
 
 
+def names_format(raw: JsonObject) -> bool:
+    """Whether an object has the keys of a row, whatever else is wrong with it."""
+    named = any(asked in raw or answered in raw for asked, _, answered in _NAMED.values())
+    return named or any(isinstance(raw.get(key), list) for key in _CONVERSATIONS)
+
+
 def _read_named(name: str, raw: JsonObject, asked: str, context: str, answered: str) -> Turn:
     if isinstance(raw[asked], list) and isinstance(raw[answered], list):
         return _read_conversation(name, [*raw[asked], *raw[answered]], raw.get("system"))

@@ -17,6 +17,7 @@ from netllama.splitting.foreign_files import name_rows
 
 ROWS = [{"instruction": f"What is {number}?", "output": "A number."} for number in range(3)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+ONE_LINE = json.dumps(ROWS).encode()
 PRETTY = json.dumps(ROWS, indent=2).encode()
 SPREAD = "\n".join(json.dumps(row, indent=2) for row in ROWS).encode()
 
@@ -102,7 +103,11 @@ def test_a_single_object_over_several_lines_is_a_row(tmp_path: Path) -> None:
         (b"PAR1\x15\x04\x15", ": is Parquet: write its rows as JSON Lines, one object a line"),
         (b"PK\x03\x04\x14\0", ": is a ZIP archive: unpack it"),
         (SPREAD, ": its objects are spread over several lines; write one a line, as jq -c . does"),
-        (json.dumps({"version": 1, "data": ROWS}).encode(), ": 1 of 1 rows are not valid instructions."),
+        (
+            json.dumps({"version": 1, "data": ROWS}).encode(),
+            ": is one JSON object; keep only the array under its key data",
+        ),
+        (json.dumps({"data": ROWS}).encode() + b"\n", ": is one JSON object; keep only the array under its key data"),
         (
             json.dumps({"version": 1, "data": ROWS}, indent=1).encode(),
             ": is one JSON object; keep only the array under",
@@ -110,7 +115,9 @@ def test_a_single_object_over_several_lines_is_a_row(tmp_path: Path) -> None:
         (b"instruction,input,output\nWhy?,,So.\n", ": is a table of columns (CSV): write its rows as JSON Lines"),
         (b"id\tprompt\tcompletion\n1\tWhy?\tSo.\n", ": is a table of columns (CSV): write its rows as JSON Lines"),
         (PRETTY[:-20], ":12: not valid JSON ("),
-        (PRETTY.replace(b"},", b"}"), ":6: not valid JSON ("),
+        (PRETTY.replace(b"},", b"}"), ":6: not valid JSON (Expecting ',' delimiter), at item 2 of the array"),
+        (ONE_LINE.replace(b"}, {", b"} {"), ":1: not valid JSON (Expecting ',' delimiter), at item 2 of the array"),
+        (ONE_LINE[:-4], ":1: not valid JSON (Unterminated string starting at), at item 3 of the array"),
         (b"[" * 100_000, ": not valid JSON ("),
         (b'["a"]', ": 1 of 1 rows are not valid instructions. Is this the right file? item 1: expected an object with"),
     ],
@@ -122,10 +129,52 @@ def test_a_file_that_cannot_be_read_says_what_it_is_and_what_to_do(
     assert refused(write(tmp_path / name, content)).startswith(said)
 
 
-def test_a_first_line_that_was_cut_off_is_one_bad_row(tmp_path: Path) -> None:
-    found = load_extra(write(tmp_path / "mine.jsonl", b'{"instruction": "What", "outp\n' + LINES))
-    assert len(found.rows) == 3
-    assert [(drop.reason, drop.origin and drop.origin.number) for drop in found.drops] == [("not_json", 1)]
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (b'{"instruction": "What", "outp', "not_json"),
+        (b'{"instruction": "What?", "output": "So."},', "not_json"),
+        (b'{"instruction": "What?", "output": "So."} {"instruction": "Why?", "output": "So."}', "not_json"),
+        (b"[INFO] 3 rows written", "not_json"),
+        (b"[1, 2", "not_json"),
+        (b"[1, 2]", "not_an_object"),
+        (b"[caf\xe9", "not_utf8"),
+        (b"prompt,completion", "not_json"),
+        (b"# my rows", "not_json"),
+        (b"7", "not_an_object"),
+        (b'{"data": [{"a": 1}]}', "unknown_keys"),
+        (b"[" * 100_000, "not_json"),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_bad_first_line_is_one_bad_row(tmp_path: Path, first: bytes, reason: str, rows: int) -> None:
+    lines = b"".join(LINES.splitlines(keepends=True)[:rows])
+    found = load_extra(write(tmp_path / "mine.jsonl", first + b"\n" + lines))
+    assert len(found.rows) == rows
+    assert [(drop.reason, drop.origin and drop.origin.number) for drop in found.drops] == [(reason, 1)]
+
+
+def test_several_bad_first_lines_are_as_many_bad_rows(tmp_path: Path) -> None:
+    found = load_extra(write(tmp_path / "mine.jsonl", b"[INFO]\n# rows\n{\n" + LINES))
+    assert (len(found.rows), [drop.origin.number for drop in found.drops if drop.origin]) == (3, [1, 2, 3])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("form", ["[\n{}\n]", "[{}\n]", "[\n{}]", "[{}]"])
+@pytest.mark.parametrize("between", [",\n", "\n,", "\n,\n"])
+def test_an_array_with_an_object_a_line_is_an_array(tmp_path: Path, rows: int, form: str, between: str) -> None:
+    text = form.replace("{}", between.join(map(json.dumps, ROWS[:rows])))
+    found = load_extra(write(tmp_path / "mine.json", text.encode()))
+    assert [origin and (origin.unit, origin.number) for _, origin in found.rows] == [
+        ("item", number + 1) for number in range(rows)
+    ]
+    assert not found.drops
+
+
+def test_a_row_with_a_list_of_objects_beside_its_texts_is_a_row(tmp_path: Path) -> None:
+    row = ROWS[0] | {"sources": [{"title": "RFC 4271"}]}
+    for indent in (None, 1):
+        assert len(load_extra(write(tmp_path / "mine.json", json.dumps(row, indent=indent).encode())).rows) == 1
 
 
 def test_lines_that_are_arrays_are_bad_rows_and_not_a_broken_array(tmp_path: Path) -> None:
