@@ -27,7 +27,7 @@ Every key of `params.yaml`, by section. Written by `python -m commands.document_
 `netllama/core/`; don't edit it by hand.
 
 Change a value in the file, or for one experiment: `dvc exp run -S lora.r=32`. The whole file is checked before a stage
-does anything: an unknown key is an error that names the nearest known one, and one error reports every problem.
+does anything: an unknown key is an error that names a known one that is near, and one error reports every problem.
 Each stage declares the sections that it reads (`dvc.yaml`), so a change reruns only the stages that use it.
 """
 

@@ -18,13 +18,19 @@ def _read_number(value: object) -> object:
     return value
 
 
-def _read_size(value: object) -> int | float:
-    value = _read_number(value)
+def is_plain_value(text: str) -> bool:
+    """Whether the text would be a number or a truth value, if it were not in quotes."""
+    return text.strip().lower() in ("true", "false") or not isinstance(_read_number(text), str)
+
+
+def _read_size(given: object) -> int | float:
+    value = _read_number(given)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, float) and 0 <= value < 1:
         return value
-    raise ValueError(f"expected a count (1300) or a share below 1 (0.1), not {value!r}")
+    advice = ": write it without quotes" if isinstance(given, str) and is_plain_value(given) else ""
+    raise ValueError(f"expected a count (1300) or a share below 1 (0.1), not {given!r}{advice}")
 
 
 def _read_decimal(value: object) -> object:
@@ -35,6 +41,15 @@ def _read_decimal(value: object) -> object:
         except InvalidOperation:
             return value
     return value
+
+
+START = r"^(default|gaussian|pissa|pissa_niter_[1-9][0-9]*|loftq)$"
+_NAME = r"^[A-Za-z0-9_-]+$"
+IN_WORDS = {
+    START: "default, gaussian, pissa, pissa_niter_N (N: 1, 2, 3, ...) or loftq",
+    _NAME: "a name of letters (A to Z, a to z), digits, _ and -",
+}
+"""What a value has to be, where a regular expression checks it."""
 
 
 def freeze_list(value: object) -> object:
@@ -55,7 +70,7 @@ Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_read
 Strings = Annotated[tuple[str, ...], BeforeValidator(freeze_list)]
 Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(freeze_list)]
 Families = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...], Field(min_length=1), BeforeValidator(freeze_list)
+    tuple[Annotated[str, Field(pattern=_NAME)], ...], Field(min_length=1), BeforeValidator(freeze_list)
 ]
 """Names of task families: each is data/prompts/NAME.txt and data/seeds/NAME.jsonl."""
 

@@ -29,7 +29,7 @@ from netllama.core.files import read_text
 from netllama.core.generate_section import FilterParams, GenerateParams
 from netllama.core.judge_section import JudgeParams
 from netllama.core.moved_keys import find_moved_keys
-from netllama.core.param_types import Families
+from netllama.core.param_types import IN_WORDS, Families, is_plain_value
 from netllama.core.retrieve_section import RetrieveParams
 from netllama.core.sections import (
     ContaminationParams,
@@ -50,6 +50,9 @@ PARAMS = Path("params.yaml")
 _SHORT = reprlib.Repr()
 """Writes a value in one short line: aliases (`*a`) make a value of any size out of a few lines of YAML."""
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+_NEAR, _NEAR_ELSEWHERE = 0.7, 0.8
+"""Similarity (difflib) of a name to the one that it is taken for, in its own section and in another one. `num_epochs`
+and `num_reports` have 0.76, `warmup_steps` and `warmup_ratio` 0.67, `max_seq_length` and `max_length` 0.83."""
 UNREADABLE_VALUE = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
 """What the YAML library raises for a day such as 2024-13-45 and a number of 5,000 digits."""
 
@@ -98,7 +101,9 @@ def read_params(path: str | Path = PARAMS) -> Params:
         params = Params.model_validate(raw)
         problems = find_conflicts(dict(params))
     except ValidationError as error:
-        reported = [detail for detail in error.errors() if ".".join(map(str, detail["loc"])) not in moved]
+        # A list of nothing but bad items is too short to pydantic, too.
+        reported = [detail for detail in error.errors() if detail["type"] != "too_short" or not detail["input"]]
+        reported = [detail for detail in reported if ".".join(map(str, detail["loc"])) not in moved]
         if moved:  # a file of the old shape lacks whole sections; its moved keys say what to put there
             reported = [detail for detail in reported if detail["type"] != "missing" or detail["loc"][0] in raw]
         problems = [_describe_problem(detail) for detail in reported] + find_conflicts(_valid_sections(raw))
@@ -172,7 +177,7 @@ def _describe_problem(error: ErrorDetails) -> str:
     key, given = ".".join(keys), error["input"]
     shown = _SHORT.repr(given)
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key, nearest known is {_find_nearest_key(keys)}"
+        return f"{key}: unknown key, {_suggest_key(keys)}"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "value_error":
@@ -185,22 +190,35 @@ def _describe_problem(error: ErrorDetails) -> str:
         return f"{key}: expected a list, not {shown}"
     if error["type"] == "literal_error":
         known = [name.strip("' ") for name in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        nearest = f", nearest is {_find_nearest(given, known)}" if isinstance(given, str) and len(known) > 4 else ""
-        return f"{key}: {shown} is unknown{nearest}; expected {error['ctx']['expected']}"
+        near = _find_near(given, known) if isinstance(given, str) and len(known) > 4 else ""
+        return f"{key}: {shown} is unknown{near and f', nearest is {near}'}; expected {error['ctx']['expected']}"
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key}: {shown} is unknown; expected {IN_WORDS[error['ctx']['pattern']]}"
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{key}: {message}, not {shown}"
+    return f"{key}: {message}, not {shown}{_advise_on_quotes(error['type'], given)}"
 
 
-def _find_nearest_key(keys: list[str]) -> str:
-    """The known key that is most like the unknown one: in its own section if it is near there, else in any."""
+def _advise_on_quotes(problem: str, given: object) -> str:
+    """Where quotes make a text of a number, or the lack of them a number of a text: what to do."""
+    if problem in ("int_type", "bool_type") and isinstance(given, str) and is_plain_value(given):
+        return ": write it without quotes"
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    return ": write it in quotes" if problem == "string_type" and is_number else ""
+
+
+def _suggest_key(keys: list[str]) -> str:
+    """The known key that an unknown one may be meant to be, in its own section or else in any; else all there are."""
     if len(keys) == 1:
-        return _find_nearest(keys[0], list(Params.model_fields))
+        near = _find_near(keys[0], list(Params.model_fields))
+        return f"nearest known is {near}" if near else f"the sections are {', '.join(Params.model_fields)}"
     section, name = keys
-    if near := difflib.get_close_matches(name, _section_keys(section), n=1, cutoff=0.7):
-        return f"{section}.{near[0]}"
+    known = _section_keys(section)
+    if near := _find_near(name, known):
+        return f"nearest known is {section}.{near}"
     owners = {key: other for other in reversed(Params.model_fields) for key in _section_keys(other)}
-    nearest = _find_nearest(name, list(owners))
-    return f"{owners[nearest]}.{nearest}"
+    if near := _find_near(name, list(owners), _NEAR_ELSEWHERE):
+        return f"nearest known is {owners[near]}.{near}"
+    return f"the keys of {section} are {', '.join(known)}"
 
 
 def _section_keys(name: str) -> list[str]:
@@ -208,5 +226,6 @@ def _section_keys(name: str) -> list[str]:
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
 
 
-def _find_nearest(name: str, known: list[str]) -> str:
-    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+def _find_near(name: str, known: list[str], cutoff: float = _NEAR) -> str:
+    """The known name that `name` is a mistyped form of; empty: it is like none."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), "")

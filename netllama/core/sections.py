@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from netllama.core.param_types import (
     BUNDLED_MODEL,
     NUMBER,
+    START,
     Count,
     Names,
     NotNegative,
@@ -128,7 +129,7 @@ class LoraParams(Section):
     """Scale by lora_alpha / sqrt(r) instead of lora_alpha / r (arXiv 2312.03732)."""
     use_dora: bool
     """Train magnitude and direction apart (arXiv 2402.09353)."""
-    init_lora_weights: Annotated[str, Field(pattern=r"^(default|gaussian|pissa|pissa_niter_[1-9][0-9]*|loftq)$")]
+    init_lora_weights: Annotated[str, Field(pattern=START)]
     """default: A as nn.Linear, B zero; gaussian: A normal, B zero; pissa: the principal components of the weights
     (arXiv 2404.02948; pissa_niter_N: by randomized SVD in N iterations); loftq: what quantization lost
     (arXiv 2310.08659)."""

@@ -56,6 +56,72 @@ def test_an_unknown_section_names_the_nearest_known_one(workdir: Path) -> None:
     assert problems() == ["tokenise: unknown key, nearest known is tokenize"]
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("train.lora_alpha", "nearest known is lora.lora_alpha"),
+        ("lora.loraplus_ratio", "nearest known is train.loraplus_lr_ratio"),
+        ("train.eval_step", "nearest known is train.eval_steps"),
+        ("evaluate.max_new_token", "nearest known is evaluate.max_new_tokens"),
+        ("lora.peft_type", "the keys of lora are r, lora_alpha, lora_dropout, target_modules, use_rslora, use_dora"),
+        ("train.max_seq_length", "nearest known is tokenize.max_length"),
+        ("train.num_epochs", "the keys of train are seed, max_steps, "),
+        ("train.fp16", "the keys of train are seed, max_steps, "),
+        ("split.stratify_by", "the keys of split are seed, val_size, "),
+    ],
+)
+def test_a_key_that_is_like_none_is_not_said_to_be_near_to_one(
+    set_params: Callable[..., None], key: str, said: str
+) -> None:
+    set_params(**{key: 1})
+    (problem,) = problems()
+    assert problem.startswith(f"{key}: unknown key, {said}")
+
+
+def test_a_section_that_is_like_none_is_answered_with_all_of_them(workdir: Path) -> None:
+    with open("params.yaml", "a", encoding="utf-8") as file:
+        file.write("wandb:\n  project: x\n")
+    assert problems() == [
+        "wandb: unknown key, the sections are model, loading, prompt, families, generate, teacher, "
+        "filters, contamination, split, retrieve, tokenize, lora, train, evaluate, judge, launch"
+    ]
+
+
+def test_a_value_that_is_like_none_is_not_said_to_be_near_to_one(set_params: Callable[..., None]) -> None:
+    set_params(**{"filters.enabled": ["toxicity"]})
+    (problem,) = problems()
+    assert problem.startswith("filters.enabled: 'toxicity' is unknown; expected 'empty_field', ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("split.val_size", "27", "expected a count (1300) or a share below 1 (0.1), not '27': write it without quotes"),
+        ("split.test_size", "some", "expected a count (1300) or a share below 1 (0.1), not 'some'"),
+        ("lora.r", "16", "input should be a valid integer, not '16': write it without quotes"),
+        ("train.group_by_length", "true", "input should be a valid boolean, not 'true': write it without quotes"),
+        ("train.group_by_length", "yes", "input should be a valid boolean, not 'yes'"),
+        ("model.revision", 1234567, "input should be a valid string, not 1234567: write it in quotes"),
+        (
+            "lora.init_lora_weights",
+            "orthogonal",
+            "'orthogonal' is unknown; expected default, gaussian, pissa, pissa_niter_N (N: 1, 2, 3, ...) or loftq",
+        ),
+        (
+            "lora.init_lora_weights",
+            "pissa_niter_0",
+            "'pissa_niter_0' is unknown; expected default, gaussian, pissa, pissa_niter_N (N: 1, 2, 3, ...) or loftq",
+        ),
+        ("families", ["a/b"], "'a/b' is unknown; expected a name of letters (A to Z, a to z), digits, _ and -"),
+    ],
+)
+def test_the_error_of_a_value_says_in_words_what_to_write(
+    set_params: Callable[..., None], key: str, value: object, said: str
+) -> None:
+    set_params(**{key: value})
+    assert problems() == [f"{key}: {said}"]
+
+
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 9)
 )
