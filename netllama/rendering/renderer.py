@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
 from netllama.core.files import hash_json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # A fixed date: Llama 3 templates write "today" into the system prompt, and bytes must not change overnight.
 DATE = "26 Jul 2024"
 # Templates of models that may think (Qwen3, SmolLM3) know this variable. What is trained on has no thoughts.
-NO_THINKING = {"enable_thinking": False}
+NO_THINKING: dict[str, Any] = {"enable_thinking": False}
 _ALPACA_TASK = "Below is an instruction that describes a task"
 _ALPACA_PAIRED = ", paired with an input that provides further context"
 _ALPACA_REQUEST = ". Write a response that appropriately completes the request."
