@@ -35,6 +35,7 @@ from netllama.splitting.program_rows import add_program_rows
 from netllama.splitting.split_report import (
     SHOWN,
     describe_drops,
+    describe_near_duplicates,
     describe_seeds,
     summarise_split,
     warn_of_lacks,
@@ -143,6 +144,7 @@ def main() -> None:
     for line in itertools.chain(
         describe_drops(drops, DROPPED),
         (line for reading in readings for line in reading.describe()),
+        describe_near_duplicates(found),
         describe_seeds(screened.seeds, LEAKAGE),
         warn_of_sizes(found, requested),
         warn_of_lacks(found, screened.kept, requested),

@@ -23,14 +23,13 @@ def summarise_split(
     readings: Sequence[Reading],
 ) -> dict[str, object]:
     """What metrics/split.json holds; `extra` only where there are files of one's own."""
-    kept = sum(len(rows) for rows in found.sides.values())
     extra = {"extra": {Path(reading.file).name: reading.count() for reading in readings}} if readings else {}
     return extra | {
         "rows": {name: len(rows) for name, rows in found.sides.items()},
         "family": {name: dict(Counter(row.family for row in rows)) for name, rows in found.sides.items()},
         "source": {name: dict(Counter(row.source for row in rows)) for name, rows in found.sides.items()},
         "dropped": dict(Counter(drop.reason for drop in drops)),
-        "near_duplicates": kept - len(found.groups),
+        "near_duplicates": _count_near_duplicates(found),
         "seeds_near_questions": len(seeds),
         "leakage": {name: asdict(numbers) for name, numbers in leakage.items()},
     }
@@ -44,6 +43,17 @@ def describe_drops(drops: Sequence[Drop], path: Path) -> Iterator[str]:
         yield f"dropped {len(drops)} row{'s' * (len(drops) > 1)}: {reasons}; all in {path}"
         first = {drop.reason: drop for drop in reversed(drops)}
         yield from (f"  {first[reason]}" for reason, _ in counts)
+
+
+def describe_near_duplicates(found: Assignment) -> Iterator[str]:
+    """How many rows are kept that are nearly another one: a file that repeats one in capitals, say."""
+    if number := _count_near_duplicates(found):
+        are = "row is a near-duplicate" if number == 1 else "rows are near-duplicates"
+        yield f"{number} {are} of another one (case, accents and numbers do not count): kept, on the side of that one"
+
+
+def _count_near_duplicates(found: Assignment) -> int:
+    return sum(len(rows) for rows in found.sides.values()) - len(found.groups)
 
 
 def describe_seeds(seeds: Sequence[LeakedText], path: Path) -> Iterator[str]:

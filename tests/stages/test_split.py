@@ -148,6 +148,31 @@ def test_near_duplicates_are_counted_and_kept_on_one_side(pool: list[Instruction
     assert read_details(split.METRICS)["near_duplicates"] >= 10
 
 
+def test_a_file_that_repeats_another_one_is_told_of_up_to_case_and_white_space(
+    pool: list[Instruction], set_params: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """White space does not make another text. Case does, in code: those rows are kept, together."""
+    set_params(**{"split.extra": ["mine.jsonl", "again.jsonl", "loud.jsonl"]})
+    write_jsonl(Path("data/extra/mine.jsonl"), EXTRA_ROWS)
+    for name, change in {"again": lambda text: f" {text}\n\n".replace(" ", "  "), "loud": str.upper}.items():
+        texts = ("instruction", "input", "output")
+        changed = [each | {key: change(each[key]) for key in texts if key in each} for each in EXTRA_ROWS]
+        write_jsonl(Path(f"data/extra/{name}.jsonl"), changed)
+    split.main()
+    first = {each.instruction: each.id for each, _ in load_extra(Path("data/extra/mine.jsonl")).rows}
+    assert [(drop["file"], drop["line"], drop["reason"], drop["of"]) for drop in dropped()] == [
+        ("data/extra/again.jsonl", number, "exact_duplicate", [id]) for number, id in enumerate(first.values(), start=1)
+    ]
+    kept = [(r["instruction"], name) for name, rows in outs().items() for r in rows if r["source"] == "extra"]
+    assert sorted(text for text, _ in kept) == sorted([*first, *map(str.upper, first)])
+    assert len({(text.upper(), name) for text, name in kept}) == len(first), "each pair is on one side"
+    metrics = read_details(split.METRICS)
+    assert (metrics["dropped"], metrics["near_duplicates"]) == ({"exact_duplicate": len(first)}, len(first))
+    said = capsys.readouterr().out
+    assert f"dropped {len(first)} rows: {len(first)} exact_duplicate; all in data/splits/dropped.jsonl" in said
+    assert f"\n{len(first)} rows are near-duplicates of another one (case, accents and numbers do not count)" in said
+
+
 def test_asking_for_more_rows_than_there_are_says_what_to_change(
     pool: list[Instruction], set_params: Callable[..., None]
 ) -> None:
