@@ -96,6 +96,8 @@ class AdapterUpdate:
             return weight
         layer = name.removesuffix(".weight")
         a, b = (self.read(f"{layer}.lora_{part}.weight").to(weight.device) for part in "AB")
+        if weight.shape != (b.shape[0], a.shape[1]):
+            raise StageError(f"{self.folder / WEIGHTS}: {name} is transposed (GPT-2): it can't be merged")
         merged = weight.float() + self._scale * (b @ a)
         if self.uses_dora:
             length = self.read(f"{layer}.lora_magnitude_vector").to(weight.device)

@@ -196,7 +196,8 @@ class ResponseStore:
             if (bounded := row.bound_usage(request)) is not row:
                 rows[place] = bounded
                 if id(row) in self._recorded:
-                    self._recorded = self._recorded - {id(row)} | {id(bounded)}
+                    self._recorded.remove(id(row))
+                    self._recorded.add(id(bounded))
         return rows
 
     def _remember(self, response: Response) -> None:

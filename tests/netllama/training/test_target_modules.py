@@ -9,12 +9,14 @@ import torch
 
 from netllama.core.errors import StageError
 from netllama.core.tokenized_rows import TokenizedRow
+from netllama.exporting.adapter_update import AdapterUpdate
 from netllama.models.loading import load_adapter, load_base
 from netllama.training.adapter import add_adapter, save_adapter
 from tests.support.training_runs import loading_params, lora_params, make_run, training_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 IDS = torch.randint(2, 500, (2, 24), generator=torch.Generator().manual_seed(1))
+WEIGHT = "transformer.h.0.attn.c_attn.weight"
 SHAPE = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "vocab_size": 64, "pad_token_id": 0}
 
 
@@ -89,6 +91,8 @@ def test_gpt_2_is_trained_saved_and_loaded(
     save_adapter(run.inner.model, tmp_path / "adapter", training_record(), run.start)
     tuned = load_adapter(load_base(gpt_2_folder, loading), tmp_path / "adapter")
     torch.testing.assert_close(logits(tuned), logits(run.inner.model))
+    with pytest.raises(StageError, match=r"(fan_in_fan_out|c_attn\.weight is transposed .*) can't be merged"):
+        AdapterUpdate(tmp_path / "adapter").apply(WEIGHT, make_gpt_2().get_parameter(WEIGHT))
     assert not torch.allclose(logits(tuned), plain)
 
 
