@@ -31,7 +31,7 @@ from netllama.sandbox.warm_sandbox import WarmSandbox
 from testbed.network import PARTS, ensure_network, hash_code
 from testbed.script_runner import SHIMS, ScriptRun
 
-VERSION = 1
+VERSION = 2
 """Of this room and the sandbox: raise it when a script may end in another way than before."""
 LIBRARIES = ("numpy", "pandas", "matplotlib.pyplot", "scapy.all")
 """What is imported before scripts start."""
