@@ -1,8 +1,7 @@
 """The chat template of a merged model: a server that knows nothing of params.yaml renders what was trained.
 
 The tokenizer's own template misses what params add to it: `prompt.system_prompt`, the Alpaca format, and the fixed date
-that Llama 3 templates would write as today's. Templates that let a model
-think would ask for thoughts.
+that Llama 3 templates would write as today's. Templates that let a model think would ask for thoughts.
 """
 
 import json
