@@ -13,7 +13,7 @@ import socket
 import unicodedata
 from itertools import chain
 
-RULES = 1
+RULES = 2
 _STOPPED = """
 a an and are at be been but by can could did does for from had has have how in into is it its may might must of on or
 shall should such than that the their them then there these they this those to was were what when where which while who
@@ -60,7 +60,7 @@ def expand_run(run: str) -> list[str]:
     """The terms of one run, none twice; stop words and bare punctuation give none."""
     if address := _read_address(run.rstrip("./+&@'-").casefold()):
         return address
-    run = run.strip(_EDGE).removesuffix("'s")
+    run = run.strip(_EDGE).removesuffix("'s").removesuffix("'S")
     parts = [part for part in _JOINT.split(run) if part]
     terms = [run.casefold()] if len(parts) > 1 else []
     for part in parts:

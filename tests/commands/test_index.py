@@ -69,7 +69,7 @@ def test_it_lists_what_was_dropped_and_why_and_what_is_worth_reading_first(said:
         "dropped: 3 (1 unknown ending, 1 empty, 1 scanned)",
         "  notes/empty.md: the file is empty",
         "  notes/z.pdf page 2: there is no text on it: a scanned page, which needs text recognition first",
-        "  notes/a.docx: .docx: what is read ends in .md, .markdown, .txt, .text, .html, .htm, .pdf, "
+        "  notes/a.docx: .docx: what is read ends in .md, .markdown, .txt, .text, .html, .htm, .xhtml, .pdf, "
         ".cfg, .conf, .log, .yang",
     ]
 

@@ -4,7 +4,7 @@ import hashlib
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netllama.retrieval import terms
@@ -54,6 +54,7 @@ CASES = {
     "status of DNS analysis, process": "status dns analysis process",
     "bgp_updates": "bgp_updates bgp update",
     "What is the peer's hold time?": "peer hold time",
+    "WHAT IS THE PEER'S HOLD TIME?": "peer hold time",
     "https://example.org/a.gz": "https://example.org/a.gz https example org gz",
     "naïve Straße": "naïve strasse",
     "E\u0301te\u0301": "été",
@@ -92,6 +93,7 @@ def test_a_term_is_found_whether_it_was_seen_before_or_not(text: str) -> None:
 
 @quick
 @given(st.text(st.characters(codec="ascii", categories=["Ll", "Nd", "Pd", "Po", "Zs"])))
+@example("0's")
 def test_the_case_of_plain_words_makes_no_difference(text: str) -> None:
     assert split_terms(text.upper()) == split_terms(text)
 
@@ -111,4 +113,4 @@ def test_the_memory_of_seen_runs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 def test_no_change_of_the_terms_goes_without_a_new_number_of_the_rules() -> None:
     """An index of the old rules must not be searched by the new ones: raise RULES, then take the new hash."""
     found = hashlib.sha256("\n".join(" ".join(split_terms(text)) for text in CASES).encode()).hexdigest()
-    assert (RULES, found[:16]) == (1, "4cb706705dc589db")
+    assert (RULES, found[:16]) == (2, "1e6bfb01187257e5")
