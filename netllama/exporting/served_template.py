@@ -40,7 +40,9 @@ def _extend_own(renderer: Renderer) -> str:
     start = ""
     if "date_string" in own:
         start += f"{{%- set date_string = {json.dumps(DATE)} %}}"
-    start += "".join(f"{{%- set {name} = false %}}" for name in NO_THINKING if name in own)
+    start += "".join(
+        f"{{%- set {name} = false %}}" for name in NO_THINKING if name in own and name in renderer.variables
+    )
     if renderer.system_prompt:
         system = f'{{"role": "system", "content": {_quote(renderer.system_prompt)}}}'
         start += (

@@ -66,12 +66,17 @@ def rank_reports(chunks: Sequence[Chunk], reports: ReportSet, k: int) -> list[li
 def make_questions(
     reports: ReportSet, rankings: Sequence[Sequence[str]], seed: int, top_k: int
 ) -> list[ReadingQuestion]:
-    """Each question with its documents in every arm that has any. What a search finds stays in the search's order."""
+    """Each question with its documents in every arm that has any.
+
+    What a search finds is shuffled: it nearly always finds the right report first, and a model that trusts whatever
+    comes first would seem to read.
+    """
     pairs = zip(reports.questions, rankings, strict=True)
     return [_make_question(question, list(ranking[:top_k]), seed, top_k) for question, ranking in pairs]
 
 
 def _make_question(question: ReportQuestion, found: list[str], seed: int, top_k: int) -> ReadingQuestion:
+    found = shuffle(f"{seed}/{question.id}/found", found)
     arms: dict[Arm, list[str]] = {"absent": found}
     if question.golden:
         others = shuffle(f"{seed}/{question.id}", question.distractors[:top_k])

@@ -221,28 +221,50 @@ class Renderer:
     def opening(self) -> str:
         """What the chat template writes in front of an answer alone, such as an empty think block or a channel's name.
 
-        It is a part of the prompt: the model is neither trained on it nor has to generate it. Blanks stay with the
-        answer, as tokenizers join them with its first word.
+        It is a part of the prompt: the model is neither trained on it nor has to generate it. Blanks at its end are left
+        to the answer where the tokenizer joins them with its first word.
         """
         if self.template == "alpaca":
             return ""
         prompt, whole = self._chat("probe", "", None), self._chat("probe", "", _PROBE_ANSWER)
         before, _, after = whole.removeprefix(prompt).partition(_PROBE_ANSWER)
-        return before if after and before.strip() and whole.startswith(prompt) else ""
+        if not (after and before.strip() and whole.startswith(prompt)):
+            return ""
+        ids = self.special_tokens.encode(prompt + before)
+        return before if self.special_tokens.encode(whole)[: len(ids)] == ids else before.rstrip()
+
+    @cached_property
+    def variables(self) -> dict[str, Any]:
+        """What the chat template is given beside the messages: no thinking.
+
+        A template that writes an empty block of thoughts into the prompt alone, and not in front of the answers that it
+        is given, is not asked to.
+        """
+        asked = [{"role": "user", "content": "probe"}]
+        answered = [*asked, {"role": "assistant", "content": _PROBE_ANSWER}]
+        for found in ({"date_string": DATE} | NO_THINKING, {"date_string": DATE}):
+            prompt, whole = (self._apply_template(messages, found) for messages in (asked, answered))
+            if whole.startswith(prompt):
+                return found
+        return {"date_string": DATE} | NO_THINKING
 
     def _chat(self, request: str, context: str, answer: str | None, earlier: Sequence[Turn] = ()) -> str:
-        from jinja2 import TemplateError
-
         said = [*(text for turn in earlier for text in turn), f"{request}\n\n{context}" if context else request]
         messages = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
         if self.system_prompt:
             messages.insert(0, {"role": "system", "content": self.system_prompt})
         if answer is not None:
             messages.append({"role": "assistant", "content": answer})
+        return self._apply_template(messages, self.variables)
+
+    def _apply_template(self, messages: list[dict[str, str]], variables: dict[str, Any]) -> str:
+        from jinja2 import TemplateError
+
+        is_asked = messages[-1]["role"] == "user"
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=answer is None, date_string=DATE, **NO_THINKING
+                    messages, tokenize=False, add_generation_prompt=is_asked, **variables
                 )
             )
         except TemplateError as error:

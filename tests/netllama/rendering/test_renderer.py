@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,21 @@ def llama_2(tiny_tokenizer: Any) -> Any:
     return fast
 
 
-def byte_tokenizer(template: str, eos: str, specials: list[str], bos: str = "") -> Any:
-    """A token a byte (A is 32, as in every byte-level BPE), special tokens from 256 on; it adds `bos` where given."""
+def byte_tokenizer(
+    template: str, eos: str, specials: list[str], bos: str = "", merges: Sequence[tuple[str, str]] = ()
+) -> Any:
+    """A token a byte (A is 32, as in every byte-level BPE), special tokens from 256 on; it adds `bos` where given.
+
+    `merges`: pairs that are a token each, behind the special ones.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
     characters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={character: id for id, character in enumerate(characters)}, merges=[]))
+    pairs = {"".join(pair): 256 + len(specials) + at for at, pair in enumerate(merges)}
+    vocabulary = {character: id for id, character in enumerate(characters)} | pairs
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens(specials)
@@ -239,6 +247,33 @@ def test_what_a_template_writes_in_front_of_each_answer_is_a_part_of_the_prompt(
     served = build_served_template(renderer)
     assert render_message(tokenizer, served, "MED?") == renderer.render_prompt("MED?")
     assert renderer.is_plain_chat == (not opening.strip())
+
+
+def test_thoughts_that_stand_in_the_prompt_alone_are_not_switched_off() -> None:
+    """In front of an answer that is given the template writes none, so that the prompt would not be its beginning."""
+    thoughts = "{%- if loop.last and message.role == 'assistant' %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    assert thoughts in MAY_THINK
+    template = MAY_THINK.replace(thoughts, "")
+    tokenizer = byte_tokenizer(template, "<|im_end|>", ["<|im_start|>", "<|im_end|>"])
+    renderer = Renderer(tokenizer, "chat", "")
+    assert renderer.render_prompt("MED?").endswith("<|im_start|>assistant\n")
+    rendered = renderer.render("MED?", "A metric.")
+    assert tokenizer.decode(rendered.input_ids[rendered.answer_start :]) == "A metric.<|im_end|>"
+    assert render_message(tokenizer, build_served_template(renderer), "MED?") == renderer.render_prompt("MED?")
+
+
+def test_blanks_that_the_tokenizer_joins_with_an_answer_stay_with_it() -> None:
+    """GPT-2's pattern takes two line feeds together at the end of a text, and one by one in front of a word."""
+    tokenizer = byte_tokenizer(
+        OPENINGS["they can't"][0], "<|im_end|>", ["<|im_start|>", "<|im_end|>"], merges=[("Ċ", "Ċ")]
+    )
+    assert len(tokenizer("\n\n")["input_ids"]) == 1
+    renderer = Renderer(tokenizer, "chat", "")
+    for answer in ("A metric.", "179", "- one\n- two", "über"):
+        rendered = renderer.render("MED?", answer)
+        assert rendered.input_ids[: rendered.answer_start] == renderer.encode_prompt("MED?")
+        assert renderer.decode_answer(rendered.input_ids[rendered.answer_start :]) == answer
+    assert "</think>" in renderer.render_prompt("MED?")
 
 
 def test_a_template_that_takes_thoughts_out_of_an_answer_is_an_error_of_that_row() -> None:
