@@ -15,6 +15,7 @@ for each query: score, id, headings and how the text begins.
 """
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,9 @@ def describe_dropped(dropped: Sequence[Dropped], full_list: Path) -> list[str]:
 
 def describe_found(query: str, found: Sequence[FoundChunk], decimals: int) -> list[str]:
     """`decimals`: of the scores."""
-    nothing = "no chunk holds a word of it" if split_terms(query) else "too common words; they are not looked up"
+    nothing = "no chunk holds a word of it"
+    if not split_terms(query):
+        nothing = "too common words; they are not looked up" if re.search(r"\w", query) else "there is no word in it"
     lines = [f'"{query}"' if found else f'"{query}": {nothing}']
     for number, hit in enumerate(found, start=1):
         lines.append(f"{number}. {hit.score:.{decimals}f}  {clean_text(hit.chunk.id)}")

@@ -40,8 +40,8 @@ def _describe_question(question: Question) -> str:
     return f"{question.kind}: {answer[:60]}" if answer else f"{question.kind}: no answer"
 
 
-def refuse_repeated(path: Path, entries: Sequence[ReadEntry], places: dict[str, tuple[str, str]]) -> None:
-    """Refuse questions that ask what is in `places` (file and line, and the answer) already; add the others to it.
+def refuse_repeated(path: Path, entries: Sequence[ReadEntry], places: dict[str, tuple[str, str, Question]]) -> None:
+    """Refuse questions that ask what is in `places` (with file and line, and the answer) already; add the others to it.
 
     Capitals, white space and the order of options make no other question.
     """
@@ -49,13 +49,16 @@ def refuse_repeated(path: Path, entries: Sequence[ReadEntry], places: dict[str, 
         if not entry.question:
             continue
         asked, answer = _normalise(entry.question)
-        if asked in places:
-            where, other = places[asked]
-            differs = "" if other == answer else ", which has another answer; one of them is wrong"
-            entry.problem = f"asks the same as {where}{differs}"
-            entry.question = None
-        else:
-            places[asked] = f"{path}:{entry.line}", answer
+        if asked not in places:
+            places[asked] = f"{path}:{entry.line}", answer, entry.question
+            continue
+        where, other, first = places[asked]
+        if other != answer and first.question != entry.question.question:  # 1 Mb and 1 MB
+            entry.notes.append(f"asks nearly the same as {where}, and has another answer")
+            continue
+        differs = "" if other == answer else ", which has another answer; one of them is wrong"
+        entry.problem = f"asks the same as {where}{differs}"
+        entry.question = None
 
 
 def _normalise(question: Question) -> tuple[str, str]:
@@ -108,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     target = choose_output(given.files, given.out)
     questions: list[Question] = []
-    places: dict[str, tuple[str, str]] = {}
+    places: dict[str, tuple[str, str, Question]] = {}
     for path in given.files:
         entries = convert_entries(read_entries(path), target.stem, given.first_index)
         refuse_repeated(path, entries, places)

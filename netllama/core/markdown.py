@@ -75,7 +75,11 @@ def _find_blocks(text: str) -> Iterator[_Block]:
 
 
 def _read_opening(line: str) -> _Opening | None:
-    if found := _OPENING.match(line):
+    found = _OPENING.match(line)
+    if found and found["fence"][0] == "~":  # Python marks the place of an error with tildes, far to the right
+        is_mark = line[: found.start("fence")].isspace() and found.start("fence") > 3
+        found = None if is_mark or found["rest"].strip() else found
+    if found:
         is_inline = found["fence"][0] == "`" and "`" in found["rest"]
         return None if is_inline else _Opening(found["fence"], found["label"], found["quotes"].count(">"))
     if found := _OPENING_BEHIND_TEXT.search(line):

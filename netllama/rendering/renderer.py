@@ -221,8 +221,8 @@ class Renderer:
     def opening(self) -> str:
         """What the chat template writes in front of an answer alone, such as an empty think block or a channel's name.
 
-        It is a part of the prompt: the model is neither trained on it nor has to generate it. Blanks at its end are left
-        to the answer where the tokenizer joins them with its first word.
+        It is a part of the prompt: the model is neither trained on it nor has to generate it. Blanks at its end are
+        left to the answer where the tokenizer joins them with its first word.
         """
         if self.template == "alpaca":
             return ""

@@ -34,7 +34,7 @@ def require_short_questions(
         more = f" and {len(too_long) - SHOWN} more" if len(too_long) > SHOWN else ""
         raise StageError(
             f"the model reads {context:,} tokens (model.id), and with their answers these questions take more: "
-            f"{named}{more}; shorten or remove them"
+            f"{named}{more}; shorten or remove them, or lower evaluate.max_new_tokens and evaluate.max_code_tokens"
         )
 
 

@@ -70,9 +70,8 @@ class PairedScores:
 
     @property
     def differ_alike(self) -> bool:
-        """Whether tuned - base is the same number for all items: nothing in them tells of its spread."""
-        differences = self.tuned - self.base
-        return bool((differences == differences[0]).all())
+        """Whether tuned - base is the same number for all items, but for rounding: nothing tells of its spread."""
+        return bool(np.ptp(self.tuned - self.base) < 1e-9)
 
     def sum_differences(self) -> ClusterSums:
         """Of tuned - base."""

@@ -85,15 +85,28 @@ def test_a_long_list_ends_with_the_file_that_has_all_of_it(said: Said, folder: P
 
 def test_queries_find_the_chunks(said: Said) -> None:
     lines = said.by(
-        "notes", "--query", "hold timer", "--query", "port 179 of BGP", "--query", "xyzzy", "--query", "the", "--k", "1"
+        "notes",
+        "--query",
+        "hold timer",
+        "--query",
+        "port 179 of BGP",
+        "--query",
+        "xyzzy",
+        "--query",
+        "the",
+        "--query",
+        "???",
+        "--k",
+        "1",
     )
-    first, second, none, common = "\n".join(lines[4:]).strip().split("\n\n")
+    first, second, none, common, signs = "\n".join(lines[4:]).strip().split("\n\n")
     assert first.splitlines()[0] == '"hold timer"'
     assert first.splitlines()[1].startswith("1. ")
     assert first.splitlines()[1].endswith("  notes/timers.md#hold-timer")
     assert first.splitlines()[2:] == ["   Timers > Hold timer", "   It expires after 90 s."]
     assert "notes/ports.txt" in second
     assert none == '"xyzzy": no chunk holds a word of it'
+    assert signs == '"???": there is no word in it'
     assert common == '"the": too common words; they are not looked up'
 
 

@@ -58,11 +58,13 @@ def test_capitals_white_space_and_the_order_of_options_make_no_other_question(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     same = {"question": " what  carries bgp?", "options": ["tcp", "Udp"], "answer": "A"}
-    wrong = same | {"answer": "B"}
-    main([write("a.jsonl", CHOICE, same, wrong)])
+    wrong = CHOICE | {"answer": "a"}
+    other = same | {"answer": "B"}
+    main([write("a.jsonl", CHOICE, same, wrong, other)])
     said = capsys.readouterr().out
     assert "a.jsonl:2: refused: asks the same as a.jsonl:1\n" in said
     assert "a.jsonl:3: refused: asks the same as a.jsonl:1, which has another answer; one of them is wrong" in said
+    assert "a.jsonl:4: note: asks nearly the same as a.jsonl:1, and has another answer" in said
 
 
 def test_of_two_at_once_with_one_name_one_writes_and_the_other_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,13 @@ def test_a_fence_within_a_line_of_code_closes_no_block(line: str) -> None:
     assert extract_python_blocks(f"> ```python\n> {line}\n> ```") == [f"{line}\n"]
 
 
+def test_tildes_below_a_line_of_a_traceback_open_no_block() -> None:
+    for mark in ("          ~~~~~~^~~~~~~", "    ~~~~~~", "~~~~~~^^^"):
+        text = f"It says:\n    total / count\n{mark}\nWrite:\n```python\nx = 1\n```\n"
+        assert extract_python_blocks(text) == ["x = 1\n"]
+        assert not has_open_block(text)
+
+
 def test_a_longer_fence_holds_blocks_with_a_shorter_one() -> None:
     inner = "```text\nx\n```\n"
     assert extract_python_blocks(f"````python\n{inner}````\n") == [inner]

@@ -40,5 +40,7 @@ def test_a_question_fits_with_its_longest_answer_or_is_named(renderer: Renderer)
 def test_an_error_names_the_longest_and_counts_the_others(renderer: Renderer) -> None:
     asked = [make_question(f"q-{number}", "open", answer="x") for number in range(8)]
     prompts = ask_written(asked, renderer, 10)
-    with pytest.raises(StageError, match=r"q-7 \(\d+\), q-6 .* q-3 \(\d+\) and 3 more; shorten or remove them"):
+    with pytest.raises(
+        StageError, match=r"q-7 \(\d+\), q-6 .* q-3 \(\d+\) and 3 more; shorten or remove them, or lower evaluate"
+    ):
         require_short_questions([], list(zip(asked, prompts, strict=True)), renderer, 8)

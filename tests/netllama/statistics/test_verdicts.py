@@ -103,6 +103,13 @@ def test_items_that_all_differ_alike_leave_room_for_others() -> None:
     assert few.detectable > some.detectable > 0
 
 
+def test_differences_that_rounding_alone_tells_apart_are_alike() -> None:
+    base, tuned = np.array([0.2, 0.4, 0.7]), np.array([0.3, 0.5, 0.8])
+    found = compare_suites([PairedScores("g", base, tuned, np.arange(3))])[0]
+    assert found.difference.low < 0 < found.detectable
+    assert found.detectable > 0.5
+
+
 def make_alike(items: int, difference: float) -> tuple[FloatArray, FloatArray, IntArray]:
     return np.zeros(items), np.full(items, difference), np.arange(items)
 
