@@ -7,19 +7,26 @@ import codecs
 import os
 import sys
 import threading
+import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 POLL = 0.05
 """Seconds between two looks at what was printed."""
 _CHUNK = 2**16
 _LAYOUT = "\n\r\t"
+_JOINER = "\u200d"
+"""Within an emoji, and in words of some scripts."""
 
 
 def escape_controls(text: str, kept: str = "") -> str:
     """The text without what steers a terminal or has no UTF-8: such characters, but `kept`, are escaped."""
-    return "".join(each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in text)
+    return "".join(each if each in kept or not _steers(each) else ascii(each)[1:-1] for each in text)
+
+
+def _steers(character: str) -> bool:
+    return not character.isprintable() and unicodedata.category(character) != "Zs" and character != _JOINER
 
 
 @contextmanager
@@ -46,6 +53,7 @@ def echo_files(files: Sequence[tuple[BinaryIO, int]]) -> Iterator[None]:
         thread.join()
         for copy in copies:
             copy.advance()
+            copy.end()
 
 
 class _Copy:
@@ -65,3 +73,9 @@ class _Copy:
                     target.write(octets)
         except OSError:  # nobody reads any more
             self.at = sys.maxsize
+
+    def end(self) -> None:
+        """Print what is left of a character that was cut off."""
+        if self.decoder and (left := self.decoder.decode(b"", final=True)):
+            with suppress(OSError):
+                os.write(self.target, left.encode())

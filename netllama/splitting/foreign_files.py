@@ -137,10 +137,11 @@ def _parse_or_none(line: bytes) -> object:
 
 
 def _find_wrapped(value: JsonObject) -> str:
-    """The key of an object that holds rows; empty where there is none, or the object is a row itself."""
+    """The key of an object that holds rows, by their keys; empty where there is none, or the object is a row itself."""
     if not names_format(value):
         for key, rows in value.items():
-            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+            first = rows[0] if isinstance(rows, list) and rows else None
+            if isinstance(first, dict) and names_format(first):
                 return key
     return ""
 
@@ -198,6 +199,10 @@ def _refuse_other_layouts(path: Path, text: str) -> None:
         _, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         end = 0
+    if end and text[end:].lstrip(" \t\r")[:1] not in ("", "\n"):
+        raise StageError(
+            f"{path}:1: goes on behind its object ({text[end:].split()[0][:10]!r}): write one a line, alone"
+        )
     if "\n" in text[:end]:
         raise StageError(f"{path}: its objects are spread over several lines; write one a line, as jq -c . does")
     if _COLUMNS.match(text[:1000]):

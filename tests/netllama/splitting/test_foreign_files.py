@@ -109,6 +109,15 @@ def test_a_single_object_over_several_lines_is_a_row(tmp_path: Path) -> None:
         ),
         (json.dumps({"data": ROWS}).encode() + b"\n", ": is one JSON object; keep only the array under its key data"),
         (
+            json.dumps({"features": [{"name": "x"}], "items": ROWS}).encode(),
+            ": is one JSON object; keep only the array under its key items",
+        ),
+        (
+            b",\n".join(LINES.splitlines()[:1] * 3) + b"\n",
+            ":1: goes on behind its object (','): write one a line, alone",
+        ),
+        (b"".join(LINES.splitlines()[:2]) + b"\n", ":1: goes on behind its object ('{"),
+        (
             json.dumps({"version": 1, "data": ROWS}, indent=1).encode(),
             ": is one JSON object; keep only the array under",
         ),
