@@ -17,6 +17,8 @@ _WORD = re.compile(r"[\w.:/%+-]*[\w%]")
 _AMOUNT = re.compile(r"([+-]?\d+(?:\.\d+)?)(%|[kmgt]?bit/s|[kmgt]?bps|[kmg]?hz|dbm?|[mnuµ]?s|min|h)")
 """A number with its unit: `40.5%` is two words, as `40.5 %` is."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_QUOTE = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
+_LEAST_QUOTED = 3
 _MOST_WORDS = 12
 """Words beside the value that an answer may have where the value is a word that nothing tells from others."""
 
@@ -71,6 +73,17 @@ def find_inventions(text: str, sources: Sequence[str]) -> list[str]:
     """The identifiers and numbers of the text that stand in none of `sources`."""
     known = {word for source in sources for word in _list_words(source)}
     return [word for word in _list_words(text) if any(map(str.isdigit, word)) and word not in known]
+
+
+def find_quotes(text: str) -> list[str]:
+    """What stands in quotation marks and has three words or more: fewer may be a name."""
+    return [quote for quote in _QUOTE.findall(text) if len(quote.split()) >= _LEAST_QUOTED]
+
+
+def is_quoted_from(quote: str, sources: Sequence[str]) -> bool:
+    """Whether the words of the quote stand in one of `sources` as they are, case and white space apart."""
+    wanted = normalise(quote)
+    return any(wanted in normalise(source) for source in sources)
 
 
 def _list_words(text: str) -> list[str]:

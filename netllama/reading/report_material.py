@@ -68,18 +68,18 @@ def make_questions(
 ) -> list[ReadingQuestion]:
     """Each question with its documents in every arm that has any.
 
-    What a search finds is shuffled: it nearly always finds the right report first, and a model that trusts whatever
-    comes first would seem to read.
+    What a search finds is shuffled where a report answers: it nearly always finds that one first, and a model that
+    trusts whatever comes first would seem to read. Where none answers, it stays in the search's order.
     """
     pairs = zip(reports.questions, rankings, strict=True)
     return [_make_question(question, list(ranking[:top_k]), seed, top_k) for question, ranking in pairs]
 
 
 def _make_question(question: ReportQuestion, found: list[str], seed: int, top_k: int) -> ReadingQuestion:
-    found = shuffle(f"{seed}/{question.id}/found", found)
     arms: dict[Arm, list[str]] = {"absent": found}
     if question.golden:
         others = shuffle(f"{seed}/{question.id}", question.distractors[:top_k])
+        found = shuffle(f"{seed}/{question.id}/found", found)
         arms = {"closed": [], "oracle": list(question.golden), "retrieved": found, "distractors": others}
     return ReadingQuestion(
         id=question.id,

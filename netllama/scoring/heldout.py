@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.scoring.likelihood import score_continuations
 from netllama.scoring.score import Numbers, Score
 from netllama.scoring.shared_prefixes import Continued
+from netllama.statistics.intervals import estimate_mean
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
 def score_heldout(model: "LanguageModel", rows: Sequence[TokenizedRow]) -> list[Score]:
     """The loss of each row's answer, in nats a token, in the order of the rows.
 
-    The end-of-sequence token is part of the answer; the prompt is never scored, however it was trained.
+    The end-of-sequence token is part of the answer. The prompt is never scored, even where `tokenize.train_on_prompt`
+    has it trained on: losses of two trainings could not be compared.
     """
     found = score_continuations(model, [split_row(row) for row in rows], desc="held-out loss")
     return [
@@ -64,4 +68,15 @@ def _average_by(scores: Sequence[Score], rows: Sequence[TokenizedRow], name: Cal
     groups: dict[str, list[Score]] = {}
     for score, row in zip(scores, rows, strict=True):
         groups.setdefault(name(row), []).append(score)
-    return {group: {"loss": round(_average_loss(own), 4)} for group, own in sorted(groups.items())}
+    return {group: _estimate_loss(own) for group, own in sorted(groups.items())}
+
+
+def _estimate_loss(scores: Sequence[Score]) -> Numbers:
+    """The mean, and its 95% interval where there is more than one row."""
+    found = estimate_mean(
+        [score.value for score in scores],
+        np.arange(len(scores)),
+        [score.measures["tokens"] for score in scores],
+    )
+    ends = {"low": round(found.low, 4), "high": round(found.high, 4)} if len(scores) > 1 else {}
+    return {"loss": round(_average_loss(scores), 4), **ends}

@@ -33,8 +33,8 @@ from testbed.tasks.task_records import ProgramTask
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
-COUNTS = ("rows", "tokens", "questions", "chance", "majority", "longest_option", "ties")
-"""Numbers that no model changes."""
+COUNTS = ("rows", "tokens", "questions", "chance", "majority", "longest_option", "ties", "low", "high")
+"""Numbers that no model changes, and ends of intervals: a difference has an interval of its own."""
 WALL = 5
 """Seconds by the clock that a script has for each of the processor's: on a busy machine it must wait for its turn."""
 

@@ -8,12 +8,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError
 from netllama.core.files import has_findings, read_jsonl
 from netllama.core.records import Question, parse_as
-from netllama.reading.answer_judgement import find_inventions, is_exact, says, split_answer
+from netllama.reading.answer_judgement import find_inventions, find_quotes, is_exact, is_quoted_from, says, split_answer
 from netllama.reading.reading_records import ARMS, Arm, ReadingQuestion
 from netllama.reading.shown_documents import find_texts, load_documents
 from netllama.rendering.document_texts import REFUSAL, phrase_with_documents
@@ -143,6 +144,8 @@ def judge_reading(row: ReadingQuestion, arm: Arm, answer: str, shown: Sequence[s
     measures = {"refused": float(read.refuses), "exact": float(is_there and is_exact(read.text, row.answer))}
     if arm != "closed":
         measures["invented"] = float(bool(find_inventions(read.text, [*shown, row.question])))
+        if quotes := find_quotes(read.text):
+            measures["quotes_found"] = round(mean(is_quoted_from(quote, shown) for quote in quotes), 4)
     if golden:
         measures |= {
             "cites": float(bool(cited)),

@@ -47,7 +47,7 @@ def summarize_reading(scores: Sequence[Score]) -> Numbers:
 
 
 def _summarize_arm(own: Sequence[Score]) -> Numbers:
-    names = ("exact", "refused", "invented", "cites", "cites_golden", "citation_precision")
+    names = ("exact", "refused", "invented", "quotes_found", "cites", "cites_golden", "citation_precision")
     found = {name: [score for score in own if name in score.measures] for name in names}
     return {
         "accuracy": _average_values(own),

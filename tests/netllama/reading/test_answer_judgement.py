@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netllama.reading.answer_judgement import find_inventions, is_exact, normalise, says, split_answer
+from netllama.reading.answer_judgement import (
+    find_inventions,
+    find_quotes,
+    is_exact,
+    is_quoted_from,
+    normalise,
+    says,
+    split_answer,
+)
 from netllama.rendering.document_texts import REFUSAL, cite_document
 
 Word = tuple[str, str]
@@ -148,3 +156,12 @@ def test_inventions_are_the_words_with_digits_that_stand_nowhere(
     expected = [text.lower() for kind, text in words if kind != "plain" and text not in known]
     shown = [data.draw(text_of(source)) for source in sources]
     assert find_inventions(data.draw(text_of(words)), shown) == expected
+
+
+def test_a_quotation_is_there_word_for_word_or_not() -> None:
+    text = 'It says "the hold time  IS 90 s" and “no such words here”, of "hold time".'
+    first, second = find_quotes(text)
+    shown = ["Of timers.\nThe hold time is\n90 s by default."]
+    assert is_quoted_from(first, shown)
+    assert not is_quoted_from(second, shown)
+    assert not is_quoted_from(first, [])

@@ -437,6 +437,15 @@ def test_no_row_to_answer_gives_no_answer_and_no_line(
     assert capfd.readouterr() == ("", "")
 
 
+def test_the_loss_of_a_family_has_an_interval_where_it_has_rows_for_one() -> None:
+    rows = [TokenizedRow(f"row-{row}", "ab"[row > 8], "seed", [5] * 9, 1, 1) for row in range(10)]
+    scores = [score_of("heldout", 2 + number / 10, tokens=8.0) for number in range(10)]
+    found = summarize_heldout(scores, rows)["family"]
+    assert isinstance(found, dict)
+    assert found["a"]["low"] < found["a"]["loss"] == 2.4 < found["a"]["high"]
+    assert found["b"] == {"loss": 2.9}
+
+
 def named_rows(number: int) -> Rows:
     return [TokenizedRow(f"row-{row}", "bgp_knowledge", "seed", [5, 6, 7], 1, 1) for row in range(number)]
 
