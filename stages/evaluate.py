@@ -18,8 +18,7 @@ from netllama.contamination.question_overlap import describe_overlaps, find_over
 from netllama.core.errors import run_stage
 from netllama.core.files import (
     ensure_scratch_folder,
-    iter_lines,
-    parse_line,
+    iter_jsonl,
     read_jsonl,
     write_findings,
     write_json,
@@ -134,8 +133,7 @@ def main() -> None:
         MaterialFiles(TOKENIZED, QUESTIONS, ASKED, CHUNKS, TOKENIZER), needs.prompt, needs.evaluate
     )
     require_same_template(read_training_record(ADAPTER).template_hash, material.renderer, str(ADAPTER))
-    rows = (parse_line(TRAIN, number, line, parse_instruction) for number, line in iter_lines(TRAIN))
-    overlaps = find_overlaps(material.questions, rows, needs.contamination)
+    overlaps = find_overlaps(material.questions, iter_jsonl(TRAIN, parse_instruction), needs.contamination)
     print(describe_precision(needs.loading.precision), flush=True)
     base = load_base(locate_model(BASE).folder, needs.loading)
     model = load_adapter(base, ADAPTER)

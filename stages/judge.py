@@ -11,12 +11,13 @@ continues where it stopped, and nothing is paid for twice. It decides nothing.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import ensure_scratch_folder, read_jsonl, write_findings, write_json, write_jsonl
+from netllama.core.files import ensure_scratch_folder, load_all, read_jsonl, write_findings, write_json, write_jsonl
 from netllama.core.judge_section import JudgeParams
 from netllama.core.params import View
 from netllama.core.records import Question, load_questions, parse_as
@@ -45,7 +46,8 @@ class Needs(View):
 
 def load_pairs() -> list[tuple[Question, Score, Score]]:
     """The open questions that both models answered."""
-    base, tuned = (read_jsonl(path, lambda row: parse_as(Score, row)) for path in (BASE_ANSWERS, TUNED_ANSWERS))
+    loads = [partial(read_jsonl, path, partial(parse_as, Score)) for path in (BASE_ANSWERS, TUNED_ANSWERS)]
+    base, tuned = load_all(loads)
     questions = {question.id: question for question in load_questions(QUESTIONS)}
     pairs = []
     for before, after in pair_scores(base, tuned):

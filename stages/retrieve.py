@@ -11,14 +11,16 @@ Documents are chunks of the corpus, found by their words, and reports on simulat
 questions have exact answers. Training, validation and test come from different networks.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import JsonObject, iter_lines, parse_line, write_findings
+from netllama.core.files import JsonObject, load_all, write_findings
 from netllama.core.metrics import write_metrics
 from netllama.core.params import View
-from netllama.core.records import load_questions, parse_instruction
+from netllama.core.records import Instruction, Question, load_instructions, load_questions
 from netllama.core.retrieve_section import RetrieveParams
 from netllama.documents.chunk_file import iter_chunks, write_chunks
 from netllama.documents.corpus_folders import find_corpus_folders
@@ -86,6 +88,13 @@ def select_chunks(
     return sorted((chunk for chunk in chunks if chunk.id in shown), key=lambda chunk: chunk.id)
 
 
+def load_tasks_and_questions() -> tuple[list[Instruction], list[Question]]:
+    """Those to find notes for; the error lists what is wrong in all of their files."""
+    loads: list[Callable[[], Any]] = [partial(load_instructions, TRAIN_SPLIT), partial(load_questions, QUESTIONS)]
+    tasks, questions = load_all(loads)
+    return tasks, questions
+
+
 def main() -> None:
     needs = Needs.load()
     params = needs.retrieve
@@ -113,8 +122,8 @@ def main() -> None:
     corpus = open_corpus(params) if params.corpus else None
     if corpus:
         notes = note_material.NoteSearch(corpus)
-        asked += note_material.make_questions(load_questions(QUESTIONS), notes, params.top_k)
-        rows = [parse_line(TRAIN_SPLIT, number, line, parse_instruction) for number, line in iter_lines(TRAIN_SPLIT)]
+        rows, questions = load_tasks_and_questions()
+        asked += note_material.make_questions(questions, notes, params.top_k)
         tasks += note_material.make_tasks(rows, notes, params.seed, params.top_k, params.rag_share, params.oracle_share)
     of_corpus: Iterator[Chunk] = iter_chunks(corpus.folder / "chunks.jsonl") if corpus else iter(())
     write_findings(TRAIN, (task.model_dump() for task in tasks), none=NO_TASKS)

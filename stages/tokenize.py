@@ -12,7 +12,7 @@ answer would never teach it to stop: a row longer than `max_length` is dropped a
 core, a thousand at a time and never all in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,13 +21,26 @@ from typing import TextIO
 from tqdm import tqdm
 
 from netllama.core.cores import count_cores
-from netllama.core.errors import run_stage
-from netllama.core.files import atomic_path, dump_canonical_json, has_findings, iter_lines, write_csv, write_text
+from netllama.core.errors import StageError, run_stage
+from netllama.core.files import (
+    JsonObject,
+    atomic_path,
+    dump_canonical_json,
+    has_findings,
+    is_finding,
+    iter_jsonl,
+    iter_lines,
+    load_all,
+    write_csv,
+    write_text,
+)
 from netllama.core.metrics import write_metrics
 from netllama.core.params import View
+from netllama.core.records import parse_as, parse_instruction
 from netllama.core.sections import PromptParams, TokenizeParams
 from netllama.core.tokenized_rows import open_parquet_writer
 from netllama.core.worker_pool import map_in_order
+from netllama.reading.reading_records import ReadingTask
 from netllama.rendering.renderer import load_renderer
 from netllama.tokenizing.encoder import Encoder
 from netllama.tokenizing.side_summary import SideSummary, build_length_histogram, render_preview
@@ -93,18 +106,40 @@ def tokenize_side(name: str, needs: Needs, over_length: TextIO) -> SideSummary:
     return side
 
 
+def require_readable() -> None:
+    """StageError that lists the broken lines of all files, since a portion of rows knows only its own."""
+
+    def read_through(path: Path, parse: Callable[[JsonObject], object]) -> None:
+        for _ in iter_jsonl(path, parse):
+            pass
+
+    def parse_task(row: JsonObject) -> object:
+        return parse_as(ReadingTask, row) if is_finding(row) else None
+
+    loads = [partial(read_through, path, parse_instruction) for path in SPLITS.values()]
+    load_all([*loads, partial(read_through, READING, parse_task)])
+
+
+def tokenize_all(needs: Needs, over_length: TextIO) -> Iterator[SideSummary]:
+    try:
+        for name in SPLITS:
+            yield tokenize_side(name, needs, over_length)
+    except StageError:
+        require_readable()
+        raise
+
+
 def main() -> None:
     needs = Needs.load()
     params = needs.tokenize
     renderer = load_renderer(TOKENIZER, needs.prompt)
     sides = []
     with atomic_path(OVER_LENGTH) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as over_length:
-        for name in SPLITS:
-            side = tokenize_side(name, needs, over_length)
+        for side in tokenize_all(needs, over_length):
             sides.append(side)
-            if name == "train":
+            if side.name == "train":
                 write_text(PREVIEW, render_preview(side.first_of_family, renderer))
-            print(f"{name}: {side.rows} rows, {side.too_long} over max_length dropped -> {TOKENIZED[name]}")
+            print(f"{side.name}: {side.rows} rows, {side.too_long} over max_length dropped -> {TOKENIZED[side.name]}")
         if not any(side.too_long or side.shortened for side in sides):
             over_length.write(dump_canonical_json({"none": "no row is over tokenize.max_length"}) + "\n")
     if any(side.too_long for side in sides):

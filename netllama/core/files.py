@@ -132,8 +132,13 @@ def write_findings(path: str | Path, rows: Iterable[Mapping[str, Any]], none: st
 def has_findings(path: str | Path) -> bool:
     """Whether `write_findings` had any row to write to the file."""
     for number, line in iter_lines(path):
-        return parse_line(path, number, line, lambda row: set(row) != {"none"})
+        return parse_line(path, number, line, is_finding)
     return False
+
+
+def is_finding(row: JsonObject) -> bool:
+    """Whether the row is not the one that `write_findings` writes where there is nothing."""
+    return set(row) != {"none"}
 
 
 def write_csv(path: str | Path, rows: Sequence[JsonObject]) -> None:
@@ -205,6 +210,22 @@ def read_jsonl(path: str | Path, parse: Callable[[JsonObject], Any] = lambda row
     `parse` raises ValueError with a short reason if it rejects a row.
     """
     return load_all(partial(parse_line, path, *line, parse) for line in iter_lines(path))
+
+
+def iter_jsonl(path: str | Path, parse: Callable[[JsonObject], T]) -> Iterator[T]:
+    """The rows as `read_jsonl` gives them, one at a time; the error of a bad line lists the bad ones after it, too."""
+
+    def check(number: int, line: str) -> None:  # keeps no row, since the rest may not fit into memory
+        parse_line(path, number, line, parse)
+
+    lines = iter_lines(path)
+    for line in lines:
+        try:
+            row = parse_line(path, *line, parse)
+        except StageError:
+            load_all(partial(check, *each) for each in itertools.chain([line], lines))
+            raise
+        yield row
 
 
 def load_all(loads: Iterable[Callable[[], T]]) -> list[T]:

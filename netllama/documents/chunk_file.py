@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from netllama.core.errors import StageError
-from netllama.core.files import atomic_path, dump_canonical_json, iter_lines, parse_line
+from netllama.core.files import atomic_path, dump_canonical_json, iter_jsonl, parse_line
 from netllama.core.records import parse_as
 from netllama.documents.document import Chunk
 
@@ -23,8 +23,7 @@ def write_chunks(path: Path, chunks: Iterable[Chunk]) -> None:
 
 
 def iter_chunks(path: Path) -> Iterator[Chunk]:
-    for number, line in iter_lines(path):
-        yield parse_line(path, number, line, lambda row: parse_as(Chunk, row))
+    return iter_jsonl(path, lambda row: parse_as(Chunk, row))
 
 
 class ChunkFile:

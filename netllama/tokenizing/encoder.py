@@ -6,11 +6,12 @@ answer are, one by one. Answer and end-of-sequence are always whole.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from netllama.core.errors import StageError
-from netllama.core.files import parse_line
+from netllama.core.files import load_all, parse_line
 from netllama.core.records import parse_as, parse_instruction
 from netllama.core.sections import PromptParams, TokenizeParams
 from netllama.core.tokenized_rows import READING, TokenizedRow, build_record_batch
@@ -80,8 +81,8 @@ class Encoder:
         return cls(load_renderer(tokenizer, prompt), params, load_documents(chunks) if chunks else None)
 
     def __call__(self, path: Path, lines: Sequence[tuple[int, str]]) -> EncodedLines:
-        """What becomes of (number, text) lines of the file `path`; a bad line or row is an error that names it."""
-        read = [self._read_line(path, *line) for line in lines]
+        """What becomes of (number, text) lines of the file `path`; an error names each bad line, or a bad row."""
+        read = load_all(partial(self._read_line, path, *line) for line in lines)
         rows = self._render(read)
         shortened = []
         for place, row in enumerate(rows):

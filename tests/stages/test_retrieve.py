@@ -257,6 +257,16 @@ def test_a_folder_that_is_none_of_the_corpus_is_one_line(
     assert not any(path.exists() for path in OUTS)
 
 
+def test_broken_lines_of_the_questions_and_the_split_are_said_at_once(ready: Path) -> None:
+    broken = [retrieve.TRAIN_SPLIT, retrieve.QUESTIONS / "bgp.jsonl"]
+    for path in broken:
+        path.write_text("{\n[]\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(StageError) as raised:
+        retrieve.main()
+    places = [line.split(": ")[0] for line in str(raised.value).splitlines()]
+    assert places == [f"{path}:{number}" for path in broken for number in (1, 2)]
+
+
 @pytest.mark.parametrize(("corpus", "said"), [(["bgp", "bgp"], "bgp"), (["empty"], "empty folder")])
 def test_a_folder_twice_or_without_a_document_is_one_line(
     ready: Path, set_params: Callable[..., None], corpus: list[str], said: str

@@ -252,6 +252,17 @@ def test_the_wrong_file_ends_the_stage_and_nothing_is_written(
     assert not any(path.exists() for path in WRITTEN)
 
 
+def test_what_is_wrong_in_any_file_is_said_at_once(pool: list[Instruction], set_params: Callable[..., None]) -> None:
+    set_params(**{"split.extra": ["typo.jsonl"]})
+    for path in (Path("data/seeds/bgp_knowledge.jsonl"), split.GENERATED):
+        path.write_text("{\n" + path.read_text(encoding="utf-8") + "{\n", encoding="utf-8")
+    with pytest.raises(StageError) as raised:
+        split.main()
+    said = [line.split(": ")[0] for line in str(raised.value).splitlines()]
+    assert said[0] == "data/seeds/bgp_knowledge.jsonl:1"
+    assert said[2:] == [f"{split.GENERATED}:1", f"{split.GENERATED}:62", "data/extra/typo.jsonl"]
+
+
 def test_a_missing_file_of_your_own_is_named(pool: list[Instruction], set_params: Callable[..., None]) -> None:
     set_params(**{"split.extra": ["typo.jsonl"]})
     with pytest.raises(StageError, match=r"^data/extra/typo\.jsonl: no such file$"):

@@ -391,6 +391,21 @@ def test_an_error_in_a_later_chunk_names_its_line_in_the_file(parallel: Callable
     assert not tokenize.TOKENIZED["train"].exists()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_broken_line_of_every_file_is_named(parallel: Callable[[int], None], workers: int) -> None:
+    write_documents([make_task("one", ["a"], "a")])
+    broken = {tokenize.SPLITS["train"]: (2, 5, 10), tokenize.SPLITS["test"]: (3,), tokenize.READING: (1, 2)}
+    for path, numbers in broken.items():
+        lines = (path.read_text(encoding="utf-8").splitlines() * 10)[:10]
+        path.write_text("".join("{\n" if at in numbers else f"{line}\n" for at, line in enumerate(lines, 1)))
+    parallel(workers)
+    with pytest.raises(StageError) as raised:
+        tokenize.main()
+    assert [line.split(": ")[0] for line in str(raised.value).splitlines()] == [
+        f"{path}:{number}" for path, numbers in broken.items() for number in numbers
+    ]
+
+
 def test_an_error_in_a_worker_is_the_one_line_that_it_is_without() -> None:
     results = map_in_order(named("netllama.core.files.parse_line"), [("a.jsonl", 5, '{"id": ', dict)], 2)
     with pytest.raises(StageError, match=r"^a\.jsonl:5: not valid JSON \([A-Za-z ]+\); write one object per line$"):

@@ -21,6 +21,7 @@ from netllama.core.files import (
     ensure_scratch_folder,
     hash_file,
     hash_json,
+    iter_jsonl,
     read_json,
     read_jsonl,
     read_text,
@@ -276,6 +277,16 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
         read_jsonl(path)
     assert str(raised.value).startswith(f"{path}:2: ")
     assert "\n" not in str(raised.value)
+
+
+def test_rows_one_by_one_end_in_an_error_that_lists_every_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{\n\n{"a": 3}\n[1]\n')
+    rows = iter_jsonl(path, lambda row: row["a"])
+    assert next(rows) == 1
+    with pytest.raises(StageError) as raised:
+        next(rows)
+    assert [line.split(": ")[0] for line in str(raised.value).splitlines()] == [f"{path}:2", f"{path}:5"]
 
 
 def test_what_the_parser_refuses_is_named_with_its_reason(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_bad_files_are_errors_that_name_the_line(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="an empty file"):
         ChunkFile(path)
     path.write_text('{"id": "a"}\n{\n')
+    with pytest.raises(StageError, match=r"chunks\.jsonl:1: document: field required\n.*chunks\.jsonl:2: not valid"):
+        list(iter_chunks(path))
     with pytest.raises(StageError, match=r"chunks\.jsonl:1: document: field required"):
         ChunkFile(path).read(0)
     with pytest.raises(StageError, match=r"chunks\.jsonl:2: not valid JSON"):
