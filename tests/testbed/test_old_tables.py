@@ -1,11 +1,13 @@
-"""TABLE_DUMP tables (RFC 6396 section 4.2), and bits after the end of a prefix (RFC 4271 section 4.3).
+"""TABLE_DUMP tables (RFC 6396 section 4.2), path identifiers (RFC 8050), bits after a prefix (RFC 4271 section 4.3).
 
-The network's own encoders write neither, so they are encoded here.
+The network's own encoders write none of these, so they are encoded here.
 """
 
 import ipaddress
+import shutil
 import struct
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,63 @@ def encode_rib(family: int, encoded: bytes) -> bytes:
     attributes = path + (HOP if family == 4 else encode_attribute(MP_REACH, b"\x10" + bytes(15) + b"\1"))
     body = bytes(4) + encoded + struct.pack(">HHIH", 1, 0, START - 9, len(attributes)) + attributes
     return encode_record(TABLE_DUMP_V2, 1, table) + encode_record(TABLE_DUMP_V2, 2 if family == 4 else 4, body)
+
+
+def encode_add_path_rib(subtype: int, encoded: bytes, attributes: bytes, identifiers: Sequence[int]) -> bytes:
+    """A route for each path identifier, received a second after the one before."""
+    entries = b"".join(
+        struct.pack(">HIIH", 0, START - 9 + number, identifier, len(attributes)) + attributes
+        for number, identifier in enumerate(identifiers)
+    )
+    return encode_record(TABLE_DUMP_V2, subtype, bytes(4) + encoded + struct.pack(">H", len(identifiers)) + entries)
+
+
+PEER_TABLE = encode_rib(4, b"\0")[: 12 + 8 + 13]
+LONG_PATH = encode_attribute(ORIGIN, b"\0") + encode_attribute(
+    AS_PATH, encode_path([(AS_SEQUENCE, (64500, 65551))], "I")
+)
+ADD_PATH_RECORDS = [
+    encode_add_path_rib(8, b"\x18" + NET[:3], LONG_PATH + HOP, [1, 0xFFFFFFFF]),
+    encode_add_path_rib(
+        10, b"\x20\x20\x01\x0d\xb8", LONG_PATH + encode_attribute(MP_REACH, b"\x10" + bytes(15) + b"\1"), [7]
+    ),
+]
+
+
+def test_routes_with_path_identifiers_are_read(tmp_path: Path) -> None:
+    found = replay(tmp_path / "t", PEER_TABLE, *ADD_PATH_RECORDS)
+    assert [
+        (elem.type, elem.orig_time, elem.peer_address, elem.peer_asn, elem.fields["prefix"], elem.fields["next-hop"])
+        for elem in found
+    ] == [
+        ("R", START - 9, "192.0.2.1", 64500, "198.51.100.0/24", "192.0.2.1"),
+        ("R", START - 8, "192.0.2.1", 64500, "198.51.100.0/24", "192.0.2.1"),
+        ("R", START - 9, "192.0.2.1", 64500, "2001:db8::/32", "::1"),
+    ]
+    assert {elem.fields["as-path"] for elem in found} == {"64500 65551"}
+    cut = replay(tmp_path / "t", PEER_TABLE, ADD_PATH_RECORDS[0][:-1], kind="rib")
+    assert not [elem for elem in cut if elem.status == "valid"]
+
+
+@pytest.mark.skipif(shutil.which("bgpdump") is None, reason="needs bgpdump")
+def test_bgpdump_reads_the_same_routes_with_path_identifiers(tmp_path: Path) -> None:
+    found = replay(tmp_path / "t", PEER_TABLE, *ADD_PATH_RECORDS)
+    done = subprocess.run(["bgpdump", "-m", str(tmp_path / "t")], capture_output=True, text=True, check=True)
+    lines = [line.split("|") for line in done.stdout.splitlines()]
+    assert [line[6] for line in lines] == ["1", "4294967295", "7"], "the path identifiers"
+    assert [
+        [elem.peer_address, str(elem.peer_asn), elem.fields["prefix"], elem.fields["as-path"], elem.fields["next-hop"]]
+        for elem in found
+    ] == [[*line[3:6], line[7], line[9]] for line in lines]
+
+
+@pytest.mark.parametrize("subtype", [3, 6, 9, 12])
+def test_another_subtype_of_table_dump_v2_is_skipped_with_a_complaint(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], subtype: int
+) -> None:
+    body = ADD_PATH_RECORDS[0][12:]
+    assert replay(tmp_path / "t", PEER_TABLE, encode_record(TABLE_DUMP_V2, subtype, body)) == []
+    assert f"Skipping unknown TABLE_DUMP_V2 record subtype {subtype}" in capfd.readouterr().err
 
 
 def encode_mp(code: int, family: int, after: bytes) -> bytes:

@@ -13,7 +13,9 @@ from .log import print_complaint
 PEER_INDEX_TABLE = 1
 
 _TABLE_FAMILIES = {1: 4, 2: 6}  # subtype of TABLE_DUMP -> address family
-_RIB_FAMILIES = {2: 4, 4: 6}  # subtype -> address family: RIB_IPV4_UNICAST, RIB_IPV6_UNICAST
+_entry, _add_path_entry = struct.Struct(">HIH"), struct.Struct(">HI4xH")  # the latter has a path identifier (RFC 8050)
+# subtype -> (address family, start of an entry): RIB_IPV4_UNICAST, RIB_IPV6_UNICAST, and these with _ADDPATH
+_RIB_SUBTYPES = {2: (4, _entry), 4: (6, _entry), 8: (4, _add_path_entry), 10: (6, _add_path_entry)}
 _STATE_CHANGES = (0, 5)  # STATE_CHANGE, STATE_CHANGE_AS4
 _MESSAGES = (1, 4, 6, 7)  # MESSAGE, MESSAGE_AS4 and their LOCAL forms
 _FOUR_OCTET_ASNS = (4, 5, 7)
@@ -111,10 +113,14 @@ class ElementDecoder:
         return [make_route_elem("R", peer, float(originated + shift), prefix, next_hop, found.route)]
 
     def decode_rib(self, subtype: int, body: bytes, peers: list[Peer] | None, shift: int) -> list[BGPElem]:
-        """Decode RIB_IPV4_UNICAST or RIB_IPV6_UNICAST; `shift` is added to the times at which routes were received."""
-        family = _RIB_FAMILIES.get(subtype)
-        if family is None:
+        """Decode routes to a unicast prefix; `shift` is added to the times at which they were received.
+
+        A peer's routes may have path identifiers, which elements don't show.
+        """
+        if subtype not in _RIB_SUBTYPES:
+            print_complaint(f"Skipping unknown TABLE_DUMP_V2 record subtype {subtype}", "WARNING")
             return []
+        family, entry = _RIB_SUBTYPES[subtype]
         if peers is None:
             print_complaint("Missing Peer Index Table, skipping RIB entry", "WARNING")
             raise MalformedMessage("no PEER_INDEX_TABLE")
@@ -126,22 +132,30 @@ class ElementDecoder:
             self.counts.looked_at += count
             if not wanted or "R" not in self.decoder.filter.kinds:
                 return []
-            return self._decode_entries(body, position, count, family, prefix, peers, shift)
+            return self._decode_entries(entry, body, position, count, family, prefix, peers, shift)
         except (struct.error, IndexError):
             raise MalformedMessage("a RIB record") from None
 
     def _decode_entries(
-        self, body: bytes, position: int, count: int, family: int, prefix: str, peers: list[Peer], shift: int
+        self,
+        entry: struct.Struct,
+        body: bytes,
+        position: int,
+        count: int,
+        family: int,
+        prefix: str,
+        peers: list[Peer],
+        shift: int,
     ) -> list[BGPElem]:
         elems = []
         attributes_of, wants_peer, unpack = (
             self.decoder.decode_attributes,
             self.decoder.filter.wants_peer,
-            _entry.unpack_from,
+            entry.unpack_from,
         )
         for _ in range(count):
             index, originated, length = unpack(body, position)
-            position += 8 + length
+            position += entry.size + length
             if position > len(body) or index >= len(peers):
                 raise MalformedMessage("a RIB entry")
             peer = peers[index]
@@ -207,6 +221,5 @@ class ElementDecoder:
         return elems
 
 
-_entry = struct.Struct(">HIH")
 # View and sequence number, prefix and its length, status, time, peer's address and AS number, length of the attributes
 _table_entries = {4: struct.Struct(">4x4sBxI4sHH"), 6: struct.Struct(">4x16sBxI16sHH")}
