@@ -13,6 +13,7 @@ _MARKUP = re.compile(
     rf"|{NO_INPUT}"
     r"|<\|(?:im_(?:start|end|sep)|(?:start|end)_header_id|eot_id|eom_id|(?:begin|end)_of_text|endoftext"
     r"|system|user|assistant|end|start|message|channel)\|>"
+    r"|<[|｜](?:begin|end)[_▁]of[_▁]sentence[|｜]>|<｜(?:user|assistant)｜>"  # DeepSeek's, with full-width bars
     r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
     r"|\bbelow is an instruction that describes a task\b",
     re.IGNORECASE,
@@ -23,17 +24,22 @@ _SIGNS, _WORDS = "#<[", ("instruction", "input", "output")
 
 # What tokenizers begin and end a text with. Not `(?P<s>...)`, and not HTML's struck out <s>words</s> of one line.
 _SEQUENCE_MARK = re.compile(r"(?<!\w)<s>|(?<!\?P)<[be]os>|</s>", re.IGNORECASE)
+# In brackets at an end only, and not where it's code (`ids + [EOS]`): Arista's system is called EOS, too.
+_BRACKETED_BEGIN = re.compile(r"\s*(\[BOS\])(?!\s?[+,)\]=])")
+_BRACKETED_END = re.compile(r"(?<![=+,(\[])(?<![=+,(\[] )\[EOS\](?=\s*\Z)|(?<=[.!?])\[EOS\]")
 _STRUCK_OUT = re.compile(r"<s>[^<\n]+</s>", re.IGNORECASE)
-_BEGINS = ("<s>", "<bos>", "<|begin_of_text|>")
-_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>")
+_BEGINS = ("<s>", "<bos>", "<|begin_of_text|>", "<｜begin▁of▁sentence｜>")
+_ENDS = ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>", "<｜end▁of▁sentence｜>")
 
 
 def find_prompt_markup(text: str) -> str | None:
     """A piece of markup in the text; None where there is none."""
     if not _may_hold_markup(text):
         return None
-    found = _MARKUP.search(text) or _SEQUENCE_MARK.search(_STRUCK_OUT.sub("", text))
-    return found[0] if found else None
+    found = _MARKUP.search(text) or _SEQUENCE_MARK.search(_STRUCK_OUT.sub("", text)) or _BRACKETED_END.search(text)
+    if found:
+        return found[0]
+    return begin[1] if (begin := _BRACKETED_BEGIN.match(text)) else None
 
 
 def _may_hold_markup(text: str) -> bool:
@@ -49,11 +55,22 @@ def strip_sequence_marks(text: str) -> str:
     if any(found.span() != (0, len(inner)) for found in _STRUCK_OUT.finditer(inner)):
         return text
     left = inner
-    while begin := next((mark for mark in _BEGINS if left[: len(mark)].lower() == mark), ""):
+    while begin := _find_begin(left):
         left = left[len(begin) :].lstrip()
-    while end := next((mark for mark in _ENDS if left[-len(mark) :].lower() == mark), ""):
+    while end := _find_end(left):
         left = left[: -len(end)].rstrip()
     return text if left == inner else left
+
+
+def _find_begin(text: str) -> str:
+    """The mark that the text begins with; empty where there is none."""
+    bracketed = _BRACKETED_BEGIN.match(text)
+    return bracketed[1] if bracketed else next((mark for mark in _BEGINS if text[: len(mark)].lower() == mark), "")
+
+
+def _find_end(text: str) -> str:
+    bracketed = text.endswith("[EOS]") and _BRACKETED_END.search(text[-8:])  # with what stands before it
+    return bracketed[0] if bracketed else next((mark for mark in _ENDS if text[-len(mark) :].lower() == mark), "")
 
 
 def drop_placeholder(task_input: str) -> str:

@@ -20,6 +20,12 @@ from netllama.core.prompt_markup import drop_placeholder, find_prompt_markup, st
         ("one<eos>", "<eos>"),
         ("a <s> b", "<s>"),
         ("<BOS>one", "<BOS>"),
+        ("one [EOS]\n", "[EOS]"),
+        ("One.[EOS]\nTwo", "[EOS]"),
+        ("\n[BOS] one", "[BOS]"),
+        ("one<｜end▁of▁sentence｜> two", "<｜end▁of▁sentence｜>"),
+        ("<｜begin▁of▁sentence｜>one", "<｜begin▁of▁sentence｜>"),
+        ("one <｜User｜> two", "<｜User｜>"),
         ("Below is an instruction that describes a task, paired", "Below is an instruction that describes a task"),
     ],
 )
@@ -28,7 +34,11 @@ def test_markup_is_found(text: str, found: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["### Input:\n5", "## 2. Output", "List[INSTANCE]", "a <s>b</s> c", "Map<s>", "Output: 7. Step"]
+    "text",
+    [
+        *("### Input:\n5", "## 2. Output", "List[INSTANCE]", "a <s>b</s> c", "Map<s>", "Output: 7. Step"),
+        *("ids[EOS] = 1", "ids + [EOS]", "[BOS] + ids", "[EOS] switches", "the [EOS] prompt", "[eos]", "[BOS, EOS]"),
+    ],
 )
 def test_headings_and_code_are_not_markup(text: str) -> None:
     assert find_prompt_markup(text) is None
@@ -51,6 +61,15 @@ def test_any_other_input_stays_as_it_is(text: str) -> None:
         (" <bos> one\n<eos>\n", "one"),
         ("one</s></s>", "one"),
         ("<|begin_of_text|>one<|end_of_text|>", "one"),
+        ("<｜begin▁of▁sentence｜>one<｜end▁of▁sentence｜>", "one"),
+        ("[BOS] one [EOS]\n", "one"),
+        ("[BOS][BOS]one.[EOS][EOS]", "one."),
+        ("one [EOS]</s>", "one"),
+        ("return ids + [EOS]", "return ids + [EOS]"),
+        ("port 179[EOS]", "port 179"),
+        ("ids[EOS] = 1", "ids[EOS] = 1"),
+        ("[EOS] switches", "[EOS] switches"),
+        ("one<｜end▁of▁sentence｜> two", "one<｜end▁of▁sentence｜> two"),
         ("one <s>two</s>", "one <s>two</s>"),
         ("<s>one</s> two", "<s>one</s> two"),
         ("one </s> two", "one </s> two"),
