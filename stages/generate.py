@@ -23,7 +23,7 @@ from netllama.code_checks.code_runner import CodeRunner
 from netllama.code_checks.run_store import RunStore
 from netllama.contamination.evaluation_questions import Evaluation
 from netllama.core.errors import StageError, run_stage
-from netllama.core.files import ensure_scratch_folder, read_text, write_csv, write_jsonl, write_text
+from netllama.core.files import ensure_scratch_folder, has_findings, read_text, write_csv, write_findings, write_text
 from netllama.core.generate_section import FilterParams, GenerateParams
 from netllama.core.metrics import write_metrics
 from netllama.core.param_types import Families
@@ -116,11 +116,14 @@ async def generate(families: list[Family], needs: Needs, store: ResponseStore) -
 
 
 def write_outs(families: list[Family], prices: Prices | None, store: ResponseStore) -> None:
-    write_jsonl(INSTRUCTIONS, (row.model_dump() for family in families for row in family.kept))
-    write_jsonl(REJECTED, (row.model_dump() for family in families for row in family.rejected))
-    write_jsonl(RESPONSES, (response.model_dump() for family in families for response in family.all_responses))
+    kept_rows = (row.model_dump() for family in families for row in family.kept)
+    rejected_rows = (row.model_dump() for family in families for row in family.rejected)
+    responses = (response.model_dump() for family in families for response in family.all_responses)
     runs = {key: run for family in families if family.runner for key, run in family.runner.used.items()}
-    write_jsonl(CODE_RUNS, (runs[key].model_dump() for key in sorted(runs)))
+    write_findings(INSTRUCTIONS, kept_rows, none="no task was generated")
+    write_findings(REJECTED, rejected_rows, none="no generated task was rejected")
+    write_findings(RESPONSES, responses, none="the teacher gave no answer")
+    write_findings(CODE_RUNS, (runs[key].model_dump() for key in sorted(runs)), none="no script was run")
     kept = sum(len(family.kept) for family in families)
     write_metrics(METRICS, {"kept": kept}, build_yield_report(families, prices, store.is_recorded))
     write_csv(FUNNEL, build_funnel(families))
@@ -142,7 +145,8 @@ def print_estimate(families: list[Family], params: TeacherParams, store: Respons
 
 def promote_answers() -> None:
     """Make what the last run was answered, and its scripts' runs, part of the repository, in place of those before."""
-    promoted = {RECORDED / "responses.jsonl": read_text(RESPONSES), RECORDED_RUNS: read_text(CODE_RUNS)}
+    sources = {RECORDED / "responses.jsonl": RESPONSES, RECORDED_RUNS: CODE_RUNS}
+    promoted = {recorded: read_text(source) if has_findings(source) else "" for recorded, source in sources.items()}
     for recorded, text in promoted.items():
         recorded.parent.mkdir(exist_ok=True)
         write_text(recorded, text)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from netllama.core.errors import StageError
-from netllama.core.files import JsonObject, load_all, read_jsonl
+from netllama.core.files import JsonObject, is_finding, load_all, read_jsonl
 from netllama.core.noncharacters import find_noncharacter
 
 LETTERS = "ABCDEFGHIJ"
@@ -250,7 +250,9 @@ def parse_instruction(row: JsonObject) -> Instruction:
 
 
 def load_instructions(path: str | Path) -> list[Instruction]:
-    return read_jsonl(path, parse_instruction)
+    """The rows of the pool or of a split; none where `write_findings` says that there is none."""
+    rows = read_jsonl(path, lambda row: parse_instruction(row) if is_finding(row) else None)
+    return [row for row in rows if row]
 
 
 def load_questions(folder: Path) -> list[Question]:

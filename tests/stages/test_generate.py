@@ -23,6 +23,7 @@ from netllama.core.files import read_json, read_jsonl
 from netllama.core.metrics import read_details
 from netllama.selfinstruct.estimate import judge_stored_rounds
 from netllama.teacher.store import ResponseStore
+from stages import split
 from tests.support.clones import ROOT
 from tests.support.openai_server import Answer, Asked, OpenAIServer, Refusal, Reply, new_tasks, strict_answer
 from tests.support.stage_runs import Ended, run_here
@@ -214,6 +215,22 @@ def test_promote_without_a_run_is_one_line(workdir: Path) -> None:
     recorded = {path: path.read_bytes() for path in Path("data/recorded").rglob("*.*")}
     assert_one_line(generate("--promote"), "data/generated/responses.jsonl")
     assert {path: path.read_bytes() for path in Path("data/recorded").rglob("*.*")} == recorded
+
+
+def test_a_run_without_a_teacher_says_so_in_its_outs_and_can_be_promoted_and_split(
+    server: OpenAIServer, set_params: Callable[..., None]
+) -> None:
+    """DVC warns of an empty out."""
+    set_params(**{"generate.num_instructions_to_generate": 0})
+    for _ in range(2):  # the second with what was promoted
+        assert generate().returncode == 0
+        for path in (*OUTS[:3], "data/generated/runs.jsonl"):
+            assert [list(row) for row in read_jsonl(path)] == [["none"]], path
+        assert generate("--promote").returncode == 0
+        assert read_jsonl("data/recorded/responses.jsonl") == read_jsonl("data/recorded/code/runs.jsonl") == []
+    assert server.requests == []
+    split.main()
+    assert {row["source"] for row in read_jsonl(split.SPLITS["train"])} == {"seed"}
 
 
 def test_too_few_tasks_are_said_and_are_no_error(server: OpenAIServer, set_params: Callable[..., None]) -> None:

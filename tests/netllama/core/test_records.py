@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from netllama.core.errors import StageError
-from netllama.core.files import write_jsonl
+from netllama.core.files import write_findings, write_jsonl
 from netllama.core.records import (
     GeneratedInstruction,
     Instruction,
@@ -156,6 +156,11 @@ def test_a_bad_instruction_is_named(tmp_path: Path, row: Row, said: str) -> None
     with pytest.raises(StageError) as raised:
         load_instructions(path)
     assert one_line(raised) == f"{path}:2: {said}"
+
+
+def test_a_file_that_says_that_there_is_none_has_no_instruction(tmp_path: Path) -> None:
+    write_findings(tmp_path / "pool.jsonl", [], none="no task was generated")
+    assert load_instructions(tmp_path / "pool.jsonl") == []
 
 
 @pytest.mark.parametrize("row", [EXTRA, GENERATED, SEEDED])
