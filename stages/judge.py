@@ -44,10 +44,13 @@ class Needs(View):
     judge: JudgeParams
 
 
+def read_scores(path: Path) -> list[Score]:
+    return read_jsonl(path, lambda row: parse_as(Score, row))
+
+
 def load_pairs() -> list[tuple[Question, Score, Score]]:
     """The open questions that both models answered."""
-    loads = [partial(read_jsonl, path, partial(parse_as, Score)) for path in (BASE_ANSWERS, TUNED_ANSWERS)]
-    base, tuned = load_all(loads)
+    base, tuned = load_all([partial(read_scores, path) for path in (BASE_ANSWERS, TUNED_ANSWERS)])
     questions = {question.id: question for question in load_questions(QUESTIONS)}
     pairs = []
     for before, after in pair_scores(base, tuned):
