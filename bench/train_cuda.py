@@ -267,6 +267,7 @@ def compare_sides(shape: str, precision: str, steps: int, deadline: float, sides
 
 
 def summarize(shape: str, precision: str, found: dict[str, Measured]) -> bool:
+    """Whether ours is as much faster as it should be, at no more memory and no higher loss than TRL's best."""
     if "trl" not in found or "ours" not in found:
         print(f"\n{shape}, {precision}: not compared")
         return False
@@ -283,7 +284,8 @@ def summarize(shape: str, precision: str, found: dict[str, Measured]) -> bool:
         f"its best's memory; loss {apart:+.4f}",
         flush=True,
     )
-    return all(ratios[side] >= LEAST[side] for side in LEAST) and apart <= LOSS_TOLERANCE
+    fast = all(ratios[side] >= LEAST[side] for side in LEAST)
+    return fast and ours.peak_gigabytes <= best.peak_gigabytes and apart <= LOSS_TOLERANCE
 
 
 def main() -> None:
