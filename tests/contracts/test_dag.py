@@ -184,6 +184,17 @@ def test_the_baseline_depends_on_nothing_that_a_lora_experiment_changes() -> Non
     assert not any(param.split(".")[0] in ("lora", "train") for stage in reached for param in STAGES[stage]["params"])
 
 
+def test_only_retrieve_reads_the_corpus_so_that_an_edited_note_generates_and_splits_nothing_anew() -> None:
+    assert [
+        stage for stage, entry in STAGES.items() if any(dep.startswith("data/corpus") for dep in entry["deps"])
+    ] == ["retrieve"]
+    producers = {out: stage for stage, entry in STAGES.items() for out in names(entry["outs"])}
+    before = {stage: {producers[dep] for dep in entry["deps"] if dep in producers} for stage, entry in STAGES.items()}
+    # Generate's deps lead to fetch at most, never to retrieve.
+    assert before["generate"] <= {"fetch"}
+    assert "retrieve" not in before["split"]
+
+
 def test_the_standard_librarys_tokenize_is_not_shadowed() -> None:
     code = "import stages.tokenize, tokenize, inspect, linecache; print(tokenize.__file__)"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
