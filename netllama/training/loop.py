@@ -186,7 +186,7 @@ class TrainingRun:
     def _read_numbers(self, loss: torch.Tensor, norm: torch.Tensor) -> tuple[float, float, list[str]]:
         """Loss of all processes, norm of the gradient, and the names of B matrices that got none on any process.
 
-        The only place of a step that waits for a GPU.
+        The only place of a step that waits for a GPU, but for the paged optimizers, which wait by design.
         """
         flags = flag_gradients(self.watched).to(loss.device)
         summed = self.accelerator.reduce(torch.cat([loss[None], flags]), reduction="sum")
