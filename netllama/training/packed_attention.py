@@ -1,9 +1,12 @@
 """Causal attention within each of several rows that lie end to end.
 
-On CUDA in half precision one kernel of torch does it for all rows (FlashAttention, arXiv 2307.08691, of variable
-lengths). Elsewhere each row goes through scaled_dot_product_attention on its own, which pads nothing either.
+On CUDA in half precision one kernel of torch does it for all rows (torch.nn.attention.varlen: FlashAttention, arXiv
+2307.08691, of variable lengths). Where it can't, training pads its rows for scaled_dot_product_attention instead.
+Tensors that come here all the same, as on a CPU, go through it row by row, which pads nothing either.
 """
 
+from functools import cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 NAME = "packed_rows"
 LARGEST_HEAD = 256
 """Entries of a head that the kernel for all rows takes, in multiples of 8."""
+_NEEDED = {"scale", "window_size", "enable_gqa"}
+"""What an older torch's kernel does not take, or calls otherwise."""
 _SPECIAL = ("softcap", "position_bias", "s_aux", "sliding_window")
 
 
@@ -33,6 +38,42 @@ def can_pack(model: "PreTrainedModel") -> bool:
         and not getattr(config, "attention_dropout", 0.0)
         and config._attn_implementation == "sdpa"
     )
+
+
+def explain_padding(model: "PreTrainedModel", generation: int) -> str:
+    """Why rows are padded for `model` on a CUDA device of this generation (8: Ampere); empty where they need not be."""
+    config: Any = model.config.get_text_config(decoder=True)
+    if not can_pack(model):
+        return "the model's attention is of another kind"
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return find_hindrance(has_kernel(), generation, model.dtype, size)
+
+
+def find_hindrance(has_kernel: bool, generation: int, dtype: torch.dtype, size: int) -> str:
+    """What keeps the kernel for all rows from heads of `size` entries; empty if nothing does."""
+    hindrances = {
+        "this torch has no varlen_attn that fits": not has_kernel,
+        "the device is older than Ampere": generation < 8,
+        "the precision is neither bf16 nor fp16": dtype not in (torch.bfloat16, torch.float16),
+        f"heads of {size} entries": size % 8 > 0 or size > LARGEST_HEAD,
+    }
+    return next((reason for reason, applies in hindrances.items() if applies), "")
+
+
+@cache
+def has_kernel() -> bool:
+    """Whether this torch has the kernel for all rows: an older one has none or one that takes less, ROCm another."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return torch.version.hip is None and set(signature(varlen_attn).parameters) >= _NEEDED
+
+
+def describe_attention(hindrance: str) -> str:
+    if hindrance:
+        return f"attention: scaled_dot_product_attention, rows padded ({hindrance})"
+    return "attention: torch's varlen_attn, rows end to end"
 
 
 def use_packed_attention(model: "PreTrainedModel") -> None:
@@ -86,9 +127,8 @@ def attend_packed(
 
 
 def _takes_all_rows(query: Tensor, value: Tensor) -> bool:
-    """Whether the kernel for all rows takes these: it needs a device of the Ampere generation or a later one."""
-    if query.device.type != "cuda" or query.dtype not in (torch.float16, torch.bfloat16):
-        return False
+    """Whether the kernel for all rows takes these."""
     size = query.shape[-1]
-    fits = size % 8 == 0 and size <= LARGEST_HEAD and size == value.shape[-1]
-    return fits and torch.cuda.get_device_capability(query.device)[0] >= 8
+    if query.device.type != "cuda" or size != value.shape[-1]:
+        return False
+    return not find_hindrance(has_kernel(), torch.cuda.get_device_capability(query.device)[0], query.dtype, size)

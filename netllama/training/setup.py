@@ -1,5 +1,7 @@
 """Base model and params to what is trained: adapter, fast layers, loss as a module, and the accelerator for it."""
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +28,7 @@ from netllama.training.answer_loss import AnswerLoss
 from netllama.training.fused_blocks import use_fused_blocks
 from netllama.training.fused_lora import use_fused_layers
 from netllama.training.initialisation import Start
-from netllama.training.packed_attention import can_pack, use_packed_attention
+from netllama.training.packed_attention import describe_attention, explain_padding, use_packed_attention
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -61,7 +63,7 @@ def build_model(
 ) -> tuple[AnswerLoss, Start]:
     """`base` (from `folder`) with an adapter, ready for a `TrainingRun`; and what the adapter started from."""
     # Before the adapter is a part of it.
-    shape = read_shape(base) if torch.cuda.is_available() and can_pack(base) else None
+    shape = read_shape(base) if torch.cuda.is_available() and _needs_no_padding(base) else None
     model, start = add_adapter(base, lora, train.seed, folder)
     packed_tokens = 0
     if torch.cuda.is_available():
@@ -74,6 +76,14 @@ def build_model(
     if train.gradient_checkpointing:
         base.gradient_checkpointing_enable({"use_reentrant": False})
     return AnswerLoss(model, train.neftune_noise_alpha, pools, packed_tokens), start
+
+
+def _needs_no_padding(base: "PreTrainedModel") -> bool:
+    """Whether this process's CUDA device takes rows end to end; how it attends is said once a machine."""
+    hindrance = explain_padding(base, torch.cuda.get_device_capability()[0])
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(describe_attention(hindrance), file=sys.stderr, flush=True)
+    return not hindrance
 
 
 def use_gpu_layers(model: "PeftModel", device: torch.device) -> list[DropoutPool]:

@@ -142,12 +142,14 @@ def test_training_lowers_the_loss_of_what_it_trains_on(
         AcceleratorState._reset_state()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_packed_rows_have_the_loss_and_gradients_of_padded_ones_read_by_transformers(
     tiny_model_folder: Path, tokenized_rows: Callable[..., Rows], precision: str
 ) -> None:
-    """In fp32 each row goes through the library's kernel alone, in half precision all of them through one."""
+    """Ours in half precision, where rows are laid end to end, and transformers' in fp32."""
     needs(precision)
+    if torch.cuda.get_device_capability()[0] < 8:
+        pytest.skip("rows are padded on this CUDA device")
     run = packed_run(tiny_model_folder, tokenized_rows, precision)
     randomize(run)
     run.model.train()
@@ -169,7 +171,7 @@ def test_packed_rows_have_the_loss_and_gradients_of_padded_ones_read_by_transfor
         total = total + torch.nn.functional.cross_entropy(logits, ids[0, row.loss_start :], reduction="sum")
     (total / len(labels)).backward()
     # 8 bits of mantissa in bf16, 11 in fp16: of the largest entry of each gradient.
-    share = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.1}[precision]
+    share = {"fp16": 0.02, "bf16": 0.1}[precision]
     assert float(loss) / scale == pytest.approx(float(total) / len(labels), rel=max(share / 5, 1e-4))
     for name, weight in plain.weights:
         expected = weight.grad

@@ -1,6 +1,8 @@
 """Rows laid end to end train what padded rows train: loss and gradients, against padding and against each row alone."""
 
 import itertools
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,20 @@ from hypothesis import strategies as st
 
 from netllama.core.length_batches import collate_rows
 from netllama.core.tokenized_rows import TokenizedRow
+from netllama.models.loading import load_base
 from netllama.training.answer_loss import AnswerLoss
-from netllama.training.packed_attention import attend_packed, can_pack, use_packed_attention
+from netllama.training.packed_attention import (
+    attend_packed,
+    can_pack,
+    describe_attention,
+    explain_padding,
+    find_hindrance,
+    has_kernel,
+    use_packed_attention,
+)
 from netllama.training.packed_rows import cut_by_tokens, pack_rows
 from netllama.training.step_batches import StepBatches
-from tests.support.training_runs import make_run, randomize
+from tests.support.training_runs import loading_params, make_run, randomize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = settings(max_examples=40)
@@ -207,3 +218,52 @@ def test_only_models_whose_rows_can_lie_end_to_end_are_packed(tiny_model_folder:
     assert not can_pack(MistralForCausalLM(MistralConfig(**sizes, sliding_window=8)))
     assert can_pack(MistralForCausalLM(MistralConfig(**sizes, sliding_window=None)))
     assert not can_pack(GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=32)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, ""),
+        ({"dtype": torch.float16, "size": 256, "generation": 9}, ""),
+        ({"has_kernel": False}, "varlen_attn"),
+        ({"generation": 7}, "Ampere"),
+        ({"dtype": torch.float32}, "precision"),
+        ({"size": 100}, "100 entries"),
+        ({"size": 264}, "264 entries"),
+    ],
+)
+def test_rows_are_padded_where_the_kernel_for_all_rows_is_missing_or_does_not_take_them(
+    changes: dict[str, Any], word: str
+) -> None:
+    hindrance = find_hindrance(**{"has_kernel": True, "generation": 8, "dtype": torch.bfloat16, "size": 64} | changes)
+    assert word in hindrance
+    assert bool(hindrance) == bool(word)
+    said = describe_attention(hindrance)
+    assert ("varlen_attn, rows end to end" in said) == (not word)
+    assert ("scaled_dot_product_attention, rows padded" in said and word in said) == bool(word)
+
+
+def old_kernel(query: Any, key: Any, value: Any, cu_seq_q: Any, cu_seq_k: Any, is_causal: bool = False) -> None:
+    """As torch 2.10 has it."""
+
+
+@pytest.mark.parametrize("found", [None, types.SimpleNamespace(), types.SimpleNamespace(varlen_attn=old_kernel)])
+def test_a_torch_without_the_kernel_pads_and_raises_nothing(
+    found: Any, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is what makes the import of a module fail."""
+    model = load_base(tiny_model_folder, loading_params("bf16", "none", True, "packed"))
+    model.set_attn_implementation("sdpa")  # as on a GPU
+    assert explain_padding(model, 8) == ""
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", found)
+    has_kernel.cache_clear()
+    try:
+        assert "varlen_attn" in explain_padding(model, 8)
+    finally:
+        has_kernel.cache_clear()
+
+
+def test_a_model_that_attends_otherwise_is_padded_on_every_device(tiny_model_folder: Path) -> None:
+    model = load_base(tiny_model_folder, loading_params("bf16", "none", True, "packed"))
+    model.set_attn_implementation("eager")
+    assert explain_padding(model, 9) == "the model's attention is of another kind"
