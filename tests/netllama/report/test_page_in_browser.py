@@ -1,4 +1,5 @@
-"""The page in headless Chromium: its script runs without an error, its filters work, it fits a phone."""
+"""The page in headless Chromium: its script runs without an error, its filters work, it fits a phone; it prints, and
+has a dark scheme."""
 
 import json
 import re
@@ -55,6 +56,18 @@ window.addEventListener("load", () => {
 });
 </script>"""
 
+COLOURS = """<script>
+"use strict";
+window.addEventListener("load", () => {
+  const style = getComputedStyle(document.body);
+  const result = document.createElement("pre");
+  result.id = "seen";
+  result.textContent = JSON.stringify({
+    dark: matchMedia("(prefers-color-scheme: dark)").matches, paper: style.backgroundColor, ink: style.color });
+  document.body.append(result);
+});
+</script>"""
+
 
 @pytest.fixture(scope="module")
 def visit(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
@@ -69,17 +82,15 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
     return _open_page(path, folder)
 
 
-def _open_page(path: Path, folder: Path) -> tuple[dict[str, Any], str]:
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    run = subprocess.run(
-        [str(CHROMIUM), *options, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=60, check=True
+def _start(path: Path, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    common = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    return subprocess.run(
+        [str(CHROMIUM), *common, *options, path.as_uri()], capture_output=True, text=True, timeout=60, check=True
     )
+
+
+def _open_page(path: Path, folder: Path, *options: str) -> tuple[dict[str, Any], str]:
+    run = _start(path, folder, "--enable-logging=stderr", "--dump-dom", *options)
     found = re.search(r'<pre id="seen">(.*?)</pre>', run.stdout, re.DOTALL)
     assert found, run.stderr[-2000:]
     seen: dict[str, Any] = json.loads(unescape(found[1]))
@@ -110,3 +121,41 @@ def test_the_words_that_differ_are_marked(visit: tuple[dict[str, Any], str]) -> 
 
 def test_nothing_but_tables_is_wider_than_a_phone(visit: tuple[dict[str, Any], str]) -> None:
     assert visit[0]["wide"] == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+def test_a_print_has_the_headline_and_the_verdicts_and_no_controls(tmp_path: Path) -> None:
+    page = build_report(write_evaluation(tmp_path))
+    (path := tmp_path / "report.html").write_text(page, encoding="utf-8")
+    _start(path, tmp_path, f"--print-to-pdf={tmp_path / 'report.pdf'}")
+    printed = _read_words(tmp_path / "report.pdf")
+    headline = re.search(r'<p class="headline">(.*?)</p>', page, re.DOTALL)
+    assert headline
+    assert " ".join(unescape(headline[1]).split()) in printed
+    verdicts = re.findall(r"<li><strong>(.*?)</strong>: (.*?),", page)
+    assert len(verdicts) > 2
+    for suite, values in verdicts:
+        assert f"{unescape(suite)}: {unescape(values)}" in printed
+    for control in ("words of question or answer", "Family all", "Show all"):
+        assert control not in printed
+
+
+def _read_words(pdf: Path) -> str:
+    """The text of all pages, with one space between words."""
+    import pypdfium2
+
+    document = pypdfium2.PdfDocument(pdf)
+    text = "\n".join(page.get_textpage().get_text_bounded() for page in document)
+    document.close()
+    return " ".join(text.split())
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+def test_a_dark_scheme_has_light_letters_on_dark_paper(tmp_path: Path) -> None:
+    page = build_report(write_evaluation(tmp_path))
+    (path := tmp_path / "report.html").write_text(page.replace("<title>", f"{COLOURS}<title>", 1), encoding="utf-8")
+    seen, _ = _open_page(path, tmp_path, "--blink-settings=preferredColorScheme=0")
+    assert seen["dark"]
+    paper, ink = ([int(number) for number in re.findall(r"\d+", seen[name])[:3]] for name in ("paper", "ink"))
+    assert max(paper) < 60
+    assert min(ink) > 200
