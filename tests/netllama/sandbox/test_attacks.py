@@ -34,7 +34,8 @@ KILLED_BY_LIMITS = {
 SHORT = ["fork_bomb", "memory_of_many", "daemon", "kills_all_it_can", "kills_its_watch", "ended_children"]
 SHORT += ["unwaited_loops", "unlinked_files", "hidden_files", "unlistable_folders", "hidden_memory"]
 SHORT += ["much_temporary"]
-"""What the other user repeats."""
+"""What the other user repeats in the plain suite; the rest of HEAVY only among the slow tests."""
+REST = sorted(set(HEAVY) - set(SHORT))
 
 
 def find_python() -> str:
@@ -65,12 +66,16 @@ def list_cases() -> list[tuple[str, int]]:
 CASES = list_cases()
 cases = pytest.mark.parametrize(("level", "user"), CASES, ids=[f"{level}-{user}" for level, user in CASES])
 
+OTHERS = [case for case in CASES if case[1] != os.geteuid()]
+others = pytest.mark.parametrize(("level", "user"), OTHERS, ids=[f"{level}-{user}" for level, user in OTHERS])
+
 
 @cache
-def run_attacks(level: str, user: int) -> AttackOutcome:
+def run_attacks(level: str, user: int, rest: bool = False) -> AttackOutcome:
     """In a process of its own, which some attacks aim at."""
     own = user == os.geteuid()
-    folder = Path(f"/tmp/sandbox-attacks-{os.getpid()}-{level}-{user}")
+    scripts = REST if rest else HEAVY if own else SHORT
+    folder = Path(f"/tmp/sandbox-attacks-{os.getpid()}-{level}-{user}{'-rest' if rest else ''}")
     folder.mkdir()
     try:
         if not own:
@@ -78,7 +83,7 @@ def run_attacks(level: str, user: int) -> AttackOutcome:
         python = sys.executable if own else find_python()
         program = shutil.which("bwrap") or ""
         done = subprocess.run(
-            [python, "-m", "tests.support.sandbox_attacks", level, program, str(folder), *([] if own else SHORT)],
+            [python, "-m", "tests.support.sandbox_attacks", level, program, str(folder), *scripts],
             cwd=ROOT,
             user=None if own else user,
             group=None if own else user,
@@ -139,12 +144,7 @@ def test_no_script_leaves_a_process_or_a_folder_that_cannot_be_removed(level: st
 @cases
 def test_what_exceeds_a_limit_is_ended_by_it(level: str, user: int) -> None:
     heavy = run_attacks(level, user).heavy
-    wrong = {
-        name: ended
-        for name, ended in heavy.items()
-        if name in KILLED_BY_LIMITS and (ended.ended not in KILLED_BY_LIMITS[name] or ended.exit_code is not None)
-    }
-    assert wrong == {}
+    assert find_unended(heavy) == {}
     assert heavy["much_temporary"].ended == "disk" or heavy["much_temporary"].stdout == "full\n"
     assert max(ended.entries for ended in heavy.values()) < 50_000
 
@@ -156,8 +156,33 @@ def test_what_keeps_to_its_limits_or_stumbles_over_them_ends_by_itself(level: st
     assert (heavy["ended_children"].ended, heavy["ended_children"].stdout) == ("exit", "done\n")
     if level != BUBBLEWRAP:  # which brings a /dev/zero of its own
         assert (heavy["hidden_memory"].ended, heavy["hidden_memory"].stdout) == ("exit", "done\n")
-    if "zombies" not in heavy:
-        return
+    if user == os.geteuid():
+        check_rest(heavy)
+
+
+@pytest.mark.slow
+@others
+def test_the_other_user_is_contained_in_the_remaining_scripts_too(level: str, user: int) -> None:
+    outcome = run_attacks(level, user, rest=True)
+    heavy = outcome.heavy
+    assert set(heavy) == set(REST)
+    assert outcome.touched == []
+    assert [name for name, ended in heavy.items() if ended.left or ended.entries < 0] == []
+    assert find_unended(heavy) == {}
+    check_rest(heavy)
+
+
+def find_unended(heavy: dict[str, Ended]) -> dict[str, Ended]:
+    """The scripts that no limit of theirs ended."""
+    return {
+        name: ended
+        for name, ended in heavy.items()
+        if name in KILLED_BY_LIMITS and (ended.ended not in KILLED_BY_LIMITS[name] or ended.exit_code is not None)
+    }
+
+
+def check_rest(heavy: dict[str, Ended]) -> None:
+    """How scripts of REST end by themselves."""
     assert heavy["zombies"].stdout == "done\n"
     assert (heavy["kills_its_group"].ended, heavy["kills_its_group"].exit_code) == ("exit", -9)
     assert (heavy["leaves_at_once"].ended, heavy["leaves_at_once"].exit_code) == ("exit", 0)
