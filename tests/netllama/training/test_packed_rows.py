@@ -267,3 +267,24 @@ def test_a_model_that_attends_otherwise_is_padded_on_every_device(tiny_model_fol
     model = load_base(tiny_model_folder, loading_params("bf16", "none", True, "packed"))
     model.set_attn_implementation("eager")
     assert explain_padding(model, 9) == "the model's attention is of another kind"
+
+
+@pytest.mark.parametrize(("capability", "said"), [((8, 0), "rows end to end"), ((7, 5), "older than Ampere")])
+def test_a_run_on_a_gpu_says_how_it_attends(
+    capability: tuple[int, int],
+    said: str,
+    tiny_model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from netllama.training.setup import _needs_no_padding
+
+    model = load_base(tiny_model_folder, loading_params("bf16", "none", True, "packed"))
+    model.set_attn_implementation("sdpa")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert _needs_no_padding(model) == (capability >= (8, 0))
+    assert said in capsys.readouterr().err
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    _needs_no_padding(model)
+    assert capsys.readouterr().err == ""
