@@ -61,7 +61,32 @@ def _drop_rows(candidates: Sequence[NumberedLine], lines: Sequence[str]) -> list
             runs[-1].append(candidate)
         else:
             runs.append([candidate])
-    return [each for run in runs if len(run) < _LEAST_ROWS and not _counts_from_one(run) for each in run]
+    kept: list[NumberedLine] = []
+    for at, run in enumerate(runs):
+        following = runs[at + 1][0] if at + 1 < len(runs) else None
+        few = len(run) < _LEAST_ROWS and not _counts_from_one(run)
+        if few or _are_chapters(run, kept, following, lines):
+            kept += run
+    return kept
+
+
+def _are_chapters(
+    run: Sequence[NumberedLine], kept: Sequence[NumberedLine], following: NumberedLine | None, lines: Sequence[str]
+) -> bool:
+    """Whether they have no text, but fit between the headings around: chapters that are void, and the one behind."""
+    before, first, last = kept[-1].key[0][0] if kept else 0, run[0].key[0][0], run[-1].key[0][0]
+    if first <= before:
+        return False
+    after = following.key[0][0] if following else None
+    if following and after == last and following.simple is None:  # its first sub-clause
+        return True
+    above = next((line for line in reversed(lines[: run[0].line]) if line), "")
+    if above.endswith(":") or last - first + 1 != len(run):
+        return False
+    if not kept:
+        return after == last + 1
+    is_behind = after is None or after > last or (following is not None and following.simple == 1)  # 1: that of a list
+    return first == before + 1 and is_behind
 
 
 def _follows(row: NumberedLine, candidate: NumberedLine, lines: Sequence[str]) -> bool:

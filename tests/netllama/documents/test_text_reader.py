@@ -527,6 +527,35 @@ def test_a_chapter_without_a_text_stays_and_a_row_is_no_title() -> None:
     assert read("1 Lit\n\n2 Dark\n\nThese are the kinds.\n", "c/kinds.txt").title == "kinds"
 
 
+VOID = "3 Definitions|What a lamp is.|4 Void|5 Void|6 Procedures|6.1 General|It is lit."
+UNWRITTEN = "1 Scope|What a lamp is.|2 References|3 Definitions|4 Overview|It is lit."
+
+
+@pytest.mark.parametrize(
+    "text", [VOID, UNWRITTEN, UNWRITTEN.replace("1 Scope|What a lamp is.|", "1 Void|") + "|5 End|."]
+)
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+@pytest.mark.parametrize("space", [" ", "\t"])
+def test_chapters_without_a_text_are_no_rows(text: str, gap: str, space: str) -> None:
+    lines = [re.sub(r"^([\d.]+) ", rf"\1{space}", line) for line in text.split("|")]
+    document = read(gap.join(["3GPP TS 99.331", *lines]))
+    found = [section.headings[-1] for section in document.sections[1:]]
+    assert found == [line for line in text.split("|") if line[0].isdigit()]
+    assert document.sections[-1].blocks
+
+
+def test_rows_that_count_on_from_their_chapter_are_none_if_the_chapters_count_on_too() -> None:
+    parts = [
+        ["1 Introduction", "The kinds are", *ROWS[1:4], "More text."],
+        ["2 Messages", "Text."],
+        ["3 Timers", "Text."],
+    ]
+    assert headings_of(build_document("c/x.pdf", print_parts(parts))) == ["1 Introduction", "2 Messages", "3 Timers"]
+    parts = [["1 Introduction", "Text."], ["2 Messages", "These:", "1 Lit", "2 Dark", "Text."], ["2.1 Open", "Text."]]
+    found = build_document("c/x.pdf", print_parts(parts))
+    assert headings_of(found) == ["1 Introduction", "2 Messages", "2 Messages > 2.1 Open"]
+
+
 def brute_force(keys: Sequence[int]) -> int:
     """The length of the longest rising run, by trying all."""
     best = [0] * len(keys)
