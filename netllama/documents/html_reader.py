@@ -22,8 +22,10 @@ _LISTS = ("ul", "ol", "menu", "dl")
 _ITEMS = ("li", "dt", "dd")
 # The parser stops at </html>, and takes what stands behind </body> out of it.
 _END_OF_PAGE = re.compile(r"</(?:body|html)\b[^<>]*>", re.IGNORECASE)
-_SECOND_PAGE = "misplaced <html> tag"
-"""What the parser says of a page behind another one."""
+_END, _BEGIN = re.compile(r"</html\b", re.IGNORECASE), re.compile(r"<html\b", re.IGNORECASE)
+_MISPLACED = "misplaced <html> tag"
+"""What the parser says of a page behind another one, but also of what stands in front of the only one."""
+_HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1", re.IGNORECASE | re.DOTALL)
 _INTEGER = re.compile(r"\s*-?\d{1,9}\s*")
 _LANGUAGE = re.compile(r"(?:language|lang|highlight)-(\w+)")
 
@@ -42,9 +44,16 @@ def read_html(text: str) -> Outline:
     title = root.findtext(".//title") or ""
     mark_scripts(root)
     walk = _Walk()
-    walk.read(root if any(_SECOND_PAGE in error.message for error in parser.error_log) else _find_main_part(root))
+    misplaced = any(_MISPLACED in error.message for error in parser.error_log)
+    walk.read(root if misplaced and _has_second_page(text) else _find_main_part(root))
     walk.end_paragraph()
     return Outline(walk.items, title)
+
+
+def _has_second_page(text: str) -> bool:
+    shown = _HIDDEN.sub("", text)
+    end = _END.search(shown)
+    return end is not None and _BEGIN.search(shown, end.end()) is not None
 
 
 def _find_main_part(root: "HtmlElement") -> "HtmlElement":

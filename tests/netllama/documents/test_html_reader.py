@@ -207,6 +207,19 @@ def test_the_end_of_a_page_in_a_script_makes_no_second_page() -> None:
     assert read_words(page) == "a"
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<meta charset=utf-8><base href='https://lamps.example/'><html><body><nav>c</nav><main>a</main>b</body></html>",
+        "<script>w('</html><html>')</script><html><body><main>a</main>b</body></html>",
+        "<!-- </html> --><script>w()</script><html><body><main>a</main>b</body></html>",
+        "<html><body><main>a<p>The tag <html> is open.</main>b</body></html>",
+    ],
+)
+def test_what_stands_in_front_of_the_page_makes_no_second_one(page: str) -> None:
+    assert read_words(page) in ("a", "a The tag is open.")
+
+
 def test_the_title_is_the_first_top_heading_or_that_of_the_head() -> None:
     page = "<title>Head  title</title><h{0}>Body title</h{0}><p>text"
     assert build_document("c/x.html", read_html(page.format(1))).title == "Body title"
