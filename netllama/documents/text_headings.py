@@ -49,8 +49,17 @@ def _iter_candidates(lines: Sequence[str], layout: TextLayout) -> Iterator[Numbe
         if not line or line[0].isspace():
             continue
         candidate = match_numbered_line(at, line, sure=layout.indented)
-        if candidate and (layout.dense or candidate.tabbed or _stands_alone(candidate, lines, layout)):
+        if candidate and (layout.dense or candidate.tabbed or _is_apart(candidate, lines, layout)):
             yield candidate
+
+
+def _is_apart(candidate: NumberedLine, lines: Sequence[str], layout: TextLayout) -> bool:
+    if not layout.wide:
+        return _stands_alone(candidate, lines, layout)
+    below = _line(lines, candidate.line + 1)
+    row = match_numbered_line(0, below)
+    counts = candidate.simple is not None and row is not None and row.simple is not None
+    return _begins_group(lines, candidate.line) and not counts and not below[:1].isspace()
 
 
 def _drop_rows(candidates: Sequence[NumberedLine], lines: Sequence[str]) -> list[NumberedLine]:
@@ -107,7 +116,7 @@ def _stands_alone(candidate: NumberedLine, lines: Sequence[str], layout: TextLay
         return False
     if not below or (layout.indented and below[0].isspace()):
         return True
-    return _count_lines(candidate, lines) == 2 and not _line(lines, candidate.line + 2)
+    return _count_lines(candidate, lines) == 2 and not _line(lines, candidate.line + 2) and text[-1] not in ".:;"
 
 
 def _count_lines(candidate: NumberedLine, lines: Sequence[str]) -> int:

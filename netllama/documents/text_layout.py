@@ -26,7 +26,9 @@ class TextLayout:
     indented: bool
     """All text but the headings begins right of the margin, as in an RFC."""
     dense: bool
-    """A paragraph need not have empty lines around it: each is a line, or the text is that of a PDF."""
+    """A paragraph need not have empty lines around it: there are few, or the text is that of a PDF."""
+    wide: bool
+    """Most of the text is in lines that are a paragraph each."""
     memo: bool
     """It says that it is an RFC or an Internet-Draft."""
     width: int
@@ -36,13 +38,14 @@ class TextLayout:
 def find_layout(lines: Sequence[str]) -> TextLayout:
     filled = [line for line in lines if line]
     if not filled:
-        return TextLayout(indented=False, dense=False, memo=False, width=0)
+        return TextLayout(indented=False, dense=False, wide=False, memo=False, width=0)
     lengths = sorted(map(len, filled))
     width = lengths[int(0.95 * len(lengths))]
     memo = any(map(_MEMO.match, filled[:_FRONT]))
     return TextLayout(
         indented=sum(find_indent(line) > 1 for line in filled) >= (_INDENTED_MEMO if memo else _INDENTED) * len(filled),
-        dense=width > _WIDEST or len(lines) - len(filled) < 0.1 * len(filled),
+        dense=len(lines) - len(filled) < 0.1 * len(filled),
+        wide=width > _WIDEST and sum(length for length in lengths if length > _WIDEST) > sum(lengths) / 2,
         memo=memo,
         width=width if _NARROWEST <= width <= _WIDEST else 0,
     )

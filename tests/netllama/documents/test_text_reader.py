@@ -348,6 +348,29 @@ def test_clauses_are_found_however_many_empty_lines_there_are(words: int, gap: s
         assert headings_of(read(wide))[-1] == "4 General > 4.1 Poles > 4.1.1 Wires"
 
 
+URL = f"https://lamps.example/{'streets/' * 14}"
+STEPS = [
+    f"{at}. Log in to the lamp with number {at}\n   and then wait for the others{' in it to answer' * (at % 2)}."
+    for at in range(1, 9)
+]
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_steps_of_a_text_with_two_long_addresses_are_no_clauses(gap: str) -> None:
+    filled = "A lamp of the street is set up in these steps, which take some\nminutes each, and a pole.\n"
+    text = f"Lamps\n\n{filled}\n{URL}\n\n{filled}\n{gap.join(STEPS)}\n\n{filled}\n{URL}\n"
+    assert headings_of(read(text)) == []
+
+
+def test_lines_between_long_paragraphs_are_no_clauses_if_they_stand_together() -> None:
+    long = "A line is a paragraph here, which tells of lamps. " * 9
+    assert headings_of(read(f"Lamps\n\n{long}\n\n10 Gigabit ports are used\n11 Routers run IS-IS\n\n{long}\n")) == []
+    assert headings_of(read(f"Lamps\n\n{long}\n\n1. Ports\n{long}\n\n2. Routers\n{long}\n")) == [
+        "1. Ports",
+        "2. Routers",
+    ]
+
+
 def test_rows_with_tabs_are_no_clauses() -> None:
     text = f"4\tKinds\n\n{'Kinds of lamps.' * 9}\n\n1\tLit\t5\n2\tDark\t6\n\n4.1\tPoles\n\nTall.\n5\tWires\n\nLong.\n"
     assert headings_of(read(text)) == ["4 Kinds", "4 Kinds > 4.1 Poles", "5 Wires"]
