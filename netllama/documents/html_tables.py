@@ -22,7 +22,7 @@ def make_table(table: "HtmlElement") -> list[TextBlock]:
     if max((len(_list_cells(row)) for row in rows), default=0) < 2:
         return []
     captions = [TextBlock("prose", text) for caption in table.iter("caption") if (text := flatten(caption))]
-    grid = list(_iter_filled_rows(rows))
+    grid = list(_iter_filled_rows(list(table.iter("tr"))))
     head = _count_head(rows)
     if not head:
         return [*captions, TextBlock("table", "\n".join(map(_show_row, grid)))]
@@ -54,14 +54,15 @@ def _merge_head(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _iter_filled_rows(rows: Sequence["HtmlElement"]) -> Iterator[list[str]]:
-    """The texts of each row, those of cells that began further up or to the left included."""
+    """The texts of each row that has cells, those of cells that began further up or to the left included."""
     begun: dict[int, tuple[str, int]] = {}
     """By column, the text of a cell from a row above and how many rows it goes on."""
     for at, row in enumerate(rows):
         if at and row.getparent() is not rows[at - 1].getparent():
             begun = {}  # no cell goes on from <thead> into <tbody>
         begun, texts = _fill_row(row, begun)
-        yield texts
+        if _list_cells(row):  # one without any uses up the spans, and shows nothing
+            yield texts
 
 
 def _fill_row(row: "HtmlElement", begun: dict[int, tuple[str, int]]) -> tuple[dict[int, tuple[str, int]], list[str]]:

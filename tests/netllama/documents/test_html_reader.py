@@ -118,6 +118,12 @@ def test_a_cell_over_several_rows_or_columns_is_repeated() -> None:
     ]
 
 
+def test_a_row_without_cells_is_one_over_which_a_cell_goes() -> None:
+    rows = "<tr><td rowspan=2>A<td rowspan=2>B</tr><tr></tr><tr><td>C<td>D</tr>"
+    assert read_table(rows) == ["| A | B |", "| C | D |"]
+    assert read_table(rows.replace("2>B", "3>B")) == ["| A | B |", "| C | B | D |"]
+
+
 def test_a_head_of_two_rows_is_one_row() -> None:
     rows = "<tr><th rowspan=2>Timer<th colspan=2>Seconds<tr><th>min<th>max<tr><td>hold<td>3<td>180"
     expected = ["| Timer | Seconds min | Seconds max |", "|---|---|---|", "| hold | 3 | 180 |"]
