@@ -1,4 +1,7 @@
-"""HTML tables as Markdown writes them; a cell over several rows or columns is repeated, to keep the columns aligned."""
+"""HTML tables as Markdown writes them; a cell over several rows or columns is repeated, to keep the columns aligned.
+
+Of a long one what repeats it is empty.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
 
 _MOST_COLUMNS = 50
 """Of one cell: `colspan=1000` is written for `all there are`. Further to the right no cell is repeated below itself."""
+_LONGEST_REPEATED = 80
+"""Characters of a cell: a longer one is a text, which two thousand rows need not repeat."""
 _ALL_ROWS = 1 << 16
 
 
@@ -69,18 +74,22 @@ def _fill_row(row: "HtmlElement", begun: dict[int, tuple[str, int]]) -> tuple[di
     """(what goes on in the next row, the texts of this one)"""
     cells = _list_cells(row)
     own = [
-        (flatten(cell), _read_span(cell, "rowspan") or _ALL_ROWS)
+        (flatten(cell) if at == 0 else _repeat(flatten(cell)), _read_span(cell, "rowspan") or _ALL_ROWS)
         for cell in cells
         # A cell that alone fills its row is a title within the table.
-        for _ in range(1 if len(cells) == 1 and not begun else max(1, min(_read_span(cell, "colspan"), _MOST_COLUMNS)))
+        for at in range(1 if len(cells) == 1 and not begun else max(1, min(_read_span(cell, "colspan"), _MOST_COLUMNS)))
     ]
     own.reverse()
     columns: list[tuple[str, int]] = []
     while own or any(column >= len(columns) for column in begun):
         above = begun.get(len(columns))
         columns.append(above or (own.pop() if own else ("", 1)))
-    following = {at: (text, rows - 1) for at, (text, rows) in enumerate(columns[:_MOST_COLUMNS]) if rows > 1}
+    following = {at: (_repeat(text), rows - 1) for at, (text, rows) in enumerate(columns[:_MOST_COLUMNS]) if rows > 1}
     return following, [text for text, _ in columns]
+
+
+def _repeat(text: str) -> str:
+    return text if len(text) <= _LONGEST_REPEATED else ""
 
 
 def _read_span(cell: "HtmlElement", name: str) -> int:

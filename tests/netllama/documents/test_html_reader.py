@@ -124,6 +124,15 @@ def test_a_row_without_cells_is_one_over_which_a_cell_goes() -> None:
     assert read_table(rows.replace("2>B", "3>B")) == ["| A | B |", "| C | B | D |"]
 
 
+def test_a_long_cell_over_several_rows_or_columns_stands_once() -> None:
+    long = "lamp " * 20
+    rows = f"<tr><td rowspan=0>{long}<td>a<td>b" + "<tr><td>c<td>d" * 2000
+    assert read_table(rows) == [f"| {long}| a | b |", *["|  | c | d |"] * 2000]
+    assert read_table(f"<tr><td colspan=3>{long}<td>a") == [f"| {long}|  |  | a |"]
+    head = f"<tr><th rowspan=2>{long}<th colspan=2>{long}<tr><th>min<th>max<tr><td>hold<td>3<td>180"
+    assert read_table(head)[0] == f"| {long}| {long}min | max |"
+
+
 def test_a_head_of_two_rows_is_one_row() -> None:
     rows = "<tr><th rowspan=2>Timer<th colspan=2>Seconds<tr><th>min<th>max<tr><td>hold<td>3<td>180"
     expected = ["| Timer | Seconds min | Seconds max |", "|---|---|---|", "| hold | 3 | 180 |"]
