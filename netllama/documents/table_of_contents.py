@@ -18,7 +18,10 @@ _ENTRY = re.compile(
 )
 # An indented number and a title: an item of a list looks the same.
 _UNPAGED_ENTRY = re.compile(r"[ \t]+(?:\d[\d.]*|[A-Z]\.[\d.]*|Appendix [A-Z].*?)[ \t]+\S.*")
-_NUMBER = re.compile(r"\s*(?:\d[\w.]*|[A-Z]\.[\d.]*)\s+(?=\S)")
+_NUMBER = re.compile(  # `1.`, `A`, `Chapter 1:`, `Annex A (normative):`, `1 -`
+    r"\s*(?:(?:[^\W\d_]+\s+)?\d[\w.]*|(?:(?i:annex|appendix|chapter|part|section)\s+)?(?:[A-Z]|[IVX]+)(?:\.[\d.]*)?)"
+    r"(?:\s+\((?:normative|informative)\))?[.:)]?(?:\s+[-–—:])?\s+(?=\S)"
+)
 _LONGEST_ENTRY = 200
 _LEAST_RECURRING = 0.25
 """Of the entries with pages: headings may go on in a second line, and a file may hold the first sections alone."""

@@ -458,6 +458,26 @@ def test_a_table_of_contents_goes_even_if_it_is_the_second_of_that_name(number: 
     assert [block.text for block in document.sections[0].blocks] == ["Contents:", "red     5"]
 
 
+@pytest.mark.parametrize(
+    ("entry", "heading"),
+    [
+        ("1 Introduction", "Chapter 1. Introduction"),
+        ("1 Introduction", "1 - Introduction"),
+        ("1. Introduction", "Chapter 1: Introduction"),
+        ("Introduction", "SECTION 1 — Introduction"),
+        ("1 Introduction", "I. Introduction"),
+        ("A Foo", "A. Foo"),
+        ("A. Foo", "A Foo"),
+        ("Foo", "Appendix A. Foo"),
+        ("Annex A (normative):\tFoo", "Annex A (normative):\nFoo"),
+    ],
+)
+def test_an_entry_and_its_heading_may_write_the_number_otherwise(entry: str, heading: str) -> None:
+    text = f"Lamps\n\nContents\n\n{entry} ........ 1\n\n{heading}\n\nText.\n\nLast lines.\n"
+    assert "Contents" not in str(read(text))
+    assert "........" not in str(read(text))
+
+
 @pytest.mark.parametrize("page", ["", " ....... 7"])
 def test_what_stands_below_the_table_of_contents_of_an_indented_text_stays(page: str) -> None:
     contents = f"Contents\n\n   1. Poles{page}\n   2. Wires{page}\n"
