@@ -24,6 +24,11 @@ _LARGER = {
     "shift_jis": "cp932",
 }
 """For what pages declare, the larger set of characters that they are written in (https://encoding.spec.whatwg.org)."""
+_HAS_HOLES = re.compile(r"cp(?:125\d|874)")
+"""Windows' sets of a byte for each character: some bytes of C1, the second range of control characters, have none."""
+_C1 = range(0x80, 0xA0)
+_UNDEFINED = "\ufffe"
+"""In a table of characters that codecs read, no character."""
 _SEVEN_BIT = ("iso2022", "hz")
 """Their bytes are those of ASCII, so that they would pass for UTF-8."""
 
@@ -42,7 +47,8 @@ def decode_page(data: bytes) -> str:
 def _iter_encodings(declared: str) -> Iterator[str]:
     """Those to be tried, in their order."""
     try:
-        name = codecs.lookup(declared.lower().removeprefix("x-").replace("windows-", "cp")).name
+        label = re.sub(r"(?<=\d)-[ie]$", "", declared.lower().removeprefix("x-"))  # iso-8859-8-i: its order of reading
+        name = codecs.lookup(label.replace("windows-", "cp")).name
         is_possible = b"<meta".decode(name) == "<meta"  # else the declaration could not have been read
     except (LookupError, UnicodeError):
         is_possible = False
@@ -66,11 +72,20 @@ def _decode(data: bytes, encodings: list[str]) -> str:
 
 def _try_encoding(data: bytes, encoding: str) -> str | None:
     try:
-        text = data.decode(encoding)
+        if _HAS_HOLES.fullmatch(encoding):
+            text = codecs.charmap_decode(data, "strict", _make_table(encoding))[0]
+        else:
+            text = data.decode(encoding)
         text.encode()  # utf-7 and unicode-escape can make half a surrogate pair
     except UnicodeError:
         return None
     return text
+
+
+def _make_table(encoding: str) -> str:
+    """The character of each byte; those of C1 that have none stand for themselves, as in browsers."""
+    characters = [bytes([byte]).decode(encoding, "ignore") for byte in range(256)]
+    return "".join(found or (chr(at) if at in _C1 else _UNDEFINED) for at, found in enumerate(characters))
 
 
 def _find_bad_byte(data: bytes) -> int:

@@ -36,6 +36,17 @@ def test_a_byte_that_the_larger_set_lacks_is_read_in_the_declared_one() -> None:
     assert decode_page(declare("iso-8859-1") + b"na\xefve \x81").endswith("naïve \x81")
 
 
+@pytest.mark.parametrize("label", ["iso-8859-1", "windows-1252", "latin1", "iso-8859-9", "windows-1254"])
+def test_a_byte_that_stands_for_nothing_changes_no_other(label: str) -> None:
+    text = decode_page(declare(label) + b"\x93it\x92s\x94 \x81\x8d\x90\x9d \x80")
+    assert text.endswith("“it’s” \x81\x8d\x90\x9d €")
+
+
+@pytest.mark.parametrize("label", ["iso-8859-8", "iso-8859-8-i", "ISO-8859-8-E", "windows-1255"])
+def test_the_order_of_reading_in_a_label_is_no_other_encoding(label: str) -> None:
+    assert decode_page(declare(label) + b"\xf9\xec\xe5\xed").endswith("שלום")
+
+
 @pytest.mark.parametrize(
     "front",
     [
