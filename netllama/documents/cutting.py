@@ -8,14 +8,14 @@ Tokens are counted for many texts at once: all blocks of some documents, then th
 chunks that came out. The sum over blocks plans a chunk, the count of the whole decides.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from netllama.documents.block_splitting import SPLITTERS, Splitter
 from netllama.documents.chunk_ids import iter_section_ids, number_pieces
 from netllama.documents.document import Chunk, Document, TextBlock, show_chunk
-from netllama.documents.open_statements import ListingBlock, list_surroundings
+from netllama.documents.open_statements import ListingBlock, Surroundings, list_surroundings, shorten
 from netllama.documents.shown_headings import CountTokens, show_sections
 
 LEAST_TOKENS = 32
@@ -191,16 +191,27 @@ class _Cutter:
         return _Wrap(block.opening, block.closing, whole, closing, object()) if whole <= room // 2 else None
 
     def _wrap_lines(self, block: ListingBlock, outermost: _Wrap, room: int) -> list[_Wrap]:
-        """For each line of a listing what is open there; the outermost statement alone where that takes too much."""
+        """For each line of a listing what is open there, shortened where that takes too much.
+
+        The brackets stay, so that those of a chunk from one line to another are balanced. The outermost statement
+        alone is taken where even they are too many.
+        """
         surroundings = list_surroundings(block, room * _SAMPLE)
-        distinct = list(dict.fromkeys(surroundings))
-        wholes = self.count_tokens([f"{opening}\n\n{closing}" for opening, closing in distinct])
-        closings = self.count_tokens([f"\n{closing}" for _, closing in distinct])
-        wraps = {
-            pair: _Wrap(*pair, whole, closing, outermost.run) if whole <= room // 2 else outermost
-            for pair, whole, closing in zip(distinct, wholes, closings, strict=True)
-        }
-        return [wraps[pair] for pair in surroundings]
+        wraps: dict[Surroundings, _Wrap] = {}
+        forms: list[tuple[Callable[[Surroundings], Surroundings], int]] = [
+            (lambda pair: pair, room // 2),
+            (lambda pair: shorten(pair, innermost=1), room // 2),
+            (lambda pair: shorten(pair, innermost=0), room * 3 // 4),
+        ]
+        for form, most in forms:
+            left = [pair for pair in dict.fromkeys(surroundings) if pair not in wraps]
+            shown = [form(pair) for pair in left]
+            wholes = self.count_tokens([f"{opening}\n\n{closing}" for opening, closing in shown])
+            closings = self.count_tokens([f"\n{closing}" for _, closing in shown])
+            for pair, texts, whole, closing in zip(left, shown, wholes, closings, strict=True):
+                if whole <= most:
+                    wraps[pair] = _Wrap(*texts, whole, closing, outermost.run)
+        return [wraps.get(pair, outermost) for pair in surroundings]
 
     def _halve_long_pieces(self, pieces: list[_Piece]) -> list[_Piece]:
         """The sum over atoms only estimates what their joined text takes: what is too long after all is cut again."""

@@ -9,6 +9,7 @@ from itertools import accumulate
 from netllama.documents.document import TextBlock
 from netllama.documents.text_layout import find_indent
 
+_OPENING = ("{", "[", "(")
 CLOSING_LINE = re.compile(r"[\])}].*")
 Surroundings = tuple[str, str]
 """The lines that open what is open in front of a line, and those that close what is open behind it."""
@@ -44,6 +45,16 @@ def list_surroundings(block: ListingBlock, longest: int) -> list[Surroundings]:
     return [show(*pair) if any(pair) else (block.opening, block.closing) for pair in found]
 
 
+def shorten(surroundings: Surroundings, innermost: int) -> Surroundings:
+    """With the outermost and so many of the innermost statements; of those between, the brackets alone: `... { {`."""
+    opening, closing = surroundings
+    outermost, *others = opening.split("\n")
+    between, kept = others[: len(others) - innermost], others[max(len(others) - innermost, 0) :]
+    brackets = " ".join(line.rstrip()[-1] for line in between if line.rstrip().endswith(_OPENING))
+    shown = [" " * find_indent(between[0]) + f"... {brackets}"] if brackets else []
+    return "\n".join([outermost, *shown, *kept]), closing
+
+
 def _iter_outwards(statement: _Statement | None) -> Iterator[_Statement]:
     while statement:
         yield statement
@@ -59,7 +70,7 @@ def find_levels(lines: Sequence[str]) -> list[int]:
         if opened and CLOSING_LINE.fullmatch(text):
             inside[opened.pop() + 1] += 1
             inside[at] -= 1
-        if text.endswith(("{", "[", "(")):
+        if text.endswith(_OPENING):
             opened.append(at)
     return [find_indent(line) + depth for line, depth in zip(lines, accumulate(inside), strict=False)]
 

@@ -177,6 +177,37 @@ def test_a_chunk_that_begins_in_deep_statements_repeats_them_all() -> None:
     assert chunks[1].text.endswith("\n      }\n    }\n  }\n}")
 
 
+DEEP = [
+    "routing-instances {",
+    "CUSTOMER-ACME-LOGISTICS-VPN-0042 {",
+    "protocols {",
+    "bgp {",
+    "group EBGP-CE-PEERS-IPV6-FRANKFURT {",
+    "neighbor 2001:db8:4f:1a2b::1 {",
+    "family inet6 {",
+    "unicast {",
+]
+LIMITS = ["prefix-limit {", "maximum 1200", "teardown 90 {", "idle-timeout 30", "}", "}", "rib-group SHARED", "loops 2"]
+
+
+def test_brackets_are_balanced_where_the_statements_take_too_much() -> None:
+    rows: list[str] = []
+    depth = 0
+    for row in [*DEEP, *LIMITS * 8, *"}" * len(DEEP)]:
+        depth -= row == "}"
+        rows.append("    " * depth + row)
+        depth += row.endswith("{")
+    document = build_document("mine/r1.conf", read_listing("\n".join(rows)))
+    chunks = list(
+        cut_documents([document], 120, lambda texts: [len(re.findall(r"\w+|[^\w ]|\n", text)) for text in texts])
+    )
+    assert len(chunks) > 2
+    assert any("\n    ... { {" in chunk.text for chunk in chunks)
+    for chunk in chunks:
+        assert chunk.tokens <= 120
+        assert chunk.text.count("{") == chunk.text.count("}")
+
+
 def test_brackets_nest_without_indents_and_one_that_is_never_closed_does_not() -> None:
     assert read_listing("http {\nserver {\nlisten 80;\n}\n}\nend\n").items == [
         ListingBlock("code", "server {\nlisten 80;\n}", "http {", "}"),
