@@ -34,7 +34,8 @@ from tests.support.training_runs import loading_params, lora_params, training_re
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
-COUNTS = {"rows", "tokens", "questions", "chance", "majority", "longest_option", "ties"}
+COUNTS = {"rows", "tokens", "questions", "chance", "majority", "longest_option", "ties", "low", "high"}
+LOSS = ("loss", "low", "high")
 OF_KIND = {"choice": ("longest_option",), "true_false": ("majority", "says_true", "accuracy_balanced")}
 READ = ("closed", "oracle", "retrieved", "distractors", "absent")
 OF_CHOICE = ("accuracy", "accuracy_norm", "questions")
@@ -165,8 +166,8 @@ def test_both_files_hold_the_same_quantities_under_the_same_keys(ready: Path) ->
     assert [name for name, _ in leaves(tuned)] == names
     assert set(names) == {
         *(f"heldout.{name}" for name in ("loss", "perplexity", "rows", "tokens")),
-        *(f"heldout.family.{name}.loss" for name in ("bgp_knowledge", "packet_analysis")),
-        *(f"heldout.source.{name}.loss" for name in ("seed", "generated")),
+        *(f"heldout.family.{name}.{key}" for name in ("bgp_knowledge", "packet_analysis") for key in LOSS),
+        *(f"heldout.source.{name}.{key}" for name in ("seed", "generated") for key in LOSS),
         *(f"{kind}.{name}" for kind, own in OF_KIND.items() for name in (*CLOSED, *own)),
         *(f"blank.{name}" for name in ("accuracy", "ranked_first", "questions")),
         *(f"open.{name}" for name in ("key_facts", "rouge_l", "token_f1", "length", "truncated", "questions")),
