@@ -180,8 +180,7 @@ def test_val_test_and_questions_are_not_found_in_train(ran: Ran) -> None:
 
 
 def test_it_is_told_how_many_rows_were_dropped_and_in_words_why(ran: Ran) -> None:
-    told, *rest = ran.said["split"].splitlines()
-    examples = [line for line in rest if line.startswith("  ")]
+    told, *examples, near = ran.said["split"].splitlines()[:-1]
     planted = Counter(ran.truth.reasons.values())
     number, reasons = re.fullmatch(r"dropped (\d+) rows: (.*); all in data/splits/dropped\.jsonl", told).groups()  # type: ignore[union-attr]
     assert int(number) == planted.total()
@@ -207,6 +206,8 @@ def test_it_is_told_how_many_rows_were_dropped_and_in_words_why(ran: Ran) -> Non
         assert ran.truth.reasons[int(place[1])] == place[2]
         assert words[place[2]] in line
         assert planted[place[2]] == planted[reason], "the most frequent first"
+    number = ran.details(split.METRICS)["near_duplicates"]
+    assert near.startswith(f"{number} rows are near-duplicates of another one ")
     sides = {side: len(ran.listed(path)) for side, path in split.SPLITS.items()}
     assert ran.said["split"].splitlines()[-1] == (
         f"split: {', '.join(f'{side} {rows}' for side, rows in sides.items())} -> data/splits/"
