@@ -58,22 +58,31 @@ COLUMNS = {
 }
 
 
-def measure_setting(folder: Path, setting: str, reports: int, programs: int) -> dict[str, float]:
-    """Train in a clone in `folder`, and ask."""
+def train_setting(clone: Path, setting: str) -> float:
+    """Train in `clone`, a new clone, with the overrides of `setting`; returns the minutes of the last stage."""
     from dvc.utils.hydra import apply_overrides
 
-    clone = folder / "clone"
     subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(clone)], check=True)
-    apply_overrides(clone / "params.yaml", ["retrieve.corpus=[]", *setting.split()])
-    environment = os.environ | {"PYTHONPATH": str(clone), "DVC_ROOT": str(clone)}
-    start = time.perf_counter()
+    if setting:
+        apply_overrides(clone / "params.yaml", setting.split())
     for stage in STAGES:
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=clone, env=environment, check=True, stdout=2)
-    minutes = (time.perf_counter() - start) / 60
+        subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=clone, env=find_own(clone), check=True, stdout=2)
+    return (time.perf_counter() - start) / 60
+
+
+def find_own(clone: Path) -> dict[str, str]:
+    """The environment in which `clone` runs its own code."""
+    return os.environ | {"PYTHONPATH": str(clone), "DVC_ROOT": str(clone)}
+
+
+def measure_setting(folder: Path, setting: str, reports: int, programs: int) -> dict[str, float]:
+    """Train in a clone in `folder`, and ask."""
+    clone = folder / "clone"
+    minutes = train_setting(clone, f"retrieve.corpus=[] {setting}")
     asking = [sys.executable, "-m", "bench.settings", "--ask", str(folder / "found.json")]
     asking += ["--reports", str(reports), "--programs", str(programs)]
-    subprocess.run(asking, cwd=clone, env=environment, check=True, stdout=2)
+    subprocess.run(asking, cwd=clone, env=find_own(clone), check=True, stdout=2)
     found: dict[str, float] = read_json(folder / "found.json")
     trained = read_details(clone / "metrics" / "train.json")
     return {**found, "minutes": minutes, "steps": trained["steps"], "val_loss": trained["val_loss"]["after"]}

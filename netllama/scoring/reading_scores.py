@@ -58,6 +58,16 @@ class AskedReport:
     prompt: list[int]
 
 
+@dataclass(frozen=True)
+class AskedChoice:
+    """A four-choice question in one of its arms."""
+
+    arm: Arm
+    question: Question
+    text: Continued
+    """The prompt with its documents, and each option as what may follow it."""
+
+
 def load_reading(
     asked: Path, chunks: Path, questions: Sequence[Question], num_reports: int, num_closed: int
 ) -> ReadingMaterial:
@@ -121,8 +131,8 @@ def require_room(material: ReadingMaterial, renderer: Renderer, context: int | N
         return
     sizes = [(len(each.prompt) + ANSWER_TOKENS, each.row.id, each.arm) for each in render_reports(material, renderer)]
     sizes += [
-        (len(text.context) + max(map(len, text.continuations)), row.id, arm)
-        for arm, row, _, text in _render_closed(material, renderer)
+        (len(each.text.context) + max(map(len, each.text.continuations)), each.question.id, each.arm)
+        for each in render_closed(material, renderer)
     ]
     too_long = sorted((size for size in sizes if size[0] > context), reverse=True)
     if too_long:
@@ -190,27 +200,25 @@ def render_reports(material: ReadingMaterial, renderer: Renderer, arms: Sequence
     return rendered
 
 
-def _render_closed(
-    material: ReadingMaterial, renderer: Renderer
-) -> list[tuple[Arm, ReadingQuestion, Question, Continued]]:
+def render_closed(material: ReadingMaterial, renderer: Renderer) -> list[AskedChoice]:
     """Four-choice questions, in each arm that has documents."""
     asked = [(arm, row, question) for arm in HOLDING for row, question in material.closed if arm in row.arms]
     rendered = []
     for arm, row, question in asked:
         prompt = phrase_with_documents(phrase_question(question), _find_texts(row, arm, material.documents))
         text = render_answers(question.id, prompt, list_options(question)[0], renderer)
-        rendered.append((arm, row, question, text))
+        rendered.append(AskedChoice(arm, question, text))
     return rendered
 
 
 def _score_closed(model: "LanguageModel", material: ReadingMaterial, renderer: Renderer) -> list[Score]:
-    asked = _render_closed(material, renderer)
-    found = score_continuations(model, [text for *_, text in asked], desc="choice with documents")
+    asked = render_closed(material, renderer)
+    found = score_continuations(model, [each.text for each in asked], desc="choice with documents")
     scores = []
-    for (arm, _, question, _), likelihoods in zip(asked, found, strict=True):
-        score = judge_choice(question, likelihoods, [0.0] * len(likelihoods))
+    for each, likelihoods in zip(asked, found, strict=True):
+        score = judge_choice(each.question, likelihoods, [0.0] * len(likelihoods))
         measures = {name: value for name, value in score.measures.items() if name != "accuracy_pmi"}
-        scores.append(score.model_copy(update={"arm": arm, "measures": measures}))
+        scores.append(score.model_copy(update={"arm": each.arm, "measures": measures}))
     return scores
 
 
