@@ -12,8 +12,10 @@ from statistics import mean
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from netllama.comparing.side_by_side import SideBySide
 from netllama.core.files import read_text
 from netllama.report.answer_browser import embed_json, list_answers
+from netllama.report.beside_part import make_beside_part
 from netllama.report.code_ladder_figure import make_code_ladder
 from netllama.report.line_charts import Curve, draw_curves, draw_reliability
 from netllama.report.reading_part import make_reading_part
@@ -40,8 +42,11 @@ class ReliabilityTable:
     """Base and tuned, of each bin that holds a question of either."""
 
 
-def build_report(paths: ReportPaths) -> str:
-    """The whole page. StageError for a file that can't be read; one that is not there is left out, with a note."""
+def build_report(paths: ReportPaths, beside: SideBySide | None = None) -> str:
+    """The whole page. StageError for a file that can't be read; one that is not there is left out, with a note.
+
+    `beside`: the comparison with another tuned model, a section of its own.
+    """
     inputs = read_inputs(paths)
     answers = list_answers(inputs.pairs, inputs.texts, inputs.shown)
     environment = Environment(
@@ -61,6 +66,7 @@ def build_report(paths: ReportPaths) -> str:
             checks=make_suite_checks(inputs.suites),
             ladder=make_code_ladder(inputs.pairs),
             reading=make_reading_part(inputs.pairs, inputs.marks, inputs.refusals),
+            beside=make_beside_part(beside) if beside else None,
             reliability=make_reliability(inputs.pairs),
             opinion=inputs.opinion,
             curves=make_curve_figures(inputs.curves),

@@ -82,8 +82,11 @@ def _draw_bar(scale: Scale, top: float, side: IntervalEstimate, name: Literal["b
     ]
 
 
-def draw_differences(comparisons: Sequence[SuiteComparison]) -> Markup:
-    """tuned - base of each suite with its 95% interval, around a line at 0, and the verdict's mark and word."""
+def draw_differences(comparisons: Sequence[SuiteComparison], named: str = "tuned - base") -> Markup:
+    """The difference of each suite with its 95% interval, around a line at 0, and the verdict's mark and word.
+
+    `named`: what is subtracted from what.
+    """
     ends = [end for each in comparisons for end in (each.difference.value, each.difference.low, each.difference.high)]
     reach = max((abs(end) for end in ends if isfinite(end)), default=0) or 1.0
     ticks = choose_ticks(-reach, reach, most=4)
@@ -106,4 +109,4 @@ def draw_differences(comparisons: Sequence[SuiteComparison]) -> Markup:
         draw_text(WIDTH / 2, bottom + 30, "← less is better" if less else "more is better →", "tick", "middle")
     )
     told = "; ".join(f"{each.suite}: {each.difference.value:+.3f}, {WORDS[each.verdict]}" for each in comparisons)
-    return make_chart(drawn, bottom + 36, f"Differences tuned - base with 95% intervals. {told}")
+    return make_chart(drawn, bottom + 36, f"Differences {named} with 95% intervals. {told}")
