@@ -18,15 +18,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.flops import count_reading_flops, count_training_flops
 from bench.hardware import describe_hardware, measure_matmul_speeds
 from netllama.core.params import read_params
 from netllama.core.tokenized_rows import read_tokenized_rows
 from netllama.models.precision import describe_precision
+
+if TYPE_CHECKING:
+    from netllama.scoring.measure import Material
 
 MOST_MEGABYTES = 3000
 PYTHON = """#!{python}
@@ -65,13 +69,8 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
     """By stage, what it can't do without; only of those that run the model."""
     from transformers import AutoConfig
 
-    from netllama.rendering.question_texts import phrase_question
-    from netllama.scoring.choice import render_question, select_closed
-    from netllama.scoring.heldout import split_row
     from netllama.scoring.measure import MaterialFiles, load_material
-    from netllama.scoring.shared_prefixes import cut_shared_beginning
-    from netllama.scoring.task_answers import sample_rows
-    from netllama.scoring.written_questions import select_written
+    from netllama.scoring.reading_scores import load_reading, render_reports
     from netllama.training.batch_plan import BatchPlan
 
     params = read_params(clone / "params.yaml")
@@ -96,28 +95,76 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
     )
     material = load_material(files, params.prompt, params.evaluate)
     flops = {"train": count_training_flops(trained, config, rank) + validations * read}
-    renderer, evaluation = material.renderer, params.evaluate
-    asked = {row.id: row.answer_start for row in sample_rows(material.rows, evaluation.num_generated)}
-    for question in select_written(material.questions, evaluation.num_open):
-        asked[question.id] = len(renderer.encode_prompt(phrase_question(question)))
+    lengths = measure_prompts(material)
     for stage, name, lora in (("baseline", "base", 0), ("evaluate", "tuned", rank)):
-        total = 0.0
-        questions = [render_question(question, renderer) for question in select_closed(material.questions)]
-        for texts in (questions, [split_row(row) for row in material.rows]):
-            _, texts = cut_shared_beginning(texts)
-            scored = sum(text.width - len(text.context) + 1 for text in texts)
-            total += count_reading_flops([text.width for text in texts], scored, config, lora)
         answers = [json.loads(line) for line in (clone / "results" / f"{name}.jsonl").read_text().splitlines()]
-        written = [
-            (asked[row["item"]], len(renderer.tokenizer(row["answer"]).input_ids))
-            for row in answers
-            if row["kind"] in ("generation", "blank", "open")
-        ]
-        total += count_reading_flops(
-            [prompt + answer for prompt, answer in written], sum(answer for _, answer in written), config, lora
-        )
-        flops[stage] = total
+        flops[stage] = count_evaluation_flops(material, lengths, answers, config, lora)
+    chosen_on = load_reading(
+        clone / "data" / "retrieved" / "val.jsonl", files.chunks, [], params.evaluate.num_val_reports, 0
+    )
+    balanced = [len(each.prompt) for each in render_reports(chosen_on, material.renderer)]
+    flops["evaluate"] += count_reading_flops(balanced, len(balanced), config, rank)
     return flops
+
+
+def measure_prompts(material: "Material") -> dict[tuple[str, str, str], int]:
+    """Tokens of the prompt of each answer that is written, by kind, arm and item."""
+    from netllama.scoring.code_questions import select_code
+    from netllama.scoring.measure import ask_code
+    from netllama.scoring.program_scores import ask_programs
+    from netllama.scoring.reading_scores import render_reports
+    from netllama.scoring.task_answers import sample_rows
+    from netllama.scoring.written_questions import ask_written, select_written
+
+    renderer, params = material.renderer, material.params
+    written, coded = (
+        select_written(material.questions, params.num_open),
+        select_code(material.questions, params.num_code),
+    )
+    lengths = {("generation", "", row.id): row.answer_start for row in sample_rows(material.rows, params.num_generated)}
+    for questions, prompts in ((written, ask_written(written, renderer, 1)), (coded, ask_code(coded, renderer, 1))):
+        for question, prompt in zip(questions, prompts, strict=True):
+            lengths[question.kind, "", question.id] = len(prompt.ids)
+    for task, prompt in zip(material.programs, ask_programs(material.programs, renderer, 1), strict=True):
+        lengths["program", "", task.id] = len(prompt.ids)
+    for each in render_reports(material.reading, renderer):
+        lengths["report", each.arm, each.row.id] = len(each.prompt)
+    return lengths
+
+
+def count_evaluation_flops(
+    material: "Material",
+    lengths: Mapping[tuple[str, str, str], int],
+    answers: Sequence[Mapping[str, Any]],
+    config: Any,
+    rank: int,
+) -> float:
+    """Of what a model reads and writes: options and held-out answers, and the `answers` that it wrote.
+
+    Left out are the second readings of an option (without its question, in another wording, as a blank's rival).
+    """
+    from netllama.scoring.choice import render_question, select_closed
+    from netllama.scoring.heldout import split_row
+    from netllama.scoring.reading_scores import render_closed
+    from netllama.scoring.shared_prefixes import cut_shared_beginning
+
+    renderer, total = material.renderer, 0.0
+    closed = [render_question(question, renderer) for question in select_closed(material.questions)]
+    with_documents = [each.text for each in render_closed(material.reading, renderer)]
+    for texts in (closed, with_documents, [split_row(row) for row in material.rows]):
+        _, texts = cut_shared_beginning(texts)
+        scored = sum(text.width - len(text.context) + 1 for text in texts)
+        total += count_reading_flops([text.width for text in texts], scored, config, rank)
+    keys = [(row["kind"], row["arm"], row["item"]) for row in answers]
+    written = [
+        (lengths[key], len(renderer.tokenizer(row["answer"]).input_ids))
+        for key, row in zip(keys, answers, strict=True)
+        if key in lengths
+    ]
+    if len(written) < len(lengths):
+        raise SystemExit(f"{len(lengths) - len(written)} prompts have no answer among the results")
+    new = sum(answer for _, answer in written)
+    return total + count_reading_flops([prompt + answer for prompt, answer in written], new, config, rank)
 
 
 def main() -> None:
