@@ -80,6 +80,7 @@ HEADLINES = (
     "generation.rougeL",
     "code.pass_at_1",
     "code.climbed",
+    "code_samples.pass_at_1",
     "reading.closed.accuracy",
     "reading.retrieved.accuracy",
     "reading.right_refusals",
@@ -107,12 +108,18 @@ def render_table(tuned: Numbers, base: Numbers) -> str:
     for key in HEADLINES:
         before, after = find_number(base, key), find_number(tuned, key)
         if before is not None and after is not None:
-            guesses = {name: find_number(tuned, f"{key.split('.')[0]}.{name}") for name in BASELINES}
+            guesses = {name: _find_guess(tuned, key, name) for name in BASELINES}
             said = ", ".join(
                 f"{BASELINES[name]} {number:.4f}" for name, number in guesses.items() if number is not None
             )
             rows.append(f"{key:34}{before:10.4f}{after:10.4f}   {said}".rstrip())
     return "\n".join(rows)
+
+
+def _find_guess(metrics: Numbers, key: str, name: str) -> float | None:
+    """What guessing in the way `name` gets of the number under `key`; its group's where it has none of its own."""
+    own = find_number(metrics, f"{key}_{name}")
+    return find_number(metrics, f"{key.split('.')[0]}.{name}") if own is None else own
 
 
 def balance(model: "LanguageModel", renderer: Renderer, params: EvaluateParams) -> RefusalBalance | None:

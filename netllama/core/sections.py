@@ -224,6 +224,11 @@ class EvaluateParams(Section):
     """Code questions whose answers are run in the sandbox; 0: none."""
     max_code_tokens: PositiveInt
     """Tokens of an answer to a code question."""
+    code_samples: Count
+    """Answers to each code question that are drawn at `code_temperature`, besides the greedy one, for pass@1 to pass@k;
+    0: none."""
+    code_temperature: Annotated[float, Field(gt=0, le=2)]
+    """Of these answers: 0.8 for a pass@k of many samples, 0.2 where pass@1 counts (arXiv 2107.03374)."""
     num_programs: Count
     """Tasks that a program draws from simulated networks of which none is trained on; 0: none."""
     code_seconds: Positive

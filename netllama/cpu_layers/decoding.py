@@ -194,17 +194,23 @@ class StepDecoder:
         tokens: Sequence[Sequence[int]],
         cache: DecodingCache,
         biases: Sequence[tuple[int, int, float]] = (),
+        noises: Sequence[tuple[int, int, Tensor]] = (),
     ) -> list[list[int]]:
         """The likeliest token after each of these: each row's next one, and what may follow it.
 
         `cache.advance` says how many of them become part of the rows. `biases`: (row, token, what is added to its
-        logit) after a row's next token.
+        logit) after a row's next token. `noises`: (row, which of its tokens, [V] what is added to all logits after it).
         """
         logits = self.compute_logits(tokens, cache)
         columns = list(accumulate((len(own) for own in tokens), initial=0))
         for row, token, value in biases:
             logits[token, columns[row]] += value
-        chosen = iter(logits.max(0).indices.tolist())
+        best = logits.max(0).indices.tolist()
+        for row, offset, noise in noises:
+            # In fp32: sums that are rounded to bf16 tie, and the first of equals would be drawn too often.
+            column = columns[row] + offset
+            best[column] = int((logits[:, column].float() + noise).argmax())
+        chosen = iter(best)
         return [list(islice(chosen, len(own))) for own in tokens]
 
     def compute_logits(self, tokens: Sequence[Sequence[int]], cache: DecodingCache) -> Tensor:

@@ -8,6 +8,7 @@ options: whether the model knows what it knows. Statements are asked about in an
 (balanced_statements.py), and so are choices where that is wanted (listed_options.py).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def judge_choice(question: Question, log_likelihoods: Sequence[float], unasked: 
             "confidence": round(float(shares.probabilities.max()), 4),
             "tie": float(sum(best - score <= TIE for score in log_likelihoods) > 1),
             "chance": 1 / len(options),
-            **({"longest_option": measure_longest(options, right)} if question.kind == "choice" else {}),
+            **_measure_form(options, right, question.kind == "choice"),
         },
         answer=options[pick],
         expected=options[right],
@@ -124,8 +125,9 @@ def summarize_choices(scores: Sequence[Score]) -> Numbers:
 def measure_baselines(scores: Sequence[Score]) -> dict[str, float]:
     """What closed questions score that are answered without knowledge; nothing for scores of other kinds.
 
-    `chance`: by drawing an option. `majority`, of statements: by the answer that is right most often. `longest_option`,
-    of choices: by the option with most characters. An answer by place would be none here, where options are not listed.
+    `chance`: by drawing an option. `majority`: by the answer that is right most often, or of choices by always taking
+    the option in one place, which tells of the data: a model does not see places unless options are listed.
+    `longest_option`, of choices: by the option with most characters.
     """
     if not all("chance" in score.measures for score in scores):
         return {}
@@ -133,9 +135,17 @@ def measure_baselines(scores: Sequence[Score]) -> dict[str, float]:
     found = {"chance": round(guessing.uniform, 4)}
     if all(score.kind == "true_false" for score in scores):
         found["majority"] = round(guessing.majority, 4)
+    if all("place" in score.measures for score in scores):
+        places = Counter(score.measures["place"] for score in scores)
+        found["majority"] = round(max(places.values()) / len(scores), 4)
     if all("longest_option" in score.measures for score in scores):
         found["longest_option"] = round(mean(score.measures["longest_option"] for score in scores), 4)
     return found
+
+
+def _measure_form(options: Sequence[str], right: int, are_written: bool) -> dict[str, float]:
+    """Of options that are written for their question: what can be told without reading any."""
+    return {"longest_option": measure_longest(options, right), "place": float(right)} if are_written else {}
 
 
 def measure_longest(options: Sequence[str], right: int) -> float:

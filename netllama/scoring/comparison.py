@@ -20,6 +20,7 @@ NAMES = {
     "blank": "blanks",
     "open": "key facts of open answers",
     "code": "code questions",
+    "code_samples": "code questions, sampled",
     "generation": "ROUGE-L of written answers",
     "report": "network reports",
     "program": "tasks by program",

@@ -15,7 +15,7 @@ class FirstBias(NamedTuple):
     value: float
 
 
-def place_biases(biases: Sequence[FirstBias | None]) -> tuple[list[int], list[int], list[float]]:
-    """(rows, tokens, values) of the rows that have one."""
-    placed = [(row, bias) for row, bias in enumerate(biases) if bias]
+def place_biases(steerings: Sequence[object]) -> tuple[list[int], list[int], list[float]]:
+    """(rows, tokens, values) of the rows that have one; any other kind of steering is none."""
+    placed = [(row, bias) for row, bias in enumerate(steerings) if isinstance(bias, FirstBias)]
     return [row for row, _ in placed], [bias.token for _, bias in placed], [bias.value for _, bias in placed]

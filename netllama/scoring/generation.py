@@ -1,4 +1,4 @@
-"""Answers in full: greedy generation in batches."""
+"""Answers in full, in batches: greedy, or with tokens that are drawn."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -8,13 +8,14 @@ from tqdm import tqdm
 
 from netllama.core.length_batches import batch_by_length
 from netllama.cpu_layers.decoding import can_decode
-from netllama.scoring.first_bias import FirstBias, place_biases
+from netllama.scoring.first_bias import place_biases
 from netllama.scoring.graph_decoding import decode_by_graph
 from netllama.scoring.greedy_decoding import decode_greedily
 from netllama.scoring.likelihood import can_share
 from netllama.scoring.memory_batches import MemoryBatches, choose_tokens
 from netllama.scoring.prompt_reading import PromptReader
 from netllama.scoring.shared_prefixes import batch_by_tokens
+from netllama.scoring.token_draws import Steering, TokenDraw, make_noise
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
@@ -28,20 +29,20 @@ def generate_answers(
     eos: int,
     batch_size: int,
     max_new_tokens: int | Sequence[int],
-    biases: Sequence[FirstBias | None] = (),
+    steerings: Sequence[Steering | None] = (),
 ) -> list[list[int]]:
-    """The ids that the model writes after each prompt, greedily, `batch_size` rows at a time.
+    """The ids that the model writes after each prompt, `batch_size` rows at a time.
 
-    `max_new_tokens`: the limit of all answers, or of each. One that ends before it has `eos` at its end. `biases`: of
-    each answer; empty: none has one.
+    `max_new_tokens`: the limit of all answers, or of each. One that ends before it has `eos` at its end. `steerings`:
+    of each answer; empty, or None: it is greedy.
     """
     import torch
 
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
-    biases = biases or [None] * len(prompts)
+    steerings = steerings or [None] * len(prompts)
     with torch.inference_mode(), tqdm(total=len(prompts), desc="answers", unit="row", disable=not prompts) as bar:
         write = decode_greedily if can_share(model) and can_decode(model) else _generate_in_batches
-        return write(model, prompts, eos, batch_size, limits, bar.update, biases)
+        return write(model, prompts, eos, batch_size, limits, bar.update, steerings)
 
 
 def can_record(model: "LanguageModel") -> bool:
@@ -56,7 +57,7 @@ def _generate_in_batches(
     batch_size: int,
     limits: Sequence[int],
     report: Callable[[int], object],
-    biases: Sequence[FirstBias | None],
+    steerings: Sequence[Steering | None],
 ) -> list[list[int]]:
     """On CUDA by graphs; as transformers does it where that can't be, and for models that are no Llama of plain layers.
 
@@ -84,16 +85,16 @@ def _generate_in_batches(
     def write(batch: list[int]) -> list[list[int]]:
         nonlocal records
         own, limit = [prompts[position] for position in batch], limits[batch[0]]
-        first = [biases[position] for position in batch]
-        if records:
+        steered = [steerings[position] for position in batch]
+        if records and not any(isinstance(each, TokenDraw) for each in steered):
             try:
-                return decode_by_graph(model, own, eos, limit, biases=first)
+                return decode_by_graph(model, own, eos, limit, biases=steered)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
                 records = False
                 print(f"answers: without CUDA graphs ({str(error).splitlines()[0]})", file=sys.stderr, flush=True)
-        return _write_batch(model, own, eos, limit, first)
+        return _write_batch(model, own, eos, limit, steered)
 
     answers: list[list[int]] = [[] for _ in prompts]
     for batch, written in MemoryBatches(widths, "answers").run(list_batches(), write):
@@ -108,7 +109,7 @@ def _write_batch(
     own: list[list[int]],
     eos: int,
     max_new_tokens: int,
-    biases: Sequence[FirstBias | None] = (),
+    steerings: Sequence[Steering | None] = (),
 ) -> list[list[int]]:
     import torch
 
@@ -120,12 +121,18 @@ def _write_batch(
     rows = list(zip(own, heads, gaps, strict=True))
     input_ids = torch.tensor([ids[:head] + [eos] * gap + ids[head:] for ids, head, gap in rows])
     mask = torch.tensor([[1] * head + [0] * gap + [1] * (len(ids) - head) for ids, head, gap in rows])
-    biased, tokens, values = place_biases(biases)
+    biased, tokens, values = place_biases(steerings)
+    drawn = [(row, draw) for row, draw in enumerate(steerings) if isinstance(draw, TokenDraw)]
 
-    def bias_first(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if biased and ids.shape[1] == width:
-            scores = scores.clone()
-            scores[biased, tokens] += torch.tensor(values, device=scores.device, dtype=scores.dtype)
+    def steer(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        place = ids.shape[1] - width
+        if not drawn and (place or not biased):
+            return scores
+        scores = scores.float().clone()
+        if biased and not place:
+            scores[biased, tokens] += torch.tensor(values, device=scores.device)
+        for row, draw in drawn:
+            scores[row] = scores[row] + make_noise(draw, place, scores.shape[1]).to(scores.device)
         return scores
 
     generated: torch.Tensor = model.generate(  # type: ignore[operator]
@@ -133,7 +140,7 @@ def _write_batch(
         attention_mask=mask.to(model.device),
         past_key_values=merge_prompts(model, own, width - 1) if reads_apart and width > 1 else None,
         max_new_tokens=max_new_tokens,
-        logits_processor=[bias_first],
+        logits_processor=[steer],
         # Greedy whatever the model's own generation_config.json prefers.
         do_sample=False,
         num_beams=1,

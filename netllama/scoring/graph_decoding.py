@@ -9,8 +9,9 @@ longer than an evaluation writes, while to record takes one step more.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from netllama.scoring.first_bias import FirstBias, place_biases
+from netllama.scoring.first_bias import place_biases
 from netllama.scoring.prompt_reading import PromptReader
+from netllama.scoring.token_draws import Steering
 
 if TYPE_CHECKING:
     from transformers import StaticCache
@@ -28,7 +29,7 @@ class StaticStep:
     """Writes the next token of each row; reads and changes tensors only, none of which ever moves."""
 
     def __init__(
-        self, model: "LanguageModel", prompts: Sequence[list[int]], limit: int, biases: Sequence[FirstBias | None] = ()
+        self, model: "LanguageModel", prompts: Sequence[list[int]], limit: int, biases: Sequence[Steering | None] = ()
     ) -> None:
         """Reads the prompts. Every row's new tokens begin at the same place, behind the longest prompt."""
         import torch
@@ -106,12 +107,12 @@ def decode_by_graph(
     eos: int,
     limit: int,
     record: Callable[[Run], Run] = record_graph,
-    biases: Sequence[FirstBias | None] = (),
+    biases: Sequence[Steering | None] = (),
 ) -> list[list[int]]:
     """What a model that `can_share` writes after each prompt, up to `eos` or `limit`.
 
     `record`: how a step becomes one that may be run again. RuntimeError where a step can't be recorded, because it
-    waits for the device. `biases`: of each answer, or none.
+    waits for the device. `biases`: of each answer, or none; no token is drawn.
     """
     step = StaticStep(model, prompts, limit, biases)
     run: Run = step.run

@@ -1,7 +1,7 @@
-"""Greedy decoding on a CPU: rows that have ended make room for others (continuous batching), and drafts are checked.
+"""Decoding on a CPU: rows that have ended make room for others (continuous batching), and drafts are checked.
 
-It writes what transformers' `generate` writes. On a GPU, where a step costs the same for few rows as for many,
-netllama/scoring/graph_decoding.py does.
+It writes what transformers' `generate` writes, greedily or with the same noise on its logits. On a GPU, where a step
+costs the same for few rows as for many, netllama/scoring/graph_decoding.py does.
 """
 
 from collections import Counter
@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from netllama.cpu_layers.decoding import StepDecoder, count_columns
-from netllama.scoring.first_bias import FirstBias, place_biases
+from netllama.scoring.first_bias import place_biases
 from netllama.scoring.prompt_lookup import MOST_DRAFTS, DraftedText, confirm_draft
 from netllama.scoring.prompt_reading import PromptReader
+from netllama.scoring.token_draws import Steering, TokenDraw, make_noise
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -46,13 +47,13 @@ def decode_greedily(
     batch_size: int,
     limits: Sequence[int],
     report: Callable[[int], object],
-    biases: Sequence[FirstBias | None],
+    steerings: Sequence[Steering | None],
 ) -> list[list[int]]:
     """What a model that `can_decode` writes after each prompt, up to `eos` or the answer's limit.
 
     In the order of `order_prompts`; others follow as soon as a quarter of the `batch_size` slots is free. Fewer at a
     time would be read no faster: it takes the weights once, too. Drafts change no text, only how many tokens a step
-    gives. `report`: how many rows ended. `biases`: of each answer.
+    gives. `report`: how many rows ended. `steerings`: of each answer.
     """
     if not prompts:
         return []
@@ -72,8 +73,15 @@ def decode_greedily(
         drafts = [texts[row].draft(min(MOST_DRAFTS, ends[row] - len(texts[row].ids) - 1)) for row in rows]
         drafts = share_columns(drafts, [ends[row] - len(texts[row].ids) for row in rows])
         tokens = [[texts[row].ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
-        first = [biases[row] if len(texts[row].ids) == len(prompts[row]) else None for row in rows]
-        chosen = decoder.step(tokens, cache, list(zip(*place_biases(first), strict=True)))
+        places = [len(texts[row].ids) - len(prompts[row]) for row in rows]
+        first = [None if place else steerings[row] for row, place in zip(rows, places, strict=True)]
+        noises = [
+            (slot, offset, make_noise(draw, place + offset, len(decoder.head)))
+            for slot, (row, place) in enumerate(zip(rows, places, strict=True))
+            if isinstance(draw := steerings[row], TokenDraw)
+            for offset in range(len(tokens[slot]))
+        ]
+        chosen = decoder.step(tokens, cache, list(zip(*place_biases(first), strict=True)), noises)
         written = [confirm_draft(draft, own) for draft, own in zip(drafts, chosen, strict=True)]
         written = [own[: own.index(eos) + 1] if eos in own else own for own in written]
         cache.advance([len(own) for own in written])

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from netllama.core.errors import StageError
 from netllama.core.files import hash_file, hash_json, read_json, write_json
 from netllama.core.sections import LoadingParams
-from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.greedy_decoding import order_prompts
+from netllama.scoring.token_draws import Steering
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -46,6 +46,7 @@ CODE = (
             "prompt_lookup",
             "prompt_reading",
             "shared_prefixes",
+            "token_draws",
         )
     ),
 )
@@ -58,7 +59,8 @@ class LimitedPrompt(NamedTuple):
     ids: list[int]
     limit: int
     """Tokens of its answer, at most."""
-    bias: FirstBias | None = None
+    steering: Steering | None = None
+    """None: greedy."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,13 @@ class KeptAnswers:
             chunk = order[start : start + BATCHES * batch_size]
             own = [prompts[position].ids for position in chunk]
             limits = [prompts[position].limit for position in chunk]
-            biases = [prompts[position].bias for position in chunk]
-            asked = [self.model, own, eos, batch_size, limits, biases]
+            steerings = [prompts[position].steering for position in chunk]
+            named = [each and [type(each).__name__, *each] for each in steerings]
+            asked = [self.model, own, eos, batch_size, limits, named]
             path = self.folder / f"{hash_json(asked)[:32]}.json" if self.folder else None
             found = _read_answers(path, len(own)) if path else None
             if found is None:
-                found = generate_answers(model, own, eos, batch_size, limits, biases)
+                found = generate_answers(model, own, eos, batch_size, limits, steerings)
                 if path:
                     write_json(path, {"answers": found, "sha256": hash_json(found)})
             for position, ids in zip(chunk, found, strict=True):

@@ -16,7 +16,14 @@ from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.choice import measure_baselines, score_choices, select_closed, summarize_choices
-from netllama.scoring.code_questions import find_networks, judge_code_answers, select_code, summarize_code
+from netllama.scoring.code_questions import (
+    draw_samples,
+    find_networks,
+    gather_samples,
+    judge_code_answers,
+    select_code,
+    summarize_code,
+)
 from netllama.scoring.heldout import score_heldout, summarize_heldout
 from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers, LimitedPrompt
 from netllama.scoring.program_scores import ask_programs, judge_programs, summarize_programs
@@ -33,7 +40,10 @@ from testbed.tasks.task_records import ProgramTask
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
 
-COUNTS = ("rows", "tokens", "questions", "chance", "majority", "longest_option", "ties", "low", "high")
+COUNTS = (
+    *("rows", "tokens", "questions", "ties", "low", "high"),
+    *("chance", "majority", "longest_option", "ranked_first_chance"),
+)
 """Numbers that no model changes, and ends of intervals: a difference has an interval of its own."""
 WALL = 5
 """Seconds by the clock that a script has for each of the processor's: on a busy machine it must wait for its turn."""
@@ -133,12 +143,15 @@ def measure_model(
         writing,
         ask_rows(sampled, params.max_new_tokens),
         coding,
+        draw_samples(coded, coding, params.code_samples, params.code_temperature),
         ask_reports(material.reading, renderer, refusals),
         ask_programs(programs, renderer, params.max_code_tokens),
     )
     eos = int(renderer.tokenizer.eos_token_id)
     answers = iter(kept.write(model, list(chain(*prompts)), eos, params.batch_size))
-    to_written, to_rows, to_code, to_reports, to_programs = (list(islice(answers, len(own))) for own in prompts)
+    to_written, to_rows, to_code, to_samples, to_reports, to_programs = (
+        list(islice(answers, len(own))) for own in prompts
+    )
     written = score_written(model, asked, renderer, to_written)
     metrics |= summarize_written(written)
     generated = score_answers(sampled, renderer, to_rows)
@@ -147,6 +160,10 @@ def measure_model(
     code = score_code(coded, [renderer.decode_answer(ids) for ids in to_code], material)
     if code:
         metrics["code"] = summarize_code(code)
+    repeated = [question for question in coded for _ in range(params.code_samples)]
+    drawn = score_code(repeated, [renderer.decode_answer(ids) for ids in to_samples], material)
+    if drawn:
+        metrics["code_samples"] = summarize_code(drawn, params.code_samples)
     read = score_reading(model, material.reading, renderer, to_reports)
     if read:
         metrics["reading"] = summarize_reading(read)
@@ -155,7 +172,7 @@ def measure_model(
         texts = [renderer.decode_answer(ids) for ids in to_programs]
         solved = judge_programs(programs, texts, material.sandbox, limit_scripts(params))
         metrics["programs"] = summarize_programs(solved)
-    return metrics, [*heldout, *chosen, *written, *generated, *code, *read, *solved]
+    return metrics, [*heldout, *chosen, *written, *generated, *code, *gather_samples(drawn), *read, *solved]
 
 
 def ask_code(questions: Sequence[Question], renderer: Renderer, max_code_tokens: int) -> list[LimitedPrompt]:

@@ -46,9 +46,10 @@ class Score(Record):
     suite: str
     """Where the item stands: `questions`, `reports`, `programs`, or `test` (the split)."""
     family: str
-    kind: QuestionKind | Literal["generation", "heldout", "report", "program"]
+    kind: QuestionKind | Literal["generation", "heldout", "report", "program", "code_samples"]
     """Of a row of the test split. generation: it is answered in full; heldout: its own answer is predicted. report: a
-    question on network reports; program: a task that a program drew from the testbed."""
+    question on network reports; program: a task that a program drew from the testbed; code_samples: a code question,
+    answered several times with tokens that are drawn."""
     arm: Literal["", "closed", "oracle", "retrieved", "distractors", "absent"] = ""
     """Which documents the question was asked with; empty: it is not a question that has any."""
     cluster: str

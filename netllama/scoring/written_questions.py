@@ -7,7 +7,7 @@ small model can't write it may still prefer.
 import hashlib
 from collections.abc import Sequence
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netllama.core.records import Question
 from netllama.rendering.question_texts import phrase_question
@@ -60,8 +60,17 @@ def score_written(
     return scores
 
 
-def rank_blanks(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> list[bool | None]:
-    """Whether the model finds the right answer likelier, per character, than its rivals; None where there are none."""
+class BlankRank(NamedTuple):
+    """The right answer of a blank among answers of others."""
+
+    first: bool
+    """The model finds it likelier, per character, than its rivals."""
+    chance: float
+    """That a draw among them is the right one."""
+
+
+def rank_blanks(model: "LanguageModel", questions: Sequence[Question], renderer: Renderer) -> list[BlankRank | None]:
+    """Of each blank; None where it has no rivals."""
     choices = [[question.answer, *list_rivals(question, questions)] for question in questions]
     texts = [
         render_answers(question.id, phrase_question(question), options, renderer)
@@ -72,7 +81,7 @@ def rank_blanks(model: "LanguageModel", questions: Sequence[Question], renderer:
         [score / len(option) for score, option in zip(scores, options, strict=True)]
         for scores, options in zip(found, choices, strict=True)
     ]
-    return [scores[0] >= max(scores) if scores[1:] else None for scores in per_character]
+    return [BlankRank(own[0] >= max(own), 1 / len(own)) if own[1:] else None for own in per_character]
 
 
 def list_rivals(question: Question, questions: Sequence[Question]) -> list[str]:
@@ -88,9 +97,9 @@ def list_rivals(question: Question, questions: Sequence[Question]) -> list[str]:
     return list(dict.fromkeys(others))[:RIVALS]
 
 
-def judge_filled(question: Question, written: str, first: bool | None) -> Score:
-    """What the text is worth that a model wrote into a blank; `first`: it ranks the right answer first."""
-    measures = {} if first is None else {"ranked_first": float(first)}
+def judge_filled(question: Question, written: str, rank: BlankRank | None) -> Score:
+    """What the text is worth that a model wrote into a blank."""
+    measures = {"ranked_first": float(rank.first), "ranked_first_chance": rank.chance} if rank else {}
     return _make_score(question, float(judge_blank(question, written)), measures, written)
 
 
@@ -105,17 +114,18 @@ def summarize_written(scores: Sequence[Score]) -> Numbers:
     """`blank` and `open`, each where there are such scores."""
     metrics: dict[str, Numbers] = {}
     if blanks := [score for score in scores if score.kind == "blank"]:
-        ranked = [score.measures["ranked_first"] for score in blanks if "ranked_first" in score.measures]
+        ranked = [score.measures for score in blanks if "ranked_first" in score.measures]
+        names = ("ranked_first", "ranked_first_chance") if ranked else ()
         metrics["blank"] = {
             "accuracy": round(mean(score.value for score in blanks), 4),
-            **({"ranked_first": round(mean(ranked), 4)} if ranked else {}),
+            **{name: round(mean(measures[name] for measures in ranked), 4) for name in names},
             "questions": len(blanks),
         }
     if others := [score for score in scores if score.kind == "open"]:
-        names = ("rouge_l", "token_f1", "length", "truncated")
+        measured = ("rouge_l", "token_f1", "length", "truncated")
         metrics["open"] = {
             "key_facts": round(mean(score.value for score in others), 4),
-            **{name: round(mean(score.measures[name] for score in others), 4) for name in names},
+            **{name: round(mean(score.measures[name] for score in others), 4) for name in measured},
             "questions": len(others),
         }
     return metrics

@@ -34,9 +34,10 @@ from tests.support.training_runs import loading_params, lora_params, training_re
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("one_thread")
-COUNTS = {"rows", "tokens", "questions", "chance", "majority", "longest_option", "ties", "low", "high"}
+GUESSES = {"chance", "majority", "longest_option", "ranked_first_chance"}
+COUNTS = {"rows", "tokens", "questions", "ties", "low", "high"} | GUESSES
 LOSS = ("loss", "low", "high")
-OF_KIND = {"choice": ("longest_option",), "true_false": ("majority", "says_true", "accuracy_balanced")}
+OF_KIND = {"choice": ("longest_option", "majority"), "true_false": ("majority", "says_true", "accuracy_balanced")}
 READ = ("closed", "oracle", "retrieved", "distractors", "absent")
 OF_CHOICE = ("accuracy", "accuracy_norm", "questions")
 CLOSED = ("accuracy", "accuracy_norm", "accuracy_pmi", "brier", "calibration_error", "ties", "chance", "questions")
@@ -169,9 +170,9 @@ def test_both_files_hold_the_same_quantities_under_the_same_keys(ready: Path) ->
         *(f"heldout.family.{name}.{key}" for name in ("bgp_knowledge", "packet_analysis") for key in LOSS),
         *(f"heldout.source.{name}.{key}" for name in ("seed", "generated") for key in LOSS),
         *(f"{kind}.{name}" for kind, own in OF_KIND.items() for name in (*CLOSED, *own)),
-        *(f"blank.{name}" for name in ("accuracy", "ranked_first", "questions")),
+        *(f"blank.{name}" for name in ("accuracy", "ranked_first", "ranked_first_chance", "questions")),
         *(f"open.{name}" for name in ("key_facts", "rouge_l", "token_f1", "length", "truncated", "questions")),
-        *(f"general.{name}" for name in ("accuracy", "chance", "longest_option", "questions")),
+        *(f"general.{name}" for name in ("accuracy", "chance", "longest_option", "majority", "questions")),
         *(f"generation.{name}" for name in ("rougeL", "truncated", "rows")),
         *(f"code.{name}" for name in ("pass_at_1", "climbed", "questions")),
         *(f"code.reached.{rung.name.lower()}" for rung in Rung if rung > Rung.NOTHING),
@@ -291,13 +292,16 @@ def test_questions_planted_in_train_are_listed_and_the_comparison_is_made_withou
 def test_closed_scores_stand_beside_what_no_knowledge_gets(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, tuned = run_both()
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if "." in line[:12]}
-    longest, majority = tuned["choice"]["longest_option"], tuned["true_false"]["majority"]
-    assert lines["choice.accuracy"].endswith(f"   guessing 0.3333, longest option {longest:.4f}")
+    (longest, place), majority = (tuned["choice"][name] for name in ("longest_option", "majority")), 2 / 3
+    said = f"   guessing 0.3333, always the same {place:.4f}, longest option {longest:.4f}"
+    assert lines["choice.accuracy"].endswith(said)
+    assert lines["blank.ranked_first"].endswith(f"   guessing {tuned['blank']['ranked_first_chance']:.4f}")
+    assert len(lines["blank.accuracy"].split()) == 3
     assert lines["true_false.accuracy"].endswith(f"   guessing 0.5000, always the same {majority:.4f}")
-    assert majority == pytest.approx(2 / 3, abs=1e-4)
+    assert tuned["true_false"]["majority"] == pytest.approx(majority, abs=1e-4)
     found = {row["suite"]: row.get("guessing") for row in read_json(evaluate.COMPARISON)}
-    assert found["four-choice questions"] == {"chance": 0.3333, "longest_option": longest}
-    assert found["true/false questions"] == {"chance": 0.5, "majority": majority}
+    assert found["four-choice questions"] == {"chance": 0.3333, "longest_option": longest, "majority": place}
+    assert found["true/false questions"] == {"chance": 0.5, "majority": round(majority, 4)}
     assert found["blanks"] is None
 
 

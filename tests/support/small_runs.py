@@ -44,6 +44,7 @@ SMALL: dict[str, Any] = {
     "evaluate.num_val_reports": 4,
     "evaluate.num_with_documents": 4,
     "evaluate.max_code_tokens": 16,
+    "evaluate.code_samples": 2,
 }
 REQUESTS = 4
 """What such a run asks its teacher: families times generate.max_requests."""

@@ -17,7 +17,9 @@ from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from netllama.scoring import code_questions
 from netllama.scoring.code_questions import (
+    draw_samples,
     estimate_pass_at_k,
+    gather_samples,
     judge_code_answers,
     read_failure,
     read_rung,
@@ -25,7 +27,9 @@ from netllama.scoring.code_questions import (
     select_code,
     summarize_code,
 )
+from netllama.scoring.kept_answers import LimitedPrompt
 from netllama.scoring.score import Score
+from netllama.scoring.token_draws import TokenDraw
 from tests.support.shipped_data import load_shipped_questions
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=60.0, memory_bytes=2**29)
@@ -223,6 +227,27 @@ def test_samples_of_a_question_are_taken_together(scores: dict[str, Score]) -> N
     found = summarize_code([right, wrong, wrong, *(wrong.model_copy(update={"item": "q-2"}),) * 3], most=3)
     assert [found[f"pass_at_{k}"] for k in (1, 2, 3)] == [0.1667, 0.3333, 0.5]
     assert found["questions"] == 2
+
+
+def test_samples_become_one_score_a_question_and_have_seeds_of_their_own(
+    scores: dict[str, Score], question: Question
+) -> None:
+    right, wrong = scores["solution"], scores["wrong"]
+    other = wrong.model_copy(update={"item": "q-2"})
+    gathered = gather_samples([wrong, right, wrong, right, other, other])
+    assert [(score.item, score.kind, score.value) for score in gathered] == [
+        (right.item, "code_samples", 0.5),
+        ("q-2", "code_samples", 0.0),
+    ]
+    assert gathered[0].answer == right.answer
+    assert gathered[0].explanation.startswith("2 of 4 samples are right; the best: ")
+    second = question.model_copy(update={"id": "q-2"})
+    asked = draw_samples([question, second], [LimitedPrompt([5, 6], 9), LimitedPrompt([7], 9)], 3, 0.8)
+    assert [prompt.ids for prompt in asked] == [[5, 6]] * 3 + [[7]] * 3
+    draws = [prompt.steering for prompt in asked]
+    assert {draw.temperature for draw in draws if isinstance(draw, TokenDraw)} == {0.8}
+    assert len(set(draws)) == 6
+    assert draw_samples([question], [LimitedPrompt([5, 6], 9)], 0, 0.8) == []
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=9), st.data())

@@ -87,9 +87,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     noted: list[list[int]] = []
     step = greedy_decoding.StepDecoder.step
 
-    def note(self: Any, tokens: list[list[int]], cache: DecodingCache, biases: list[Any]) -> list[list[int]]:
+    def note(self: Any, tokens: list[list[int]], cache: DecodingCache, *steering: Any) -> list[list[int]]:
         noted.append([len(own) for own in tokens])
-        return step(self, tokens, cache, biases)
+        return step(self, tokens, cache, *steering)
 
     monkeypatch.setattr(greedy_decoding.StepDecoder, "step", note)
     return noted

@@ -54,7 +54,7 @@ def test_another_model_other_prompts_sizes_limits_and_biases_are_asked_anew(tmp_
     write(KeptAnswers(tmp_path, "m"), batch_size=4)
     assert write(KeptAnswers(tmp_path, "m"), tokens=1)[1] == [8]
     biased = [LimitedPrompt(ids, 9, FirstBias(7, 0.5)) for ids in PROMPTS]
-    for prompts in (biased, biased, [prompt._replace(bias=FirstBias(7, 0.6)) for prompt in biased]):
+    for prompts in (biased, biased, [prompt._replace(steering=FirstBias(7, 0.6)) for prompt in biased]):
         KeptAnswers(tmp_path, "m").write(object(), prompts, EOS, 8)  # type: ignore[arg-type]
     assert len(asked) == 7, "with another bias the answer may be another"
 

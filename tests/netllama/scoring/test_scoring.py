@@ -170,7 +170,8 @@ def score_of(kind: str, value: float, **measures: float) -> Score:
 def test_choice_metrics_are_what_one_counts_by_hand() -> None:
     def chosen(kind: str, value: float, norm: float, chance: float, confidence: float, tie: float = 0.0) -> Score:
         rest = {"accuracy_pmi": 1 - value, "brier": 0.5, "confidence": confidence, "tie": tie, "chance": chance}
-        rest |= {"longest_option": norm / 2} if kind == "choice" else {"accuracy_balanced": 1.0}
+        written = {"longest_option": norm / 2, "place": 2 * value}
+        rest |= written if kind == "choice" else {"accuracy_balanced": 1.0}
         return score_of(kind, value, accuracy_norm=norm, **rest)
 
     results = [
@@ -190,6 +191,7 @@ def test_choice_metrics_are_what_one_counts_by_hand() -> None:
         "calibration_error": round((abs(2 - 0.75 - 0.72) + 0.35) / 3, 4),
         "ties": 1,
         "chance": 0.3333,
+        "majority": 0.6667,
         "longest_option": 0.1667,
         "questions": 3,
     }
@@ -222,7 +224,9 @@ def test_the_longest_option_is_right_as_often_as_a_draw_of_the_longest_is(
 def test_what_is_known_without_knowledge_is_said_of_closed_questions_only() -> None:
     choice = judge_choice(question(1), [-3.0, -1.0, -1.0, -4.0], [-2.0] * 4)
     statement = judge_choice(true_false(2, "false"), [-1.0, -2.0], [-2.0] * 2)
-    assert measure_baselines([choice]) == {"chance": 0.25, "longest_option": 1.0}
+    assert measure_baselines([choice]) == {"chance": 0.25, "majority": 1.0, "longest_option": 1.0}
+    others = [choice.model_copy(update={"measures": choice.measures | {"place": place}}) for place in (0.0, 2.0, 2.0)]
+    assert measure_baselines(others)["majority"] == 0.6667
     assert measure_baselines([statement]) == {"chance": 0.5, "majority": 1.0}
     assert measure_baselines([choice, statement]) == {"chance": 0.375}
     assert measure_baselines([score_of("blank", 1.0, ranked_first=1.0)]) == {}

@@ -11,6 +11,7 @@ from netllama.rendering.renderer import Renderer
 from netllama.scoring.blank_answers import match_texts
 from netllama.scoring.written_questions import (
     BLANK_TOKENS,
+    BlankRank,
     ask_written,
     judge_filled,
     judge_open,
@@ -68,13 +69,13 @@ def test_the_rivals_of_a_blank_are_wrong_distinct_and_of_its_kind(question: Ques
 def test_ranks_are_those_of_a_loop_that_scores_each_answer_alone(model: Any, renderer: Renderer) -> None:
     asked = [blank(1, "179"), blank(2, "22"), blank(3, "4789"), blank(4, "53"), blank(5, "http")]
     found = rank_blanks(model, asked, renderer)
-    for question, first in zip(asked, found, strict=True):
-        scores = []
+    for question, rank in zip(asked, found, strict=True):
+        scores: list[float] = []
         for option in (question.answer, *list_rivals(question, asked)):
             whole = renderer.render(phrase_question(question), option)
             start = whole.answer_start
             scores.append(score_alone(model, whole.input_ids[:-1], start) / len(option))
-        assert first == (scores[0] == max(scores) if scores[1:] else None)
+        assert rank == (BlankRank(scores[0] == max(scores), 1 / len(scores)) if scores[1:] else None)
     assert found[4] is None, "without a rival there is nothing to be ranked among"
 
 
@@ -84,8 +85,10 @@ def test_blanks_without_rivals_have_no_rank() -> None:
 
 
 def test_a_blank_and_an_open_answer_are_judged_and_summed_up() -> None:
-    right, wrong = judge_filled(blank(1, "179"), "The answer is 179.", True), judge_filled(blank(2, "22"), "23", False)
-    assert (right.value, right.measures, right.expected) == (1.0, {"ranked_first": 1.0}, "179")
+    right = judge_filled(blank(1, "179"), "The answer is 179.", BlankRank(True, 0.25))
+    wrong = judge_filled(blank(2, "22"), "23", BlankRank(False, 0.5))
+    measures = {"ranked_first": 1.0, "ranked_first_chance": 0.25}
+    assert (right.value, right.measures, right.expected) == (1.0, measures, "179")
     fields: dict[str, Any] = {"options": [], "aliases": [], "reference": "", "cluster": "c", "kind": "open"}
     asked = Question(
         id="o", family="f", question="Why?", answer="It uses port 179.", key_facts=["It uses port 179"], **fields
@@ -93,7 +96,7 @@ def test_a_blank_and_an_open_answer_are_judged_and_summed_up() -> None:
     said = judge_open(asked, "It uses port 179.", truncated=True)
     assert (said.value, said.measures["rouge_l"], said.measures["truncated"], said.cluster) == (1.0, 1.0, 1.0, "c")
     assert summarize_written([right, wrong, said]) == {
-        "blank": {"accuracy": 0.5, "ranked_first": 0.5, "questions": 2},
+        "blank": {"accuracy": 0.5, "ranked_first": 0.5, "ranked_first_chance": 0.375, "questions": 2},
         "open": {
             "key_facts": 1.0,
             "rouge_l": 1.0,
