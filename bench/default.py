@@ -30,7 +30,7 @@ from netllama.core.tokenized_rows import read_tokenized_rows
 from netllama.models.precision import describe_precision
 
 if TYPE_CHECKING:
-    from netllama.scoring.measure import Material
+    from netllama.scoring.material import Material
 
 MOST_MEGABYTES = 3000
 PYTHON = """#!{python}
@@ -69,7 +69,7 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
     """By stage, what it can't do without; only of those that run the model."""
     from transformers import AutoConfig
 
-    from netllama.scoring.measure import MaterialFiles, load_material
+    from netllama.scoring.material import MaterialFiles, load_material
     from netllama.scoring.reading_scores import load_reading, render_reports
     from netllama.training.batch_plan import BatchPlan
 
@@ -110,10 +110,10 @@ def count_stage_flops(clone: Path, cache: Path) -> dict[str, float]:
 def measure_prompts(material: "Material") -> dict[tuple[str, str, str], int]:
     """Tokens of the prompt of each answer that is written, by kind, arm and item."""
     from netllama.scoring.code_questions import select_code
-    from netllama.scoring.measure import ask_code
     from netllama.scoring.program_scores import ask_programs
     from netllama.scoring.reading_scores import render_reports
     from netllama.scoring.task_answers import sample_rows
+    from netllama.scoring.written_parts import ask_code
     from netllama.scoring.written_questions import ask_written, select_written
 
     renderer, params = material.renderer, material.params

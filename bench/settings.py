@@ -99,7 +99,7 @@ def ask_tuned(reports: int, programs: int) -> dict[str, float]:
     from netllama.reading.term_coverage import measure_missing
     from netllama.rendering.renderer import load_renderer
     from netllama.scoring.kept_answers import NOTHING_KEPT
-    from netllama.scoring.measure import choose_sandbox, limit_scripts
+    from netllama.scoring.material import choose_sandbox, limit_scripts
     from netllama.scoring.program_scores import ask_programs, judge_programs
     from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, render_reports, score_reading
     from netllama.scoring.reading_summary import is_holding, is_lacking, summarize_reading

@@ -41,7 +41,7 @@ from netllama.models.training_record import read_training_record, require_base
 from netllama.rendering.renderer import load_renderer, require_same_template
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox_choice import find_sandbox
-from netllama.scoring.measure import WALL
+from netllama.scoring.material import WALL
 from netllama.scoring.refusal_balance import find_balance
 
 BASE = Path("models/base.json")

@@ -59,7 +59,8 @@ from netllama.publishing.published_files import (
     make_json_file,
 )
 from netllama.publishing.recorded_run import list_data_hashes, require_one_run, require_recorded_params
-from netllama.rendering.renderer import DATE, load_renderer, require_same_template
+from netllama.rendering.chat_template import DATE
+from netllama.rendering.renderer import load_renderer, require_same_template
 from netllama.report.comparison_inputs import read_comparisons
 from netllama.scoring.comparison import NAMES
 from netllama.scoring.refusal_balance import find_balance

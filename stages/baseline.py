@@ -19,7 +19,8 @@ from netllama.models.loading import load_base
 from netllama.models.model_reference import locate_model
 from netllama.models.precision import describe_precision
 from netllama.scoring.kept_answers import KeptAnswers, identify_model
-from netllama.scoring.measure import MaterialFiles, load_material, measure_model
+from netllama.scoring.material import MaterialFiles, load_material
+from netllama.scoring.measure import measure_model
 
 BASE = Path("models/base.json")
 TOKENIZER = Path("models/tokenizer")

@@ -38,7 +38,8 @@ from netllama.scoring.bias_choice import balance_refusals
 from netllama.scoring.clean_items import compare_clean, describe_clean, note_suites
 from netllama.scoring.comparison import as_rows, compare_groups, group_pairs, pair_scores
 from netllama.scoring.kept_answers import ADAPTER_FILES, KeptAnswers, identify_model
-from netllama.scoring.measure import MaterialFiles, load_material, measure_model, subtract_metrics
+from netllama.scoring.material import MaterialFiles, load_material
+from netllama.scoring.measure import measure_model, subtract_metrics
 from netllama.scoring.reading_scores import load_reading
 from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.scoring.score import SHOWN_NUMBERS, Numbers, Score, find_number, select_numbers

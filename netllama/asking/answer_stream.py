@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netllama.core.errors import StageError
+from netllama.rendering.chat_template import Turn
 from netllama.rendering.document_texts import phrase_with_documents
-from netllama.rendering.renderer import Renderer, Turn
+from netllama.rendering.renderer import Renderer
 from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.generation import merge_prompts
 from netllama.scoring.likelihood import can_share

@@ -14,7 +14,7 @@ from netllama.asking.columns import LiveColumns, choose_column_width, clean_text
 from netllama.asking.document_search import NOTHING_FOUND, DocumentSearch, describe_sources, list_texts
 from netllama.asking.script_trial import try_script
 from netllama.core.files import ensure_scratch_folder
-from netllama.rendering.renderer import Turn
+from netllama.rendering.chat_template import Turn
 from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from testbed.network import ensure_network

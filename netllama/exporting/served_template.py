@@ -8,7 +8,8 @@ import json
 from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError
-from netllama.rendering.renderer import DATE, NO_THINKING, Renderer
+from netllama.rendering.chat_template import DATE, NO_THINKING
+from netllama.rendering.renderer import Renderer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,7 +42,7 @@ def _extend_own(renderer: Renderer) -> str:
     if "date_string" in own:
         start += f"{{%- set date_string = {json.dumps(DATE)} %}}"
     start += "".join(
-        f"{{%- set {name} = false %}}" for name in NO_THINKING if name in own and name in renderer.variables
+        f"{{%- set {name} = false %}}" for name in NO_THINKING if name in own and name in renderer.chat.variables
     )
     if renderer.system_prompt:
         system = f'{{"role": "system", "content": {_quote(renderer.system_prompt)}}}'

@@ -10,33 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netllama.core.errors import StageError
 from netllama.core.files import hash_json
 from netllama.core.sections import PromptParams
 from netllama.core.tokenizer_files import load_tokenizer
+from netllama.rendering.alpaca_template import write_alpaca
+from netllama.rendering.chat_template import NO_THINKING, PROBE_ANSWER, ChatTemplate, Turn
 from netllama.rendering.special_tokens import SpecialTokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# A fixed date: Llama 3 templates write "today" into the system prompt, and bytes must not change overnight.
-DATE = "26 Jul 2024"
-# Templates of models that may think (Qwen3, SmolLM3) know this variable. What is trained on has no thoughts.
-NO_THINKING: dict[str, Any] = {"enable_thinking": False}
-_ALPACA_TASK = "Below is an instruction that describes a task"
-_ALPACA_PAIRED = ", paired with an input that provides further context"
-_ALPACA_REQUEST = ". Write a response that appropriately completes the request."
-
-Turn = tuple[str, str]
-"""A request and its answer."""
-
 # What a fingerprint is made of, in its order; `ids` differs alone where only the library that encodes does.
 _PARTS = ("prompt.template", "prompt.system_prompt", "special tokens", "vocabulary", "ids")
 _PROBE = "Which AS announced 192.0.2.0/24 at 07:15?\n\n```python\n    x = ['é', \"中👩\"]\n```\tDone."
-
-_PROBE_ANSWER = "192.0.2.7"
 
 
 class RenderingError(ValueError):
@@ -78,6 +67,7 @@ class Renderer:
         self.template = template
         self.system_prompt = system_prompt
         self.special_tokens = SpecialTokens(tokenizer.backend_tokenizer)
+        self.chat = ChatTemplate(tokenizer, system_prompt)
         if special := self.special_tokens.find(system_prompt):
             raise StageError(f"prompt.system_prompt: {special} is a special token; write the text without it")
         if system_prompt.strip() not in self.render_prompt("probe"):
@@ -127,7 +117,11 @@ class Renderer:
     @cached_property
     def fingerprint(self) -> str:
         """Equal for renderers that give the same ids: 16 hex digits of a SHA-256 for each of `_PARTS`, joined by -."""
-        source = self.tokenizer.chat_template if self.template == "chat" else [_alpaca("{}", ""), _alpaca("{}", "{}")]
+        source = (
+            self.tokenizer.chat_template
+            if self.template == "chat"
+            else [write_alpaca("{}", ""), write_alpaca("{}", "{}")]
+        )
         names = ("bos_token", "eos_token", "unk_token", "pad_token")
         special = {name: str(getattr(self.tokenizer, name)) for name in names} | self.special_tokens.ids_of
         rows = [self.encode_prompt(_PROBE), self.encode_prompt(_PROBE, _PROBE), self.special_tokens.encode(_PROBE)]
@@ -142,9 +136,9 @@ class Renderer:
         if self.template == "alpaca":
             bos, eos = self.tokenizer.bos_token if self._adds_bos else "", self.tokenizer.eos_token
             system = f"{self.system_prompt}\n\n" if self.system_prompt else ""
-            before = "".join(f"{system}{_alpaca(asked, '')}{answer}{eos}" for asked, answer in hidden)
-            return f"{bos}{before}{system}{_alpaca(request, context)}"
-        return self._chat(request, context, answer=None, earlier=hidden) + self.opening
+            before = "".join(f"{system}{write_alpaca(asked, '')}{answer}{eos}" for asked, answer in hidden)
+            return f"{bos}{before}{system}{write_alpaca(request, context)}"
+        return self.chat.write(request, context, answer=None, earlier=hidden) + self.opening
 
     def _texts(self, row: int, request: str, answer: str, context: str) -> tuple[str, str]:
         """Prompt, and prompt + answer + end-of-sequence; what a template writes below that is never generated."""
@@ -156,7 +150,7 @@ class Renderer:
         if self.template == "alpaca":
             return prompt, prompt + answer + eos
         hide = self.special_tokens.hide
-        whole = self._chat(hide(request), hide(context), answer)
+        whole = self.chat.write(hide(request), hide(context), answer)
         if not whole.startswith(prompt):
             raise RenderingError("the chat template writes the prompt in another way where an answer follows", row)
         if not whole[len(prompt) :].lstrip().startswith(answer):
@@ -219,57 +213,17 @@ class Renderer:
 
     @cached_property
     def opening(self) -> str:
-        """What the chat template writes in front of an answer alone, such as an empty think block or a channel's name.
+        """What the chat template writes in front of an answer alone, as a part of the prompt.
 
-        It is a part of the prompt: the model is neither trained on it nor has to generate it. Blanks at its end are
-        left to the answer where the tokenizer joins them with its first word.
+        The model is neither trained on it nor has to generate it. Blanks at its end are left to the answer where the
+        tokenizer joins them with its first word.
         """
-        if self.template == "alpaca":
+        opening = self.chat.find_opening() if self.template == "chat" else ""
+        if not opening:
             return ""
-        prompt, whole = self._chat("probe", "", None), self._chat("probe", "", _PROBE_ANSWER)
-        before, _, after = whole.removeprefix(prompt).partition(_PROBE_ANSWER)
-        if not (after and before.strip() and whole.startswith(prompt)):
-            return ""
-        ids = self.special_tokens.encode(prompt + before)
-        return before if self.special_tokens.encode(whole)[: len(ids)] == ids else before.rstrip()
-
-    @cached_property
-    def variables(self) -> dict[str, Any]:
-        """What the chat template is given beside the messages: no thinking.
-
-        A template that writes an empty block of thoughts into the prompt alone, and not in front of the answers that it
-        is given, is not asked to.
-        """
-        asked = [{"role": "user", "content": "probe"}]
-        answered = [*asked, {"role": "assistant", "content": _PROBE_ANSWER}]
-        for found in ({"date_string": DATE} | NO_THINKING, {"date_string": DATE}):
-            prompt, whole = (self._apply_template(messages, found) for messages in (asked, answered))
-            if whole.startswith(prompt):
-                return found
-        return {"date_string": DATE} | NO_THINKING
-
-    def _chat(self, request: str, context: str, answer: str | None, earlier: Sequence[Turn] = ()) -> str:
-        said = [*(text for turn in earlier for text in turn), f"{request}\n\n{context}" if context else request]
-        messages = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
-        if self.system_prompt:
-            messages.insert(0, {"role": "system", "content": self.system_prompt})
-        if answer is not None:
-            messages.append({"role": "assistant", "content": answer})
-        return self._apply_template(messages, self.variables)
-
-    def _apply_template(self, messages: list[dict[str, str]], variables: dict[str, Any]) -> str:
-        from jinja2 import TemplateError
-
-        is_asked = messages[-1]["role"] == "user"
-        try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=is_asked, **variables
-                )
-            )
-        except TemplateError as error:
-            key = "system_prompt" if self.system_prompt else "template"
-            raise StageError(f"prompt.{key}: the tokenizer's chat template refuses it ({error})") from None
+        prompt, whole = self.chat.write("probe", "", None), self.chat.write("probe", "", PROBE_ANSWER)
+        ids = self.special_tokens.encode(prompt + opening)
+        return opening if self.special_tokens.encode(whole)[: len(ids)] == ids else opening.rstrip()
 
     @cached_property
     def _adds_bos(self) -> bool:
@@ -295,12 +249,3 @@ def load_renderer(folder: str | Path, prompt: PromptParams) -> Renderer:
     if not Path(folder).is_dir():
         raise StageError(f"{folder}: no such folder; run `dvc repro fetch`")
     return Renderer(load_tokenizer(folder), prompt.template, prompt.system_prompt)
-
-
-def _alpaca(instruction: str, context: str) -> str:
-    if not context:
-        return f"{_ALPACA_TASK}{_ALPACA_REQUEST}\n\n### Instruction:\n{instruction}\n\n### Response:\n"
-    return (
-        f"{_ALPACA_TASK}{_ALPACA_PAIRED}{_ALPACA_REQUEST}\n\n"
-        f"### Instruction:\n{instruction}\n\n### Input:\n{context}\n\n### Response:\n"
-    )

@@ -1,41 +1,27 @@
 """All measurements of one model, the same for the base and for the tuned one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from netllama.core.errors import StageError
-from netllama.core.records import Question, load_questions
-from netllama.core.sections import EvaluateParams, PromptParams
-from netllama.core.tokenized_rows import TokenizedRow, read_template_hash, read_tokenized_rows
-from netllama.rendering.question_texts import phrase_question
-from netllama.rendering.renderer import Renderer, load_renderer, require_same_template
-from netllama.sandbox.exchange import Limits
-from netllama.sandbox.sandbox import Sandbox
-from netllama.sandbox.sandbox_choice import find_sandbox
 from netllama.scoring.choice import measure_baselines, score_choices, select_closed, summarize_choices
-from netllama.scoring.code_questions import (
-    draw_samples,
-    find_networks,
-    gather_samples,
-    judge_code_answers,
-    select_code,
-    summarize_code,
-)
 from netllama.scoring.heldout import score_heldout, summarize_heldout
-from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers, LimitedPrompt
-from netllama.scoring.program_scores import ask_programs, judge_programs, summarize_programs
-from netllama.scoring.program_texts import list_programs
+from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers
+from netllama.scoring.material import Material
 from netllama.scoring.question_sizes import require_short_questions
-from netllama.scoring.reading_scores import ReadingMaterial, ask_reports, load_reading, require_room, score_reading
-from netllama.scoring.reading_summary import summarize_reading
+from netllama.scoring.reading_scores import require_room
 from netllama.scoring.refusal_balance import RefusalBalance
 from netllama.scoring.score import GENERAL, Numbers, Score
-from netllama.scoring.task_answers import ask_rows, sample_rows, score_answers, summarize_answers
-from netllama.scoring.written_questions import ask_written, score_written, select_written, summarize_written
-from testbed.tasks.task_records import ProgramTask
+from netllama.scoring.written_parts import (
+    ask_code,
+    list_coded,
+    plan_code,
+    plan_programs,
+    plan_questions,
+    plan_reading,
+    plan_rows,
+    plan_samples,
+)
+from netllama.scoring.written_questions import ask_written, select_written
 
 if TYPE_CHECKING:
     from netllama.models.loading import LanguageModel
@@ -45,62 +31,6 @@ COUNTS = (
     *("chance", "majority", "longest_option", "ranked_first_chance"),
 )
 """Numbers that no model changes, and ends of intervals: a difference has an interval of its own."""
-WALL = 5
-"""Seconds by the clock that a script has for each of the processor's: on a busy machine it must wait for its turn."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a model is measured on."""
-
-    params: EvaluateParams
-    rows: Sequence[TokenizedRow]
-    questions: Sequence[Question]
-    reading: ReadingMaterial
-    programs: Sequence[ProgramTask]
-    renderer: Renderer
-    sandbox: Sandbox | None
-    """What the scripts in answers run in; None: none is asked for."""
-
-
-class MaterialFiles(NamedTuple):
-    """Where the material lies."""
-
-    tokenized: Path
-    """The test split."""
-    questions: Path
-    """The folder."""
-    asked: Path
-    """Questions with documents."""
-    chunks: Path
-    """The documents."""
-    tokenizer: Path
-
-
-def load_material(files: MaterialFiles, prompt: PromptParams, params: EvaluateParams) -> Material:
-    """The test split and the questions, read and checked before a model is loaded."""
-    renderer, rows = load_renderer(files.tokenizer, prompt), read_tokenized_rows(files.tokenized)
-    if rows:
-        require_same_template(read_template_hash(files.tokenized), renderer, str(files.tokenized))
-    asked = load_questions(files.questions)
-    needed = bool(select_code(asked, params.num_code) or params.num_programs)
-    reading = load_reading(files.asked, files.chunks, asked, params.num_reports, params.num_with_documents)
-    sandbox = choose_sandbox(params.unsafe_code) if needed else None
-    return Material(params, rows, asked, reading, list_programs(params.num_programs), renderer, sandbox)
-
-
-def choose_sandbox(unsafe: bool) -> Sandbox:
-    """The strongest sandbox of this machine, which is printed; with `unsafe`, none is no error."""
-    try:
-        sandbox = find_sandbox(
-            remedy="Or set evaluate.num_code and evaluate.num_programs to 0, or evaluate.unsafe_code to true"
-        )
-    except StageError:
-        if not unsafe:
-            raise
-        sandbox = find_sandbox(unsafe=True)
-    print(f"scripts in answers: {sandbox.statement.splitlines()[0]}", flush=True)
-    return sandbox
 
 
 def measure_model(
@@ -113,84 +43,60 @@ def measure_model(
 
     `kept`: what this model wrote before. `refusals`: how readily it refuses where documents are shown.
     """
-    params, renderer, rows = material.params, material.renderer, material.rows
-    closed, asked = select_closed(material.questions), select_written(material.questions, params.num_open)
-    coded = select_code(material.questions, params.num_code) if material.sandbox else []
-    writing, coding = (
-        ask_written(asked, renderer, params.max_new_tokens),
-        ask_code(coded, renderer, params.max_code_tokens),
-    )
+    parts = [
+        plan_questions(model, material),
+        plan_rows(material),
+        plan_code(material),
+        plan_samples(material),
+        plan_reading(model, material, refusals),
+        plan_programs(material),
+    ]
     # First, so that nobody waits minutes for it.
+    require_context(model, material)
+    heldout, losses = score_rows(model, material)
+    closed, accuracies = score_closed(model, material)
+    metrics: dict[str, float | Numbers] = {**losses, **accuracies}
+    # One queue for all kinds: short answers are written beside the long ones.
+    prompts = [prompt for part in parts for prompt in part.prompts]
+    eos = int(material.renderer.tokenizer.eos_token_id)
+    answers = iter(kept.write(model, prompts, eos, material.params.batch_size))
+    written: list[Score] = []
+    for part in parts:
+        own = part.score(list(islice(answers, len(part.prompts))))
+        metrics |= part.summarize(own) if own else {}
+        written += part.gather(own)
+    return metrics, [*heldout, *closed, *written]
+
+
+def require_context(model: "LanguageModel", material: Material) -> None:
+    """StageError for questions that take more tokens than the model was made for."""
     config: Any = model.config.get_text_config(decoder=True)
-    context = getattr(config, "max_position_embeddings", None)
+    context, renderer, params = getattr(config, "max_position_embeddings", None), material.renderer, material.params
     require_room(material.reading, renderer, context)
-    prompted = [*zip(asked, writing, strict=True), *zip(coded, coding, strict=True)]
-    require_short_questions(closed, prompted, renderer, context)
-    metrics: dict[str, float | Numbers] = {}
-    heldout = score_heldout(model, rows) if rows else []
-    if heldout:
-        metrics["heldout"] = summarize_heldout(heldout, rows)
-    chosen = score_choices(model, closed, renderer, params.listed_permutations)
-    metrics |= summarize_choices([score for score in chosen if score.family != GENERAL])
-    if general := [score for score in chosen if score.family == GENERAL]:
+    asked, coded = select_written(material.questions, params.num_open), list_coded(material)
+    prompted = [
+        *zip(asked, ask_written(asked, renderer, params.max_new_tokens), strict=True),
+        *zip(coded, ask_code(coded, renderer, params.max_code_tokens), strict=True),
+    ]
+    require_short_questions(select_closed(material.questions), prompted, renderer, context)
+
+
+def score_rows(model: "LanguageModel", material: Material) -> tuple[list[Score], Numbers]:
+    """The losses of the test split."""
+    scores = score_heldout(model, material.rows) if material.rows else []
+    return scores, {"heldout": summarize_heldout(scores, material.rows)} if scores else {}
+
+
+def score_closed(model: "LanguageModel", material: Material) -> tuple[list[Score], Numbers]:
+    """Closed questions without documents; general ones are counted by themselves."""
+    closed, renderer = select_closed(material.questions), material.renderer
+    scores = score_choices(model, closed, renderer, material.params.listed_permutations)
+    metrics = dict(summarize_choices([score for score in scores if score.family != GENERAL]))
+    if general := [score for score in scores if score.family == GENERAL]:
         right = sum(score.value for score in general)
         accuracy = {"accuracy": round(right / len(general), 4)}
         metrics[GENERAL] = {**accuracy, **measure_baselines(general), "questions": len(general)}
-    sampled = sample_rows(rows, params.num_generated)
-    programs = material.programs if material.sandbox else []
-    # One queue for all kinds: short answers are written beside the long ones.
-    prompts = (
-        writing,
-        ask_rows(sampled, params.max_new_tokens),
-        coding,
-        draw_samples(coded, coding, params.code_samples, params.code_temperature),
-        ask_reports(material.reading, renderer, refusals),
-        ask_programs(programs, renderer, params.max_code_tokens),
-    )
-    eos = int(renderer.tokenizer.eos_token_id)
-    answers = iter(kept.write(model, list(chain(*prompts)), eos, params.batch_size))
-    to_written, to_rows, to_code, to_samples, to_reports, to_programs = (
-        list(islice(answers, len(own))) for own in prompts
-    )
-    written = score_written(model, asked, renderer, to_written)
-    metrics |= summarize_written(written)
-    generated = score_answers(sampled, renderer, to_rows)
-    if generated:
-        metrics["generation"] = summarize_answers(generated)
-    code = score_code(coded, [renderer.decode_answer(ids) for ids in to_code], material)
-    if code:
-        metrics["code"] = summarize_code(code)
-    repeated = [question for question in coded for _ in range(params.code_samples)]
-    drawn = score_code(repeated, [renderer.decode_answer(ids) for ids in to_samples], material)
-    if drawn:
-        metrics["code_samples"] = summarize_code(drawn, params.code_samples)
-    read = score_reading(model, material.reading, renderer, to_reports)
-    if read:
-        metrics["reading"] = summarize_reading(read)
-    solved: list[Score] = []
-    if material.sandbox and programs:
-        texts = [renderer.decode_answer(ids) for ids in to_programs]
-        solved = judge_programs(programs, texts, material.sandbox, limit_scripts(params))
-        metrics["programs"] = summarize_programs(solved)
-    return metrics, [*heldout, *chosen, *written, *generated, *code, *gather_samples(drawn), *read, *solved]
-
-
-def ask_code(questions: Sequence[Question], renderer: Renderer, max_code_tokens: int) -> list[LimitedPrompt]:
-    """What a model is asked by code questions."""
-    return [LimitedPrompt(renderer.encode_prompt(phrase_question(question)), max_code_tokens) for question in questions]
-
-
-def score_code(questions: Sequence[Question], answers: Sequence[str], material: Material) -> list[Score]:
-    """A score for each code question: the script in the model's answer is run on both networks."""
-    if not material.sandbox or not questions:
-        return []
-    networks = find_networks(answers)
-    return judge_code_answers(questions, answers, material.sandbox, networks, limit_scripts(material.params))
-
-
-def limit_scripts(params: EvaluateParams) -> Limits:
-    """Of the script in an answer, on each network."""
-    return Limits(cpu_seconds=params.code_seconds, wall_seconds=WALL * params.code_seconds)
+    return scores, metrics
 
 
 def subtract_metrics(tuned: Numbers, base: Numbers) -> Numbers:

@@ -12,7 +12,8 @@ from netllama.rendering.question_texts import phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring import memory_batches
 from netllama.scoring.kept_answers import NOTHING_KEPT, KeptAnswers, LimitedPrompt
-from netllama.scoring.measure import Material, measure_model
+from netllama.scoring.material import Material
+from netllama.scoring.measure import measure_model
 from netllama.scoring.reading_scores import ANSWER_TOKENS, ReadingMaterial
 from netllama.scoring.score import Numbers, Score
 from tests.support.decisive_model import load_decisive_model

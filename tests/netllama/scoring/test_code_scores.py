@@ -17,9 +17,7 @@ from netllama.sandbox.exchange import Limits
 from netllama.sandbox.sandbox import Sandbox
 from netllama.scoring import code_questions
 from netllama.scoring.code_questions import (
-    draw_samples,
     estimate_pass_at_k,
-    gather_samples,
     judge_code_answers,
     read_failure,
     read_rung,
@@ -27,6 +25,7 @@ from netllama.scoring.code_questions import (
     select_code,
     summarize_code,
 )
+from netllama.scoring.code_samples import draw_samples, gather_samples
 from netllama.scoring.kept_answers import LimitedPrompt
 from netllama.scoring.score import Score
 from netllama.scoring.token_draws import TokenDraw

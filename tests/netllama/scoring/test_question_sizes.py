@@ -8,8 +8,8 @@ from netllama.core.errors import StageError
 from netllama.core.records import Question
 from netllama.rendering.question_texts import phrase_question
 from netllama.rendering.renderer import Renderer
-from netllama.scoring.measure import ask_code
 from netllama.scoring.question_sizes import require_short_questions
+from netllama.scoring.written_parts import ask_code
 from netllama.scoring.written_questions import ask_written
 
 

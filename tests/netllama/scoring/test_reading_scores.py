@@ -20,7 +20,8 @@ from netllama.rendering.document_texts import REFUSAL, phrase_with_documents
 from netllama.rendering.question_texts import phrase_question
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.comparison import ARM_NAMES
-from netllama.scoring.measure import Material, measure_model
+from netllama.scoring.material import Material
+from netllama.scoring.measure import measure_model
 from netllama.scoring.reading_scores import (
     ANSWER_TOKENS,
     ReadingMaterial,
