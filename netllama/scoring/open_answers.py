@@ -9,7 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from netllama.novelty.rouge import compute_rouge_l, split_rouge_tokens
+from netllama.novelty.rouge import compute_rouge_l
+from netllama.scoring.answer_words import spell_words, split_words
 
 SHARE = 0.6
 """Of a key fact's content words: as many must stand in one passage of the answer."""
@@ -20,7 +21,7 @@ no not of on only or s so some such than that the their them then there these th
 which while who why will with would"""
 _STOP_WORDS = frozenset(_COMMON.split())
 _DECIMAL = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?।])\s+|(?<=[。！？])\s*|\n+")
 _ENDINGS = ("ations", "ation", "ingly", "ings", "ing", "edly", "ed", "ies", "es", "ly", "s")
 
 
@@ -50,24 +51,24 @@ def states_fact(answer: str, fact: str) -> bool:
 
 def find_content_words(text: str) -> set[str]:
     """The words that carry meaning, without common endings: `announces`, `announced` and `announcing` are one."""
-    return {_cut_ending(word) for word in split_rouge_tokens(text) if word not in _STOP_WORDS}
+    return {_cut_ending(word) for word in split_words(text) if word not in _STOP_WORDS}
 
 
 def compute_token_f1(answer: str, reference: str) -> float:
     """F1 of the bags of words, from 0 to 1; 0 if either text has none."""
-    one, other = Counter(split_rouge_tokens(answer)), Counter(split_rouge_tokens(reference))
+    one, other = Counter(split_words(answer)), Counter(split_words(reference))
     common = (one & other).total()
     return 2 * common / (one.total() + other.total()) if common else 0.0
 
 
 def measure_open_answer(answer: str, reference: str, key_facts: Sequence[str]) -> dict[str, float]:
     """All measures by name: `key_facts`, `rouge_l`, `token_f1`, and `length`, the answer's words by the reference's."""
-    words = max(1, len(split_rouge_tokens(reference)))
+    words = max(1, len(split_words(reference)))
     return {
         "key_facts": round(measure_key_facts(answer, list_facts(reference, key_facts)), 4),
-        "rouge_l": round(compute_rouge_l(answer, reference), 4),
+        "rouge_l": round(compute_rouge_l(spell_words(answer), spell_words(reference)), 4),
         "token_f1": round(compute_token_f1(answer, reference), 4),
-        "length": round(len(split_rouge_tokens(answer)) / words, 4),
+        "length": round(len(split_words(answer)) / words, 4),
     }
 
 

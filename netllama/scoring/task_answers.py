@@ -7,6 +7,7 @@ from statistics import mean
 from netllama.core.tokenized_rows import TokenizedRow
 from netllama.novelty.rouge import compute_rouge_l
 from netllama.rendering.renderer import Renderer
+from netllama.scoring.answer_words import spell_words
 from netllama.scoring.kept_answers import LimitedPrompt
 from netllama.scoring.score import Numbers, Score
 
@@ -37,7 +38,7 @@ def judge_answer(row: TokenizedRow, ids: list[int], renderer: Renderer) -> Score
         family=row.family,
         kind="generation",
         cluster="",
-        value=round(compute_rouge_l(answer, expected), 4),
+        value=round(compute_rouge_l(spell_words(answer), spell_words(expected)), 4),
         measures={"truncated": float(truncated)},
         answer=answer,
         expected=expected,
