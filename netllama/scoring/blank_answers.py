@@ -14,7 +14,7 @@ from netllama.core.records import Question
 
 BLANK = re.compile(r"_{3,}")
 _LEAD = re.compile(r"^(?:(?:the )?(?:correct |right |final )?answer(?: is)?\s*:?\s*|it is )?(?:(?:a|an|the) )?")
-_EDGE = " .,;:!?"
+_EDGE = " .,;:!?。、।"  # NFKC makes the other full-width ones ASCII
 _NUMBER = re.compile(r"^([-+]?)(0x[0-9a-f]+|(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)\s*([a-zµ%]*(?:/[a-z]+)?)$")
 _ONLY_LEAD = re.compile(r"\W*(?:the )?(?:correct |right |final )?answer(?: is)?\W*")
 _SCALES = {
