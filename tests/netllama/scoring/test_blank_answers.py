@@ -34,7 +34,7 @@ PORT = blank("BGP listens on TCP port ____.", "179")
         (PORT, "Answer: 179"),
         (PORT, "BGP listens on TCP port 179."),
         (PORT, "bgp listens on tcp port 179"),
-        (PORT, "１７９。"),  # noqa: RUF001 (full-width digits)
+        (PORT, "１７９。"),
         (PORT, "\n\n179\nbecause RFC 4271 says so"),
         (PORT, "0xb3"),
         (STATE, "open-confirm"),
