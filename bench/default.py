@@ -141,7 +141,8 @@ def count_evaluation_flops(
 ) -> float:
     """Of what a model reads and writes: options and held-out answers, and the `answers` that it wrote.
 
-    Left out are the second readings of an option (without its question, in another wording, as a blank's rival).
+    Left out are the second readings of an option (without its question, in another wording, as a blank's rival), and
+    sampled answers to code questions, of which the default has none.
     """
     from netllama.scoring.choice import render_question, select_closed
     from netllama.scoring.heldout import split_row

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from bench.hardware import describe_hardware
 from bench.settings import find_own, train_setting
-from netllama.core.files import hash_file, read_json, write_json
+from netllama.core.files import hash_file, hash_json, read_json, write_json
 from netllama.core.metrics import read_details
 from netllama.core.records import Question
 from netllama.reading.reading_records import Arm
@@ -66,7 +66,8 @@ def ask_both(base_scores: Path) -> Shares:
     renderer = load_renderer(Path("models/tokenizer"), params.prompt)
     material = load_reading(ASKED, CHUNKS, load_questions(Path("data/questions")), 0, ALL)
     model = load_base(locate_model(Path("models/base.json")).folder, params.loading)
-    kept = base_scores.with_name(f"{hash_file(ASKED)}.jsonl")
+    asked = [hash_file(path) for path in (ASKED, CHUNKS, Path("models/base.json"))]
+    kept = base_scores.with_name(f"{hash_json([asked, params.prompt.model_dump(), params.loading.model_dump()])}.jsonl")
     if not kept.is_file():
         write_jsonl(kept, (score.model_dump() for score in score_notes(model, material, renderer)))
     base = read_jsonl(kept, lambda row: parse_as(Score, row))

@@ -1,10 +1,10 @@
 """Two trained models on the same questions: which one is better in what, and whether that can be told.
 
-Reads  results/, data/retrieved/questions.jsonl, models/base.json, params.yaml and dvc.lock of both: of OTHER, and of
-       THIS if it is given, out of git and DVC's cache; else those of the workspace
+Reads  results/, data/retrieved/questions.jsonl, models/base.json and dvc.lock of both: of OTHER, and of THIS if it is
+       given, out of git and DVC's cache or default remote; else those of the workspace
 Writes with --report FILE: the report of the workspace, with a section on this comparison
-Run    dvc exp run -n plain -S retrieve.train_tasks=0 -S train.max_steps=120
-       python -m commands.compare plain                  # an experiment against the workspace
+Run    dvc exp run --temp -n plain -S retrieve.train_tasks=0 -S train.max_steps=120
+       python -m commands.compare plain                  # that experiment against the workspace
        python -m commands.compare main my-branch
 """
 
@@ -19,7 +19,7 @@ from netllama.core.files import write_text
 from netllama.report.page import build_report
 from netllama.report.suite_charts import MARKS, WORDS
 from netllama.statistics.verdicts import SuiteComparison, write_sentences
-from stages.report import PATHS
+from stages.report import PATHS, REPORT
 
 STATE = StatePaths(
     base=PATHS.base,
@@ -28,7 +28,7 @@ STATE = StatePaths(
     weights=Path("models/base.json"),
     lock=Path("dvc.lock"),
 )
-NAME, CELL = 46, 10
+NAME, CELL = 46, 14
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,20 +40,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("this", metavar="THIS", nargs="?", help="another one (default: the workspace)")
     parser.add_argument("--report", metavar="FILE", type=Path, help="write the workspace's report with this comparison")
     given = parser.parse_args(arguments)
+    if "" in (given.other, given.this):
+        parser.error("an empty name is no experiment, branch, tag or commit")
     if given.report and given.this:
         parser.error("--report is of the workspace: leave THIS out")
+    if given.report and (given.report.is_dir() or given.report.resolve() == REPORT.resolve()):
+        parser.error(f"--report {given.report}: name a file of its own, which may be written over")
     this = read_revision(given.this, STATE) if given.this else read_workspace("workspace", STATE)
     sides = compare_models(read_revision(given.other, STATE), this)
-    print(render_sides(sides))
     if given.report:
         write_text(given.report, build_report(PATHS, sides))
+    print(render_sides(sides))
+    if given.report:
         print(f"report -> {given.report}")
 
 
 def render_sides(sides: SideBySide) -> str:
     """A row a suite, what to know of the two, and what got better and worse in a sentence each."""
-    heads = [_cut(name).rjust(CELL) for name in ("base", sides.other, sides.this)]
-    rows = [f"{'':{NAME}}{'  '.join(heads)}   difference (95% interval)"]
+    names = [_cut(sides.other), _cut(sides.this)]
+    heads = ["base", *(names if len(set(names)) == 2 else ("other", "this"))]
+    rows = [f"{'':{NAME}}{'  '.join(name.rjust(CELL) for name in heads)}   difference (95% interval)"]
     rows += [_render_suite(suite) for suite in sides.suites]
     if any(suite.this for suite in sides.suites):
         rows.append(

@@ -1,6 +1,6 @@
 """What one state of the experiment said, and how it was asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from netllama.scoring.score import Score
@@ -16,12 +16,15 @@ class RecordedAnswers:
     name: str
     base: list[Score]
     tuned: list[Score]
-    documents: Documents
     model: str
     """The base's name."""
     weights: dict[str, str]
     """The hash of each file with weights of the base."""
-    params: dict[str, object]
-    """The section `evaluate`."""
-    code: dict[str, str]
-    """The hash of each folder of netllama/ by which a model is asked and its answers are judged."""
+    documents: Documents | None = None
+    """None: it is not known what was shown, as for the next two."""
+    params: dict[str, object] | None = None
+    """What it was evaluated with, by section and key (`evaluate.num_open`)."""
+    code: dict[str, str] | None = None
+    """The hash of the code by which a model is asked and its answers are judged, by path."""
+    remarks: list[str] = field(default_factory=list)
+    """What to know of this state alone, in sentences."""

@@ -1,6 +1,6 @@
 """Two trained models on the same questions: which of them is better in what, and what each gained over the base."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from netllama.comparing.model_answers import RecordedAnswers
@@ -49,15 +49,18 @@ def compare_models(other: RecordedAnswers, this: RecordedAnswers) -> SideBySide:
         for each in compare_groups(group_pairs(same))
     ]
     remarks = [
-        *_count(len(other.tuned) - len(pairs), f"only {other.name} gave it, left out"),
-        *_count(len(this.tuned) - len(pairs), f"only {this.name} gave it, left out"),
-        *_count(len(pairs) - len(same), "what is right is not the same, left out"),
-        *_count(sum(_shows(other, pair[0]) != _shows(this, pair[1]) for pair in same), "with other documents"),
+        *other.remarks,
+        *this.remarks,
+        *_count(len(other.tuned) - len(pairs), f"of {other.name} alone", "left out"),
+        *_count(len(this.tuned) - len(pairs), f"of {this.name} alone", "left out"),
+        *_count(len(pairs) - len(same), "to questions whose right answer is not the same", "left out"),
+        *_list_documents(other, this, same),
         *_list_params(other, this),
         *_list_code(other, this),
+        *(_count(_count_moved(other.base, this.base), "of the base", "not the same for both") if has_one_base else []),
     ]
     if all(before == after for before, after in same):
-        remarks.append(f"All {len(same)} answers are the same.")
+        remarks.append(f"The two gave the same answers ({len(same)}).")
     if not has_one_base:
         remarks.append(f"Their base models differ: {other.model} and {this.model}.")
     return SideBySide(other.name, this.name, suites, remarks)
@@ -74,20 +77,37 @@ def _identify(score: Score) -> tuple[str, str, str]:
     return score.kind, score.arm, score.item
 
 
-def _count(number: int, said: str) -> list[str]:
-    return [f"{number} answer{'s' * (number != 1)}: {said}."] if number else []
+def _count(number: int, which: str, what: str) -> list[str]:
+    return [f"{number} answer{'s' * (number != 1)} {which} {'is' if number == 1 else 'are'} {what}."] if number else []
 
 
-def _shows(side: RecordedAnswers, score: Score) -> list[str]:
-    return side.documents.get((score.arm, score.item), [])
+def _list_documents(other: RecordedAnswers, this: RecordedAnswers, same: Sequence[Pair]) -> list[str]:
+    keys = [(each.arm, each.item) for each, _ in same if each.arm]
+    if other.documents is None or this.documents is None:
+        return ["It is not known whether both were shown the same documents."] if keys else []
+    moved = sum(other.documents.get(key) != this.documents.get(key) for key in keys)
+    return [f"The two were shown other documents in {moved} of {len(keys)} answers."] if moved else []
+
+
+def _count_moved(one: Sequence[Score], other: Sequence[Score]) -> int:
+    values = {_identify(score): score.value for score in one}
+    return sum(values.get(_identify(score), score.value) != score.value for score in other)
 
 
 def _list_params(other: RecordedAnswers, this: RecordedAnswers) -> list[str]:
+    if other.params is None or this.params is None:
+        return ["It is not known whether both were evaluated with the same params and code."]
     keys = sorted(key for key in {*other.params, *this.params} if other.params.get(key) != this.params.get(key))
-    changes = [f"{key} {other.params.get(key)} and {this.params.get(key)}" for key in keys]
+    changes = [f"{key} {_write_value(other.params, key)} and {_write_value(this.params, key)}" for key in keys]
     return [f"They were evaluated with other params: {', '.join(changes)}."] if changes else []
 
 
+def _write_value(params: Mapping[str, object], key: str) -> str:
+    return str(params[key]) if key in params else "(not there)"
+
+
 def _list_code(other: RecordedAnswers, this: RecordedAnswers) -> list[str]:
-    changed = [f"netllama/{name}" for name in this.code if this.code[name] != other.code[name]]
-    return [f"They were evaluated by other code: {', '.join(changed)}."] if changed else []
+    before, after = other.code or {}, this.code or {}
+    changed = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
+    is_known = other.code is not None and this.code is not None
+    return [f"They were evaluated by other code: {', '.join(changed)}."] if changed and is_known else []

@@ -20,7 +20,9 @@ class _Entry(BaseModel):
     md5: str
 
 
-class _Stage(BaseModel):
+class RecordedStage(BaseModel):
+    """What a stage last ran with, and what it wrote."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     deps: list[_Entry] = []
@@ -43,19 +45,20 @@ class _Stage(BaseModel):
 class _Lock(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    stages: dict[str, _Stage]
+    stages: dict[str, RecordedStage]
 
 
 def read_recorded_hashes(lock: Path) -> dict[str, set[str]]:
     """The MD5 of each dep and out that dvc.lock records, by path; two of a path: a stage has not run since."""
     hashes: dict[str, set[str]] = {}
-    for stage in _read_stages(lock).values():
+    for stage in read_recorded_stages(lock).values():
         for entry in (*stage.deps, *stage.outs):
             hashes.setdefault(entry.path, set()).add(entry.md5)
     return hashes
 
 
-def _read_stages(lock: Path) -> dict[str, _Stage]:
+def read_recorded_stages(lock: Path) -> dict[str, RecordedStage]:
+    """By name; StageError for what is no lock file."""
     read_text(lock)  # its own line where there is none
     try:
         return _Lock.model_validate(parse_yaml(lock)).stages
@@ -80,7 +83,7 @@ def require_recorded_params(lock: Path, params: Mapping[str, object]) -> None:
 
     Of a param that no stage records nothing is said.
     """
-    for name, stage in _read_stages(lock).items():
+    for name, stage in read_recorded_stages(lock).items():
         recorded = stage.list_params()
         for key, value in params.items():
             if key in recorded and recorded[key] != value:

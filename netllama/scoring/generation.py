@@ -70,8 +70,10 @@ def _generate_in_batches(
     widths = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
 
     def list_batches() -> Iterator[list[int]]:
-        for limit in sorted(set(limits), reverse=True):
-            own = [position for position, each in enumerate(limits) if each == limit]
+        # Rows with draws by themselves: what is recorded has none, and greedy rows keep to it.
+        kinds = [(limit, isinstance(each, TokenDraw)) for limit, each in zip(limits, steerings, strict=True)]
+        for kind in sorted(set(kinds), reverse=True):
+            own = [position for position, each in enumerate(kinds) if each == kind]
             sizes = [widths[position] for position in own]
             if model.device.type == "cuda":
                 # A step takes as long for many rows as for few: as many as there is memory for, where the keys and

@@ -27,7 +27,7 @@ BATCHES = 4
 """Batches of rows that are kept at once: what an interruption costs at most."""
 DAYS_KEPT = 30
 """How long answers are kept after their last use."""
-LIBRARIES = ("bitsandbytes", "peft", "tokenizers", "torch", "transformers")
+LIBRARIES = ("bitsandbytes", "numpy", "peft", "tokenizers", "torch", "transformers")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 ROOT = Path(__file__).parent.parent
 CODE = (

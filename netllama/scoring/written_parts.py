@@ -16,7 +16,7 @@ from netllama.scoring.code_questions import (
     select_code,
     summarize_code,
 )
-from netllama.scoring.code_samples import draw_samples
+from netllama.scoring.code_samples import draw_samples, gather_samples
 from netllama.scoring.kept_answers import LimitedPrompt
 from netllama.scoring.material import Material, limit_scripts
 from netllama.scoring.program_scores import ask_programs, judge_programs, summarize_programs
@@ -93,6 +93,7 @@ def plan_samples(material: Material) -> WrittenPart:
         draw_samples(coded, prompts, number, material.params.code_temperature),
         score,
         lambda scores: {"code_samples": summarize_code(scores, number)},
+        gather_samples,
     )
 
 

@@ -37,6 +37,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 GUESSES = {"chance", "majority", "longest_option", "ranked_first_chance"}
 COUNTS = {"rows", "tokens", "questions", "ties", "low", "high"} | GUESSES
 LOSS = ("loss", "low", "high")
+CODE = ("code", "code_samples")
 OF_KIND = {"choice": ("longest_option", "majority"), "true_false": ("majority", "says_true", "accuracy_balanced")}
 READ = ("closed", "oracle", "retrieved", "distractors", "absent")
 OF_CHOICE = ("accuracy", "accuracy_norm", "questions")
@@ -120,6 +121,7 @@ def ready(tiny_base: Path, set_params: Callable[..., None]) -> Path:
             "evaluate.num_reports": 48,
             "evaluate.num_val_reports": 8,
             "evaluate.num_with_documents": 64,
+            "evaluate.code_samples": 2,
         }
     )
     make_adapter(scale=0.5)
@@ -174,14 +176,20 @@ def test_both_files_hold_the_same_quantities_under_the_same_keys(ready: Path) ->
         *(f"open.{name}" for name in ("key_facts", "rouge_l", "token_f1", "length", "truncated", "questions")),
         *(f"general.{name}" for name in ("accuracy", "chance", "longest_option", "majority", "questions")),
         *(f"generation.{name}" for name in ("rougeL", "truncated", "rows")),
-        *(f"code.{name}" for name in ("pass_at_1", "climbed", "questions")),
-        *(f"code.reached.{rung.name.lower()}" for rung in Rung if rung > Rung.NOTHING),
+        *(f"{kind}.{name}" for kind in CODE for name in ("pass_at_1", "climbed", "questions")),
+        "code_samples.pass_at_2",
+        *(f"{kind}.reached.{rung.name.lower()}" for kind in CODE for rung in Rung if rung > Rung.NOTHING),
         *(f"reading.{arm}.{name}" for arm in READ for name in ("accuracy", "exact", "refused", "questions")),
         *(f"reading.{arm}.invented" for arm in READ if arm != "closed"),
         *(f"reading.{arm}.{name}" for arm in ("oracle", "retrieved") for name in ("cites", "cites_golden")),
         *(f"reading.{name}" for name in ("right_refusals", "false_refusals", "by_slot.1", "by_slot.2")),
         *(f"reading.choice_{arm}.{name}" for arm in ("oracle", "retrieved") for name in OF_CHOICE),
-        *(f"code.failures.{failure.name.lower()}" for failure in FailureClass if failure is not FailureClass.NONE),
+        *(
+            f"{kind}.failures.{failure.name.lower()}"
+            for kind in CODE
+            for failure in FailureClass
+            if failure is not FailureClass.NONE
+        ),
     }
     assert (base["choice"]["questions"], base["true_false"]["questions"]) == (5, 3)
     assert (base["heldout"]["rows"], base["generation"]["rows"]) == (7, 4)
@@ -322,7 +330,9 @@ def test_every_question_and_every_row_is_answered_once_by_both(ready: Path) -> N
     asked = [row["item"] for row in base if row["suite"] == "questions"]
     closed = [f"q-choice-{number}" for number in range(5)] + [f"q-true_false-{number}" for number in range(3)]
     blanks = [f"q-blank-{number}" for number in range(6)]
-    assert asked == [*closed, "q-choice-20", "q-choice-21", *blanks, "q-open-0", "q-code-1", "q-choice-0", "q-choice-0"]
+    others = ["q-open-0", "q-code-1", "q-code-1", "q-choice-0", "q-choice-0"]
+    assert asked == [*closed, "q-choice-20", "q-choice-21", *blanks, *others]
+    assert [row["kind"] for row in base if row["item"] == "q-code-1"] == ["code", "code_samples"]
     on_reports = [(row["arm"], row["item"]) for row in base if row["suite"] == "reports"]
     assert on_reports == [*((arm, f"rq{number}") for arm in READ[:4] for number in (0, 1)), ("absent", "rq2x")]
     assert [row["item"] for row in base if row["kind"] == "heldout"] == [f"row-{number}" for number in range(7)]
@@ -373,7 +383,7 @@ def test_no_row_to_generate_leaves_the_group_out(ready: Path, set_params: Callab
 def test_an_empty_test_split_leaves_the_questions(ready: Path) -> None:
     write_tokenized_rows(evaluate.TOKENIZED, [])
     base, tuned = run_both()
-    assert base.keys() == {"choice", "true_false", "general", "blank", "open", "code", "reading"}
+    assert base.keys() == {"choice", "true_false", "general", "blank", "open", *CODE, "reading"}
     assert tuned.keys() == {*base, "delta", "verdicts"}
 
 
@@ -388,6 +398,7 @@ def test_base_and_tuned_are_compared_suite_by_suite(ready: Path) -> None:
         "blanks",
         "key facts of open answers",
         "code questions",
+        "code questions, sampled",
         "ROUGE-L of written answers",
         "four-choice questions with the right document",
         "four-choice questions with found documents",
@@ -509,7 +520,7 @@ def test_as_a_process_it_says_its_progress_and_nothing_noisy(ready: Path, set_pa
     )
     assert run.returncode == 0, run.stderr
     files = "results/tuned.jsonl, scores -> metrics/evaluate.json, tests -> results/comparison.json"
-    assert run.stdout.splitlines()[-1] == f"tuned: 40 answers -> {files}"
+    assert run.stdout.splitlines()[-1] == f"tuned: 41 answers -> {files}"
     said = [line for line in run.stderr.replace("\r", "\n").splitlines() if line.strip()]
     noise = [
         line

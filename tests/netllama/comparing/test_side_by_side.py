@@ -15,9 +15,8 @@ from tests.support.report_files import make_score, make_scores
 
 
 def make_side(name: str, tuned: list[Score], base: list[Score]) -> RecordedAnswers:
-    return RecordedAnswers(
-        name, base, tuned, {}, "tiny", {"model.safetensors": "a"}, {"num_open": 24}, {"scoring": "1"}
-    )
+    weights, params, code = {"model.safetensors": "a"}, {"evaluate.num_open": 24}, {"netllama/scoring": "1"}
+    return RecordedAnswers(name, base, tuned, "tiny", weights, documents={}, params=dict(params), code=code)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +47,9 @@ def test_what_only_one_was_asked_and_what_has_another_answer_now_is_left_out_and
     moved = [score.model_copy(update={"expected": "32 octets"}) for score in plain.tuned[3:5]]
     found = compare_models(replace(plain, tuned=[*plain.tuned[:3], *moved, *plain.tuned[5:]]), less)
     assert found.remarks == [
-        "4 answers: only plain gave it, left out.",
-        "1 answer: only this gave it, left out.",
-        "2 answers: what is right is not the same, left out.",
+        "4 answers of plain alone are left out.",
+        "1 answer of this alone is left out.",
+        "2 answers to questions whose right answer is not the same are left out.",
     ]
     by_suite = {each.between.suite: each for each in found.suites}
     for name, items in (("four-choice questions", 55), ("loss on held-out answers", 39)):
@@ -67,21 +66,37 @@ def test_other_documents_params_code_and_bases_are_named(sides: tuple[RecordedAn
     other = replace(
         asked[0],
         documents={("retrieved", "r1"): ["a", "b"]},
-        params={"num_open": 24, "batch_size": 8},
-        code={"scoring": "2"},
+        params={"evaluate.num_open": 24, "prompt.template": "alpaca"},
+        code={"netllama/scoring": "2"},
         model="small",
         weights={"model.safetensors": "c"},
     )
     found = compare_models(other, replace(asked[1], documents={("retrieved", "r1"): ["b", "a"]}))
     assert found.remarks == [
-        "1 answer: with other documents.",
-        "They were evaluated with other params: batch_size 8 and None.",
+        "The two were shown other documents in 1 of 1 answers.",
+        "They were evaluated with other params: prompt.template alpaca and (not there).",
         "They were evaluated by other code: netllama/scoring.",
         "Their base models differ: small and tiny.",
     ]
     assert all(each.other is None and each.this is None for each in found.suites)
-    renamed = replace(plain, model="a folder with the same weights")
-    assert compare_models(renamed, this).remarks == []
+    renamed = replace(plain, model="a folder with the same weights", remarks=["plain is old."])
+    assert compare_models(renamed, this).remarks == ["plain is old."]
+
+
+def test_what_is_not_known_of_a_state_is_said(sides: tuple[RecordedAnswers, RecordedAnswers]) -> None:
+    report = make_score("r1", "report", 1.0, arm="retrieved", measures={"refused": 0.0})
+    plain, this = (replace(side, tuned=[*side.tuned, report], base=[*side.base, report]) for side in sides)
+    assert compare_models(replace(plain, documents=None, params=None, code=None), this).remarks == [
+        "It is not known whether both were shown the same documents.",
+        "It is not known whether both were evaluated with the same params and code.",
+    ]
+
+
+def test_answers_of_the_same_base_that_differ_are_counted(sides: tuple[RecordedAnswers, RecordedAnswers]) -> None:
+    plain, this = sides
+    moved = [score.model_copy(update={"value": 1 - score.value}) for score in this.base[:2]]
+    other = replace(this, base=[*moved, *this.base[2:]])
+    assert compare_models(plain, other).remarks == ["2 answers of the base are not the same for both."]
 
 
 def test_the_same_answers_are_said_to_be_the_same_and_none_in_common_is_an_error(
@@ -89,7 +104,7 @@ def test_the_same_answers_are_said_to_be_the_same_and_none_in_common_is_an_error
 ) -> None:
     plain, this = sides
     same = compare_models(this, this)
-    assert same.remarks == [f"All {len(this.tuned)} answers are the same."]
+    assert same.remarks == [f"The two gave the same answers ({len(this.tuned)})."]
     assert {each.between.verdict for each in same.suites} == {"inconclusive"}
     alone = replace(plain, tuned=[make_score("q-new", "choice", 1.0)])
     with pytest.raises(StageError, match="plain and this were asked no question in common"):

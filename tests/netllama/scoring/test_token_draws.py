@@ -79,11 +79,12 @@ def test_drawn_answers_take_no_recorded_step_on_a_gpu(model: Any, monkeypatch: p
     monkeypatch.setattr(generation, "can_record", lambda model: True)
     monkeypatch.setattr(generation, "decode_by_graph", decode)
     prompts, draw = [[5, 6], [7, 8]], TokenDraw(3, 1.0)
-    assert generate_answers(model, prompts, -1, 2, [4, 3], [None, draw]) == [
-        [7] * 4,
-        write_plainly(model, [7, 8], draw, -1, 3),
-    ]
-    assert recorded == [1]
+    for limits in ([4, 3], [3, 3]):
+        assert generate_answers(model, prompts, -1, 2, limits, [None, draw]) == [
+            [7] * limits[0],
+            write_plainly(model, [7, 8], draw, -1, 3),
+        ]
+    assert recorded == [1, 1]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -92,6 +93,11 @@ def test_draws_follow_the_softmax_at_their_temperature(temperature: float) -> No
     drawn = [int((logits + make_noise(TokenDraw(seed, temperature), 0, 5)).argmax()) for seed in range(4000)]
     chances = (logits / temperature).softmax(0).numpy().astype(float)
     assert chisquare(np.bincount(drawn, minlength=5), chances / chances.sum() * 4000).pvalue > 0.01
+
+
+def test_noise_is_finite_in_a_large_vocabulary() -> None:
+    """An infinite one would win whatever the model thinks of its token."""
+    assert all(bool(make_noise(TokenDraw(seed, 1.0), 0, 49152).isfinite().all()) for seed in range(400))
 
 
 def test_noise_depends_on_the_seed_and_the_place_alone() -> None:
