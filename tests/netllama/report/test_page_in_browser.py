@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from netllama.comparing.model_answers import RecordedAnswers
+from netllama.comparing.side_by_side import compare_models
 from netllama.report.page import build_report
-from tests.support.report_files import write_evaluation
+from netllama.report.report_inputs import read_scores
+from tests.support.report_files import write_evaluation, write_reading
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROBE = """<script>
@@ -64,6 +67,25 @@ window.addEventListener("load", () => {
   result.id = "seen";
   result.textContent = JSON.stringify({
     dark: matchMedia("(prefers-color-scheme: dark)").matches, paper: style.backgroundColor, ink: style.color });
+  document.body.append(result);
+});
+</script>"""
+
+
+WIDTHS = """<script>
+"use strict";
+window.addEventListener("load", () => {
+  const seen = {};
+  for (const width of [360, 1150]) {
+    Object.assign(document.body.style, { width: `${width}px`, margin: "0" });
+    const wide = [...document.querySelectorAll("body *")].filter(
+      (element) => !element.closest(".wide table") && element.getBoundingClientRect().right > width + 1);
+    const cut = [...document.querySelectorAll(".figures .wide")].filter((each) => each.scrollWidth > each.clientWidth);
+    seen[width] = { wide: wide.map((element) => element.outerHTML.slice(0, 80)), cut: cut.length };
+  }
+  const result = document.createElement("pre");
+  result.id = "seen";
+  result.textContent = JSON.stringify(seen);
   document.body.append(result);
 });
 </script>"""
@@ -159,3 +181,16 @@ def test_a_dark_scheme_has_light_letters_on_dark_paper(tmp_path: Path) -> None:
     paper, ink = ([int(number) for number in re.findall(r"\d+", seen[name])[:3]] for name in ("paper", "ink"))
     assert max(paper) < 60
     assert min(ink) > 200
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+def test_every_section_fits_a_phone_and_no_table_beside_a_chart_is_cut_on_a_screen(tmp_path: Path) -> None:
+    write_reading(paths := write_evaluation(tmp_path))
+    sides = [read_scores(path) for path in (paths.base, paths.tuned)]
+    other, this = (RecordedAnswers(f"side {at}", sides[0], own, "tiny", {}) for at, own in enumerate(sides))
+    page = build_report(paths, compare_models(other, this))
+    assert all(f'id="{part}"' in page for part in ("reading", "beside", "code"))
+    (path := tmp_path / "report.html").write_text(page.replace("<title>", f"{WIDTHS}<title>", 1), encoding="utf-8")
+    seen, _ = _open_page(path, tmp_path, "--window-size=1300,900")
+    assert seen["360"]["wide"] == seen["1150"]["wide"] == []
+    assert seen["1150"]["cut"] == 0
