@@ -31,6 +31,10 @@ ENDS = {
     "a syntax error": "print(",
     "a misuse": "import pybgpstream\nstream = pybgpstream.BGPStream()\nstream.add_filter('no such', '1')",
     "a signal": "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
+    "last words": (
+        "import atexit\nclass Last:\n    def __del__(self):\n        print(self.word)\n"
+        "atexit.register(print, 'at exit')\nlast = Last()\nlast.word, last.own = 'gone', last\nprint('ends', end='')"
+    ),
     "its folder": "import os\nprint(sorted(os.listdir('.')), __name__)\nopen('new.txt', 'w').write('x')",
     "its order of sets": "print({str(number) for number in range(20)})",
 }

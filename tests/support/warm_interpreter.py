@@ -24,6 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
+from tests.support.forked_ends import end_fork
+
 ROOT = Path(__file__).parents[2]
 LIBRARIES = ("numpy", "pandas", "matplotlib.pyplot", "scapy.all")
 
@@ -79,7 +81,7 @@ def open_warm_interpreter() -> Iterator[Any]:
 
     with tempfile.TemporaryDirectory(prefix="warm-home-") as home:
         process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, "-m", "tests.support.warm_interpreter"],
             cwd=ROOT,
             env=FIXED | {"HOME": home, "MPLBACKEND": "Agg", "PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
@@ -103,14 +105,15 @@ def serve() -> None:
     while line := sys.stdin.readline():
         child = os.fork()
         if not child:
-            become_script(json.loads(line))
-            return
+            code = become_script(json.loads(line))
+            sys.modules["__main__"] = ModuleType("__main__")  # the script's own goes, with what it left open
+            end_fork(code)
         _, status, usage = os.wait4(child, 0)
         print(json.dumps([status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024]), flush=True)
 
 
-def become_script(job: dict[str, Any]) -> None:
-    """Run it as `__main__`; what it raises ends this process as it ends Python."""
+def become_script(job: dict[str, Any]) -> object:
+    """Run it as `__main__`; the code that its process is to end with."""
     seconds, octets = job["limits"]
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     resource.setrlimit(resource.RLIMIT_AS, (octets, octets))
@@ -136,10 +139,13 @@ def become_script(job: dict[str, Any]) -> None:
     exec(startup, {"__name__": "sitecustomize"})
     try:
         exec(code, main.__dict__)
+    except SystemExit as ended:
+        return ended.code
     except Exception as error:
         # Without the frames of this file
         traceback.print_exception(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
-        sys.exit(1)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

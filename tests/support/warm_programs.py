@@ -24,6 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from tests.support.forked_ends import end_fork
+
+ROOT = Path(__file__).parents[2]
 STAGE_LIBRARIES = (
     *("torch", "transformers", "transformers.models.llama.modeling_llama", "transformers.integrations.sdpa_attention"),
     *("accelerate", "bitsandbytes", "huggingface_hub", "numpy", "openai", "pandas", "peft", "pyarrow.parquet"),
@@ -61,8 +64,8 @@ def open_warm_program(name: str, libraries: Sequence[str]) -> Iterator[Path]:
     """A folder for PATH with the program `name`: `python` (with -m) or `dvc`. It is there until the block ends."""
     with tempfile.TemporaryDirectory(prefix=f"warm-{name}-") as place:
         folder, address = Path(place), f"{place}/socket"
-        command = [sys.executable, __file__, address, *libraries]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        command = [sys.executable, "-m", "tests.support.warm_programs", address, *libraries]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
             try:
                 assert server.stdout
                 assert server.stdout.readline() == b"ready\n"
@@ -104,8 +107,11 @@ def answer(link: socket.socket) -> NoReturn:
         for stream, given in zip(STREAMS, streams, strict=True):
             os.dup2(given, stream)
             os.close(given)
-        become_program(*json.loads(words))
-        sys.exit()
+        try:
+            become_program(*json.loads(words))
+        except SystemExit as ended:
+            end_fork(ended.code)
+        end_fork(0)
     link.sendall(f"{child}\n".encode())
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     link.sendall(f"{code}\n".encode())
@@ -129,7 +135,7 @@ def become_program(arguments: list[str], folder: str, environment: dict[str, str
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # the modules beside this one have names of libraries
+    del sys.path[0]  # ROOT: a program has the modules of its own folder
     for library in sys.argv[2:]:
         importlib.import_module(library)
     serve(sys.argv[1])
