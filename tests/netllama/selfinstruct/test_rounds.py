@@ -42,14 +42,17 @@ def grown_through(server: OpenAIServer, store: str, concurrency: int, **changes:
 
 @every_contract
 def test_concurrency_and_the_order_of_the_answers_do_not_change_a_byte(contract: dict[str, Any], workdir: Path) -> None:
+    latest = 0.0
+
     def late(asked: Asked) -> Reply:
         answer = tasks_for(asked)
-        return Answer(answer.text, delay=random.random() * 0.02)
+        return Answer(answer.text, delay=random.random() * latest)
 
     changes = contract | {"num_instructions_to_generate": 40, "requests_per_round": 12}
     with OpenAIServer(late) as server:
         one = grown_through(server, "1.jsonl", 1, **changes)
         in_order = server.prompts.copy()
+        latest = 0.02  # one at a time come in order, late or not
         many = grown_through(server, "64.jsonl", 64, **changes)
         out_of_order = server.prompts[len(in_order) :]
         assert server.most_at_once > 4
