@@ -1,13 +1,16 @@
 """pytest-xdist: how many workers a run gets, which tests each starts with."""
 
 import os
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from netllama.core.cores import count_cores
 
+Made = TypeVar("Made")
 MOST = 8
 """More workers than this gain little, and each of them takes up to 2 GB with torch loaded."""
 SLOW_FIRST = (
@@ -77,3 +80,15 @@ def shared_folder(factory: pytest.TempPathFactory) -> Path:
     folder = root / "shared"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[], Made]) -> Made:
+    """What `make` returns, made by one worker of this run; the others read it. `name` is no other's."""
+    from netllama.core.locks import hold_lock
+
+    place = shared_folder(factory) / f"{name}.pickle"
+    with hold_lock(place.with_suffix(".lock"), f"makes {name}"):
+        if not place.exists():
+            place.write_bytes(pickle.dumps(make()))
+    made: Made = pickle.loads(place.read_bytes())
+    return made

@@ -7,13 +7,16 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.reports import report_draft
 from testbed.reports import report_set as set_module
 from testbed.reports.answer_balance import LARGEST_SHARE, balance_answers
 from testbed.reports.report_catalogue import KINDS
@@ -25,6 +28,7 @@ from testbed.reports.report_wording import compile_wording, list_fields
 from tests.support.clones import ROOT
 from tests.support.pages import list_blocks, list_tables, read_page
 from tests.support.report_heuristics import find_form, score_guesses, score_majority
+from tests.support.workers import make_once
 
 PAGE = ROOT / "docs" / "reports.md"
 
@@ -36,14 +40,22 @@ NAMES = {
 }
 
 
-@pytest.fixture(scope="module")
-def train() -> ReportSet:
-    return make_report_set(1, 3, "train")
+@pytest.fixture(scope="module", autouse=True)
+def _each_network_once() -> Iterator[None]:
+    """A network is simulated once a process: that is most of a set's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_draft, "simulate_network", cache(report_draft.simulate_network))
+        yield
 
 
 @pytest.fixture(scope="module")
-def test_side() -> ReportSet:
-    return make_report_set(1, 2, "test")
+def train(tmp_path_factory: pytest.TempPathFactory) -> ReportSet:
+    return make_once(tmp_path_factory, "reports of training", lambda: make_report_set(1, 3, "train"))
+
+
+@pytest.fixture(scope="module")
+def test_side(tmp_path_factory: pytest.TempPathFactory) -> ReportSet:
+    return make_once(tmp_path_factory, "reports of the test", lambda: make_report_set(1, 2, "test"))
 
 
 @pytest.fixture(scope="module", params=["train", "test_side"])
