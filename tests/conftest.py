@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from netllama.core.tokenized_rows import TokenizedRow
 from tests.support.clones import ROOT, make_clone
-from tests.support.shipped_data import ignore_unshipped
+from tests.support.shipped_data import write_shipped
 from tests.support.workers import deal, share_cores, shared_folder, worker_count
 
 share_cores()
@@ -95,7 +95,7 @@ def tiny_model_folder(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFact
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder as the current one, with params.yaml and the data that are shipped; no DVC in it."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=ignore_unshipped)
+    write_shipped(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     for name in ("OPENAI_API_KEY", "HF_TOKEN", "hf_token", "OPENAI_BASE_URL"):

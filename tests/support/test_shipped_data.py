@@ -12,6 +12,7 @@ from tests.support.shipped_data import (
     ignore_unshipped,
     list_shipped_notes,
     load_shipped_questions,
+    write_shipped,
 )
 
 
@@ -47,3 +48,13 @@ def test_a_copy_without_them_has_all_that_is_shipped(users: Path, tmp_path: Path
     assert {path.stem for path in (copy / "questions").iterdir()} == set(SUITES)
     for name in ("prompts", "seeds", "recorded", "extra"):
         assert {path.name for path in (copy / name).iterdir()} == {path.name for path in (users / name).iterdir()}
+
+
+def test_what_is_written_is_what_is_shipped(tmp_path: Path) -> None:
+    shutil.copytree(shipped_data.DATA, copy := tmp_path / "copy", ignore=ignore_unshipped)
+    write_shipped(written := tmp_path / "written")
+    one, other = (
+        {path.relative_to(folder): path.is_dir() or path.read_bytes() for path in folder.rglob("*")}
+        for folder in (copy, written)
+    )
+    assert one == other
