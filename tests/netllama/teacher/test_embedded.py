@@ -213,21 +213,34 @@ def make_requests(number: int) -> list[Request]:
     ]
 
 
+def ask_shared(url: str, model: Path, store: Path, concurrency: int, requests: list[Request]) -> dict[str, str]:
+    """Key -> text of the answers of a server that has started."""
+
+    async def ask() -> dict[str, str]:
+        async with Teacher("", ResponseStore(store), concurrency) as teacher:
+            return {answer.key: answer.text for answer in await teacher.ask_all(requests)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("netllama.models.bundled.ensure", lambda cache: model)
+        patch.setattr("netllama.teacher.connection.serve_model", lambda *_: contextlib.nullcontext(url))
+        return asyncio.run(ask())
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_model_folder: Path, shared_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The answers to `make_requests(32)`, one after another, the last one first."""
+    store = tmp_path_factory.mktemp("alone") / "responses.jsonl"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(store.parent)
+        answers = ask_shared(shared_url, tiny_model_folder, store, 1, make_requests(32)[::-1])
+    assert len(answers) == len(set(answers.values())) == 32
+    return answers
+
+
 def test_an_answer_is_a_function_of_its_request_alone_whatever_else_is_asked(
-    tiny_model_folder: Path, shared_url: str, monkeypatch: pytest.MonkeyPatch
+    tiny_model_folder: Path, shared_url: str, alone: dict[str, str]
 ) -> None:
-    monkeypatch.setattr("netllama.models.bundled.ensure", lambda cache: tiny_model_folder)
-    monkeypatch.setattr("netllama.teacher.connection.serve_model", lambda *_: contextlib.nullcontext(shared_url))
-    requests = make_requests(32)
-
-    async def ask(store: str, concurrency: int, *rounds: list[Request]) -> dict[str, str]:
-        async with Teacher("", ResponseStore(Path(store)), concurrency) as teacher:
-            return {answer.key: answer.text for asked in rounds for answer in await teacher.ask_all(asked)}
-
-    alone = asyncio.run(ask("alone.jsonl", 1, requests[::-1]))
-    crowd = asyncio.run(ask("crowd.jsonl", 32, requests))
-    assert len(alone) == len(set(alone.values())) == 32
-    assert crowd == alone
+    assert ask_shared(shared_url, tiny_model_folder, Path("crowd.jsonl"), 32, make_requests(32)) == alone
 
 
 ASKING = """
@@ -247,7 +260,7 @@ asyncio.run(ask(int(sys.argv[3]), Path("requests.jsonl").read_text().splitlines(
 
 
 @pytest.mark.slow
-def test_kills_change_no_answer(tiny_model_folder: Path) -> None:
+def test_kills_change_no_answer(tiny_model_folder: Path, alone: dict[str, str]) -> None:
     Path("requests.jsonl").write_text("\n".join(request.model_dump_json() for request in make_requests(32)))
 
     def start(store: str, concurrency: int) -> "subprocess.Popen[bytes]":
@@ -258,7 +271,6 @@ def test_kills_change_no_answer(tiny_model_folder: Path) -> None:
         lines = Path(store).read_text().splitlines() if Path(store).exists() else []
         return {row["key"]: row["text"] for row in map(json.loads, lines)}
 
-    assert start("alone.jsonl", 1).wait() == 0
     for kept in (3, 15):
         process = start("killed.jsonl", 8)
         while len(answers("killed.jsonl")) < kept and process.poll() is None:
@@ -266,5 +278,4 @@ def test_kills_change_no_answer(tiny_model_folder: Path) -> None:
         process.kill()
         process.wait()
     assert start("killed.jsonl", 32).wait() == 0
-    assert len(answers("alone.jsonl")) == 32
-    assert answers("alone.jsonl") == answers("killed.jsonl")
+    assert answers("killed.jsonl") == alone
