@@ -93,14 +93,14 @@ def test_the_balance_says_what_greedy_answers_do(
 def test_only_questions_with_documents_are_asked_with_it(tiny_tokenizer: Any, material: ReadingMaterial) -> None:
     renderer, balance = Renderer(tiny_tokenizer, "chat", ""), make_balance("")
     asked = ask_reports(material, renderer, balance)
-    assert [prompt.bias for prompt in asked] == [
+    assert [prompt.steering for prompt in asked] == [
         balance.weigh(each.row.question, each.shown) if each.shown else None
         for each in render_reports(material, renderer)
     ]
-    biases = {prompt.bias.value for prompt in asked if prompt.bias}
+    biases = {prompt.steering.value for prompt in asked if isinstance(prompt.steering, FirstBias)}
     assert len(biases) > 1
     assert min(biases) >= balance.bias
-    assert {prompt.bias for prompt in ask_reports(material, renderer)} == {None}
+    assert {prompt.steering for prompt in ask_reports(material, renderer)} == {None}
     assert {prompt.limit for prompt in asked} == {ANSWER_TOKENS}
 
 
