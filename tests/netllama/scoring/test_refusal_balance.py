@@ -16,6 +16,7 @@ from netllama.reading.term_coverage import measure_missing
 from netllama.rendering.document_texts import REFUSAL
 from netllama.rendering.renderer import Renderer
 from netllama.scoring.bias_choice import ARMS, balance_refusals, choose_bias, choose_missing_weight
+from netllama.scoring.first_bias import FirstBias
 from netllama.scoring.generation import generate_answers
 from netllama.scoring.reading_scores import ANSWER_TOKENS, ReadingMaterial, ask_reports, render_reports
 from netllama.scoring.refusal_balance import find_balance, read_balance
