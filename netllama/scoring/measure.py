@@ -56,13 +56,16 @@ def measure_model(
     heldout, losses = score_rows(model, material)
     closed, accuracies = score_closed(model, material)
     metrics: dict[str, float | Numbers] = {**losses, **accuracies}
-    # One queue for all kinds: short answers are written beside the long ones.
-    prompts = [prompt for part in parts for prompt in part.prompts]
     eos = int(material.renderer.tokenizer.eos_token_id)
-    answers = iter(kept.write(model, prompts, eos, material.params.batch_size))
+    queues = {}
+    # One queue for all greedy answers: short ones are written beside the long ones. Drawn ones come by themselves: in
+    # half precision who stands beside an answer may decide a near-tie, and samples are to change no greedy answer.
+    for is_drawn in (False, True):
+        prompts = [prompt for part in parts if part.is_drawn == is_drawn for prompt in part.prompts]
+        queues[is_drawn] = iter(kept.write(model, prompts, eos, material.params.batch_size))
     written: list[Score] = []
     for part in parts:
-        own = part.score(list(islice(answers, len(part.prompts))))
+        own = part.score(list(islice(queues[part.is_drawn], len(part.prompts))))
         metrics |= part.summarize(own) if own else {}
         written += part.gather(own)
     return metrics, [*heldout, *closed, *written]

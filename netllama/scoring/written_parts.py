@@ -1,6 +1,6 @@
 """The kinds of answers that a model writes: what it is asked, and how its answers are scored and summed up.
 
-All prompts of an evaluation are one queue, in which short answers are written beside the long ones.
+All greedy answers of an evaluation are one queue, in which short ones are written beside the long ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,6 +45,8 @@ class WrittenPart:
     """Of one score or more: numbers by kind of measurement."""
     gather: Callable[[Sequence[Score]], list[Score]] = list
     """The scores that are kept."""
+    is_drawn: bool = False
+    """Its tokens are drawn, not the likeliest ones."""
 
 
 def plan_questions(model: "LanguageModel", material: Material) -> WrittenPart:
@@ -94,6 +96,7 @@ def plan_samples(material: Material) -> WrittenPart:
         score,
         lambda scores: {"code_samples": summarize_code(scores, number)},
         gather_samples,
+        is_drawn=True,
     )
 
 
