@@ -16,6 +16,7 @@ from netllama.scoring.material import Material
 from netllama.scoring.measure import measure_model
 from netllama.scoring.reading_scores import ANSWER_TOKENS, ReadingMaterial
 from netllama.scoring.score import Numbers, Score
+from netllama.scoring.token_draws import TokenDraw
 from tests.support.decisive_model import load_decisive_model
 from tests.support.reading_sets import make_asked, make_report_chunks
 from tests.support.shipped_data import load_shipped_questions
@@ -94,7 +95,8 @@ def test_all_kinds_are_asked_in_one_queue_and_each_item_gets_its_own_answer(
     )
     echo = Echo()
     _, scores = measure_with(model, rows, renderer, 4, 700, cast(KeptAnswers, echo))
-    [asked] = echo.asked
+    asked, drawn = echo.asked
+    assert drawn == []
     written = [score for score in scores if score.kind in ("blank", "open", "generation", "report")]
     assert {score.kind for score in written} == {"blank", "open", "generation", "report"}
     assert [score.answer for score in written] == [
@@ -105,3 +107,24 @@ def test_all_kinds_are_asked_in_one_queue_and_each_item_gets_its_own_answer(
     for score, prompt in zip(written, asked, strict=True):
         assert score.item not in prompts or prompt.ids == prompts[score.item]
         assert prompt.limit == (ANSWER_TOKENS if score.kind == "report" else 8)
+
+
+def test_samples_are_written_by_themselves_and_move_no_greedy_answer(
+    tiny_model_folder: Path, tiny_tokenizer: Any
+) -> None:
+    """In half precision what stands beside an answer may decide a near-tie."""
+    model, renderer = load_decisive_model(tiny_model_folder), Renderer(tiny_tokenizer, "chat", "")
+    shipped = load_shipped_questions()
+    asked = [own[at] for kind in ("code", "blank") for own in [[q for q in shipped if q.kind == kind]] for at in (0, 9)]
+    queues, kinds = [], []
+    for samples in (0, 3):
+        params = SHIPPED.evaluate.model_copy(update={"num_code": 2, "code_samples": samples})
+        material = Material(params, [], asked, ReadingMaterial([], [], {}), [], renderer, cast(Any, "no script is run"))
+        _, scores = measure_model(model, material, cast(KeptAnswers, echo := Echo()))
+        queues.append(echo.asked)
+        kinds.append([score.kind for score in scores if score.kind.startswith("code")])
+    assert queues[0][0] == queues[1][0]
+    assert all(prompt.steering is None for prompt in queues[1][0])
+    assert [len(drawn) for _, drawn in queues] == [0, 6]
+    assert all(isinstance(prompt.steering, TokenDraw) for prompt in queues[1][1])
+    assert kinds == [["code"] * 2, ["code"] * 2 + ["code_samples"] * 2]
