@@ -115,7 +115,8 @@ def test_samples_are_written_by_themselves_and_move_no_greedy_answer(
     """In half precision what stands beside an answer may decide a near-tie."""
     model, renderer = load_decisive_model(tiny_model_folder), Renderer(tiny_tokenizer, "chat", "")
     shipped = load_shipped_questions()
-    asked = [own[at] for kind in ("code", "blank") for own in [[q for q in shipped if q.kind == kind]] for at in (0, 9)]
+    coded, blanks = ([each for each in shipped if each.kind == kind] for kind in ("code", "blank"))
+    asked = [*coded[:2], *blanks[:2]]
     queues, kinds = [], []
     for samples in (0, 3):
         params = SHIPPED.evaluate.model_copy(update={"num_code": 2, "code_samples": samples})
