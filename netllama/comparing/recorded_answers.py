@@ -49,8 +49,7 @@ class StatePaths:
 def read_workspace(name: str, paths: StatePaths) -> RecordedAnswers:
     """What lies there; it may be older than params.yaml, or not what dvc.lock records: then a remark says so."""
     state = read_state(name, paths, Path())
-    remarks = _find_changes(paths) if paths.lock.is_file() else []
-    return replace(state, remarks=[*state.remarks, *remarks])
+    return replace(state, remarks=_find_changes(paths)) if paths.lock.is_file() else state
 
 
 def read_revision(revision: str, paths: StatePaths) -> RecordedAnswers:
